@@ -1,0 +1,28 @@
+# make run      from a bare machine to a gated push: environment, data, the default job
+# make test     all tests
+# make check    ruff, mypy, import-linter
+# make bench    measure, and write BENCHMARKS.md
+# make install  only prepare the environment
+
+ARGS ?=
+
+.PHONY: run test check bench install
+.DEFAULT_GOAL := run
+
+run: install
+	@.venv/bin/gauntlet run $(ARGS)
+
+test: install
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest $(ARGS)
+
+check: install
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness
+	@.venv/bin/lint-imports
+
+bench: install
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+install:
+	@scripts/install

@@ -1,0 +1,1 @@
+"""AdversarialExampleGen: attacks the trained models and records every attacked image."""

@@ -1,0 +1,191 @@
+"""The stock TFDS builder: looking it up, probing its host, and running it in a child process.
+
+The child is there because preparing initialises TensorFlow, after which a process can no longer
+choose its devices, and because TFDS prints to stdout. Looking up and probing happen in the caller's
+process; they import tensorflow_datasets (0.7 s) but not TensorFlow.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from components.datasets.archives import Checksum
+from components.datasets.progress import Progress
+from robustness.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+log = logging.getLogger("gauntlet.data")
+
+PROBE_SECONDS = 10.0
+HEAD_NOT_ALLOWED = (405, 501)
+CHILD_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",  # preparing needs no GPU, and TensorFlow would take all of it
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_USE_LEGACY_KERAS": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of `download_and_prepare`, as it is sent to the child.
+
+    `root` is the TFDS root to write, `manual_dir` a folder with the official archives (None:
+    download), `examples` their number in all splits for the progress bar (0: unknown).
+    """
+
+    dataset: str
+    root: str
+    manual_dir: str | None = None
+    examples: int = 0
+
+
+def load_builder(dataset: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
+    """`tfds.builder`; raises DataError.
+
+    Its message lists near names when there is no such data set, and names the folder when prepared
+    data is there, which TFDS reads here, but has unreadable metadata.
+    """
+    import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
+
+    try:
+        return tfds.builder(dataset, data_dir=data_dir)
+    except ParseError as error:
+        place = f"{data_dir or 'the default root of TFDS'}/{_base_name(dataset)}"
+        raise DataError(
+            f"the prepared data in {place} cannot be read: {_one_line(str(error))} "
+            f"Restore it, or remove {place} and run again to have it prepared afresh"
+        ) from error
+    except (ValueError, AssertionError, ImportError, OSError) as error:
+        raise DataError(_unknown(dataset, error)) from error
+
+
+def checksums(builder: "tfds.core.DatasetBuilder") -> dict[str, Checksum]:
+    """What the installed TFDS recorded about the builder's archives, by file name."""
+    return {
+        info.filename: Checksum(sha256=info.checksum, size=int(info.size), url=url)
+        for url, info in (builder.url_infos or {}).items()
+        if info.filename
+    }
+
+
+def download_url(builder: "tfds.core.DatasetBuilder") -> str | None:
+    """The first web address that the builder downloads from; None when TFDS records none."""
+    urls = (url for url in builder.url_infos or {} if url.startswith(("http://", "https://")))
+    return next(urls, None)
+
+
+def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str | None:
+    """Why `url` cannot be downloaded from this machine, or None; decides within `seconds`."""
+    answers: queue.Queue[str | None] = queue.Queue()
+    # A thread, because neither name resolution nor a list of addresses obeys requests' timeout.
+    # Daemon: one that still hangs must not keep the program from ending.
+    probe = threading.Thread(target=lambda: answers.put(_head(url, seconds)), daemon=True)
+    probe.start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return f"no answer within {seconds:g} s"
+
+
+def run(job: Job) -> None:
+    """Run `job` in a child process; raises DataError with the child's reason when it fails."""
+    # -P: the user may stand in a project that has a folder `components` of its own.
+    command = [sys.executable, "-P", "-m", "components.datasets.worker"]
+    command.append(json.dumps(dataclasses.asdict(job)))
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as noise,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=noise,
+            text=True,
+            # Temporary files too go where the caller cleans up, even after a kill.
+            env={**os.environ, **CHILD_ENVIRONMENT, "TMPDIR": job.root},
+        ) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            failure = _follow(child.stdout)
+            child.wait()
+        except BaseException:  # Ctrl-C included: the child must not go on alone
+            child.kill()
+            raise
+        if child.returncode != 0:
+            noise.seek(0)
+            log.debug("output of the TFDS child process:\n%s", noise.read())
+            raise DataError(_one_line(failure) if failure else _death(child.returncode))
+
+
+def _follow(events: IO[str]) -> str | None:
+    """Log the child's progress; returns its reason if it reports a failure."""
+    failure, bars = None, dict[str, Progress]()
+    for line in events:
+        event = json.loads(line)
+        failure = event.get("failed", failure)
+        if "progress" in event:
+            done, total = event["progress"]
+            bars.setdefault(event["stage"], Progress(event["stage"], total)).update(done)
+    return failure
+
+
+def _death(returncode: int) -> str:
+    if returncode < 0:
+        return f"TFDS was stopped by signal {-returncode} (9: probably out of memory)"
+    return f"TFDS ended with exit code {returncode}"
+
+
+def _head(url: str, seconds: float) -> str | None:
+    import requests
+
+    try:
+        status = requests.head(url, timeout=seconds, allow_redirects=True).status_code
+    except requests.RequestException as error:
+        return _network_reason(error)
+    if status >= 400 and status not in HEAD_NOT_ALLOWED:
+        return f"the host answered with HTTP status {status}"
+    return None
+
+
+def _network_reason(error: Exception) -> str:
+    """The innermost sentence of requests' nested message: 'Failed to resolve ...'."""
+    inner: Any = getattr(error.args[0] if error.args else None, "reason", None) or error
+    return str(inner).rpartition("): ")[2]
+
+
+def _unknown(dataset: str, error: Exception) -> str:
+    import difflib
+
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    name = _base_name(dataset)
+    if name in known:
+        return f"TFDS cannot load {dataset!r}: {_one_line(str(error))}"
+    near = difflib.get_close_matches(name.lower(), known, n=5)
+    hint = f"Did you mean {', '.join(near)}? " if near else ""
+    return (
+        f"TFDS {tfds.__version__} has no data set {dataset!r}. {hint}Expected one of its "
+        f"{len(known)} names, such as mnist, fashion_mnist, cifar10; the list is at "
+        "https://www.tensorflow.org/datasets/catalog"
+    )
+
+
+def _base_name(dataset: str) -> str:
+    """`mnist` of `mnist/config:1.0.0`."""
+    return dataset.partition(":")[0].partition("/")[0]
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:600]

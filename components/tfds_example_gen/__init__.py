@@ -1,0 +1,1 @@
+"""TfdsExampleGen: any tfds image-classification data set as TFX Examples."""

@@ -1,0 +1,33 @@
+"""`gauntlet compile`: the pipeline as a file for Vertex AI or Kubeflow Pipelines v2."""
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from gauntlet.errors import exit_code
+from gauntlet.supervisor import call
+from pipeline.config import RunConfig, override
+from pipeline.presets import preset as named_preset
+
+
+@exit_code
+def compile(
+    target: str, image: str, output: Path, pipeline_root: str, preset: str, assignments: tuple[str, ...]
+) -> int:
+    """The command; returns the exit code."""
+    config = override(named_preset(preset), assignments)
+    arguments = {"config": config.to_json(), "target": target, "image": image, "pipeline_root": pipeline_root}
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        call("gauntlet.compile:compile_task", arguments | {"output": str(output.absolute())}, log, console)
+    console.print(f"wrote {output}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def compile_task(config: str, target: str, image: str, pipeline_root: str, output: str) -> None:
+    """What the child process does."""
+    from gauntlet_kubeflow.compile import Target, compile_pipeline, write
+
+    write(compile_pipeline(RunConfig.from_json(config), Target(target), image, pipeline_root), Path(output))

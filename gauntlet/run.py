@@ -1,0 +1,90 @@
+"""`gauntlet run`: checks what the user gave, runs the job in a child process, shows the results."""
+
+import datetime
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gauntlet.errors import REFUSED, exit_code
+from gauntlet.supervisor import call
+from gauntlet.tables import print_summary
+from pipeline.config import RunConfig, override
+from pipeline.presets import preset as named_preset
+from robustness.errors import RunError
+
+
+@exit_code
+def run(
+    preset: str,
+    assignments: tuple[str, ...],
+    root: Path,
+    data_dir: str | None,
+    orchestrator: str,
+    json_file: Path | None,
+) -> int:
+    """The command; returns the exit code."""
+    config = override(named_preset(preset), assignments)
+    root = writable_root(root)
+    if json_file:
+        check_writable(json_file)
+    console = Console()
+    summary = run_in_child(config, root, data_dir, orchestrator, console)
+    folder = root / "runs" / summary["run_id"]
+    if json_file:
+        shutil.copyfile(folder / "summary.json", json_file)
+    print_summary(summary, folder, console)
+    return 0 if summary["pushed"] else REFUSED
+
+
+def run_in_child(
+    config: RunConfig, root: Path, data_dir: str | None, orchestrator: str, console: Console
+) -> dict[str, Any]:
+    """Run the job; returns its summary."""
+    run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    folder = root / "runs" / run_id
+    folder.mkdir(parents=True)
+    console.print(f"run {run_id}, preset {config.preset}, root {root}", highlight=False, soft_wrap=True)
+    arguments = {
+        "config": config.to_json(),
+        "root": str(root),
+        "run_id": run_id,
+        "data_dir": data_dir and os.path.abspath(data_dir),
+        "orchestrator": orchestrator,
+    }
+    return call("gauntlet.run:run_task", arguments, folder / "log.txt", console)
+
+
+def run_task(config: str, root: str, run_id: str, data_dir: str | None, orchestrator: str) -> dict[str, Any]:
+    """What the child process does."""
+    from pipeline.job import Job, run_job
+
+    job = Job(
+        config=RunConfig.from_json(config), root=Path(root), run_id=run_id, data_dir=data_dir, orchestrator=orchestrator
+    )
+    return run_job(job)
+
+
+def writable_root(root: Path) -> Path:
+    """The absolute root, created; raises RunError when it cannot be written."""
+    root = root.absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        check_writable(root / ".writable")
+    except OSError as error:
+        raise RunError(f"cannot write to the root {root}: {error.strerror}; name another with --root") from error
+    return root
+
+
+def check_writable(file: Path) -> None:
+    """Raises RunError unless the file can be written; leaves things as they are."""
+    existed = file.exists()
+    try:
+        with open(file, "a"):
+            pass
+    except OSError as error:
+        raise RunError(f"cannot write {file}: {error.strerror}") from error
+    if not existed:
+        file.unlink()

@@ -1,0 +1,53 @@
+"""Compiles the pipeline with TFX's KubeflowV2DagRunner. Submission is not done here."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+
+from pipeline.config import RunConfig
+from pipeline.dag import Places, create_pipeline
+
+
+class Target(StrEnum):
+    """Vertex AI takes a pipeline job, open-source Kubeflow Pipelines v2 the bare specification."""
+
+    VERTEX = "vertex"
+    KFP_V2 = "kfp-v2"
+
+
+def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_root: str) -> dict[str, Any]:
+    """The compiled pipeline.
+
+    Args:
+        config: what to compute.
+        target: for whom.
+        image: container image with this project, for all nodes.
+        pipeline_root: folder of artifacts and pushed models that all containers can reach.
+
+    Returns:
+        Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: a pipeline specification with
+        schema version 2.1.0.
+    """
+    root = pipeline_root.rstrip("/")
+    places = Places(pipeline_root=f"{root}/artifacts", serving=f"{root}/serving")
+    # The image has everything; without this flag TFX would build a package for Beam workers in each node.
+    pipeline = create_pipeline(config, places, beam_pipeline_args=[f"--sdk_container_image={image}"])
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=target is Target.KFP_V2)
+    )
+    job: dict[str, Any] = runner.run(pipeline, write_out=False)
+    return job if target is Target.VERTEX else dict(job["pipelineSpec"], defaultPipelineRoot=places.pipeline_root)
+
+
+def write(compiled: dict[str, Any], output: Path) -> None:
+    """Write as YAML where the file's name says so, else as JSON; keys sorted, so that equal is equal."""
+    if output.suffix in (".yaml", ".yml"):
+        text = yaml.safe_dump(compiled, sort_keys=True)
+    else:
+        text = json.dumps(compiled, sort_keys=True, indent=2) + "\n"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text)

@@ -1,0 +1,128 @@
+"""The configuration of a run: each layer's own config, composed, and read from `section.key=value`.
+
+Plain data: imports neither TensorFlow nor TFX.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from components.adversarial_example_gen.config import AttackConfig
+from robustness.config import ThreatModel
+from robustness.errors import ConfigError
+from trainer.config import TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The data set, by its tfds name, and the tfds splits that become ours.
+
+    image_shape: height, width, channels that every image must have. classes: number of labels.
+    """
+
+    dataset: str = "mnist"
+    train: str = "train[:55000]"
+    validation: str = "train[55000:]"
+    test: str = "test"
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    classes: int = 10
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Output split name to tfds split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesConfig:
+    """Lower bounds, as fractions, that the robust model must reach on the test split to be pushed.
+
+    clean: accuracy on unmodified images. worst_case: share of images right under every attack.
+    transfer_fgsm: accuracy on FGSM images made against the undefended model (the tutorial's claim).
+
+    Raises:
+        ConfigError: a bound is outside [0, 1].
+    """
+
+    clean: float = 0.98
+    worst_case: float = 0.9
+    transfer_fgsm: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, bound in dataclasses.asdict(self).items():
+            if not 0.0 <= bound <= 1.0:
+                raise ConfigError(f"gates.{name} is a fraction in [0, 1], got {bound}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run computes. Where it runs and writes is not part of it."""
+
+    preset: str
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    threat: ThreatModel = field(default_factory=ThreatModel)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    gates: GatesConfig = field(default_factory=GatesConfig)
+
+    def to_json(self) -> str:
+        """The resolved configuration, readable and stable."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunConfig":
+        """Inverse of `to_json`."""
+        return pydantic.TypeAdapter(cls).validate_json(text)
+
+
+def override(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
+    """The config with `section.key=value` (or `seed=value`) assignments applied, in order.
+
+    Lists are written with commas: `trainer.filters=32,64,64`.
+
+    Raises:
+        ConfigError: no assignment, an unknown section or key, or a value of the wrong kind; the message
+            lists what is valid.
+    """
+    values = dataclasses.asdict(config)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        section, _, key = name.strip().rpartition(".")
+        if not equals:
+            raise ConfigError(f"--set takes section.key=value, got {assignment!r}")
+        target = values if not section else values.get(section)
+        if not isinstance(target, dict) or key not in target or (not section and key != "seed"):
+            raise ConfigError(f"unknown setting {name!r}; the settings are {', '.join(settings(values))}")
+        target[key] = _parse(text, target[key])
+    return validated(values)
+
+
+def settings(values: dict[str, Any]) -> list[str]:
+    """Names of all settings that `--set` takes."""
+    sections = {name: value for name, value in values.items() if isinstance(value, dict)}
+    return ["seed", *(f"{section}.{key}" for section, keys in sections.items() for key in keys)]
+
+
+def validated(values: dict[str, Any]) -> RunConfig:
+    """A RunConfig from plain values; raises ConfigError that names setting, problem and value."""
+    try:
+        return pydantic.TypeAdapter(RunConfig).validate_python(values)
+    except pydantic.ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc'])}={problem['input']!r}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise ConfigError("; ".join(problems)) from error
+
+
+def _parse(text: str, present: Any) -> Any:
+    """Text to what pydantic can convert to the type of the present value."""
+    if isinstance(present, tuple | list):
+        return [part for part in re.split(r"\s*,\s*", text.strip()) if part]
+    return None if text in ("", "none") and not isinstance(present, str) else text

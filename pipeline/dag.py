@@ -1,0 +1,124 @@
+"""The DAG. Read `create_pipeline` from top to bottom: that is what a run does."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.orchestration.metadata import ConnectionConfigType
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+
+from components import pusher
+from components.adversarial_example_gen.component import AdversarialExampleGen
+from components.anomaly_gate import AnomalyGate
+from components.curated_schema import CuratedSchema, schema_text
+from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline.config import RunConfig
+from pipeline.gates import eval_config
+from trainer.config import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a pipeline reads and writes; local paths, or `gs://` on a platform.
+
+    pipeline_root: artifacts of all nodes. serving: folder of pushed versions. data_dir and
+    data_fingerprint: see `TfdsExampleGen`. metadata: None where the platform brings its own.
+    """
+
+    pipeline_root: str
+    serving: str
+    data_dir: str | None = None
+    data_fingerprint: str = ""
+    metadata: ConnectionConfigType | None = None
+
+
+def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
+    """The whole pipeline, for any orchestrator."""
+    examples = TfdsExampleGen(
+        config.data.dataset, places.data_dir, config.data.splits, fingerprint=places.data_fingerprint
+    )
+    raw = examples.outputs["examples"]
+
+    statistics = StatisticsGen(examples=raw)
+    schema = CuratedSchema(text=schema_text(config.data.dataset))
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    anomaly_gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+
+    transform = Transform(
+        examples=raw,
+        schema=schema.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        custom_config={"image_shape": list(config.data.image_shape)},
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=[]),
+        materialize=False,  # decoding is cheap: every reader applies the graph, nothing is stored twice
+        disable_statistics=True,  # StatisticsGen has them
+    )
+    transform.add_upstream_node(anomaly_gate)
+
+    def trainer(recipe: Recipe, name: str) -> Trainer:
+        task = {
+            "recipe": recipe,
+            "config": dataclasses.asdict(config.trainer),
+            "image_shape": list(config.data.image_shape),
+            "classes": config.data.classes,
+            "seed": config.seed,
+        }
+        return Trainer(
+            run_fn="trainer.train.run_fn",
+            examples=raw,
+            transform_graph=transform.outputs["transform_graph"],
+            train_args=trainer_pb2.TrainArgs(splits=["train"]),
+            eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+            custom_config=json.loads(json.dumps(task)),
+        ).with_id(f"Trainer.{name}")
+
+    undefended = trainer(Recipe.UNDEFENDED, "undefended")
+    robust = trainer(config.trainer.recipe, "robust")
+
+    attack = AdversarialExampleGen(
+        examples=raw,
+        transform_graph=transform.outputs["transform_graph"],
+        undefended=undefended.outputs["model"],
+        robust=robust.outputs["model"],
+        split="test",
+        threat=config.threat,
+        attack=config.attack,
+        seed=config.seed,
+    )
+    evaluator = Evaluator(
+        examples=attack.outputs["adversarial_examples"],
+        model=robust.outputs["model"],
+        eval_config=eval_config(config.gates),
+        example_splits=["test"],
+    )
+    push = Pusher(
+        model=robust.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
+        ),
+        custom_executor_spec=ExecutorClassSpec(pusher.Executor),
+    )
+    return Pipeline(
+        pipeline_name="gauntlet",
+        pipeline_root=places.pipeline_root,
+        components=[
+            examples,
+            statistics,
+            schema,
+            validator,
+            anomaly_gate,
+            transform,
+            undefended,
+            robust,
+            attack,
+            evaluator,
+            push,
+        ],
+        enable_cache=True,
+        metadata_connection_config=places.metadata,
+        beam_pipeline_args=beam_pipeline_args,
+    )

@@ -1,0 +1,109 @@
+"""One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
+
+Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions) and, for each run,
+`runs/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from components.datasets.prepare import PreparedDataset, prepare
+from pipeline.config import RunConfig
+from robustness.errors import RunError
+
+log = logging.getLogger("gauntlet.job")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run: what to compute, and where.
+
+    root: folder of metadata, artifacts, runs and pushed models. data_dir: see `components.datasets`.
+    orchestrator: a `pipeline.runner.Orchestrator`.
+    """
+
+    config: RunConfig
+    root: Path
+    run_id: str
+    data_dir: str | None
+    orchestrator: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of this run go."""
+        return self.root / "runs" / self.run_id
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Run and return the summary, which is also written to the run's folder.
+
+    Raises:
+        GauntletError: the root is in use, the data is bad, an attack left its ball.
+    """
+    try:
+        with FileLock(job.root / ".lock", timeout=0):
+            return _run_alone(job)
+    except Timeout as error:
+        raise RunError(
+            f"another run is under way in {job.root}; wait for it, or give this one another --root"
+        ) from error
+
+
+def _run_alone(job: Job) -> dict[str, Any]:
+    begin = time.monotonic()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / "config.json").write_text(job.config.to_json())
+    with stage("data"):
+        prepared = prepare(job.config.data.dataset, job.data_dir)
+    with stage("TFX"):
+        from pipeline.summary import write_results  # the imports take ten seconds, so they are a stage
+
+        connection, pipeline = _assemble(job, prepared)
+    from pipeline.runner import Orchestrator, run_pipeline
+
+    nodes = run_pipeline(pipeline, Orchestrator(job.orchestrator), job.run_id)
+    with stage("results"):
+        return write_results(job.config, job.folder, job.run_id, connection, nodes, begin)
+
+
+def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
+    """The metadata connection, mended, and the pipeline."""
+    from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
+
+    from pipeline.dag import Places, create_pipeline
+    from pipeline.metadata import mend
+
+    connection = sqlite_metadata_connection_config(str(job.root / "metadata.sqlite"))
+    artifacts = str(job.root / "artifacts")
+    with Metadata(connection) as metadata:
+        mended = mend(metadata.store, artifacts)
+    if mended:
+        log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)
+    places = Places(
+        pipeline_root=artifacts,
+        serving=str(job.root / "serving"),
+        data_dir=prepared.directory,
+        data_fingerprint=prepared.fingerprint,
+        metadata=connection,
+    )
+    return connection, create_pipeline(job.config, places, beam_pipeline_args=[])
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Log a step of a run that is no node of the pipeline, as the runner logs nodes."""
+    begin = time.monotonic()
+    log.info("%s started", name, extra={"node": name, "state": "started"})
+    state = "failed"
+    try:
+        yield
+        state = "finished"
+    finally:
+        log.info("%s %s", name, state, extra={"node": name, "state": state, "seconds": time.monotonic() - begin})

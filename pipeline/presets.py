@@ -1,0 +1,53 @@
+"""Presets: named configurations. Each docstring tells what the preset is for and what it reaches."""
+
+from collections.abc import Callable
+
+from components.adversarial_example_gen.config import AttackConfig
+from pipeline.config import DataConfig, GatesConfig, RunConfig
+from robustness.config import ThreatModel
+from robustness.errors import ConfigError
+from trainer.config import TrainerConfig
+
+DEFAULT = "tutorial"
+
+
+def tutorial() -> RunConfig:
+    """The NSL tutorial, its hyper-parameters and its claim, with the honest columns beside it.
+
+    Command: `gauntlet run --preset tutorial`. The gates ask for what the tutorial claims: accuracy on
+    clean images, and on FGSM images made against the *other*, undefended model. They do not ask for
+    any white-box or worst-case robustness, and this preset has little.
+    """
+    return RunConfig(
+        preset="tutorial",
+        threat=ThreatModel(epsilon=0.2),
+        gates=GatesConfig(clean=0.98, transfer_fgsm=0.93, worst_case=0.0),
+    )
+
+
+def smoke() -> RunConfig:
+    """The same pipeline on a few thousand images in under 90 seconds, for tests and first looks.
+
+    Command: `gauntlet run --preset smoke`. Its models are too weak to mean anything.
+    """
+    return RunConfig(
+        preset="smoke",
+        data=DataConfig(train="train[:3000]", validation="train[55000:55500]", test="test[:500]"),
+        trainer=TrainerConfig(epochs=2),
+        attack=AttackConfig(steps=10, restarts=1),
+        gates=GatesConfig(clean=0.8, transfer_fgsm=0.2, worst_case=0.0),
+    )
+
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {"tutorial": tutorial, "smoke": smoke}
+
+
+def preset(name: str) -> RunConfig:
+    """The named preset.
+
+    Raises:
+        ConfigError: there is none of that name; the message lists those that exist.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]()

@@ -1,0 +1,113 @@
+"""Results of a run, read from its artifacts: accuracies by model and attack, and the gates' verdicts."""
+
+import glob
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components.adversarial_example_gen.rows import CLEAN, PREDICTION
+from pipeline.gates import Gate
+from robustness.errors import RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackTable:
+    """All rows of AdversarialExampleGen without their images.
+
+    rows: columns `id`, `attack`, `label`, and `prediction_MODEL` for each model.
+    files: where the images lie.
+    """
+
+    rows: pd.DataFrame
+    files: list[str]
+
+    def accuracies(self, model: str) -> dict[str, Any]:
+        """Clean, white-box by attack, transfer by attack, and per-example worst case of a model."""
+        right = (self.rows[PREDICTION + model] == self.rows["label"]).groupby(self.rows["attack"]).mean()
+        result: dict[str, Any] = {"clean": float(right[CLEAN]), "transfer": {}, "white_box": {}}
+        for column in sorted(set(right.index) - {CLEAN}):
+            attack, _, source = column.partition("@")
+            result["white_box" if source == model else "transfer"][attack] = float(right[column])
+        every = (self.rows[PREDICTION + model] == self.rows["label"]).groupby(self.rows["id"]).all()
+        return result | {"worst_case": float(every.mean()), "certified": None}
+
+
+def read_attack_table(folder: str, models: tuple[str, ...]) -> AttackTable:
+    """Read the rows of a split folder of AdversarialExampleGen."""
+    files = sorted(glob.glob(os.path.join(glob.escape(folder), "*.tfrecord")))
+    if not files:
+        raise RunError(f"expected attacked images in {folder}, found none")
+    spec = {"id": tf.io.FixedLenFeature([], tf.string), "attack": tf.io.FixedLenFeature([], tf.string)}
+    spec |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ("label", *(PREDICTION + m for m in models))}
+    records = tf.data.TFRecordDataset(files).batch(2000)
+    batches = [tf.io.parse_example(batch, spec) for batch in records]
+    columns = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in spec}
+    columns["attack"] = columns["attack"].astype(str)
+    return AttackTable(rows=pd.DataFrame(columns), files=files)
+
+
+def read_images(table: AttackTable, attack: str, limit: int, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    """The first images, by id, of one attack: float32 [limit, h, w, c], in the order of `first_rows`."""
+    wanted = list(first_rows(table, attack, limit)["id"])
+    spec = {
+        "id": tf.io.FixedLenFeature([], tf.string),
+        "attack": tf.io.FixedLenFeature([], tf.string),
+        "image": tf.io.FixedLenFeature(shape, tf.float32),
+    }
+    rows = tf.data.TFRecordDataset(table.files).map(lambda r: tf.io.parse_single_example(r, spec))
+    chosen = rows.filter(lambda r: (r["attack"] == attack) & tf.reduce_any(r["id"] == tf.constant(wanted)))
+    images = {row["id"]: row["image"] for row in chosen.as_numpy_iterator()}
+    return np.stack([images[identity] for identity in wanted])
+
+
+def first_rows(table: AttackTable, attack: str, limit: int) -> pd.DataFrame:
+    """Rows of one attack in the order of their ids, at most `limit`."""
+    return table.rows[table.rows["attack"] == attack].sort_values("id").head(limit)
+
+
+def judged_gates(gates: list[Gate], evaluation: str) -> list[dict[str, Any]]:
+    """What TFMA measured and decided for each gate: name, value, bound, op, passed."""
+    measured = {}
+    for slice_key, metrics in tfma.load_eval_result(evaluation).slicing_metrics:
+        attack = dict(slice_key).get("attack") if slice_key else None
+        if not slice_key or attack:
+            measured[attack] = {name: value.get("doubleValue") for name, value in metrics[""][""].items()}
+    refused = set(_refusals(tfma.load_validation_result(evaluation)))
+    return [
+        {
+            "name": gate.name,
+            "value": measured.get(gate.attack, {}).get(gate.metric),
+            "bound": gate.bound,
+            "op": ">=",
+            "passed": (gate.metric, gate.attack) not in refused,
+        }
+        for gate in gates
+    ]
+
+
+def _refusals(verdict: Any) -> list[tuple[str, str | None]]:
+    """(metric, attack) of every threshold that TFMA found missed, or whose slice was missing."""
+    refusals = []
+    for validation in verdict.metric_validations_per_slice:
+        keys = {key.column: key.bytes_value.decode() for key in validation.slice_key.single_slice_keys}
+        refusals += [(failure.metric_key.name, keys.get("attack")) for failure in validation.failures]
+    for missing in verdict.missing_slices:
+        refusals += [(name, missing.feature_values.get("attack")) for name in ("accuracy", "worst_case_accuracy")]
+    return refusals
+
+
+def example_counts(statistics: str, splits: list[str]) -> dict[str, int]:
+    """Number of examples a split, as StatisticsGen counted them."""
+    counts = {}
+    for split in splits:
+        with open(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"), "rb") as file:
+            found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
+        counts[split] = int(found.datasets[0].num_examples)
+    return counts

@@ -1,0 +1,103 @@
+"""`summary.json` and the picture: the results of a run in one place."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tfx.orchestration.metadata import Metadata
+
+from components.adversarial_example_gen.executor import MODELS
+from components.adversarial_example_gen.rows import attack_column
+from pipeline.config import RunConfig
+from pipeline.gates import gates
+from pipeline.metadata import RunOutputs
+from pipeline.picture import draw_grid
+from pipeline.results import (
+    AttackTable,
+    example_counts,
+    first_rows,
+    judged_gates,
+    read_attack_table,
+    read_images,
+)
+from robustness.config import AttackName
+
+PICTURE_IMAGES = 32
+
+
+def write_results(
+    config: RunConfig, folder: Path, run_id: str, connection: Any, nodes: dict[str, dict[str, Any]], begin: float
+) -> dict[str, Any]:
+    """Write `summary.json` and `attacked.png` into the run's folder.
+
+    Args:
+        config: resolved configuration of the run.
+        folder: where to write.
+        run_id: name of the run in the metadata.
+        connection: of the metadata store.
+        nodes: seconds and cached by node.
+        begin: monotonic time at which the run began.
+
+    Returns:
+        The summary.
+    """
+    with Metadata(connection) as metadata:
+        outputs = RunOutputs(metadata.store, run_id)
+        table = read_attack_table(_split(outputs, "AdversarialExampleGen", "adversarial_examples", "test"), MODELS)
+        summary = {
+            "run_id": run_id,
+            "preset": config.preset,
+            "dataset": config.data.dataset,
+            "seed": config.seed,
+            "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
+            "examples": example_counts(outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)),
+            "models": {model: table.accuracies(model) for model in MODELS},
+            **_verdict(outputs, config),
+            "nodes": nodes,
+        }
+    summary["caveats"] = caveats(config, summary)
+    draw_picture(config, table, folder / "attacked.png")
+    summary["seconds"] = round(time.monotonic() - begin, 2)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    return summary
+
+
+def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
+    """What a reader of a push must know: how much less than robustness the gates asked for."""
+    robust = summary["models"]["robust"]
+    if not summary["blessed"] or config.gates.worst_case > 0:
+        return []
+    transfer = robust["transfer"].get(AttackName.FGSM, float("nan"))
+    attack, white_box = min(robust["white_box"].items(), key=lambda item: item[1])
+    return [
+        f"This push rests on a weak claim. {transfer:.1%} under FGSM is transfer accuracy: the images were made "
+        f"against the undefended model. Attacked with its own gradients ({attack}, the same epsilon of "
+        f"{config.threat.epsilon}) the pushed model is right on {white_box:.1%}, and on {robust['worst_case']:.1%} in "
+        f"the worst case over all attacks. No gate of the preset {config.preset!r} asks for more."
+    ]
+
+
+def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
+    """The grid of FGSM images made against the undefended model (or of the first attack, without FGSM)."""
+    attack = AttackName.FGSM if AttackName.FGSM in config.attack.names else config.attack.names[0]
+    column = attack_column(attack, "undefended")
+    images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
+    caption = f"{attack} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
+    draw_grid(images, first_rows(table, column, PICTURE_IMAGES), caption, path)
+
+
+def _verdict(outputs: RunOutputs, config: RunConfig) -> dict[str, Any]:
+    """Gates, blessing, and the folder that was pushed (null when nothing was)."""
+    blessing = outputs.artifact("Evaluator", "blessing")
+    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
+    return {
+        "gates": judged_gates(gates(config.gates), outputs.artifact("Evaluator", "evaluation").uri),
+        "blessed": blessing.custom_properties["blessed"].int_value == 1,
+        "pushed": pushed["pushed_destination"].string_value if pushed["pushed"].int_value == 1 else None,
+    }
+
+
+def _split(outputs: RunOutputs, node: str, key: str, split: str) -> str:
+    return os.path.join(outputs.artifact(node, key).uri, f"Split-{split}")

@@ -1,0 +1,79 @@
+"""The ball of a threat model: projection, random start and check, shared by all attacks.
+
+Knows nothing of models, files or pipelines.
+"""
+
+import tensorflow as tf
+
+from robustness.config import Norm, ThreatModel
+
+BALL_TOLERANCE = 1e-6
+"""Slack of `inside_ball`: float32 rounding of x + delta is below 6e-8 for pixels in [0, 1]."""
+
+
+def image_norm(delta: tf.Tensor, norm: Norm) -> tf.Tensor:
+    """Norm of each image of a batch: float32 [n, ...] -> float32 [n]."""
+    flat = tf.reshape(delta, [tf.shape(delta)[0], -1])
+    if norm is Norm.LINF:
+        return tf.reduce_max(tf.abs(flat), axis=1)
+    return tf.norm(flat, axis=1)
+
+
+def project(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
+    """Nearest point of the ball around x, then of [0, 1]; float32 [n, h, w, c] each.
+
+    For L2 the two projections in turn stay in both sets, because clipping to [0, 1] moves no pixel
+    away from x, which lies in [0, 1] itself.
+    """
+    delta = x_adv - x
+    if threat.norm is Norm.LINF:
+        delta = tf.clip_by_value(delta, -threat.epsilon, threat.epsilon)
+    else:
+        length = image_norm(delta, Norm.L2)[:, None, None, None]
+        delta *= tf.minimum(1.0, threat.epsilon / tf.maximum(length, 1e-12))
+    return tf.clip_by_value(x + delta, 0.0, 1.0)
+
+
+def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
+    """A random point of each image's ball, clipped to [0, 1].
+
+    Each image draws from its own seed, so its start depends neither on the batch size nor on its
+    neighbours. L-infinity: uniform in the ball. L2: uniform direction and length uniform in
+    [0, epsilon] (denser at the centre than a uniform draw).
+
+    Args:
+        x: float32 [n, h, w, c] in [0, 1].
+        seeds: int64 [n, 2], one stateless seed an image.
+        threat: the ball.
+
+    Returns:
+        float32 [n, h, w, c] in [0, 1], inside the ball.
+    """
+    shape = tf.shape(x)[1:]
+
+    def draw(seed: tf.Tensor) -> tf.Tensor:
+        if threat.norm is Norm.LINF:
+            return tf.random.stateless_uniform(shape, seed, -threat.epsilon, threat.epsilon)
+        direction = tf.random.stateless_normal(shape, seed)
+        length = tf.random.stateless_uniform([], seed + 1, 0.0, threat.epsilon)
+        return length * direction / tf.maximum(tf.norm(direction), 1e-12)
+
+    delta = tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
+    return project(x + delta, x, threat)
+
+
+def inside_ball(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
+    """Whether each image is finite, within epsilon of x (tolerance 1e-6) and within [0, 1].
+
+    Args:
+        x_adv: float32 [n, h, w, c], the attacked images.
+        x: float32 [n, h, w, c], the originals, in the same order.
+        threat: the ball.
+
+    Returns:
+        bool [n].
+    """
+    flat = tf.reshape(x_adv, [tf.shape(x_adv)[0], -1])
+    near = image_norm(x_adv - x, threat.norm) <= threat.epsilon + BALL_TOLERANCE
+    in_range = tf.reduce_all((flat >= 0.0) & (flat <= 1.0), axis=1)  # false for NaN
+    return near & in_range

@@ -1,0 +1,50 @@
+"""Packaging: distribution `gauntlet-tfx`, console script `gauntlet`.
+
+The folders are packages of the same name, with one exception: `kubeflow/` is installed as
+`gauntlet_kubeflow`, because the Kubeflow SDK owns the import name `kubeflow`.
+
+The pins are the versions that TFX 1.21 is tested with; `requirements.lock` resolves them in full:
+
+    uv pip compile setup.py --extra dev --python-version 3.11 \
+        --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements.lock
+"""
+
+from setuptools import find_packages, setup
+
+FOLDERS = ["gauntlet", "pipeline", "components", "trainer", "robustness"]
+
+setup(
+    name="gauntlet-tfx",
+    version="0.1.0",
+    description="A TFX pipeline that ships an image classifier only after it has survived attack.",
+    python_requires="==3.11.*",
+    packages=[*find_packages(include=[*FOLDERS, "components.*"]), "gauntlet_kubeflow"],
+    package_dir={"gauntlet_kubeflow": "kubeflow"},
+    package_data={
+        "components": ["schema/*.pbtxt"],
+        "gauntlet_kubeflow": ["Dockerfile"],
+    },
+    entry_points={"console_scripts": ["gauntlet = gauntlet.cli:main"]},
+    install_requires=[
+        "tfx[kfp]==1.21.0",
+        "tensorflow==2.21.0",
+        "tf-keras==2.21.0",
+        "tensorflow-model-analysis==0.52.0",
+        "neural-structured-learning==1.4.0",
+        "tensorflow-datasets==4.9.10",
+        "importlib_resources",  # tensorflow-datasets imports it without declaring it
+        "apache-beam[gcp]==2.73.0",
+        "setuptools<81",  # several dependencies still import pkg_resources
+        "click",  # the command line
+        "rich",  # tables and progress
+        "pydantic",  # configuration from text, with errors that name the valid choices
+        "filelock",  # one run at a time on a root
+        "tensorboard",  # training logs; TensorFlow no longer brings it
+        "requests",  # the data mirror, where npm is not installed
+        "google-crc32c",  # finds damaged records in prepared data; comes with apache-beam[gcp] anyway
+        "matplotlib",  # the picture of attacked images
+    ],
+    extras_require={
+        "dev": ["pytest", "ruff", "mypy", "import-linter", "uv"],
+    },
+)

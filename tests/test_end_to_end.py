@@ -1,0 +1,132 @@
+"""The command line on real MNIST, from data to push: the `smoke` preset, and what happens around it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def gauntlet(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed command line."""
+    return subprocess.run(command(arguments), cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def command(arguments: Sequence[str | Path]) -> list[str]:
+    return [str(Path(sys.executable).parent / "gauntlet"), *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def first(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Summary of one smoke run, started from a folder with a misleading name in it."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("trainer", "components", "kubeflow"):
+        (elsewhere / name).mkdir()
+        (elsewhere / name / "__init__.py").write_text("raise ImportError('the wrong package')")
+    done = gauntlet("run", "--preset", "smoke", "--root", root, "--json", elsewhere / "out.json", cwd=elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((elsewhere / "out.json").read_text())
+
+
+def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> None:
+    keys = "run_id preset dataset seed threat examples models gates blessed pushed nodes seconds"
+    assert set(keys.split()) <= set(first)
+    assert first["examples"] == {"train": 3000, "validation": 500, "test": 500}
+    assert first["threat"] == {"norm": "linf", "epsilon": 0.2}
+    for result in first["models"].values():
+        assert set(result) == {"clean", "transfer", "white_box", "worst_case", "certified"}
+        assert set(result["transfer"]) == set(result["white_box"]) == {"fgsm", "pgd"}
+        accuracies = [result["clean"], *result["transfer"].values(), *result["white_box"].values()]
+        assert 0 <= result["worst_case"] <= min(accuracies)
+        assert result["white_box"]["pgd"] <= result["white_box"]["fgsm"]
+    assert first["blessed"]
+    assert json.loads((root / "runs" / first["run_id"] / "summary.json").read_text()) == first
+    assert (root / "runs" / first["run_id"] / "attacked.png").stat().st_size > 10_000
+
+
+def test_gates_judge_what_the_table_shows(first: dict[str, Any]) -> None:
+    """The gates' values come from TFMA and the served signature, the table from the attack's own loop."""
+    robust = first["models"]["robust"]
+    shown = {"clean": robust["clean"], "transfer_fgsm": robust["transfer"]["fgsm"], "worst_case": robust["worst_case"]}
+    assert {g["name"]: g["value"] for g in first["gates"]} == pytest.approx(shown, abs=1e-6)
+    assert all(g["passed"] for g in first["gates"])
+
+
+def test_the_pushed_model_serves_png_images(first: dict[str, Any]) -> None:
+    """Loaded as a stranger would, it is about as accurate as the summary says."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    raw = {"image": tfds.decode.SkipDecoding()}
+    rows = list(tfds.as_numpy(tfds.load("mnist", split="test[:500]", decoders=raw)))
+    model = tf.saved_model.load(first["pushed"])
+    answer = model.signatures["serving_default"](image=tf.constant([row["image"] for row in rows]))
+    right = answer["class"].numpy() == [row["label"] for row in rows]
+    assert np.mean(right) == pytest.approx(first["models"]["robust"]["clean"], abs=1e-6)
+    np.testing.assert_allclose(answer["probabilities"].numpy().sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_second_run_is_served_from_the_cache(first: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    done = gauntlet("run", "--preset", "smoke", "--root", root, "--json", tmp_path / "s.json", cwd=tmp_path)
+    again = json.loads((tmp_path / "s.json").read_text())
+    assert done.returncode == 0
+    assert all(node["cached"] for node in again["nodes"].values())
+    assert (again["models"], again["pushed"]) == (first["models"], first["pushed"])
+
+
+def test_one_changed_setting_runs_only_what_depends_on_it_and_can_refuse(
+    first: dict[str, Any], root: Path, tmp_path: Path
+) -> None:
+    versions = sorted(os.listdir(root / "serving"))
+    arguments = ["--set", "gates.worst_case=0.99", "--json", tmp_path / "s.json"]
+    done = gauntlet("run", "--preset", "smoke", "--root", root, *arguments, cwd=tmp_path)
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert done.returncode == 3
+    assert "Refused by worst_case" in done.stdout
+    assert (summary["blessed"], summary["pushed"]) == (False, None)
+    assert [g["name"] for g in summary["gates"] if not g["passed"]] == ["worst_case"]
+    assert {name for name, node in summary["nodes"].items() if not node["cached"]} == {"Evaluator", "Pusher"}
+    assert sorted(os.listdir(root / "serving")) == versions
+
+
+def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    """Killed in the attack node: the next run takes the finished nodes from the cache and mends the metadata."""
+    arguments = ["run", "--preset", "smoke", "--root", root, "--set", "attack.steps=11", "--json", tmp_path / "s.json"]
+    process = subprocess.Popen(command(arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    folders = root / "artifacts" / "AdversarialExampleGen" / "adversarial_examples"
+    before = set(os.listdir(folders))
+    while not (started := set(os.listdir(folders)) - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = retry_while_child_lives(arguments, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    ran = {name for name, node in summary["nodes"].items() if not node["cached"]}
+    assert ran == {"AdversarialExampleGen", "Evaluator", "Pusher"}
+    assert not started & set(os.listdir(folders)), "what the killed run had half written is still there"
+
+
+def retry_while_child_lives(arguments: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The child of a killed parent ends at its next event; until then the root is in use, as it should be."""
+    for _ in range(30):
+        done = gauntlet(*arguments, cwd=cwd)
+        if "another run is under way" not in done.stderr:
+            return done
+        time.sleep(1)
+    return done

@@ -1,0 +1,67 @@
+"""Split files to batches of features for training."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+READ_BATCH = 500
+"""Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""
+
+
+def feature_batches(
+    file_patterns: Sequence[str], transform: tft.TFTransformOutput
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+    """The transformed examples of a split, batch by batch, in the order of the files.
+
+    Args:
+        file_patterns: globs of gzipped TFRecord files of raw tf.Examples.
+        transform: the Transform node's output.
+
+    Yields:
+        `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n], `id` bytes [n].
+    """
+    files = tf.data.Dataset.list_files(list(file_patterns), shuffle=False)
+    spec = {name: transform.raw_feature_spec()[name] for name in ("image", "label", "id")}
+    layer = transform.transform_features_layer()
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = tf.io.parse_example(serialized, spec)
+        identity = tf.reshape(raw.pop("id"), [-1])
+        return layer(raw) | {"id": identity}
+
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
+    yield from records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, npt.NDArray[np.generic]]:
+    """A whole split in memory, sorted by `id`: Beam writes records in any order, training needs one.
+
+    Returns:
+        `image` float32 [n, h, w, c] in [0, 1] and `label` int64 [n].
+    """
+    batches = list(feature_batches(file_patterns, transform))
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    order = np.argsort(columns.pop("id"))
+    return {name: column[order] for name, column in columns.items()}
+
+
+def batched(features: dict[str, npt.NDArray[np.generic]], batch_size: int, seed: int | None = None) -> tf.data.Dataset:
+    """Batches of the feature dictionary; the last, smaller one is kept.
+
+    Args:
+        features: columns of n rows each.
+        batch_size: rows a batch.
+        seed: shuffle anew in every epoch, the same way for the same seed; None keeps the order.
+    """
+    columns = {name: tf.constant(column) for name, column in features.items()}
+    rows = tf.data.Dataset.range(len(features["label"]))
+    if seed is not None:  # shuffling row numbers is cheap, shuffling images is not
+        rows = rows.shuffle(len(features["label"]), seed=seed, reshuffle_each_iteration=True)
+    gathered = rows.batch(batch_size).map(
+        lambda chosen: {name: tf.gather(column, chosen) for name, column in columns.items()},
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return gathered.prefetch(tf.data.AUTOTUNE)

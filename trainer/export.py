@@ -1,0 +1,65 @@
+"""The exported model: logits inside, softmax only in its signatures.
+
+`tf_keras.models.load_model(directory, compile=False)` gives the network itself, images in [0, 1] to
+logits, ready for a gradient attack. The signatures serve and evaluate:
+
+- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n], `probabilities` float32 [n, k]
+- `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
+- `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them -> `logits`,
+  `probabilities` float32 [n, k]
+"""
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+from tfx.dsl.io import fileio
+
+
+def export_model(
+    model: tf_keras.Model, transform: tft.TFTransformOutput, directory: str, settings: dict[str, Any]
+) -> None:
+    """Write the SavedModel, and `settings` (resolved configuration and seed) beside it.
+
+    The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
+    """
+    # Cloned under no strategy: an export must not remember the devices that it was trained on.
+    clean = tf_keras.models.clone_model(model)
+    clean.set_weights(model.get_weights())
+    clean.transform = transform.transform_features_layer()
+    clean.save(directory, save_format="tf", include_optimizer=False, signatures=_signatures(clean, transform))
+    extra = os.path.join(directory, "assets.extra")
+    fileio.makedirs(extra)
+    with fileio.open(os.path.join(extra, "settings.json"), "w") as file:
+        file.write(json.dumps(settings, indent=2, sort_keys=True))
+
+
+def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict[str, Any]:
+    raw_image = {"image": transform.raw_feature_spec()["image"]}
+    pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
+
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = model(images, training=False)
+        return {"class": tf.argmax(logits, axis=1), "probabilities": tf.nn.softmax(logits)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+    def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classify(model.transform({"image": image[:, tf.newaxis]})["image"])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serialized_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classify(model.transform(tf.io.parse_example(examples, raw_image))["image"])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def transformed_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = model(tf.io.parse_example(examples, pixels)["image"], training=False)
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    return {
+        "serving_default": serving_default,
+        "serialized_examples": serialized_examples,
+        "transformed_examples": transformed_examples,
+    }
