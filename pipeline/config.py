@@ -23,6 +23,10 @@ class DataConfig:
     """The data set, by its tfds name, and the tfds splits that become ours.
 
     image_shape: height, width, channels that every image must have. classes: number of labels.
+    shards: files a split; it bounds how many workers read and attack in parallel.
+
+    Raises:
+        ConfigError: a size below 1.
     """
 
     dataset: str = "mnist"
@@ -31,6 +35,16 @@ class DataConfig:
     test: str = "test"
     image_shape: tuple[int, int, int] = (28, 28, 1)
     classes: int = 10
+    shards: int = 8
+
+    def __post_init__(self) -> None:
+        for name, size in {
+            "image_shape": min(self.image_shape),
+            "classes": self.classes,
+            "shards": self.shards,
+        }.items():
+            if size < 1:
+                raise ConfigError(f"data.{name} is at least 1, got {size}")
 
     @property
     def splits(self) -> dict[str, str]:

@@ -38,7 +38,11 @@ class Places:
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
     """The whole pipeline, for any orchestrator."""
     examples = TfdsExampleGen(
-        config.data.dataset, places.data_dir, config.data.splits, fingerprint=places.data_fingerprint
+        dataset=config.data.dataset,
+        data_dir=places.data_dir,
+        fingerprint=places.data_fingerprint,
+        splits=config.data.splits,
+        shards=config.data.shards,
     )
     raw = examples.outputs["examples"]
 

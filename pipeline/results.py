@@ -1,6 +1,5 @@
 """Results of a run, read from its artifacts: accuracies by model and attack, and the gates' verdicts."""
 
-import glob
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.adversarial_example_gen.rows import CLEAN, PREDICTION
+from components.shards import list_shards, read_shards
 from pipeline.gates import Gate
-from robustness.errors import RunError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +40,10 @@ class AttackTable:
 
 def read_attack_table(folder: str, models: tuple[str, ...]) -> AttackTable:
     """Read the rows of a split folder of AdversarialExampleGen."""
-    files = sorted(glob.glob(os.path.join(glob.escape(folder), "*.tfrecord")))
-    if not files:
-        raise RunError(f"expected attacked images in {folder}, found none")
+    files = list_shards(folder)
     spec = {"id": tf.io.FixedLenFeature([], tf.string), "attack": tf.io.FixedLenFeature([], tf.string)}
     spec |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ("label", *(PREDICTION + m for m in models))}
-    records = tf.data.TFRecordDataset(files).batch(2000)
+    records = read_shards(files).batch(2000)
     batches = [tf.io.parse_example(batch, spec) for batch in records]
     columns = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in spec}
     columns["attack"] = columns["attack"].astype(str)
@@ -61,7 +58,7 @@ def read_images(table: AttackTable, attack: str, limit: int, shape: tuple[int, i
         "attack": tf.io.FixedLenFeature([], tf.string),
         "image": tf.io.FixedLenFeature(shape, tf.float32),
     }
-    rows = tf.data.TFRecordDataset(table.files).map(lambda r: tf.io.parse_single_example(r, spec))
+    rows = read_shards(table.files).map(lambda r: tf.io.parse_single_example(r, spec))
     chosen = rows.filter(lambda r: (r["attack"] == attack) & tf.reduce_any(r["id"] == tf.constant(wanted)))
     images = {row["id"]: row["image"] for row in chosen.as_numpy_iterator()}
     return np.stack([images[identity] for identity in wanted])

@@ -1,8 +1,9 @@
 """Attacks the trained models through Beam, writes the images, reads them back and checks them."""
 
 import logging
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -17,10 +18,11 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
-from tfx.utils import io_utils, path_utils
+from tfx.utils import path_utils
 
 from components.adversarial_example_gen.config import AttackConfig
 from components.adversarial_example_gen.rows import CLEAN, Row, attack_column
+from components.shards import list_shards, read_shards, shard_path, write_shard
 from robustness.attacks import Attacker, describe, image_seeds
 from robustness.ball import inside_ball
 from robustness.config import ThreatModel
@@ -54,39 +56,35 @@ class Executor(BaseBeamExecutor):
         output = artifact_utils.get_single_instance(output_dict["adversarial_examples"])
         output.split_names = artifact_utils.encode_split_names([split])
         examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        written = os.path.join(artifact_utils.get_split_uri([output], split), "rows")
-        attack = AttackImages(
+        attack = AttackShard(
             transform=artifact_utils.get_single_uri(input_dict["transform_graph"]),
             models=models,
             threat=threat,
             config=config,
             seed=exec_properties["seed"],
         )
+        inputs = list_shards(artifact_utils.get_split_uri(input_dict["examples"], split))
+        folder = artifact_utils.get_split_uri([output], split)
+        # Not compressed: noise does not shrink, and gzip would cost as much as the attack.
+        outputs = [shard_path(folder, i, len(inputs), compressed=False) for i in range(len(inputs))]
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | beam.io.ReadFromTFRecord(
-                    io_utils.all_files_pattern(artifact_utils.get_split_uri(input_dict["examples"], split))
-                )
+                | beam.Create(list(zip(inputs, outputs, strict=True)))
                 | beam.Reshuffle()
-                | beam.BatchElements(min_batch_size=config.batch_size, max_batch_size=config.batch_size)
                 | "Attack" >> beam.ParDo(attack)
-                # Not compressed: noise does not shrink, and gzip would cost more than the attack.
-                | beam.io.WriteToTFRecord(written, file_name_suffix=".tfrecord")
             )
-        attacked = count(pipeline, "attacked")
-        self._check(f"{written}-*.tfrecord", threat, 1 + len(config.names) * len(models), attacked)
+        self._check(folder, threat, 1 + len(config.names) * len(models), count(pipeline, "attacked"))
 
-    def _check(self, pattern: str, threat: ThreatModel, rows_per_image: int, images: int) -> None:
+    def _check(self, folder: str, threat: ThreatModel, rows_per_image: int, images: int) -> None:
         """Read the images back as they were written, and judge each against its clean original."""
         log.info("checking what was written")
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | beam.io.ReadFromTFRecord(pattern)
-                | beam.Map(image_by_id)
-                | beam.GroupByKey()
-                | "Check" >> beam.ParDo(CheckImages(threat, rows_per_image))
+                | beam.Create(list_shards(folder))
+                | beam.Reshuffle()
+                | "Check" >> beam.ParDo(CheckShard(threat, rows_per_image))
             )
         checked, outside, incomplete = (count(pipeline, name) for name in ("checked", "outside", "incomplete"))
         if outside or incomplete or checked != images:
@@ -95,11 +93,11 @@ class Executor(BaseBeamExecutor):
                 f"read back, {incomplete} of them with missing rows; {outside} attacked images lie outside the "
                 f"{threat.norm} ball of radius {threat.epsilon} or outside [0, 1]"
             )
-        log.info("%d images, %d rows each, all inside the ball: %s", checked, rows_per_image, pattern)
+        log.info("%d images, %d rows each, all inside the ball: %s", checked, rows_per_image, folder)
 
 
-class AttackImages(beam.DoFn):
-    """Batches of serialized examples to serialized rows: each image clean and under every attack."""
+class AttackShard(beam.DoFn):
+    """Reads a shard of examples and writes a shard of rows: each image clean and under every attack."""
 
     def __init__(
         self, transform: str, models: dict[str, str], threat: ThreatModel, config: AttackConfig, seed: int
@@ -115,28 +113,32 @@ class AttackImages(beam.DoFn):
     def setup(self) -> None:
         self._loaded = self._shared.acquire(lambda: LoadedModels(self._transform, self._models, self._threat))
 
-    def process(self, batch: Sequence[bytes]) -> Iterator[bytes]:
-        x, y, ids = self._loaded.features(batch)
-        seeds = image_seeds(ids, self._seed)
-        attackers = self._loaded.attackers
-        self._attacked.inc(len(ids))
+    def process(self, paths: tuple[str, str]) -> None:
+        source, target = paths
+        write_shard(target, self._rows(source))
 
-        def rows(images: np.ndarray, attack: str, **record: Any) -> Iterator[bytes]:
-            predictions = {name: attacker.predict(images) for name, attacker in attackers.items()}
-            for i, (identity, image, label) in enumerate(zip(ids, images, y, strict=True)):
-                seen = {name: int(predicted[i]) for name, predicted in predictions.items()}
-                yield Row(
-                    id=identity, image=image, label=int(label), attack=attack, predictions=seen, **record
-                ).serialize()
+    def _rows(self, source: str) -> Iterator[bytes]:
+        for batch in read_shards([source]).batch(self._config.batch_size).as_numpy_iterator():
+            x, y, ids = self._loaded.features(batch)
+            yield from self._record(x, y, ids, CLEAN)
+            seeds = image_seeds(ids, self._seed)
+            for model, attacker in self._loaded.attackers.items():
+                for name in self._config.names:
+                    x_adv = attacker.run(name, x, y, seeds, self._config)
+                    record = describe(name, self._threat, self._config)
+                    record |= {"norm": str(self._threat.norm), "epsilon": self._threat.epsilon, "seed": self._seed}
+                    yield from self._record(x_adv, y, ids, attack_column(name, model), **record)
+            self._attacked.inc(len(ids))
+            log.info("attacking", extra={"advance": len(ids)})
 
-        yield from rows(x, CLEAN)
-        for model, attacker in attackers.items():
-            for name in self._config.names:
-                x_adv = attacker.run(name, x, y, seeds, self._config)
-                record = describe(name, self._threat, self._config)
-                record |= {"norm": str(self._threat.norm), "epsilon": self._threat.epsilon, "seed": self._seed}
-                yield from rows(x_adv, attack_column(name, model), **record)
-        log.info("attacking", extra={"advance": len(ids)})
+    def _record(
+        self, images: np.ndarray, y: np.ndarray, ids: list[bytes], attack: str, **record: Any
+    ) -> Iterator[bytes]:
+        predictions = {name: attacker.predict(images) for name, attacker in self._loaded.attackers.items()}
+        for i, (identity, image, label) in enumerate(zip(ids, images, y, strict=True)):
+            seen = {name: int(predicted[i]) for name, predicted in predictions.items()}
+            row = Row(id=identity, image=image, label=int(label), attack=attack, predictions=seen, **record)
+            yield row.serialize()
 
 
 class LoadedModels:
@@ -158,32 +160,35 @@ class LoadedModels:
         return transformed["image"].numpy(), transformed["label"].numpy(), ids
 
 
-class CheckImages(beam.DoFn):
-    """Judges the rows of one image: counts the checked, the incomplete, and images outside the ball."""
+class CheckShard(beam.DoFn):
+    """Judges a written shard: counts images checked, images with missing rows, and rows outside the ball."""
 
     def __init__(self, threat: ThreatModel, rows_per_image: int) -> None:
         self._threat = threat
         self._rows = rows_per_image
         self._counters = {n: beam.metrics.Metrics.counter(METRICS, n) for n in ("checked", "incomplete", "outside")}
 
-    def process(self, group: tuple[bytes, Iterable[tuple[str, bytes]]]) -> None:
-        rows = {attack: np.frombuffer(image, np.float32) for attack, image in group[1]}
-        self._counters["checked"].inc()
-        if len(rows) != self._rows or CLEAN not in rows:
-            self._counters["incomplete"].inc()
-            return
-        x = rows.pop(CLEAN)
-        x_adv = np.stack(list(rows.values()))
-        inside = inside_ball(x_adv, np.broadcast_to(x, x_adv.shape), self._threat)
-        self._counters["outside"].inc(int(np.sum(~inside.numpy())))
+    def process(self, path: str) -> None:
+        ids, attacks, images = read_images(path)
+        clean = {identity: row for row, identity in enumerate(ids) if attacks[row] == CLEAN}
+        rows = Counter(ids)
+        self._counters["checked"].inc(len(rows))
+        complete = {identity for identity, n in rows.items() if n == self._rows and identity in clean}
+        self._counters["incomplete"].inc(len(rows) - len(complete))
+        attacked = [row for row, identity in enumerate(ids) if attacks[row] != CLEAN and identity in complete]
+        originals = [clean[ids[row]] for row in attacked]
+        inside = inside_ball(tf.gather(images, attacked), tf.gather(images, originals), self._threat)
+        self._counters["outside"].inc(int(tf.reduce_sum(tf.cast(~inside, tf.int64))))
 
 
-def image_by_id(serialized: bytes) -> tuple[bytes, tuple[str, bytes]]:
-    """A written row as (id, (attack, pixels float32 as bytes))."""
-    features = tf.train.Example.FromString(serialized).features.feature
-    pixels = np.asarray(features["image"].float_list.value, np.float32)
-    attack = features["attack"].bytes_list.value[0].decode()
-    return features["id"].bytes_list.value[0], (attack, pixels.tobytes())
+def read_images(path: str) -> tuple[list[bytes], list[str], tf.Tensor]:
+    """A written shard as ids, attacks and pixels: float32 [rows, pixels]."""
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("id", "attack")}
+    spec["image"] = tf.io.VarLenFeature(tf.float32)
+    serialized = list(read_shards([path]).as_numpy_iterator())
+    rows = tf.io.parse_example(serialized, spec)
+    images = tf.sparse.to_dense(rows["image"], default_value=math.nan)  # a row with too few pixels must not pass
+    return rows["id"].numpy().tolist(), rows["attack"].numpy().astype(str).tolist(), images
 
 
 def count(pipeline: beam.Pipeline, name: str) -> int:

@@ -1,35 +1,60 @@
 """The TfdsExampleGen node: its inputs, as TFX sees them."""
 
-from google.protobuf import struct_pb2
-from tfx.components.example_gen.component import QueryBasedExampleGen
+import json
+from typing import ClassVar
+
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
-from tfx.proto import example_gen_pb2
+from tfx.types import Channel, ComponentSpec
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.types.standard_artifacts import Examples
 
 from components.tfds_example_gen.executor import Executor
 
 
-class TfdsExampleGen(QueryBasedExampleGen):
+class TfdsExampleGenSpec(ComponentSpec):
+    """See `TfdsExampleGen`."""
+
+    PARAMETERS: ClassVar = {
+        "dataset": ExecutionParameter(type=str),
+        "data_dir": ExecutionParameter(type=str),
+        "fingerprint": ExecutionParameter(type=str),
+        "splits": ExecutionParameter(type=str),
+        "shards": ExecutionParameter(type=int),
+    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
+    OUTPUTS: ClassVar = {"examples": ChannelParameter(type=Examples)}
+
+
+class TfdsExampleGen(BaseBeamComponent):
     """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and image sizes.
 
-    It is query-based, the query being a tfds split such as `train[:55000]`, because Kubeflow runs
-    custom query-based generators but no custom drivers.
+    It has no driver of its own, because Kubeflow runs custom components but no custom drivers; what
+    TFX's cache must see is in its parameters.
     """
 
+    SPEC_CLASS = TfdsExampleGenSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
-    def __init__(self, dataset: str, data_dir: str | None, splits: dict[str, str], fingerprint: str = "") -> None:
+    def __init__(
+        self, *, dataset: str, data_dir: str | None, splits: dict[str, str], shards: int, fingerprint: str = ""
+    ) -> None:
         """Describe what to read.
 
         Args:
             dataset: name in tfds, such as `mnist`.
             data_dir: where the data lies or goes, see `components.datasets.prepare`.
-            splits: output split name to tfds split.
-            fingerprint: of the prepared data; other data under the same name is another input, and
-                TFX's cache must see that.
+            splits: output split name to tfds split, such as `train[:55000]`.
+            shards: files a split, read and written in parallel.
+            fingerprint: of the prepared data; other data under the same name is another input.
         """
-        source = struct_pb2.Struct()
-        source.update({"dataset": dataset, "data_dir": data_dir or "", "fingerprint": fingerprint})
-        custom_config = example_gen_pb2.CustomConfig()
-        custom_config.custom_config.Pack(source)
-        wanted = [example_gen_pb2.Input.Split(name=name, pattern=pattern) for name, pattern in splits.items()]
-        super().__init__(input_config=example_gen_pb2.Input(splits=wanted), custom_config=custom_config)
+        super().__init__(
+            TfdsExampleGenSpec(
+                dataset=dataset,
+                data_dir=data_dir or "",
+                fingerprint=fingerprint,
+                splits=json.dumps(splits),
+                shards=shards,
+                examples=Channel(type=Examples),
+            )
+        )

@@ -4,6 +4,8 @@ Every example has `id` (tfds's own stable name of the record), `image` (PNG byte
 `height`, `width` and `channels` of the image, which the schema checks.
 """
 
+import json
+import logging
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -11,50 +13,52 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from google.protobuf import json_format, struct_pb2
-from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 
 from components.datasets.prepare import prepare
+from components.shards import shard_path, write_shard
 from robustness.errors import DataError
 
-SHARDS = 8
-"""Parts in which a split is read; each seeks through its file once, so many parts cost little."""
+log = logging.getLogger("gauntlet.tfds_example_gen")
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """PNG colour type to channels (a palette holds RGB)."""
 
 
-class Executor(BaseExampleGenExecutor):
-    """Executor of TfdsExampleGen: the parts of a split are read in parallel, TFX writes them."""
+class Executor(BaseBeamExecutor):
+    """Executor of TfdsExampleGen: each part of a split is read and written as a shard by one worker."""
 
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        return ReadSplit
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Write the splits.
+
+        Raises:
+            DataError: the data is missing or no image classification, a split is unknown or empty, or the
+                data changed since the run began.
+        """
+        splits: dict[str, str] = json.loads(exec_properties["splits"])
+        directory = data_directory(exec_properties)
+        parts = split_parts(tfds.builder_from_directory(directory), splits, exec_properties["shards"])
+        output = artifact_utils.get_single_instance(output_dict["examples"])
+        output.split_names = artifact_utils.encode_split_names(list(splits))
+        examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(output, "tfrecords_gzip")
+        folders = {split: artifact_utils.get_split_uri([output], split) for split in splits}
+        with self._make_beam_pipeline() as pipeline:
+            _ = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(write_part, directory, folders)
 
 
-@beam.ptransform_fn
-@beam.typehints.with_input_types(beam.Pipeline)
-@beam.typehints.with_output_types(bytes)
-def ReadSplit(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split: str) -> beam.PCollection:
-    """Serialized tf.Examples of one tfds split, such as `train[:55000]`."""
-    directory = data_directory(exec_properties["custom_config"])
-    builder = tfds.builder_from_directory(directory)
-    check_is_image_classification(builder)
-    try:
-        parts = tfds.even_splits(split, n=SHARDS)
-        builder.info.splits[split]
-    except (ValueError, KeyError) as error:
-        known = {name: info.num_examples for name, info in builder.info.splits.items()}
-        raise DataError(f"{builder.name} has no split {split!r} ({error}); its splits are {known}") from error
-    return pipeline | beam.Create(parts) | beam.Reshuffle() | beam.FlatMap(read_part, directory)
-
-
-def data_directory(custom_config: str) -> str:
-    """The prepared data that the node's custom_config names, fetched first where it is not there."""
-    packed = json_format.Parse(custom_config, example_gen_pb2.CustomConfig())
-    source = struct_pb2.Struct()
-    packed.custom_config.Unpack(source)
+def data_directory(source: dict[str, Any]) -> str:
+    """The prepared data that the node's parameters name, fetched first where it is not there."""
     prepared = prepare(source["dataset"], source["data_dir"] or None)
     if source["fingerprint"] not in ("", prepared.fingerprint):
         raise DataError(
@@ -62,6 +66,25 @@ def data_directory(custom_config: str) -> str:
             f"(fingerprint {source['fingerprint']}, now {prepared.fingerprint}); start the run again"
         )
     return prepared.directory
+
+
+def split_parts(
+    builder: tfds.core.DatasetBuilder, splits: dict[str, str], shards: int
+) -> list[tuple[str, Any, int, int]]:
+    """(output split, part of a tfds split, index, count) of every shard to write."""
+    check_is_image_classification(builder)
+    parts = []
+    for name, split in splits.items():
+        try:
+            examples = builder.info.splits[split].num_examples
+        except (ValueError, KeyError) as error:
+            known = {found: info.num_examples for found, info in builder.info.splits.items()}
+            raise DataError(f"{builder.name} has no split {split!r}; its splits are {known}") from error
+        if not examples:
+            raise DataError(f"the split {split!r} of {builder.name} is empty; choose another for data.{name}")
+        count = min(shards, examples)
+        parts += [(name, part, i, count) for i, part in enumerate(tfds.even_splits(split, n=count))]
+    return parts
 
 
 def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
@@ -75,6 +98,14 @@ def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
         )
 
 
+def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]) -> None:
+    """Read a part of a split and write it as a shard."""
+    split, instruction, index, count = part
+    written = write_shard(shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory))
+    beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
+    log.info("reading", extra={"advance": written})
+
+
 def read_part(part: Any, directory: str) -> Iterator[bytes]:
     """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay encoded."""
     builder = tfds.builder_from_directory(directory)
@@ -83,10 +114,9 @@ def read_part(part: Any, directory: str) -> Iterator[bytes]:
         decoders=tfds.decode.PartialDecoding({"image": True, "label": True}, {"image": tfds.decode.SkipDecoding()}),
         read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
     )
-    counter = beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read")
-    for row in dataset.as_numpy_iterator():
-        counter.inc()
-        yield to_example(row["tfds_id"], row["image"], int(row["label"])).SerializeToString()
+    for batch in dataset.batch(1000).as_numpy_iterator():
+        for identity, image, label in zip(batch["tfds_id"], batch["image"], batch["label"].tolist(), strict=True):
+            yield to_example(identity, image, label).SerializeToString()
 
 
 def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
