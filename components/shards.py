@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from robustness.errors import RunError
+from trainer.dataset import no_autotune
 
 
 def shard_path(folder: str, index: int, count: int, compressed: bool) -> str:
@@ -57,4 +58,5 @@ def list_shards(folder: str) -> list[str]:
 
 def read_shards(paths: list[str]) -> tf.data.Dataset:
     """The records of shards that are all gzipped or all not, in order: string []."""
-    return tf.data.TFRecordDataset(paths, compression_type="GZIP" if paths[0].endswith(".gz") else "")
+    compression = "GZIP" if paths[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(paths, compression_type=compression).with_options(no_autotune())

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from gauntlet.errors import exit_code
 from gauntlet.supervisor import call
@@ -22,7 +23,7 @@ def compile(
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         call("gauntlet.compile:compile_task", arguments | {"output": str(output.absolute())}, log, console)
-    console.print(f"wrote {output}", highlight=False, soft_wrap=True)
+    console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
     return 0
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from rich.console import Console
+from rich.markup import escape
 
 from robustness.errors import ConfigError, GauntletError
 
@@ -21,10 +22,10 @@ def exit_code(command: Callable[P, int]) -> Callable[P, int]:
         try:
             return command(*args, **kwargs)
         except ConfigError as error:
-            errors.print(f"[red]wrong usage:[/] {error}", highlight=False, soft_wrap=True)
+            errors.print(f"[red]wrong usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             return USAGE
         except GauntletError as error:
-            errors.print(f"[red]failed:[/] {error}", highlight=False, soft_wrap=True)
+            errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             return FAILURE
         except KeyboardInterrupt:
             errors.print("interrupted; run the same command again: finished work is not repeated")

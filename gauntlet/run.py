@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from gauntlet.errors import REFUSED, exit_code
 from gauntlet.supervisor import call
@@ -46,7 +47,7 @@ def run_in_child(
     run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     folder = root / "runs" / run_id
     folder.mkdir(parents=True)
-    console.print(f"run {run_id}, preset {config.preset}, root {root}", highlight=False, soft_wrap=True)
+    console.print(escape(f"run {run_id}, preset {config.preset}, root {root}"), highlight=False, soft_wrap=True)
     arguments = {
         "config": config.to_json(),
         "root": str(root),

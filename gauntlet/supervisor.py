@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robustness.errors import ConfigError, RunError
@@ -130,6 +131,6 @@ class NodeDisplay:
         if "advance" in event:
             self._progress.advance(task, event["advance"])
             completed = self._progress.tasks[task].completed if self._live else 0
-            self._progress.update(task, note=f"[dim]{event.get('message', '')} {completed:,.0f} images")
+            self._progress.update(task, note=f"[dim]{escape(event.get('message', ''))} {completed:,.0f} images")
         elif event.get("message"):
-            self._progress.update(task, note=f"[dim]{event['message']}")
+            self._progress.update(task, note=f"[dim]{escape(event['message'])}")

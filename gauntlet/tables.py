@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -12,17 +13,16 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
     console.print(accuracy_table(summary))
     console.print(gate_table(summary))
     for caveat in summary["caveats"]:
-        console.print(f"[yellow]Caveat:[/] {caveat}", highlight=False)
+        console.print(f"[yellow]Caveat:[/] {escape(caveat)}", highlight=False)
     if summary["pushed"]:
-        console.print(f"[green]Pushed[/] to {summary['pushed']}", highlight=False, soft_wrap=True)
+        console.print(f"[green]Pushed[/] to {escape(summary['pushed'])}", highlight=False, soft_wrap=True)
     else:
         missed = ", ".join(gate["name"] for gate in summary["gates"] if not gate["passed"])
         console.print(f"[red]Refused[/] by {missed or 'the Evaluator'}; nothing was pushed", highlight=False)
-    cached = sum(node["cached"] for node in summary["nodes"].values())
-    console.print(
-        f"{summary['seconds']:.0f} s, {cached} of {len(summary['nodes'])} nodes from the cache; results in {folder}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    nodes = summary["nodes"].values()
+    cached = f"{sum(node['cached'] for node in nodes)} of {len(nodes)} nodes from the cache"
+    results = f"{summary['seconds']:.0f} s, {cached}; results in {escape(str(folder))}"
+    console.print(results, highlight=False, soft_wrap=True)
 
 
 def accuracy_table(summary: dict[str, Any]) -> Table:

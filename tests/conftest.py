@@ -1,6 +1,25 @@
-"""Shared by all tests: the environment that TensorFlow needs, and small models with known answers."""
+"""The environment that TensorFlow needs, and the fixtures that several test files share."""
 
 import os
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+from small_world import build_small_world, run_trainer, training_task
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Folders `root`, `examples` (Split-train, -validation, -test) and `transform`."""
+    return build_small_world(tmp_path_factory.mktemp("small-world"))
+
+
+@pytest.fixture(scope="session")
+def small_models(small_world: SimpleNamespace) -> dict[str, str]:
+    """Artifact folders of the undefended and the robust model."""
+    return {
+        "undefended": run_trainer(small_world, small_world.root / "undefended", training_task("undefended")),
+        "robust": run_trainer(small_world, small_world.root / "robust", training_task("tutorial")),
+    }

@@ -10,6 +10,20 @@ import tensorflow_transform as tft
 READ_BATCH = 500
 """Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""
 
+WORKERS = 2
+"""Parallel calls of a map: decoding and gathering keep ahead of training with that."""
+
+
+def no_autotune() -> tf.data.Options:
+    """Options for every data set of ours: tf.data's tuning thread stays off.
+
+    The thread sleeps between its rounds for ever longer periods, and deleting an iterator waits until it
+    wakes: training stood still at the end of an epoch for up to as long as the epoch had lasted.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
 
 def feature_batches(
     file_patterns: Sequence[str], transform: tft.TFTransformOutput
@@ -33,7 +47,7 @@ def feature_batches(
         return layer(raw) | {"id": identity}
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
-    yield from records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    yield from records.map(parse, num_parallel_calls=WORKERS).with_options(no_autotune()).as_numpy_iterator()
 
 
 def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, npt.NDArray[np.generic]]:
@@ -62,6 +76,6 @@ def batched(features: dict[str, npt.NDArray[np.generic]], batch_size: int, seed:
         rows = rows.shuffle(len(features["label"]), seed=seed, reshuffle_each_iteration=True)
     gathered = rows.batch(batch_size).map(
         lambda chosen: {name: tf.gather(column, chosen) for name, column in columns.items()},
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=WORKERS,
     )
-    return gathered.prefetch(tf.data.AUTOTUNE)
+    return gathered.prefetch(2 * WORKERS).with_options(no_autotune())

@@ -20,9 +20,6 @@ from trainer.strategy import make_strategy
 
 log = logging.getLogger("gauntlet.trainer")
 
-STEPS_PER_EXECUTION = 20
-"""Training steps run in one call into TensorFlow: at batch 32, Python costs as much as a step."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
@@ -85,7 +82,6 @@ def compiled_model(network: tf_keras.Model, config: TrainerConfig, recipe: Recip
         optimizer=tf_keras.optimizers.Adam(config.learning_rate),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=STEPS_PER_EXECUTION,
     )
     return model
 

@@ -177,7 +177,8 @@ class CheckShard(beam.DoFn):
         self._counters["incomplete"].inc(len(rows) - len(complete))
         attacked = [row for row, identity in enumerate(ids) if attacks[row] != CLEAN and identity in complete]
         originals = [clean[ids[row]] for row in attacked]
-        inside = inside_ball(tf.gather(images, attacked), tf.gather(images, originals), self._threat)
+        x_adv, x = (tf.gather(images, tf.constant(chosen, tf.int64)) for chosen in (attacked, originals))
+        inside = inside_ball(x_adv, x, self._threat)
         self._counters["outside"].inc(int(tf.reduce_sum(tf.cast(~inside, tf.int64))))
 
 

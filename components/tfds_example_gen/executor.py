@@ -22,6 +22,7 @@ from tfx.types.artifact import Artifact
 from components.datasets.prepare import prepare
 from components.shards import shard_path, write_shard
 from robustness.errors import DataError
+from trainer.dataset import no_autotune
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
@@ -112,7 +113,7 @@ def read_part(part: Any, directory: str) -> Iterator[bytes]:
     dataset = builder.as_dataset(
         split=part,
         decoders=tfds.decode.PartialDecoding({"image": True, "label": True}, {"image": tfds.decode.SkipDecoding()}),
-        read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
+        read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, options=no_autotune()),
     )
     for batch in dataset.batch(1000).as_numpy_iterator():
         for identity, image, label in zip(batch["tfds_id"], batch["image"], batch["label"].tolist(), strict=True):

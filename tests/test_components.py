@@ -1,0 +1,378 @@
+"""Components on small real files: what they write is read back, and what they must refuse is refused."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import StandardOptions
+from google.protobuf import text_format
+from small_world import EXAMPLES, SHAPE, small_images
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.proto import pusher_pb2
+from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, PushedModel, TransformGraph
+from tfx.utils import io_utils, proto_utils
+
+from components import pusher
+from components.adversarial_example_gen import executor as adversarial
+from components.adversarial_example_gen.rows import CLEAN, Row
+from components.anomaly_gate import describe
+from components.curated_schema import schema_text
+from components.shards import list_shards, read_shards, shard_path, write_shard
+from components.tfds_example_gen.executor import check_is_image_classification, read_part, split_parts, to_example
+from robustness.config import ThreatModel
+from robustness.errors import DataError, RunError
+
+
+@pytest.fixture(autouse=True)
+def _in_memory_beam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", "FnApiRunner")
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """A tiny tfds data set."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = Path(__file__).parent
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(shape=SHAPE), "label": tfds.features.ClassLabel(num_classes=3)}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, _: Any) -> dict[str, Any]:
+        return {"train": self._generate_examples(40, 0), "test": self._generate_examples(20, 1)}
+
+    def _generate_examples(self, n: int, seed: int) -> Any:
+        for i, (image, label) in enumerate(zip(*small_images(n, seed), strict=True)):
+            yield i, {"image": image, "label": int(label)}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tfds.core.DatasetBuilder:
+    builder = Digits(data_dir=str(tmp_path_factory.mktemp("tfds")))
+    builder.download_and_prepare()
+    return builder
+
+
+def rows_of(parts: list[tuple[str, Any, int, int]], directory: str) -> dict[str, list[tf.train.Example]]:
+    rows: dict[str, list[tf.train.Example]] = {}
+    for split, part, _, _ in parts:
+        rows.setdefault(split, []).extend(map(tf.train.Example.FromString, read_part(part, directory)))
+    return rows
+
+
+def test_splits_are_cut_without_loss_or_overlap(digits: tfds.core.DatasetBuilder) -> None:
+    parts = split_parts(digits, {"train": "train[:33]", "validation": "train[33:]", "test": "test"}, shards=4)
+    rows = rows_of(parts, str(digits.data_dir))
+    assert {split: len(found) for split, found in rows.items()} == {"train": 33, "validation": 7, "test": 20}
+    ids = [e.features.feature["id"].bytes_list.value[0] for found in rows.values() for e in found]
+    assert len(set(ids)) == 60
+    again = rows_of(split_parts(digits, {"test": "test"}, shards=3), str(digits.data_dir))["test"]
+    assert [e.SerializeToString(deterministic=True) for e in again] == [
+        e.SerializeToString(deterministic=True) for e in rows["test"]
+    ], "ids and order must not depend on the number of shards"
+
+
+def test_examples_hold_the_images_of_the_data_set(digits: tfds.core.DatasetBuilder) -> None:
+    rows = rows_of(split_parts(digits, {"test": "test"}, shards=3), str(digits.data_dir))["test"]
+    pairs = sorted((image.tobytes(), int(label)) for image, label in zip(*small_images(20, 1), strict=True))
+    found = sorted(
+        (
+            tf.io.decode_png(e.features.feature["image"].bytes_list.value[0]).numpy().tobytes(),
+            e.features.feature["label"].int64_list.value[0],
+        )
+        for e in rows
+    )
+    assert found == pairs
+    sizes = {name: rows[0].features.feature[name].int64_list.value[0] for name in ("height", "width", "channels")}
+    assert sizes == {"height": 8, "width": 8, "channels": 1}
+
+
+def test_other_formats_become_png_without_loss() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    bmp_like = tf.io.encode_jpeg(image, quality=100).numpy()
+    features = to_example(b"a", bmp_like, 1).features.feature
+    png = tf.io.decode_png(features["image"].bytes_list.value[0])
+    np.testing.assert_array_equal(png, tf.io.decode_jpeg(bmp_like))
+    assert [features[n].int64_list.value[0] for n in ("height", "width", "channels")] == [5, 7, 3]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [("tset", "has no split 'tset'; its splits are {'train': 40, 'test': 20}"), ("test[:0]", "is empty")],
+)
+def test_unknown_and_empty_splits(digits: tfds.core.DatasetBuilder, split: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        split_parts(digits, {"test": split}, shards=2)
+
+
+def test_data_sets_without_image_and_label() -> None:
+    features = {"image": tfds.features.Tensor(shape=(8,), dtype=np.float32)}
+    builder = SimpleNamespace(name="sounds", info=SimpleNamespace(features=features))
+    with pytest.raises(DataError, match="sounds is no image-classification data set: expected the features `image`"):
+        check_is_image_classification(builder)
+
+
+def anomalies_of(tmp_path: Path, change: Callable[[tf.train.Example], None]) -> list[str]:
+    """What the gate would say of 20 MNIST-like examples, one of them changed."""
+    examples = [
+        to_example(b"%d" % i, tf.io.encode_png(np.zeros((28, 28, 1), np.uint8)).numpy(), i % 10) for i in range(20)
+    ]
+    change(examples[7])
+    write_shard(str(tmp_path / "data.gz"), [e.SerializeToString() for e in examples])
+    statistics = tfdv.generate_statistics_from_tfrecord(str(tmp_path / "data.gz"))
+    schema = text_format.Parse(schema_text("mnist"), schema_pb2.Schema())
+    return describe("train", tfdv.validate_statistics(statistics, schema))
+
+
+def wrong_size(example: tf.train.Example) -> None:
+    example.features.feature["height"].int64_list.value[0] = 27
+
+
+def wrong_label(example: tf.train.Example) -> None:
+    example.features.feature["label"].int64_list.value[0] = 10
+
+
+def no_image(example: tf.train.Example) -> None:
+    del example.features.feature["image"]
+
+
+def colour(example: tf.train.Example) -> None:
+    example.features.feature["channels"].int64_list.value[0] = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "feature", "words"),
+    [
+        (wrong_size, "height", "27"),
+        (wrong_label, "label", "10"),
+        (no_image, "image", "missing|fewer"),
+        (colour, "channels", "3"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_data_that_breaks_the_schema_is_named(
+    tmp_path: Path, change: Callable[[tf.train.Example], None], feature: str, words: str
+) -> None:
+    (line,) = anomalies_of(tmp_path, change)
+    assert line.startswith(f"- split train, feature {feature}: ")
+    assert any(word in line for word in words.split("|"))
+
+
+def test_clean_data_passes(tmp_path: Path) -> None:
+    assert anomalies_of(tmp_path, lambda _: None) == []
+
+
+def test_a_data_set_without_a_schema() -> None:
+    with pytest.raises(DataError, match=r"no schema for the data set 'moons': .* there are schemas for \['mnist'\]"):
+        schema_text("moons")
+
+
+def artifact(kind: type, uri: str, **properties: Any) -> Any:
+    result = kind()
+    result.uri = uri
+    for name, value in properties.items():
+        setattr(result, name, value)
+    return result
+
+
+@pytest.fixture
+def attacked(
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
+) -> tuple[Callable[..., Any], Examples]:
+    """A function that runs AdversarialExampleGen on the small world, and its output artifact."""
+    output = artifact(Examples, str(tmp_path / "out"))
+    inputs = {
+        "examples": [artifact(Examples, small_world.examples, split_names='["train", "validation", "test"]')],
+        "transform_graph": [artifact(TransformGraph, small_world.transform)],
+        **{name: [artifact(Model, uri)] for name, uri in small_models.items()},
+    }
+
+    def run(epsilon: float = 0.1, **attack: Any) -> None:
+        properties = {"split": "test", "threat": json.dumps({"norm": "linf", "epsilon": epsilon}), "seed": 5}
+        properties["attack"] = json.dumps({"names": ["fgsm", "pgd"], "steps": 5, "restarts": 2} | attack)
+        context = adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
+        adversarial.Executor(context).Do(inputs, {"adversarial_examples": [output]}, properties)
+
+    return run, output
+
+
+def read_rows(folder: str) -> list[tf.train.Example]:
+    return [tf.train.Example.FromString(r) for r in read_shards(list_shards(folder)).as_numpy_iterator()]
+
+
+def column(row: tf.train.Example, name: str) -> Any:
+    feature = row.features.feature[name]
+    return next(iter(getattr(feature, feature.WhichOneof("kind")).value))
+
+
+def test_attacked_rows_are_paired_and_recorded(attacked: tuple[Callable[..., Any], Examples]) -> None:
+    run, output = attacked
+    run()
+    rows = read_rows(f"{output.uri}/Split-test")
+    by_id: dict[bytes, dict[bytes, tf.train.Example]] = {}
+    for row in rows:
+        by_id.setdefault(column(row, "id"), {})[column(row, "attack")] = row
+    attacks = {b"clean", b"fgsm@undefended", b"fgsm@robust", b"pgd@undefended", b"pgd@robust"}
+    assert len(by_id) == EXAMPLES
+    assert len(rows) == EXAMPLES * len(attacks)
+    for versions in by_id.values():
+        assert set(versions) == attacks
+        clean = np.asarray(versions[b"clean"].features.feature["image"].float_list.value)
+        for attack, row in versions.items():
+            image = np.asarray(row.features.feature["image"].float_list.value)
+            assert np.abs(image - clean).max() <= 0.1 + 1e-6
+            assert column(row, "label") == column(versions[b"clean"], "label")
+            if attack == b"pgd@robust":
+                recorded = [column(row, n) for n in ("norm", "epsilon", "steps", "restarts", "step_size", "seed")]
+                assert recorded == pytest.approx([b"linf", 0.1, 5, 2, 0.05, 5])
+
+
+def test_recorded_predictions_are_those_of_the_exported_models(
+    attacked: tuple[Callable[..., Any], Examples], small_models: dict[str, str]
+) -> None:
+    run, output = attacked
+    run()
+    rows = read_rows(f"{output.uri}/Split-test")
+    serialized = tf.constant([row.SerializeToString() for row in rows])
+    for name, uri in small_models.items():
+        signature = tf.saved_model.load(f"{uri}/Format-Serving").signatures["transformed_examples"]
+        answers = signature(examples=serialized)["logits"].numpy().argmax(axis=1)
+        assert answers.tolist() == [column(row, f"prediction_{name}") for row in rows]
+
+
+def test_attack_is_stronger_on_its_own_model_than_on_the_other(attacked: tuple[Callable[..., Any], Examples]) -> None:
+    run, output = attacked
+    run(epsilon=0.3, steps=20)
+    rows = read_rows(f"{output.uri}/Split-test")
+
+    def accuracy(model: str, attack: bytes) -> float:
+        chosen = [row for row in rows if column(row, "attack") == attack]
+        return float(np.mean([column(row, f"prediction_{model}") == column(row, "label") for row in chosen]))
+
+    assert accuracy("undefended", b"pgd@undefended") < accuracy("undefended", b"clean")
+    assert accuracy("undefended", b"pgd@undefended") <= accuracy("undefended", b"pgd@robust")
+
+
+@pytest.mark.parametrize("size", [1, 33])
+def test_rows_do_not_depend_on_the_batch_size(attacked: tuple[Callable[..., Any], Examples], size: int) -> None:
+    run, output = attacked
+    run()
+    expected = read_rows(f"{output.uri}/Split-test")
+    run(batch_size=size)
+    found = read_rows(f"{output.uri}/Split-test")
+
+    def by_name(rows: list[tf.train.Example]) -> dict[tuple[bytes, bytes], list[float]]:
+        return {(column(r, "id"), column(r, "attack")): r.features.feature["image"].float_list.value for r in rows}
+
+    one, other = by_name(expected), by_name(found)
+    assert one.keys() == other.keys()
+    assert max(np.abs(np.asarray(one[k]) - np.asarray(other[k])).max() for k in one) < 1e-6
+
+
+def row(identity: bytes, attack: str, value: float) -> bytes:
+    image = np.full((2, 2, 1), value, np.float32)
+    return Row(id=identity, image=image, label=0, attack=attack, predictions={"robust": 0}).serialize()
+
+
+@pytest.mark.parametrize(
+    ("rows", "images", "message"),
+    [
+        ([row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.61)], 1, "1 attacked images lie outside the linf ball"),
+        ([row(b"a", CLEAN, 0.95), row(b"a", "fgsm@robust", 1.01)], 1, "1 attacked images lie outside"),
+        ([row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", float("nan"))], 1, "1 attacked images lie outside"),
+        ([row(b"a", CLEAN, 0.5)], 1, "1 of them with missing rows"),
+        ([row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.55)], 2, "2 images were attacked, 1 were read back"),
+    ],
+    ids=["outside-the-ball", "outside-the-range", "nan", "row-missing", "image-missing"],
+)
+def test_what_was_written_is_checked(tmp_path: Path, rows: list[bytes], images: int, message: str) -> None:
+    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
+    context = adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
+    with pytest.raises(RunError, match=message):
+        adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, images)
+
+
+def test_valid_rows_pass_the_check(tmp_path: Path) -> None:
+    rows = [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.6)]
+    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
+    context = adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
+    adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, 1)
+
+
+def test_a_shard_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield b"one"
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write_shard(str(tmp_path / "data_tfrecord-00000-of-00001"), broken())
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(RunError, match="expected shards named data_tfrecord-"):
+        list_shards(str(tmp_path))
+
+
+def test_a_shard_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises((RunError, tf.errors.OpError), match="file"):
+        write_shard(str(tmp_path / "file" / "shard"), [b"one"])
+
+
+def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> PushedModel:
+    blessing = artifact(ModelBlessing, str(tmp_path / "blessing"))
+    blessing.set_int_custom_property("blessed", int(blessed))
+    pushed = artifact(PushedModel, str(tmp_path / "pushed"))
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
+    destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=filesystem))
+    inputs = {"model": [artifact(Model, small_models["robust"])], "model_blessing": [blessing]}
+    pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, {"push_destination": destination})
+    return pushed
+
+
+def test_a_blessed_model_is_pushed_as_a_version(small_models: dict[str, str], tmp_path: Path) -> None:
+    pushed = push(small_models, tmp_path)
+    (version,) = os.listdir(tmp_path / "serving")
+    assert pushed.get_string_custom_property("pushed_destination") == str(tmp_path / "serving" / version)
+    answer = tf.saved_model.load(str(tmp_path / "serving" / version)).signatures["serving_default"]
+    assert "probabilities" in answer.structured_outputs
+
+
+def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:
+    pushed = push(small_models, tmp_path, blessed=False)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+@pytest.mark.parametrize("files_before", [0, 2], ids=["at-once", "in-the-middle"])
+def test_a_full_disk_leaves_nothing_half_pushed(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_before: int
+) -> None:
+    copy, copied = io_utils.copy_file, []
+
+    def full(source: str, target: str, overwrite: bool = False) -> None:
+        if len(copied) >= files_before:
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        copied.append(target)
+        copy(source, target, overwrite)
+
+    monkeypatch.setattr(io_utils, "copy_file", full)
+    monkeypatch.setattr(io_utils.fileio, "copy", full)
+    with pytest.raises(RunError, match=r"could not be pushed to .*No space left on device.*nothing was changed there"):
+        push(small_models, tmp_path)
+    assert not (tmp_path / "serving").exists() or os.listdir(tmp_path / "serving") == []
+
+
+def test_beam_counts_what_was_attacked() -> None:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create([3, 4]) | beam.Map(beam.metrics.Metrics.counter(adversarial.METRICS, "attacked").inc)
+    assert adversarial.count(pipeline, "attacked") == 7
+    assert adversarial.count(pipeline, "nothing") == 0

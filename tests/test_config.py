@@ -1,0 +1,98 @@
+"""Presets and `--set`: what is accepted, and what every mistake is answered with."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from components.adversarial_example_gen.config import AttackConfig
+from pipeline.config import RunConfig, override
+from pipeline.presets import PRESETS, preset
+from robustness.config import Norm, ThreatModel
+from robustness.errors import ConfigError
+from trainer.config import StrategyName
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_json(name: str) -> None:
+    assert RunConfig.from_json(preset(name).to_json()) == preset(name)
+
+
+def test_settings_are_converted_to_their_types() -> None:
+    assignments = [
+        "seed=7", "trainer.filters=8, 16", "trainer.strategy=mirrored", "threat.norm=l2", "threat.epsilon=0.3",
+        "attack.names=pgd", "attack.step_size=0.01", "data.train=train[:100]",
+    ]  # fmt: skip
+    config = override(preset("tutorial"), assignments)
+    assert config.seed == 7
+    assert config.trainer.filters == (8, 16)
+    assert config.trainer.strategy is StrategyName.MIRRORED
+    assert (config.threat.norm, config.threat.epsilon) == (Norm.L2, 0.3)
+    assert config.attack.names == ("pgd",)
+    assert config.attack.step_size == 0.01
+    assert config.data.train == "train[:100]"
+    assert override(config, ["attack.step_size=none"]).attack.step_size is None
+
+
+def test_later_assignments_win_and_nothing_else_changes() -> None:
+    config = override(preset("smoke"), ["trainer.epochs=3", "trainer.epochs=4"])
+    assert config.trainer.epochs == 4
+    assert override(config, ["trainer.epochs=2"]) == preset("smoke")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("trainer.epochs", "takes section.key=value, got 'trainer.epochs'"),
+        ("trainer.epoch=2", "unknown setting 'trainer.epoch'; the settings are seed, data.dataset, .*trainer.epochs"),
+        ("training.epochs=2", "unknown setting 'training.epochs'; the settings are"),
+        ("preset=smoke", "unknown setting 'preset'"),
+        ("trainer=1", "unknown setting 'trainer'"),
+        ("trainer.epochs=two", "trainer.epochs='two': .*integer"),
+        ("trainer.epochs=0", "trainer.epochs is at least 1, got 0"),
+        ("trainer.learning_rate=-1", "trainer.learning_rate is positive, got -1.0"),
+        ("trainer.strategy=tpus", "trainer.strategy='tpus': Input should be 'one_device' or 'mirrored'"),
+        ("trainer.recipe=magic", "trainer.recipe='magic': Input should be 'undefended' or 'tutorial'"),
+        ("attack.names=fgsm,cw", "attack.names.1='cw': Input should be 'fgsm' or 'pgd'"),
+        ("attack.names=pgd,pgd", "none twice"),
+        ("attack.names=", "at least one attack"),
+        ("attack.batch_size=0", "attack.batch_size is at least 1, got 0"),
+        ("threat.norm=l1", "threat.norm='l1': Input should be 'linf' or 'l2'"),
+        ("threat.epsilon=-0.1", "epsilon is a finite number >= 0, got -0.1"),
+        ("threat.epsilon=nan", "epsilon is a finite number >= 0, got nan"),
+        ("gates.clean=98", r"gates.clean is a fraction in \[0, 1\], got 98.0"),
+        ("data.image_shape=28,28", "data.image_shape"),
+        ("data.shards=0", "data.shards is at least 1, got 0"),
+    ],
+)
+def test_mistakes_are_named(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(preset("smoke"), [assignment])
+
+
+def test_unknown_preset_lists_the_presets() -> None:
+    with pytest.raises(ConfigError, match="unknown preset 'tutorail'; the presets are tutorial, smoke"):
+        preset("tutorail")
+
+
+def test_configuration_is_read_without_tensorflow_and_tfx() -> None:
+    """The command line must answer mistakes at once: these imports take ten seconds."""
+    code = (
+        "import sys, pipeline.presets; "
+        "print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_step_size_defaults_to_two_and_a_half_times_the_radius() -> None:
+    threat = ThreatModel(epsilon=0.2)
+    assert AttackConfig(steps=20).resolved_step_size(threat) == pytest.approx(0.025)
+    assert AttackConfig(steps=20, step_size=0.1).resolved_step_size(threat) == 0.1
+
+
+def test_the_resolved_configuration_is_stable() -> None:
+    values = json.loads(preset("tutorial").to_json())
+    assert values["trainer"]["filters"] == [32, 64, 64]
+    assert list(values) == sorted(values)

@@ -1,0 +1,98 @@
+"""The compiled pipelines: for whom, with what, and the same bytes twice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gauntlet_kubeflow.compile import Target, compile_pipeline, write
+
+from pipeline.config import override
+from pipeline.presets import preset
+
+NODES = {
+    "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "AnomalyGate", "Transform",
+    "Trainer.undefended", "Trainer.robust", "AdversarialExampleGen", "Evaluator", "Pusher",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[Target, dict[str, Any]]:
+    return {
+        target: compile_pipeline(preset("tutorial"), target, "registry/gauntlet:1", "gs://b/f") for target in Target
+    }
+
+
+def test_vertex_gets_a_job_and_kfp_the_bare_specification(compiled: dict[Target, dict[str, Any]]) -> None:
+    job, spec = compiled[Target.VERTEX], compiled[Target.KFP_V2]
+    assert job["pipelineSpec"]["schemaVersion"] == "2.0.0"
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://b/f/artifacts"
+    assert spec["schemaVersion"] == "2.1.0"
+    assert "runtimeConfig" not in spec
+    assert spec["defaultPipelineRoot"] == "gs://b/f/artifacts"
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_all_nodes_with_our_image(compiled: dict[Target, dict[str, Any]], target: Target) -> None:
+    spec = compiled[target].get("pipelineSpec", compiled[target])
+    assert set(spec["root"]["dag"]["tasks"]) == NODES
+    executors = spec["deploymentSpec"]["executors"].values()
+    assert {e["container"]["image"] for e in executors} == {"registry/gauntlet:1"}
+
+
+def test_training_waits_for_the_gate_on_the_data(compiled: dict[Target, dict[str, Any]]) -> None:
+    tasks = compiled[Target.KFP_V2]["root"]["dag"]["tasks"]
+    assert "AnomalyGate" in tasks["Transform"]["dependentTasks"]
+    for trainer in ("Trainer.undefended", "Trainer.robust"):
+        assert "Transform" in tasks[trainer]["dependentTasks"]
+
+
+def test_kfp_accepts_the_specification(compiled: dict[Target, dict[str, Any]]) -> None:
+    """Against the schema of the KFP SDK: unknown fields or wrong types are an error."""
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    message = json_format.ParseDict(compiled[Target.KFP_V2], pipeline_spec_pb2.PipelineSpec())
+    assert message.pipeline_info.name == "gauntlet"
+
+
+def test_every_component_class_can_be_imported_in_the_container(compiled: dict[Target, dict[str, Any]]) -> None:
+    import importlib
+
+    for executor in compiled[Target.KFP_V2]["deploymentSpec"]["executors"].values():
+        arguments = executor["container"]["args"]
+        path = arguments[arguments.index("--executor_class_path") + 1]
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_twice_the_same_bytes(tmp_path: Path, compiled: dict[Target, dict[str, Any]], suffix: str) -> None:
+    for target in Target:
+        again = compile_pipeline(preset("tutorial"), target, "registry/gauntlet:1", "gs://b/f")
+        paths = [tmp_path / f"{n}{suffix}" for n in (1, 2)]
+        for path, content in zip(paths, (compiled[target], again), strict=True):
+            write(content, path)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        loaded = yaml.safe_load(paths[0].read_text()) if suffix == ".yaml" else json.loads(paths[0].read_text())
+        assert loaded == compiled[target]
+
+
+def test_settings_reach_the_compiled_pipeline() -> None:
+    config = override(preset("smoke"), ["trainer.epochs=17", "threat.epsilon=0.125"])
+    text = json.dumps(compile_pipeline(config, Target.KFP_V2, "i", "gs://b"))
+    assert '\\"epochs\\": 17' in text or '"epochs\\\\\\": 17' in text or ("epochs" in text and "17" in text)
+    assert "0.125" in text
+
+
+def test_usable_beside_the_kubeflow_sdk(tmp_path: Path) -> None:
+    """The SDK owns the import name `kubeflow`; ours is another, so both are there, whoever comes first."""
+    package = tmp_path / "kubeflow"
+    package.mkdir()
+    (package / "__init__.py").write_text("name = 'the SDK'")
+    code = "import kubeflow, gauntlet_kubeflow; print(kubeflow.name, gauntlet_kubeflow.__doc__[:9])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "the SDK Vertex AI"

@@ -1,0 +1,174 @@
+"""Training and the exported model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, training_task
+
+from robustness.errors import ConfigError
+from trainer.config import Recipe, StrategyName, TrainerConfig
+from trainer.dataset import batched, load_split
+from trainer.network import build_network
+from trainer.preprocessing import decode_images
+from trainer.strategy import make_strategy
+from trainer.train import compiled_model
+
+
+def test_the_default_network_is_the_tutorials() -> None:
+    """320 + 18,496 + 36,928 + 36,928 + 650 weights: three convolutions, dense 64, logits."""
+    network = build_network(TrainerConfig(), (28, 28, 1), 10)
+    assert network.count_params() == 93_322
+    assert network.layers[-1].activation is tf_keras.activations.linear
+
+
+def test_images_too_small_for_the_network() -> None:
+    with pytest.raises(ConfigError, match=r"shrinks images of shape \(8, 8, 1\) to nothing"):
+        build_network(TrainerConfig(), SHAPE, CLASSES)
+
+
+def test_decoded_images_are_the_pixels_divided_by_255() -> None:
+    images, _ = small_images(5, seed=9)
+    decoded = decode_images(tf.stack([tf.io.encode_png(image) for image in images]), SHAPE)
+    np.testing.assert_allclose(decoded.numpy(), images / np.float32(255), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [(b"no image", "(?i)png|image"), (tf.io.encode_png(np.zeros((9, 8, 1), np.uint8)).numpy(), "(?i)shape")],
+    ids=["garbage", "wrong-shape"],
+)
+def test_undecodable_images_fail(encoded: bytes, message: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode_images(tf.constant([encoded]), SHAPE)
+
+
+def test_a_split_is_read_whole_and_in_the_order_of_its_ids(small_world: SimpleNamespace) -> None:
+    split = load_split([f"{small_world.examples}/Split-test/*"], tft.TFTransformOutput(small_world.transform))
+    images, labels = small_images(EXAMPLES, seed=2)
+    order = np.argsort([b"small-2-%d" % i for i in range(EXAMPLES)])
+    np.testing.assert_array_equal(split["label"], labels[order])
+    np.testing.assert_allclose(split["image"], images[order] / np.float32(255), rtol=1e-6)
+
+
+def test_batches_are_shuffled_by_seed_and_epoch() -> None:
+    features = {"image": np.arange(100, dtype=np.float32), "label": np.arange(100)}
+
+    def epochs(seed: int) -> list[list[int]]:
+        batches = batched(features, 16, seed)
+        return [np.concatenate([b["label"] for b in batches.as_numpy_iterator()]).tolist() for _ in range(2)]
+
+    first, second = epochs(1)
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert first != second
+    assert epochs(1) == [first, second]
+    assert epochs(2) != [first, second]
+    kept = np.concatenate([b["label"] for b in batched(features, 16).as_numpy_iterator()])
+    assert kept.tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("name", ["undefended", "robust"])
+def test_exported_model_answers_on_every_signature(small_models: dict[str, str], name: str) -> None:
+    """PNG bytes, raw examples and transformed examples of the same image give the same answer."""
+    directory = f"{small_models[name]}/Format-Serving"
+    images, labels = small_images(32, seed=5)
+    png = [tf.io.encode_png(image).numpy() for image in images]
+    pixels = images / np.float32(255)
+
+    def example(**features: tf.train.Feature) -> bytes:
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+    raw = [example(image=tf.train.Feature(bytes_list=tf.train.BytesList(value=[p]))) for p in png]
+    transformed = [example(image=tf.train.Feature(float_list=tf.train.FloatList(value=x.ravel()))) for x in pixels]
+    signatures = tf.saved_model.load(directory).signatures
+    served = signatures["serving_default"](image=tf.constant(png))
+    network = tf_keras.models.load_model(directory, compile=False)
+    logits = network(pixels, training=False).numpy()
+    np.testing.assert_array_equal(served["class"], logits.argmax(axis=1))
+    np.testing.assert_allclose(served["probabilities"], tf.nn.softmax(logits), atol=1e-5)
+    from_raw = signatures["serialized_examples"](examples=tf.constant(raw))
+    np.testing.assert_allclose(from_raw["probabilities"], served["probabilities"], atol=1e-6)
+    evaluated = signatures["transformed_examples"](examples=tf.constant(transformed))
+    np.testing.assert_allclose(evaluated["logits"], logits, atol=1e-5)
+    assert np.mean(logits.argmax(axis=1) == labels) > 0.9
+    assert np.any(logits < 0), "logits, not probabilities"
+
+
+def test_export_keeps_configuration_and_seed(small_models: dict[str, str]) -> None:
+    settings = json.loads(Path(small_models["robust"], "Format-Serving/assets.extra/settings.json").read_text())
+    assert settings["seed"] == 0
+    assert settings["recipe"] == "tutorial"
+    assert settings["config"]["batch_size"] == 16
+
+
+def test_tensorboard_logs_are_written(small_models: dict[str, str]) -> None:
+    assert list(Path(small_models["robust"], "logs", "train").glob("events.out.tfevents.*"))
+
+
+def test_same_seed_same_weights(small_world: SimpleNamespace, tmp_path: Path) -> None:
+    first, second, other = (
+        tf_keras.models.load_model(
+            run_trainer(small_world, tmp_path / name, training_task("tutorial") | {"seed": seed}) + "/Format-Serving",
+            compile=False,
+        ).get_weights()
+        for name, seed in (("first", 1), ("second", 1), ("other", 2))
+    )
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(first, other, strict=True))
+
+
+def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
+    """Against a hand-written loss: cross-entropy + 0.2 * cross-entropy at x + 0.2 * sign(gradient)."""
+    tf_keras.utils.set_random_seed(3)
+    network = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
+    model = compiled_model(network, TrainerConfig(filters=(4,), dense=(16,)), Recipe.TUTORIAL)
+    images, labels = small_images(16, seed=1)
+    x, y = tf.constant(images / np.float32(255)), tf.constant(labels)
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        clean = loss(y, network(x))
+    neighbour = x + 0.2 * tf.sign(tape.gradient(clean, x))
+    expected = clean + 0.2 * loss(y, network(neighbour))
+    model({"image": x, "label": y})
+    assert float(tf.add_n(model.losses)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_mirrored_strategy_trains_like_one_device(small_world: SimpleNamespace, tmp_path: Path) -> None:
+    one, mirrored = (
+        tf_keras.models.load_model(
+            run_trainer(small_world, tmp_path / name, training_task("tutorial", strategy=name)) + "/Format-Serving",
+            compile=False,
+        ).get_weights()
+        for name in StrategyName
+    )
+    for a, b in zip(one, mirrored, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_strategies_by_name() -> None:
+    assert isinstance(make_strategy(StrategyName.MIRRORED), tf.distribute.MirroredStrategy)
+    assert not isinstance(make_strategy(StrategyName.ONE_DEVICE), tf.distribute.MirroredStrategy)
+    assert make_strategy(StrategyName.ONE_DEVICE).num_replicas_in_sync == 1
+
+
+def test_our_data_sets_run_without_the_tuning_thread() -> None:
+    """With it, training stands still at the end of epochs, by chance and for up to a minute."""
+    batches = batched({"image": np.zeros(4, np.float32), "label": np.zeros(4, np.int64)}, 2, seed=0)
+    assert batches.options().autotune.enabled is False
+
+
+def test_nsl_under_keras_3_is_a_clear_error() -> None:
+    code = "from trainer.nsl import import_nsl\nimport_nsl()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": "", "TF_USE_LEGACY_KERAS": "0"}, capture_output=True, text=True
+    )
+    assert "set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported" in done.stderr
