@@ -22,7 +22,7 @@ check: install
 	@.venv/bin/lint-imports
 
 bench: install
-	@.venv/bin/python -m tests.bench $(ARGS)
+	@.venv/bin/python scripts/bench.py $(ARGS)
 
 install:
 	@scripts/install

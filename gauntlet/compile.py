@@ -29,6 +29,9 @@ def compile(
 
 def compile_task(config: str, target: str, image: str, pipeline_root: str, output: str) -> None:
     """What the child process does."""
-    from gauntlet_kubeflow.compile import Target, compile_pipeline, write
+    from pipeline.job import stage
 
-    write(compile_pipeline(RunConfig.from_json(config), Target(target), image, pipeline_root), Path(output))
+    with stage("TFX"):
+        from gauntlet_kubeflow.compile import Target, compile_pipeline, write
+    with stage("compile"):
+        write(compile_pipeline(RunConfig.from_json(config), Target(target), image, pipeline_root), Path(output))

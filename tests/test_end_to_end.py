@@ -130,3 +130,43 @@ def retry_while_child_lives(arguments: Sequence[str | Path], cwd: Path) -> subpr
             return done
         time.sleep(1)
     return done
+
+
+def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path) -> None:
+    """A prepared folder that calls itself MNIST, with images of 20 x 20 and a twelfth class."""
+    import tensorflow_datasets as tfds
+
+    class Mnist(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("3.0.1")
+        pkg_dir_path = tmp_path
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            image, label = tfds.features.Image(shape=(20, 20, 1)), tfds.features.ClassLabel(num_classes=12)
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict({"image": image, "label": label})
+            )
+
+        def _split_generators(self, _: Any) -> dict[str, Any]:
+            return {"train": self._generate_examples(60), "test": self._generate_examples(20)}
+
+        def _generate_examples(self, n: int) -> Any:
+            for i in range(n):
+                yield i, {"image": np.zeros((20, 20, 1), np.uint8), "label": 11 if i == 7 else i % 10}
+
+    Mnist(data_dir=str(tmp_path / "data")).download_and_prepare()
+    splits = ["--set", "data.train=train[:50]", "--set", "data.validation=train[50:]", "--set", "data.test=test"]
+    arguments = ["--preset", "smoke", *splits, "--data-dir", tmp_path / "data", "--root", tmp_path / "root"]
+    done = gauntlet("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the data breaks the schema, nothing was trained" in done.stderr
+    for feature in ("height", "width", "label"):
+        assert f"- split train, feature {feature}: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "root" / "artifacts" / "Transform").exists()
+
+
+def test_both_orchestrators_give_the_same_numbers(first: dict[str, Any], tmp_path: Path) -> None:
+    arguments = ["--orchestrator", "beam", "--root", tmp_path / "root", "--json", tmp_path / "s.json"]
+    done = gauntlet("run", "--preset", "smoke", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["models"] == first["models"]

@@ -1,0 +1,200 @@
+"""`make bench`: measures the project against its peers and writes BENCHMARKS.md.
+
+    python scripts/bench.py [--runs 3] [--output BENCHMARKS.md]
+
+Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
+medians, and ratios taken pair by pair.
+"""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import click
+
+HERE = Path(__file__).parent
+GAUNTLET = str(Path(sys.executable).parent / "gauntlet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One run of a command: wall and CPU seconds, and the peak memory of its largest process in GB."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_gigabytes: float
+
+
+def measure(command: list[str], log: Path) -> Measurement:
+    """Run a command to its end; raises when it fails."""
+    begin = time.monotonic()
+    with open(log, "w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}; its output is in {log}")
+    return Measurement(
+        seconds=time.monotonic() - begin,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_gigabytes=usage.ru_maxrss / 1e6,
+    )
+
+
+def whole_job(runs: int, work: Path) -> tuple[list[Measurement], list[Measurement], dict[str, float]]:
+    """The `tutorial` preset and the plain script in turn; and the median seconds of each node."""
+    pipeline, plain, nodes = [], [], []
+    for i in range(runs):
+        summary = work / f"summary-{i}.json"
+        job = [GAUNTLET, "run", "--preset", "tutorial", "--root", str(work / f"root-{i}"), "--json", str(summary)]
+        click.echo(f"run {i + 1} of {runs}: the tutorial preset")
+        pipeline.append(measure(job, work / f"pipeline-{i}.log"))
+        nodes.append({n: v["seconds"] for n, v in json.loads(summary.read_text())["nodes"].items()})
+        click.echo(f"run {i + 1} of {runs}: the plain script")
+        plain.append(measure([sys.executable, str(HERE / "plain_tutorial.py")], work / f"plain-{i}.log"))
+    return pipeline, plain, {name: statistics.median(run[name] for run in nodes) for name in nodes[0]}
+
+
+def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
+    """Seconds of TfdsExampleGen and of TFX's ImportExampleGen over the same 70,000 records, in turn."""
+    from apache_beam.options.pipeline_options import StandardOptions
+    from tfx.components.example_gen.import_example_gen.executor import Executor as ImportExecutor
+    from tfx.proto import example_gen_pb2
+    from tfx.types.standard_artifacts import Examples
+    from tfx.utils import proto_utils
+
+    from components.tfds_example_gen.executor import Executor
+    from pipeline.presets import preset
+
+    StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
+    data = preset("tutorial").data
+    properties = {"dataset": data.dataset, "data_dir": "", "fingerprint": "", "splits": json.dumps(data.splits)}
+    inputs = example_gen_pb2.Input(
+        splits=[example_gen_pb2.Input.Split(name=name, pattern=f"Split-{name}/*") for name in data.splits]
+    )
+    ours, theirs = [], []
+    for i in range(runs + 1):  # the first is a warm-up
+        click.echo(f"ingestion {i} of {runs}")
+        made, imported = Examples(), Examples()
+        made.uri, imported.uri = str(work / f"ours-{i}"), str(work / f"theirs-{i}")
+        context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(work), unique_id=str(i))
+        begin = time.monotonic()
+        Executor(context).Do({}, {"examples": [made]}, properties | {"shards": data.shards})
+        middle = time.monotonic()
+        exec_properties = {
+            "input_base": made.uri,
+            "input_config": proto_utils.proto_to_json(inputs),
+            "output_config": proto_utils.proto_to_json(example_gen_pb2.Output()),
+            "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
+            "output_file_format": example_gen_pb2.FORMAT_TFRECORDS_GZIP,
+        }
+        ImportExecutor(context).Do({}, {"examples": [imported]}, exec_properties)
+        ours.append(middle - begin)
+        theirs.append(time.monotonic() - middle)
+    return ours[1:], theirs[1:]
+
+
+def report(
+    pipeline: list[Measurement],
+    plain: list[Measurement],
+    nodes: dict[str, float],
+    ours: list[float],
+    theirs: list[float],
+) -> str:
+    """The tables in Markdown."""
+    median = statistics.median
+    ratio = median(a.seconds / b.seconds for a, b in zip(pipeline, plain, strict=True))
+    cpu_ratio = median(a.cpu_seconds / b.cpu_seconds for a, b in zip(pipeline, plain, strict=True))
+    speed = median(b / a for a, b in zip(ours, theirs, strict=True))
+    peak = max(m.peak_gigabytes for m in pipeline)
+    examples = 70_000
+    rows = [
+        ("whole job, wall time: `tutorial` preset / plain script", f"{ratio:.2f}", "at most 1.2", ratio <= 1.2),
+        ("whole job, CPU time: `tutorial` preset / plain script", f"{cpu_ratio:.2f}", "", True),
+        (
+            "ingestion, examples per second: TfdsExampleGen / ImportExampleGen",
+            f"{speed:.2f}",
+            "at least 1.0",
+            speed >= 1,
+        ),
+        ("peak memory of the run, largest process", f"{peak:.2f} GB", "under 4 GB", peak < 4),
+    ]
+    table = "\n".join(f"| {a} | {b} | {c} | {('yes' if d else '**no**') if c else ''} |" for a, b, c, d in rows)
+    every = "\n".join(
+        f"| {i + 1} | {a.seconds:.0f} | {a.cpu_seconds:.0f} | {b.seconds:.0f} | {b.cpu_seconds:.0f} |"
+        for i, (a, b) in enumerate(zip(pipeline, plain, strict=True))
+    )
+    shares = "\n".join(f"| {name} | {seconds:.1f} |" for name, seconds in sorted(nodes.items(), key=lambda n: -n[1]))
+    return f"""# Benchmarks
+
+Written by `make bench` on {datetime.date.today()}: {len(pipeline)} runs, sides in turn, {platform.system()} on
+{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}.
+Ratios are medians of the ratios pair by pair.
+
+| what | measured | target | met |
+|---|---|---|---|
+{table}
+
+## Whole job
+
+The `tutorial` preset from an empty root, data already prepared, against `scripts/plain_tutorial.py`: the same networks,
+epochs, batch and number of training images; the script loads with tfds, trains both models, attacks the base model with
+FGSM and evaluates both. The pipeline does more: it validates the data, attacks both models with FGSM and with PGD
+(20 steps, 2 restarts), checks every attacked image, evaluates by slice, and pushes.
+
+| run | preset, wall s | preset, CPU s | script, wall s | script, CPU s |
+|---|---|---|---|---|
+{every}
+
+Where the preset's time goes, by node (median seconds; the rest is importing TFX, verifying data, and the summary):
+
+| node | seconds |
+|---|---|
+{shares}
+
+## Ingestion
+
+{examples:,} PNG images into gzipped TFRecords, three splits. ImportExampleGen reads what TfdsExampleGen wrote.
+
+| component | examples per second (median) |
+|---|---|
+| TfdsExampleGen | {examples / median(ours):,.0f} |
+| ImportExampleGen | {examples / median(theirs):,.0f} |
+"""
+
+
+def cpu_name() -> str:
+    """Model of the processor, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+@click.command()
+@click.option("--runs", default=3, show_default=True, help="Counted runs of each side.")
+@click.option("--output", type=click.Path(path_type=Path), default=HERE.parent / "BENCHMARKS.md")
+def main(runs: int, output: Path) -> None:
+    """Measure and write the report."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        ours, theirs = ingestion(runs, work)
+        pipeline, plain, nodes = whole_job(runs, work)
+    output.write_text(report(pipeline, plain, nodes, ours, theirs))
+    click.echo(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    main()
