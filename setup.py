@@ -21,7 +21,7 @@ setup(
     packages=[*find_packages(include=[*FOLDERS, "components.*"]), "gauntlet_kubeflow"],
     package_dir={"gauntlet_kubeflow": "kubeflow"},
     package_data={
-        "components": ["schema/*.pbtxt"],
+        "components.schema": ["*.pbtxt"],
         "gauntlet_kubeflow": ["Dockerfile"],
     },
     entry_points={"console_scripts": ["gauntlet = gauntlet.cli:main"]},

@@ -6,13 +6,14 @@ their order, a retried worker writes the same file again, and the cost is Tensor
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from robustness.errors import RunError
-from trainer.dataset import no_autotune
+from trainer.autotune import no_autotune
 
 
 def shard_path(folder: str, index: int, count: int, compressed: bool) -> str:
@@ -27,20 +28,30 @@ def write_shard(path: str, records: Iterable[bytes]) -> int:
         RunError: the disk is full or the folder cannot be written; no part of the shard is left.
     """
     partial = f"{path}.{uuid.uuid4().hex}.partial"
-    fileio.makedirs(os.path.dirname(path))
     written = 0
     try:
-        with tf.io.TFRecordWriter(partial, "GZIP" if path.endswith(".gz") else "") as writer:
-            for record in records:
+        with _reported(path):
+            fileio.makedirs(os.path.dirname(path))
+            writer = tf.io.TFRecordWriter(partial, "GZIP" if path.endswith(".gz") else "")
+        for record in records:  # what fails in here is not the disk's fault
+            with _reported(path):
                 writer.write(record)
-                written += 1
-        fileio.rename(partial, path, overwrite=True)
-    except tf.errors.OpError as error:
-        raise RunError(f"cannot write {path}: {error.message}") from error
+            written += 1
+        with _reported(path):
+            writer.close()
+            fileio.rename(partial, path, overwrite=True)
     finally:
         if fileio.exists(partial):
             fileio.remove(partial)
     return written
+
+
+@contextmanager
+def _reported(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        raise RunError(f"cannot write {path}: {error}") from error
 
 
 def list_shards(folder: str) -> list[str]:

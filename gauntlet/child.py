@@ -12,18 +12,18 @@ import importlib
 import json
 import logging
 import os
-import signal
 import sys
 import traceback
 from typing import Any, TextIO
 
+from components.datasets.process import end_with_parent
 from robustness.errors import GauntletError
 
 FIELDS = ("node", "state", "seconds", "progress", "advance")
 
 
 class EventHandler(logging.Handler):
-    """Writes a log record as an event. A closed pipe means that the parent is gone: then stop."""
+    """Writes a log record as an event."""
 
     def __init__(self, pipe: TextIO) -> None:
         super().__init__(logging.INFO)
@@ -34,15 +34,13 @@ class EventHandler(logging.Handler):
         self.send({"message": record.getMessage()} | fields)
 
     def send(self, event: dict[str, Any]) -> None:
-        try:
-            self._pipe.write(json.dumps(event) + "\n")
-            self._pipe.flush()
-        except BrokenPipeError:
-            os.kill(os.getpid(), signal.SIGTERM)
+        self._pipe.write(json.dumps(event) + "\n")
+        self._pipe.flush()
 
 
 def main() -> None:
     """Run the task that the command line names and report how it ended."""
+    end_with_parent()
     events_fd, task = sys.argv[1:]
     handler = EventHandler(os.fdopen(int(events_fd), "w"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)

@@ -43,8 +43,8 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @_common
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
+    type=click.Path(),  # as text: a Path would make one slash of the two in gs://
+    default="runs",
     show_default=True,
     help="Folder of metadata, artifacts, results and pushed models. Runs on one root share TFX's cache.",
 )
@@ -61,7 +61,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 def run(
     preset: str,
     assignments: tuple[str, ...],
-    root: Path,
+    root: str,
     data_dir: str | None,
     orchestrator: str,
     json_file: Path | None,
@@ -82,7 +82,7 @@ def run(
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write (.json or .yaml).")
 @click.option(
     "--pipeline-root",
-    default="gs://gauntlet",
+    default="gs://YOUR-BUCKET/gauntlet",
     show_default=True,
     help="Where the pipeline keeps artifacts and pushed models: your bucket and folder.",
 )

@@ -1,5 +1,6 @@
 """`gauntlet compile`: the pipeline as a file for Vertex AI or Kubeflow Pipelines v2."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gauntlet.errors import exit_code
+from gauntlet.run import check_writable
 from gauntlet.supervisor import call
 from pipeline.config import RunConfig, override
 from pipeline.presets import preset as named_preset
@@ -19,10 +21,11 @@ def compile(
     """The command; returns the exit code."""
     config = override(named_preset(preset), assignments)
     arguments = {"config": config.to_json(), "target": target, "image": image, "pipeline_root": pipeline_root}
+    check_writable(output)
     console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log.txt"
-        call("gauntlet.compile:compile_task", arguments | {"output": str(output.absolute())}, log, console)
+    log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / "log.txt"
+    call("gauntlet.compile:compile_task", arguments | {"output": str(output.absolute())}, log, console)
+    shutil.rmtree(log.parent)  # after a failure it stays, the message names it
     console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
     return 0
 

@@ -24,7 +24,7 @@ def exit_code(command: Callable[P, int]) -> Callable[P, int]:
         except ConfigError as error:
             errors.print(f"[red]wrong usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             return USAGE
-        except GauntletError as error:
+        except (GauntletError, OSError) as error:
             errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             return FAILURE
         except KeyboardInterrupt:

@@ -1,8 +1,8 @@
 """`gauntlet run`: checks what the user gave, runs the job in a child process, shows the results."""
 
 import datetime
-import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,30 @@ from gauntlet.supervisor import call
 from gauntlet.tables import print_summary
 from pipeline.config import RunConfig, override
 from pipeline.presets import preset as named_preset
-from robustness.errors import RunError
+from robustness.errors import ConfigError, RunError
 
 
 @exit_code
 def run(
     preset: str,
     assignments: tuple[str, ...],
-    root: Path,
+    root: str,
     data_dir: str | None,
     orchestrator: str,
     json_file: Path | None,
 ) -> int:
     """The command; returns the exit code."""
     config = override(named_preset(preset), assignments)
-    root = writable_root(root)
+    folder = writable_root(root)
+    data_dir = data_dir and local_folder(data_dir)
     if json_file:
         check_writable(json_file)
     console = Console()
-    summary = run_in_child(config, root, data_dir, orchestrator, console)
-    folder = root / "runs" / summary["run_id"]
+    summary = run_in_child(config, folder, data_dir, orchestrator, console)
+    results = folder / "results" / summary["run_id"]
     if json_file:
-        shutil.copyfile(folder / "summary.json", json_file)
-    print_summary(summary, folder, console)
+        shutil.copyfile(results / "summary.json", json_file)
+    print_summary(summary, results, console)
     return 0 if summary["pushed"] else REFUSED
 
 
@@ -45,14 +46,14 @@ def run_in_child(
 ) -> dict[str, Any]:
     """Run the job; returns its summary."""
     run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    folder = root / "runs" / run_id
+    folder = root / "results" / run_id
     folder.mkdir(parents=True)
     console.print(escape(f"run {run_id}, preset {config.preset}, root {root}"), highlight=False, soft_wrap=True)
     arguments = {
         "config": config.to_json(),
         "root": str(root),
         "run_id": run_id,
-        "data_dir": data_dir and os.path.abspath(data_dir),
+        "data_dir": data_dir,
         "orchestrator": orchestrator,
     }
     return call("gauntlet.run:run_task", arguments, folder / "log.txt", console)
@@ -68,15 +69,22 @@ def run_task(config: str, root: str, run_id: str, data_dir: str | None, orchestr
     return run_job(job)
 
 
-def writable_root(root: Path) -> Path:
+def writable_root(root: str) -> Path:
     """The absolute root, created; raises RunError when it cannot be written."""
-    root = root.absolute()
+    folder = Path(local_folder(root))
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        check_writable(root / ".writable")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
     except OSError as error:
-        raise RunError(f"cannot write to the root {root}: {error.strerror}; name another with --root") from error
-    return root
+        raise RunError(f"cannot write to the root {folder}: {error.strerror}; name another with --root") from error
+
+
+def local_folder(path: str) -> str:
+    """The absolute path of a local folder; raises ConfigError for an address such as gs://bucket."""
+    if "://" in path:
+        raise ConfigError(f"expected a local folder, got {path}; copy the data to one, or compile for a platform")
+    return str(Path(path).expanduser().absolute())
 
 
 def check_writable(file: Path) -> None:
@@ -88,4 +96,4 @@ def check_writable(file: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot write {file}: {error.strerror}") from error
     if not existed:
-        file.unlink()
+        file.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Starts the child process and shows its progress: one line a node, with time and a bar."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # NSL needs Keras 2, decided when TensorFlow is imported
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONSAFEPATH": "1",  # a folder named `trainer` where the user stands must not win over ours
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else the first node takes the whole card
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -65,8 +67,9 @@ def started(task: str, arguments: dict[str, Any], log_file: Path) -> Iterator[tu
     os.close(writing)
     try:
         assert child.stdin is not None
-        child.stdin.write(json.dumps(arguments))
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its end is reported below
+            child.stdin.write(json.dumps(arguments))
+            child.stdin.close()
         with os.fdopen(reading) as events:
             yield child, events
     except BaseException:

@@ -34,9 +34,11 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
     for model in models:
         table.add_column(model, justify="right")
     rows = {"clean": {model: result["clean"] for model, result in models.items()}}
-    for kind, label in (("transfer", "{} made against the other model"), ("white_box", "{} made against itself")):
+    for kind, label in (("transfer", "made against the other model"), ("white_box", "made against itself")):
         for attack in next(iter(models.values()))[kind]:
-            rows[label.format(attack)] = {model: result[kind][attack] for model, result in models.items()}
+            effort = summary["attacks"][attack]
+            name = f"{attack}, {effort['steps']} steps x {effort['restarts']}" if effort["steps"] > 1 else attack
+            rows[f"{name}, {label}"] = {model: result[kind][attack] for model, result in models.items()}
     rows["worst case over all of these"] = {model: result["worst_case"] for model, result in models.items()}
     for label, values in rows.items():
         table.add_row(label, *(f"{values[model]:.2%}" for model in models))

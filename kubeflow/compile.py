@@ -34,8 +34,10 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
     """
     root = pipeline_root.rstrip("/")
     places = Places(pipeline_root=f"{root}/artifacts", serving=f"{root}/serving")
-    # The image has everything; without this flag TFX would build a package for Beam workers in each node.
-    pipeline = create_pipeline(config, places, beam_pipeline_args=[f"--sdk_container_image={image}"])
+    # Beam runs inside each node's container. Its default runner may try to download another one, and without
+    # an image TFX would build a package for remote workers in each node.
+    beam_pipeline_args = ["--runner=FnApiRunner", f"--sdk_container_image={image}"]
+    pipeline = create_pipeline(config, places, beam_pipeline_args)
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=target is Target.KFP_V2)
     )
@@ -49,5 +51,4 @@ def write(compiled: dict[str, Any], output: Path) -> None:
         text = yaml.safe_dump(compiled, sort_keys=True)
     else:
         text = json.dumps(compiled, sort_keys=True, indent=2) + "\n"
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)

@@ -13,7 +13,7 @@ from typing import Any
 import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
-from robustness.config import ThreatModel
+from robustness.config import AttackName, ThreatModel
 from robustness.errors import ConfigError
 from trainer.config import TrainerConfig
 
@@ -75,7 +75,11 @@ class GatesConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run computes. Where it runs and writes is not part of it."""
+    """Everything that decides what a run computes. Where it runs and writes is not part of it.
+
+    Raises:
+        ConfigError: settings that cannot go together, or a seed outside [0, 2**32).
+    """
 
     preset: str
     seed: int = 0
@@ -84,6 +88,18 @@ class RunConfig:
     threat: ThreatModel = field(default_factory=ThreatModel)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed is a whole number from 0 to {2**32 - 1}, got {self.seed}")
+        if self.gates.transfer_fgsm > 0 and AttackName.FGSM not in self.attack.names:
+            raise ConfigError("gates.transfer_fgsm needs the attack fgsm: add it to attack.names, or set the gate to 0")
+        if min(self.trainer.feature_size(*self.data.image_shape[:2])) < 1:
+            raise ConfigError(
+                f"trainer.filters={self.trainer.filters} with kernel_size={self.trainer.kernel_size} and "
+                f"pool_size={self.trainer.pool_size} shrinks images of shape {self.data.image_shape} to nothing; "
+                "use fewer or smaller layers"
+            )
 
     def to_json(self) -> str:
         """The resolved configuration, readable and stable."""

@@ -13,11 +13,13 @@ from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate
-from components.curated_schema import CuratedSchema, schema_text
+from components.curated_schema import CuratedSchema
+from components.schema import check_schema, schema_text
 from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.gates import eval_config
-from trainer.config import Recipe
+from trainer.config import TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,8 @@ class Places:
     """Where a pipeline reads and writes; local paths, or `gs://` on a platform.
 
     pipeline_root: artifacts of all nodes. serving: folder of pushed versions. data_dir and
-    data_fingerprint: see `TfdsExampleGen`. metadata: None where the platform brings its own.
+    data_fingerprint: see `TfdsExampleGen`. metadata: None where the platform brings its own. run_id: empty
+    where the platform counts runs and keeps the cache itself.
     """
 
     pipeline_root: str
@@ -33,21 +36,26 @@ class Places:
     data_dir: str | None = None
     data_fingerprint: str = ""
     metadata: ConnectionConfigType | None = None
+    run_id: str = ""
 
 
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
     """The whole pipeline, for any orchestrator."""
+    text = schema_text(config.data.dataset)
+    check_schema(text, config.data.image_shape, config.data.classes)
+
     examples = TfdsExampleGen(
         dataset=config.data.dataset,
         data_dir=places.data_dir,
         fingerprint=places.data_fingerprint,
         splits=config.data.splits,
         shards=config.data.shards,
+        code=code_hash("components"),
     )
     raw = examples.outputs["examples"]
 
     statistics = StatisticsGen(examples=raw)
-    schema = CuratedSchema(text=schema_text(config.data.dataset))
+    schema = CuratedSchema(text=text)
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     anomaly_gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
 
@@ -55,20 +63,20 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         examples=raw,
         schema=schema.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config={"image_shape": list(config.data.image_shape)},
+        custom_config={"image_shape": list(config.data.image_shape), "code": code_hash("trainer")},
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=[]),
         materialize=False,  # decoding is cheap: every reader applies the graph, nothing is stored twice
         disable_statistics=True,  # StatisticsGen has them
     )
     transform.add_upstream_node(anomaly_gate)
 
-    def trainer(recipe: Recipe, name: str) -> Trainer:
+    def trainer(name: str, trainer_config: TrainerConfig) -> Trainer:
         task = {
-            "recipe": recipe,
-            "config": dataclasses.asdict(config.trainer),
-            "image_shape": list(config.data.image_shape),
+            "config": dataclasses.asdict(trainer_config),
+            "image_shape": config.data.image_shape,
             "classes": config.data.classes,
             "seed": config.seed,
+            "code": code_hash("trainer", "robustness"),
         }
         return Trainer(
             run_fn="trainer.train.run_fn",
@@ -79,8 +87,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             custom_config=json.loads(json.dumps(task)),
         ).with_id(f"Trainer.{name}")
 
-    undefended = trainer(Recipe.UNDEFENDED, "undefended")
-    robust = trainer(config.trainer.recipe, "robust")
+    undefended = trainer("undefended", config.trainer.undefended)
+    robust = trainer("robust", config.trainer)
 
     attack = AdversarialExampleGen(
         examples=raw,
@@ -91,11 +99,12 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         threat=config.threat,
         attack=config.attack,
         seed=config.seed,
+        code=code_hash("components", "trainer", "robustness"),
     )
     evaluator = Evaluator(
         examples=attack.outputs["adversarial_examples"],
         model=robust.outputs["model"],
-        eval_config=eval_config(config.gates),
+        eval_config=eval_config(config),
         example_splits=["test"],
     )
     push = Pusher(
@@ -104,6 +113,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
         ),
+        # Another run is another key for the cache: the push looks at what is being served, every time.
+        custom_config={"run_id": places.run_id},
         custom_executor_spec=ExecutorClassSpec(pusher.Executor),
     )
     return Pipeline(

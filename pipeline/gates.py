@@ -7,9 +7,9 @@ from tensorflow_model_analysis.proto import config_pb2
 # TFX first: without it, TFMA has none of its config messages.
 from tfx.types import standard_artifacts  # noqa: F401
 
-from components.adversarial_example_gen.rows import CLEAN, attack_column
+from components.adversarial_example_gen.rows import CLEAN, UNDEFENDED, attack_column
 from components.metrics import WORST_CASE_ACCURACY, WorstCaseAccuracy
-from pipeline.config import GatesConfig
+from pipeline.config import RunConfig
 from robustness.config import AttackName
 
 ACCURACY = "accuracy"
@@ -30,17 +30,19 @@ class Gate:
         return config_pb2.SlicingSpec(feature_values={"attack": self.attack} if self.attack else {})
 
 
-def gates(config: GatesConfig) -> list[Gate]:
+def gates(config: RunConfig) -> list[Gate]:
     """The gates of a run, in the order in which they are shown."""
-    fgsm = attack_column(AttackName.FGSM, "undefended")
-    return [
-        Gate(name="clean", metric=ACCURACY, attack=CLEAN, bound=config.clean),
-        Gate(name="transfer_fgsm", metric=ACCURACY, attack=fgsm, bound=config.transfer_fgsm),
-        Gate(name="worst_case", metric=WORST_CASE_ACCURACY, attack=None, bound=config.worst_case),
+    fgsm = attack_column(AttackName.FGSM, UNDEFENDED)
+    found = [
+        Gate(name="clean", metric=ACCURACY, attack=CLEAN, bound=config.gates.clean),
+        Gate(name="worst_case", metric=WORST_CASE_ACCURACY, attack=None, bound=config.gates.worst_case),
     ]
+    if AttackName.FGSM in config.attack.names:
+        found.insert(1, Gate(name="transfer_fgsm", metric=ACCURACY, attack=fgsm, bound=config.gates.transfer_fgsm))
+    return found
 
 
-def eval_config(config: GatesConfig) -> config_pb2.EvalConfig:
+def eval_config(config: RunConfig) -> config_pb2.EvalConfig:
     """What the Evaluator does: accuracy and worst case, overall, by attack and by label, with the gates."""
     metrics = {
         ACCURACY: config_pb2.MetricConfig(class_name="SparseCategoricalAccuracy", config=f'{{"name": "{ACCURACY}"}}'),

@@ -1,10 +1,11 @@
 """One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
 
 Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions) and, for each run,
-`runs/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
+`results/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from components.datasets.prepare import PreparedDataset, prepare
+from components.schema import schema_text
 from pipeline.config import RunConfig
 from robustness.errors import RunError
 
@@ -38,7 +40,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where the results of this run go."""
-        return self.root / "runs" / self.run_id
+        return self.root / "results" / self.run_id
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def _run_alone(job: Job) -> dict[str, Any]:
     begin = time.monotonic()
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / "config.json").write_text(job.config.to_json())
+    schema_text(job.config.data.dataset)  # a data set without one must not be downloaded first
     with stage("data"):
         prepared = prepare(job.config.data.dataset, job.data_dir)
     with stage("TFX"):
@@ -77,6 +80,7 @@ def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
     """The metadata connection, mended, and the pipeline."""
     from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
 
+    from components.pusher import STAGING
     from pipeline.dag import Places, create_pipeline
     from pipeline.metadata import mend
 
@@ -84,6 +88,8 @@ def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
     artifacts = str(job.root / "artifacts")
     with Metadata(connection) as metadata:
         mended = mend(metadata.store, artifacts)
+    for left_over in (job.root / "serving").glob(f"{STAGING}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)
     places = Places(
@@ -92,6 +98,7 @@ def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
         data_dir=prepared.directory,
         data_fingerprint=prepared.fingerprint,
         metadata=connection,
+        run_id=job.run_id,
     )
     return connection, create_pipeline(job.config, places, beam_pipeline_args=[])
 

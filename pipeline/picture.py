@@ -29,7 +29,8 @@ def draw_grid(images: npt.NDArray[np.float32], rows: pd.DataFrame, caption: str,
     for axis, image, row in zip(axes, images, rows.itertuples(), strict=False):
         axis.imshow(image.squeeze(), cmap="gray", vmin=0.0, vmax=1.0)
         axis.set_title(f"true {row.label}", fontsize=9, loc="left")
-        for x, name, prediction in ((0.0, "u", row.prediction_undefended), (0.55, "r", row.prediction_robust)):
+        predictions = (("center", "u", row.prediction_undefended), ("right", "r", row.prediction_robust))
+        for place, name, prediction in predictions:
             colour = RIGHT if prediction == row.label else WRONG
-            axis.text(x, -0.14, f"{name}: {prediction}", color=colour, fontsize=9, transform=axis.transAxes)
+            axis.set_title(f"{name} {prediction}", fontsize=9, loc=place, color=colour)
     figure.savefig(path, dpi=100)

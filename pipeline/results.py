@@ -12,8 +12,9 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.adversarial_example_gen.rows import CLEAN, PREDICTION
+from components.metrics import WORST_CASE_ACCURACY
 from components.shards import list_shards, read_shards
-from pipeline.gates import Gate
+from pipeline.gates import ACCURACY, Gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def _refusals(verdict: Any) -> list[tuple[str, str | None]]:
         keys = {key.column: key.bytes_value.decode() for key in validation.slice_key.single_slice_keys}
         refusals += [(failure.metric_key.name, keys.get("attack")) for failure in validation.failures]
     for missing in verdict.missing_slices:
-        refusals += [(name, missing.feature_values.get("attack")) for name in ("accuracy", "worst_case_accuracy")]
+        refusals += [(name, missing.feature_values.get("attack")) for name in (ACCURACY, WORST_CASE_ACCURACY)]
     return refusals
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from tfx.orchestration.metadata import Metadata
 
-from components.adversarial_example_gen.executor import MODELS
-from components.adversarial_example_gen.rows import attack_column
+from components.adversarial_example_gen.rows import MODELS, UNDEFENDED, attack_column
 from pipeline.config import RunConfig
 from pipeline.gates import gates
 from pipeline.metadata import RunOutputs
@@ -22,6 +21,7 @@ from pipeline.results import (
     read_attack_table,
     read_images,
 )
+from robustness.attacks import describe
 from robustness.config import AttackName
 
 PICTURE_IMAGES = 32
@@ -52,6 +52,7 @@ def write_results(
             "dataset": config.data.dataset,
             "seed": config.seed,
             "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
+            "attacks": {str(name): describe(name, config.threat, config.attack) for name in config.attack.names},
             "examples": example_counts(outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)),
             "models": {model: table.accuracies(model) for model in MODELS},
             **_verdict(outputs, config),
@@ -65,9 +66,10 @@ def write_results(
 
 
 def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
-    """What a reader of a push must know: how much less than robustness the gates asked for."""
+    """What a reader of a push must know: how far the worst case lies below what the gates asked for."""
     robust = summary["models"]["robust"]
-    if not summary["blessed"] or config.gates.worst_case > 0:
+    claim = max((gate["bound"] for gate in summary["gates"] if gate["name"] != "clean"), default=0.0)
+    if not summary["blessed"] or robust["worst_case"] >= claim:
         return []
     transfer = robust["transfer"].get(AttackName.FGSM, float("nan"))
     attack, white_box = min(robust["white_box"].items(), key=lambda item: item[1])
@@ -75,14 +77,14 @@ def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
         f"This push rests on a weak claim. {transfer:.1%} under FGSM is transfer accuracy: the images were made "
         f"against the undefended model. Attacked with its own gradients ({attack}, the same epsilon of "
         f"{config.threat.epsilon}) the pushed model is right on {white_box:.1%}, and on {robust['worst_case']:.1%} in "
-        f"the worst case over all attacks. No gate of the preset {config.preset!r} asks for more."
+        f"the worst case over all attacks. The gates ask for a worst case of {config.gates.worst_case:.1%} only."
     ]
 
 
 def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
     """The grid of FGSM images made against the undefended model (or of the first attack, without FGSM)."""
     attack = AttackName.FGSM if AttackName.FGSM in config.attack.names else config.attack.names[0]
-    column = attack_column(attack, "undefended")
+    column = attack_column(attack, UNDEFENDED)
     images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
     caption = f"{attack} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
     draw_grid(images, first_rows(table, column, PICTURE_IMAGES), caption, path)
@@ -93,7 +95,7 @@ def _verdict(outputs: RunOutputs, config: RunConfig) -> dict[str, Any]:
     blessing = outputs.artifact("Evaluator", "blessing")
     pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
     return {
-        "gates": judged_gates(gates(config.gates), outputs.artifact("Evaluator", "evaluation").uri),
+        "gates": judged_gates(gates(config), outputs.artifact("Evaluator", "evaluation").uri),
         "blessed": blessing.custom_properties["blessed"].int_value == 1,
         "pushed": pushed["pushed_destination"].string_value if pushed["pushed"].int_value == 1 else None,
     }

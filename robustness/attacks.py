@@ -1,6 +1,6 @@
 """Gradient attacks: FGSM and PGD with restarts.
 
-An attack is a pure function of model, batch, threat model, parameters and seed. The model maps
+An attack's result depends on nothing but model, batch, threat model, parameters and seed. The model maps
 float32 [n, h, w, c] in [0, 1] to logits float32 [n, k] and is called with `training=False`; labels
 serve the loss only. The caller verifies the ball (`robustness.ball.inside_ball`).
 """
@@ -8,7 +8,7 @@ serve the loss only. The caller verifies the ball (`robustness.ball.inside_ball`
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +58,13 @@ class Attacker:
         self, name: AttackName, x: FloatArray, y: IntArray, seeds: IntArray, parameters: AttackParameters
     ) -> FloatArray:
         """The named attack; arguments and result as in `pgd`."""
-        if name is AttackName.FGSM:
-            return self.fgsm(x, y)
-        return self.pgd(x, y, seeds, parameters)
+        match name:
+            case AttackName.FGSM:
+                return self.fgsm(x, y)
+            case AttackName.PGD:
+                return self.pgd(x, y, seeds, parameters)
+            case never:
+                assert_never(never)
 
     def fgsm(self, x: FloatArray, y: IntArray) -> FloatArray:
         """One full step along the sign of the gradient (Goodfellow et al. 2015); L2: along the gradient.

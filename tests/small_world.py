@@ -73,22 +73,26 @@ def training_task(recipe: str, **changes: object) -> dict[str, object]:
     """A Trainer node's custom_config for the small world."""
     from trainer.config import TrainerConfig
 
-    config = TrainerConfig(filters=(4,), dense=(16,), epochs=6, batch_size=16, learning_rate=0.01, **changes)
-    task = {"recipe": recipe, "config": dataclasses.asdict(config), "seed": 0}
-    return task | {"image_shape": list(SHAPE), "classes": CLASSES}
+    config = TrainerConfig(filters=(4,), dense=(16,), epochs=6, batch_size=16, learning_rate=0.01)
+    values = dataclasses.asdict(config) | {"recipe": recipe} | changes
+    return {"config": values, "seed": 0, "image_shape": list(SHAPE), "classes": CLASSES}
+
+
+def trainer_arguments(small_world: SimpleNamespace, folder: Path, task: dict[str, object]) -> dict[str, object]:
+    """What TFX gives to `run_fn`."""
+    return {
+        "custom_config": task,
+        "transform_graph_path": small_world.transform,
+        "train_files": [f"{small_world.examples}/Split-train/*"],
+        "eval_files": [f"{small_world.examples}/Split-validation/*"],
+        "serving_model_dir": str(folder / "Format-Serving"),
+        "model_run_dir": str(folder / "logs"),
+    }
 
 
 def run_trainer(small_world: SimpleNamespace, folder: Path, task: dict[str, object]) -> str:
     """Run `run_fn` as TFX would; returns the folder of the exported model."""
     from trainer.train import run_fn
 
-    arguments = SimpleNamespace(
-        custom_config=task,
-        transform_graph_path=small_world.transform,
-        train_files=[f"{small_world.examples}/Split-train/*"],
-        eval_files=[f"{small_world.examples}/Split-validation/*"],
-        serving_model_dir=str(folder / "Format-Serving"),
-        model_run_dir=str(folder / "logs"),
-    )
-    run_fn(arguments)  # type: ignore[arg-type]
+    run_fn(SimpleNamespace(**trainer_arguments(small_world, folder, task)))  # type: ignore[arg-type]
     return str(folder)

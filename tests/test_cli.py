@@ -80,6 +80,21 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Not a directory" in result.output
 
 
+@pytest.mark.parametrize("option", ["--root", "--data-dir"])
+def test_addresses_are_no_local_folders(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("run", "--preset", "smoke", option, "gs://bucket/folder")
+    assert result.exit_code == 2
+    assert "expected a local folder, got gs://bucket/folder" in result.output
+    assert not (tmp_path / "gs:").exists()
+
+
+def test_compiling_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = run("compile", "--target", "vertex", "--image", "i", "--output", str(tmp_path / "no" / "out.json"))
+    assert result.exit_code == 1
+    assert "cannot write" in result.output
+
+
 def test_a_json_file_that_cannot_be_written(tmp_path: Path) -> None:
     result = run("run", "--preset", "smoke", "--root", str(tmp_path / "r"), "--json", str(tmp_path / "no" / "s.json"))
     assert result.exit_code == 1
@@ -90,7 +105,7 @@ def test_checking_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("text")
     check_writable(tmp_path / "kept")
     check_writable(tmp_path / "new")
-    writable_root(tmp_path / "root")
+    writable_root(str(tmp_path / "root"))
     assert (tmp_path / "kept").read_text() == "text"
     assert sorted(os.listdir(tmp_path)) == ["kept", "root"]
     assert os.listdir(tmp_path / "root") == []
@@ -147,7 +162,8 @@ def example_summary(pushed: str | None) -> dict[str, Any]:
         "certified": None,
     }
     return {
-        "run_id": "r", "seed": 0, "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
+        "run_id": "r", "seed": 0, "attacks": {"fgsm": {"steps": 1, "restarts": 1}},
+        "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
         "examples": {"test": 10_000}, "models": {"undefended": model, "robust": model}, "blessed": bool(pushed),
         "pushed": pushed, "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
         "gates": [

@@ -22,7 +22,8 @@ def test_presets_survive_json(name: str) -> None:
 def test_settings_are_converted_to_their_types() -> None:
     assignments = [
         "seed=7", "trainer.filters=8, 16", "trainer.strategy=mirrored", "threat.norm=l2", "threat.epsilon=0.3",
-        "attack.names=pgd", "attack.step_size=0.01", "data.train=train[:100]",
+        "attack.names=pgd", "gates.transfer_fgsm=0", "attack.step_size=0.01",
+        "data.train=train[:100]",
     ]  # fmt: skip
     config = override(preset("tutorial"), assignments)
     assert config.seed == 7
@@ -51,13 +52,16 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("trainer=1", "unknown setting 'trainer'"),
         ("trainer.epochs=two", "trainer.epochs='two': .*integer"),
         ("trainer.epochs=0", "trainer.epochs is at least 1, got 0"),
-        ("trainer.learning_rate=-1", "trainer.learning_rate is positive, got -1.0"),
+        ("trainer.learning_rate=-1", "trainer.learning_rate is positive and finite, got -1.0"),
         ("trainer.strategy=tpus", "trainer.strategy='tpus': Input should be 'one_device' or 'mirrored'"),
         ("trainer.recipe=magic", "trainer.recipe='magic': Input should be 'undefended' or 'tutorial'"),
         ("attack.names=fgsm,cw", "attack.names.1='cw': Input should be 'fgsm' or 'pgd'"),
         ("attack.names=pgd,pgd", "none twice"),
         ("attack.names=", "at least one attack"),
-        ("attack.batch_size=0", "attack.batch_size is at least 1, got 0"),
+        ("attack.names=pgd", "gates.transfer_fgsm needs the attack fgsm"),
+        ("seed=-1", "seed is a whole number from 0 to 4294967295, got -1"),
+        ("trainer.filters=8,8,8,8,8", "shrinks images of shape .* to nothing"),
+        ("trainer.learning_rate=inf", "trainer.learning_rate is positive and finite, got inf"),
         ("threat.norm=l1", "threat.norm='l1': Input should be 'linf' or 'l2'"),
         ("threat.epsilon=-0.1", "epsilon is a finite number >= 0, got -0.1"),
         ("threat.epsilon=nan", "epsilon is a finite number >= 0, got nan"),

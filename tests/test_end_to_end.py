@@ -54,8 +54,8 @@ def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> Non
         assert 0 <= result["worst_case"] <= min(accuracies)
         assert result["white_box"]["pgd"] <= result["white_box"]["fgsm"]
     assert first["blessed"]
-    assert json.loads((root / "runs" / first["run_id"] / "summary.json").read_text()) == first
-    assert (root / "runs" / first["run_id"] / "attacked.png").stat().st_size > 10_000
+    assert json.loads((root / "results" / first["run_id"] / "summary.json").read_text()) == first
+    assert (root / "results" / first["run_id"] / "attacked.png").stat().st_size > 10_000
 
 
 def test_gates_judge_what_the_table_shows(first: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ def test_second_run_is_served_from_the_cache(first: dict[str, Any], root: Path, 
     done = gauntlet("run", "--preset", "smoke", "--root", root, "--json", tmp_path / "s.json", cwd=tmp_path)
     again = json.loads((tmp_path / "s.json").read_text())
     assert done.returncode == 0
-    assert all(node["cached"] for node in again["nodes"].values())
+    assert {name for name, node in again["nodes"].items() if not node["cached"]} == {"Pusher"}  # it always looks
     assert (again["models"], again["pushed"]) == (first["models"], first["pushed"])
 
 
@@ -114,22 +114,12 @@ def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: 
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = retry_while_child_lives(arguments, tmp_path)
+    done = gauntlet(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "s.json").read_text())
     ran = {name for name, node in summary["nodes"].items() if not node["cached"]}
     assert ran == {"AdversarialExampleGen", "Evaluator", "Pusher"}
     assert not started & set(os.listdir(folders)), "what the killed run had half written is still there"
-
-
-def retry_while_child_lives(arguments: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The child of a killed parent ends at its next event; until then the root is in use, as it should be."""
-    for _ in range(30):
-        done = gauntlet(*arguments, cwd=cwd)
-        if "another run is under way" not in done.stderr:
-            return done
-        time.sleep(1)
-    return done
 
 
 def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path) -> None:

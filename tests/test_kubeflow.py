@@ -83,9 +83,27 @@ def test_twice_the_same_bytes(tmp_path: Path, compiled: dict[Target, dict[str, A
 
 def test_settings_reach_the_compiled_pipeline() -> None:
     config = override(preset("smoke"), ["trainer.epochs=17", "threat.epsilon=0.125"])
-    text = json.dumps(compile_pipeline(config, Target.KFP_V2, "i", "gs://b"))
-    assert '\\"epochs\\": 17' in text or '"epochs\\\\\\": 17' in text or ("epochs" in text and "17" in text)
-    assert "0.125" in text
+    tasks = compile_pipeline(config, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"]
+
+    def parameter(task: str, name: str) -> Any:
+        return json.loads(tasks[task]["inputs"]["parameters"][name]["runtimeValue"]["constant"])
+
+    assert parameter("Trainer.robust", "custom_config")["config"]["epochs"] == 17
+    assert parameter("AdversarialExampleGen", "threat")["epsilon"] == 0.125
+
+
+def test_beam_runs_inside_the_container(compiled: dict[Target, dict[str, Any]]) -> None:
+    executors = compiled[Target.KFP_V2]["deploymentSpec"]["executors"].values()
+    assert all("--runner=FnApiRunner" in executor["container"]["args"] for executor in executors)
+
+
+def test_the_undefended_model_does_not_depend_on_the_defence() -> None:
+    """So that trying another defence does not train it again."""
+    config = override(preset("smoke"), ["trainer.adversarial_multiplier=0.7", "trainer.adversarial_norm=l2"])
+    one, other = (
+        compile_pipeline(c, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"] for c in (preset("smoke"), config)
+    )
+    assert {name for name in one if one[name] != other[name]} == {"Trainer.robust"}
 
 
 def test_usable_beside_the_kubeflow_sdk(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
-from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, training_task
+from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, trainer_arguments, training_task
 
-from robustness.errors import ConfigError
-from trainer.config import Recipe, StrategyName, TrainerConfig
+from trainer.config import StrategyName, TrainerConfig
 from trainer.dataset import batched, load_split
 from trainer.network import build_network
 from trainer.preprocessing import decode_images
@@ -29,9 +28,12 @@ def test_the_default_network_is_the_tutorials() -> None:
     assert network.layers[-1].activation is tf_keras.activations.linear
 
 
-def test_images_too_small_for_the_network() -> None:
-    with pytest.raises(ConfigError, match=r"shrinks images of shape \(8, 8, 1\) to nothing"):
-        build_network(TrainerConfig(), SHAPE, CLASSES)
+@pytest.mark.parametrize("size", [8, 9, 28, 31])
+def test_the_predicted_feature_size_is_the_networks(size: int) -> None:
+    config = TrainerConfig(filters=(4, 4))
+    network = build_network(config, (size, size + 3, 1), CLASSES)
+    (flatten,) = (layer for layer in network.layers if isinstance(layer, tf_keras.layers.Flatten))
+    assert config.feature_size(size, size + 3) == flatten.input_shape[1:3]
 
 
 def test_decoded_images_are_the_pixels_divided_by_255() -> None:
@@ -104,7 +106,7 @@ def test_exported_model_answers_on_every_signature(small_models: dict[str, str],
 def test_export_keeps_configuration_and_seed(small_models: dict[str, str]) -> None:
     settings = json.loads(Path(small_models["robust"], "Format-Serving/assets.extra/settings.json").read_text())
     assert settings["seed"] == 0
-    assert settings["recipe"] == "tutorial"
+    assert settings["config"]["recipe"] == "tutorial"
     assert settings["config"]["batch_size"] == 16
 
 
@@ -128,8 +130,9 @@ def test_same_seed_same_weights(small_world: SimpleNamespace, tmp_path: Path) ->
 def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
     """Against a hand-written loss: cross-entropy + 0.2 * cross-entropy at x + 0.2 * sign(gradient)."""
     tf_keras.utils.set_random_seed(3)
-    network = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
-    model = compiled_model(network, TrainerConfig(filters=(4,), dense=(16,)), Recipe.TUTORIAL)
+    config = TrainerConfig(filters=(4,), dense=(16,))
+    network = build_network(config, SHAPE, CLASSES)
+    model = compiled_model(network, config)
     images, labels = small_images(16, seed=1)
     x, y = tf.constant(images / np.float32(255)), tf.constant(labels)
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -143,15 +146,27 @@ def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
 
 
 def test_mirrored_strategy_trains_like_one_device(small_world: SimpleNamespace, tmp_path: Path) -> None:
-    one, mirrored = (
-        tf_keras.models.load_model(
-            run_trainer(small_world, tmp_path / name, training_task("tutorial", strategy=name)) + "/Format-Serving",
-            compile=False,
-        ).get_weights()
-        for name in StrategyName
+    """Two replicas on two virtual CPUs end with the weights of one device, at the same global batch."""
+    code = (
+        "import sys, types, json, tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "import trainer.strategy as s\n"
+        "mirrored = tf.distribute.MirroredStrategy(['/cpu:0', '/cpu:1'])\n"
+        "assert mirrored.num_replicas_in_sync == 2\n"
+        "import trainer.train as t\n"
+        "t.make_strategy = lambda name: mirrored\n"
+        "t.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))"
     )
-    for a, b in zip(one, mirrored, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+    one = run_trainer(small_world, tmp_path / "one", training_task("tutorial"))
+    arguments = trainer_arguments(small_world, tmp_path / "two", training_task("tutorial", strategy="mirrored"))
+    subprocess.run([sys.executable, "-c", code], input=json.dumps(arguments), text=True, check=True)
+    weights = [
+        tf_keras.models.load_model(f"{folder}/Format-Serving", compile=False).get_weights()
+        for folder in (one, tmp_path / "two")
+    ]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
 
 
 def test_strategies_by_name() -> None:

@@ -1,5 +1,6 @@
 """What the trainer can be told. Imports neither TensorFlow nor TFX: the command line reads it."""
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,6 +54,26 @@ class TrainerConfig:
     adversarial_step_size: float = 0.2
     adversarial_norm: GradientNorm = GradientNorm.INFINITY
 
+    @property
+    def undefended(self) -> "TrainerConfig":
+        """The same network and training without a defence, whatever the defence's settings are."""
+        tutorial = TrainerConfig()
+        return dataclasses.replace(
+            self,
+            recipe=Recipe.UNDEFENDED,
+            adversarial_multiplier=tutorial.adversarial_multiplier,
+            adversarial_step_size=tutorial.adversarial_step_size,
+            adversarial_norm=tutorial.adversarial_norm,
+        )
+
+    def feature_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the last convolution's output; below 1 when the images are too small."""
+        for i in range(len(self.filters)):
+            if i:
+                height, width = height // self.pool_size, width // self.pool_size
+            height, width = height - self.kernel_size + 1, width - self.kernel_size + 1
+        return height, width
+
     def __post_init__(self) -> None:
         sizes = {"kernel_size": self.kernel_size, "pool_size": self.pool_size, "batch_size": self.batch_size}
         sizes |= {"epochs": self.epochs, "filters": min(self.filters, default=0), "dense": min(self.dense, default=1)}
@@ -60,5 +81,5 @@ class TrainerConfig:
             if size < 1:
                 raise ConfigError(f"trainer.{name} is at least 1, got {size}")
         for name in ("learning_rate", "adversarial_multiplier", "adversarial_step_size"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"trainer.{name} is positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"trainer.{name} is positive and finite, got {getattr(self, name)}")

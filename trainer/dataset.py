@@ -1,11 +1,13 @@
 """Split files to batches of features for training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
+
+from trainer.autotune import no_autotune
 
 READ_BATCH = 500
 """Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""
@@ -14,49 +16,34 @@ WORKERS = 2
 """Parallel calls of a map: decoding and gathering keep ahead of training with that."""
 
 
-def no_autotune() -> tf.data.Options:
-    """Options for every data set of ours: tf.data's tuning thread stays off.
-
-    The thread sleeps between its rounds for ever longer periods, and deleting an iterator waits until it
-    wakes: training stood still at the end of an epoch for up to as long as the epoch had lasted.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
-
-
-def feature_batches(
-    file_patterns: Sequence[str], transform: tft.TFTransformOutput
-) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
-    """The transformed examples of a split, batch by batch, in the order of the files.
-
-    Args:
-        file_patterns: globs of gzipped TFRecord files of raw tf.Examples.
-        transform: the Transform node's output.
-
-    Yields:
-        `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n], `id` bytes [n].
-    """
-    files = tf.data.Dataset.list_files(list(file_patterns), shuffle=False)
+def raw_parser(transform: tft.TFTransformOutput) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Serialized raw tf.Examples, string [n], to `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n]
+    and `id` string [n], by the Transform node's own graph."""
     spec = {name: transform.raw_feature_spec()[name] for name in ("image", "label", "id")}
     layer = transform.transform_features_layer()
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = tf.io.parse_example(serialized, spec)
         identity = tf.reshape(raw.pop("id"), [-1])
-        return layer(raw) | {"id": identity}
+        return dict(layer(raw)) | {"id": identity}
 
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
-    yield from records.map(parse, num_parallel_calls=WORKERS).with_options(no_autotune()).as_numpy_iterator()
+    return parse
 
 
 def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, npt.NDArray[np.generic]]:
-    """A whole split in memory, sorted by `id`: Beam writes records in any order, training needs one.
+    """A whole split in memory, sorted by `id`, so that training does not depend on the number of shards.
+
+    Args:
+        file_patterns: globs of gzipped TFRecord files of raw tf.Examples.
+        transform: the Transform node's output.
 
     Returns:
         `image` float32 [n, h, w, c] in [0, 1] and `label` int64 [n].
     """
-    batches = list(feature_batches(file_patterns, transform))
+    files = tf.data.Dataset.list_files(list(file_patterns), shuffle=False)
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
+    parsed = records.map(raw_parser(transform), num_parallel_calls=WORKERS).with_options(no_autotune())
+    batches = list(parsed.as_numpy_iterator())
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(columns.pop("id"))
     return {name: column[order] for name, column in columns.items()}

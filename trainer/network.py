@@ -2,7 +2,6 @@
 
 import tf_keras
 
-from robustness.errors import ConfigError
 from trainer.config import TrainerConfig
 
 
@@ -19,22 +18,13 @@ def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], clas
 
     Returns:
         A functional Keras 2 model; input `image` float32 [n, h, w, c], output float32 [n, classes].
-
-    Raises:
-        ConfigError: the images are too small for that many layers.
     """
     inputs = tf_keras.Input(shape=image_shape, name="image")
     x = inputs
-    try:
-        for i, filters in enumerate(config.filters):
-            if i:
-                x = tf_keras.layers.MaxPooling2D(config.pool_size)(x)
-            x = tf_keras.layers.Conv2D(filters, config.kernel_size, activation="relu")(x)
-    except ValueError as error:
-        raise ConfigError(
-            f"trainer.filters={config.filters} with kernel_size={config.kernel_size} and pool_size={config.pool_size} "
-            f"shrinks images of shape {image_shape} to nothing; use fewer or smaller layers"
-        ) from error
+    for i, filters in enumerate(config.filters):
+        if i:
+            x = tf_keras.layers.MaxPooling2D(config.pool_size)(x)
+        x = tf_keras.layers.Conv2D(filters, config.kernel_size, activation="relu")(x)
     x = tf_keras.layers.Flatten()(x)
     for units in config.dense:
         x = tf_keras.layers.Dense(units, activation="relu")(x)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import pydantic
 import tensorflow_transform as tft
@@ -23,13 +23,16 @@ log = logging.getLogger("gauntlet.trainer")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
-    """What a Trainer node is told through its custom_config; image_shape is height, width, channels."""
+    """What a Trainer node is told through its custom_config.
 
-    recipe: Recipe
+    image_shape: height, width, channels. code: hash of the code that trains; it tells TFX's cache of edits.
+    """
+
     config: TrainerConfig
     image_shape: tuple[int, int, int]
     classes: int
     seed: int
+    code: str = ""
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -48,11 +51,10 @@ def run_fn(fn_args: FnArgs) -> None:
     batches, validation = batched(train, task.config.batch_size, task.seed), batched(validation, 500)
     with strategy.scope():
         network = build_network(task.config, task.image_shape, task.classes)
-        model = compiled_model(network, task.config, task.recipe)
-    log.info(
-        "training %s: %d weights on %d replicas", task.recipe, network.count_params(), strategy.num_replicas_in_sync
-    )
-    if task.recipe is Recipe.UNDEFENDED:  # Keras wants pairs, NSL wants the dictionary
+        model = compiled_model(network, task.config)
+    replicas = strategy.num_replicas_in_sync
+    log.info("training %s: %d weights on %d replicas", task.config.recipe, network.count_params(), replicas)
+    if task.config.recipe is Recipe.UNDEFENDED:  # Keras wants pairs, NSL wants the dictionary
         batches, validation = (d.map(lambda f: (f["image"], f["label"])) for d in (batches, validation))
     callbacks = [
         LogProgress(log, steps),
@@ -63,21 +65,25 @@ def run_fn(fn_args: FnArgs) -> None:
     log.info("exported to %s", fn_args.serving_model_dir)
 
 
-def compiled_model(network: tf_keras.Model, config: TrainerConfig, recipe: Recipe) -> tf_keras.Model:
+def compiled_model(network: tf_keras.Model, config: TrainerConfig) -> tf_keras.Model:
     """The network itself, or wrapped by NSL's adversarial regularisation, compiled with Adam.
 
     The `tutorial` recipe is NSL's as its tutorial ships it: cross-entropy plus `multiplier` times the
     cross-entropy of the FGSM neighbour, which is not clipped to [0, 1].
     """
-    model = network
-    if recipe is Recipe.TUTORIAL:
-        nsl = import_nsl()
-        adversarial = nsl.configs.make_adv_reg_config(
-            multiplier=config.adversarial_multiplier,
-            adv_step_size=config.adversarial_step_size,
-            adv_grad_norm=str(config.adversarial_norm),
-        )
-        model = nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=adversarial)
+    match config.recipe:
+        case Recipe.UNDEFENDED:
+            model = network
+        case Recipe.TUTORIAL:
+            nsl = import_nsl()
+            adversarial = nsl.configs.make_adv_reg_config(
+                multiplier=config.adversarial_multiplier,
+                adv_step_size=config.adversarial_step_size,
+                adv_grad_norm=str(config.adversarial_norm),
+            )
+            model = nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=adversarial)
+        case never:
+            assert_never(never)
     model.compile(
         optimizer=tf_keras.optimizers.Adam(config.learning_rate),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),

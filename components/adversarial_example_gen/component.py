@@ -23,6 +23,7 @@ class AdversarialExampleGenSpec(ComponentSpec):
         "threat": ExecutionParameter(type=str),
         "attack": ExecutionParameter(type=str),
         "seed": ExecutionParameter(type=int),
+        "code": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         "examples": ChannelParameter(type=Examples),
@@ -36,7 +37,8 @@ class AdversarialExampleGenSpec(ComponentSpec):
 class AdversarialExampleGen(BaseBeamComponent):
     """Attacks both models on one split; every model also predicts the images made against the other.
 
-    The output has the same split name; its records are `components.adversarial_example_gen.rows.Row`.
+    `code` is the hash of the code that runs; it tells TFX's cache of edits. The output has the same split
+    name; its records are `components.adversarial_example_gen.rows.Row`.
     """
 
     SPEC_CLASS = AdversarialExampleGenSpec
@@ -53,6 +55,7 @@ class AdversarialExampleGen(BaseBeamComponent):
         threat: ThreatModel,
         attack: AttackConfig,
         seed: int,
+        code: str = "",
     ) -> None:
         super().__init__(
             AdversarialExampleGenSpec(
@@ -64,6 +67,7 @@ class AdversarialExampleGen(BaseBeamComponent):
                 threat=json.dumps(dataclasses.asdict(threat), sort_keys=True),
                 attack=json.dumps(dataclasses.asdict(attack), sort_keys=True),
                 seed=seed,
+                code=code,
                 adversarial_examples=Channel(type=Examples),
             )
         )

@@ -10,18 +10,15 @@ from robustness.errors import ConfigError
 class AttackConfig(AttackParameters):
     """The attacks, each white-box on every model, and how hard the iterative ones try.
 
-    names: attacks to run. batch_size: images attacked at once; it changes speed, not results.
+    names: attacks to run.
 
     Raises:
         ConfigError: no attack, an attack twice, or a number below 1.
     """
 
     names: tuple[AttackName, ...] = (AttackName.FGSM, AttackName.PGD)
-    batch_size: int = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.names or len(set(self.names)) < len(self.names):
             raise ConfigError(f"attack.names lists at least one attack and none twice, got {list(self.names)}")
-        if self.batch_size < 1:
-            raise ConfigError(f"attack.batch_size is at least 1, got {self.batch_size}")

@@ -21,16 +21,19 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.rows import CLEAN, Row, attack_column
+from components.adversarial_example_gen.rows import CLEAN, MODELS, Row, attack_column
 from components.shards import list_shards, read_shards, shard_path, write_shard
 from robustness.attacks import Attacker, describe, image_seeds
 from robustness.ball import inside_ball
 from robustness.config import ThreatModel
 from robustness.errors import RunError
+from trainer.dataset import raw_parser
 
 log = logging.getLogger("gauntlet.adversarial_example_gen")
 METRICS = "gauntlet.adversarial_example_gen"
-MODELS = ("undefended", "robust")
+
+BATCH = 500
+"""Images attacked at once; it changes speed and memory, not results."""
 
 
 class Executor(BaseBeamExecutor):
@@ -118,7 +121,7 @@ class AttackShard(beam.DoFn):
         write_shard(target, self._rows(source))
 
     def _rows(self, source: str) -> Iterator[bytes]:
-        for batch in read_shards([source]).batch(self._config.batch_size).as_numpy_iterator():
+        for batch in read_shards([source]).batch(BATCH).as_numpy_iterator():
             x, y, ids = self._loaded.features(batch)
             yield from self._record(x, y, ids, CLEAN)
             seeds = image_seeds(ids, self._seed)
@@ -145,19 +148,15 @@ class LoadedModels:
     """What a worker process loads once: the Transform graph and an attacker for each model."""
 
     def __init__(self, transform: str, models: dict[str, str], threat: ThreatModel) -> None:
-        output = tft.TFTransformOutput(transform)
-        self._spec = {name: output.raw_feature_spec()[name] for name in ("image", "label", "id")}
-        self._layer = output.transform_features_layer()
+        self._parse = raw_parser(tft.TFTransformOutput(transform))
         self.attackers = {
             name: Attacker(tf_keras.models.load_model(path, compile=False), threat) for name, path in models.items()
         }
 
     def features(self, batch: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
         """Serialized raw examples to images float32 [n, h, w, c], labels int64 [n] and ids."""
-        raw = tf.io.parse_example(tf.constant(batch), self._spec)
-        ids = raw.pop("id").numpy().ravel().tolist()
-        transformed = self._layer(raw)
-        return transformed["image"].numpy(), transformed["label"].numpy(), ids
+        parsed = {name: column.numpy() for name, column in self._parse(tf.constant(batch)).items()}
+        return parsed["image"], parsed["label"], parsed["id"].tolist()
 
 
 class CheckShard(beam.DoFn):

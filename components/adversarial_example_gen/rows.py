@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+UNDEFENDED, ROBUST = "undefended", "robust"
+MODELS = (UNDEFENDED, ROBUST)
+"""Names of the models; each is attacked, and each predicts every image."""
+
 CLEAN = "clean"
 PREDICTION = "prediction_"
 """Prefix of the columns that hold each model's predicted class."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components.datasets.process import end_with_parent
 from components.datasets.stock import Job
 
 Emit = Callable[[dict[str, Any]], None]
@@ -115,4 +116,5 @@ def _archive_bytes(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(Job(**json.loads(sys.argv[1]))))

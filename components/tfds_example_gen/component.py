@@ -21,6 +21,7 @@ class TfdsExampleGenSpec(ComponentSpec):
         "fingerprint": ExecutionParameter(type=str),
         "splits": ExecutionParameter(type=str),
         "shards": ExecutionParameter(type=int),
+        "code": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS: ClassVar = {"examples": ChannelParameter(type=Examples)}
@@ -37,7 +38,14 @@ class TfdsExampleGen(BaseBeamComponent):
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
     def __init__(
-        self, *, dataset: str, data_dir: str | None, splits: dict[str, str], shards: int, fingerprint: str = ""
+        self,
+        *,
+        dataset: str,
+        data_dir: str | None,
+        splits: dict[str, str],
+        shards: int,
+        fingerprint: str = "",
+        code: str = "",
     ) -> None:
         """Describe what to read.
 
@@ -47,6 +55,7 @@ class TfdsExampleGen(BaseBeamComponent):
             splits: output split name to tfds split, such as `train[:55000]`.
             shards: files a split, read and written in parallel.
             fingerprint: of the prepared data; other data under the same name is another input.
+            code: hash of the code that runs; it tells TFX's cache of edits.
         """
         super().__init__(
             TfdsExampleGenSpec(
@@ -55,6 +64,7 @@ class TfdsExampleGen(BaseBeamComponent):
                 fingerprint=fingerprint,
                 splits=json.dumps(splits),
                 shards=shards,
+                code=code,
                 examples=Channel(type=Examples),
             )
         )

@@ -22,7 +22,7 @@ from tfx.types.artifact import Artifact
 from components.datasets.prepare import prepare
 from components.shards import shard_path, write_shard
 from robustness.errors import DataError
-from trainer.dataset import no_autotune
+from trainer.autotune import no_autotune
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
