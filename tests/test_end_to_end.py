@@ -126,7 +126,7 @@ def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path
     """A prepared folder that calls itself MNIST, with images of 20 x 20 and a twelfth class."""
     import tensorflow_datasets as tfds
 
-    class Mnist(tfds.core.GeneratorBasedBuilder):
+    class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # the real one has the name already
         VERSION = tfds.core.Version("3.0.1")
         pkg_dir_path = tmp_path
 
@@ -150,7 +150,7 @@ def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path
     assert done.returncode == 1
     assert "the data breaks the schema, nothing was trained" in done.stderr
     for feature in ("height", "width", "label"):
-        assert f"- split train, feature {feature}: " in done.stderr
+        assert f", feature {feature}: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "root" / "artifacts" / "Transform").exists()
 
