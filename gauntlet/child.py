@@ -44,6 +44,8 @@ def main() -> None:
     events_fd, task = sys.argv[1:]
     handler = EventHandler(os.fdopen(int(events_fd), "w"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    for to_log_file in logging.getLogger().handlers:  # many records a second that only move a bar
+        to_log_file.addFilter(lambda record: not hasattr(record, "progress"))
     logging.getLogger("gauntlet").addHandler(handler)
     module, _, function = task.partition(":")
     try:

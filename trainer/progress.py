@@ -31,4 +31,4 @@ class LogProgress(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         shown = " ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        self._log.info("epoch %d: %s", epoch + 1, shown, extra={"progress": (self._done, self._total)})
+        self._log.info("epoch %d: %s", epoch + 1, shown)
