@@ -176,9 +176,9 @@ def example_summary(pushed: str | None) -> dict[str, Any]:
 @pytest.mark.parametrize("pushed", ["/serving/[1]/17", None])
 def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    print_summary(example_summary(pushed), Path("/root/[x]/runs/r"), console)
+    print_summary(example_summary(pushed), Path("/data/[x]/runs/r"), console)
     text = console.export_text()
-    for part in ("10,000 test images", "99.00%", "95.00%", "did not run", "Weak.", "1 of 1 nodes", "/root/[x]/runs/r"):
+    for part in ("10,000 test images", "99.00%", "95.00%", "did not run", "Weak.", "1 of 1 nodes", "/data/[x]/runs/r"):
         assert part in text
     assert (f"Pushed to {pushed}" if pushed else "Refused by worst_case; nothing was pushed") in text
 
