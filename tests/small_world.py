@@ -94,5 +94,5 @@ def run_trainer(small_world: SimpleNamespace, folder: Path, task: dict[str, obje
     """Run `run_fn` as TFX would; returns the folder of the exported model."""
     from trainer.train import run_fn
 
-    run_fn(SimpleNamespace(**trainer_arguments(small_world, folder, task)))  # type: ignore[arg-type]
+    run_fn(SimpleNamespace(**trainer_arguments(small_world, folder, task)))
     return str(folder)

@@ -211,4 +211,4 @@ def test_norms_match_numpy() -> None:
 )
 def test_bad_parameters(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make()  # type: ignore[operator]
+        make()

@@ -1,8 +1,12 @@
-"""Components on small real files: what they write is read back, and what they must refuse is refused."""
+"""Components on small real files: what they write is read back, and what they must refuse is refused.
+
+One file for all components, because their tests share the small artifacts and the ways to read them.
+"""
 
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -373,8 +377,6 @@ def test_a_model_that_is_served_is_not_pushed_again_and_one_that_is_not_is(
     other = push({"robust": small_models["undefended"]}, tmp_path).get_string_custom_property("pushed_destination")
     back = push(small_models, tmp_path).get_string_custom_property("pushed_destination")
     assert int(os.path.basename(first)) < int(os.path.basename(other)) < int(os.path.basename(back))
-    import shutil
-
     shutil.rmtree(back)
     shutil.rmtree(other)
     shutil.rmtree(first)

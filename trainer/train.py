@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 import pydantic
 import tensorflow_transform as tft
@@ -61,7 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
         tf_keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False, profile_batch=0),
     ]
     model.fit(batches, epochs=task.config.epochs, validation_data=validation, callbacks=callbacks, verbose=0)
-    export_model(network, transform, fn_args.serving_model_dir, plain(task))
+    export_model(network, transform, fn_args.serving_model_dir, dataclasses.asdict(task))
     log.info("exported to %s", fn_args.serving_model_dir)
 
 
@@ -90,8 +90,3 @@ def compiled_model(network: tf_keras.Model, config: TrainerConfig) -> tf_keras.M
         metrics=[tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     return model
-
-
-def plain(task: TrainingTask) -> dict[str, Any]:
-    """The task as a JSON-ready dictionary."""
-    return dataclasses.asdict(task)
