@@ -7,6 +7,7 @@ Parsing and `--help` import neither TensorFlow nor TFX. The work happens in a ch
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,7 @@ def main() -> None:
     Start here:
       gauntlet run                     the NSL tutorial on real MNIST, gated
       gauntlet run --preset smoke      the same pipeline on a few thousand images
+      gauntlet evaluate MODEL          attack and certify any model, yours included
       gauntlet compile --target kfp-v2 --image IMAGE --output pipeline.yaml
     """
 
@@ -73,6 +75,75 @@ def run(
     from gauntlet.run import run as run_command
 
     sys.exit(run_command(preset, assignments, root, data_dir, orchestrator, json_file))
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.option(
+    "--suite",
+    "suite_name",
+    type=click.Choice(["fast", "autoattack"]),
+    default="fast",
+    show_default=True,
+    help="fast: minutes, what a pipeline run affords. autoattack: the published standard suite, full strength.",
+)
+@click.option(
+    "--attacks",
+    metavar="A,B",
+    default=None,
+    help="These attacks in place of the suite's own, in this order: fgsm, pgd, pgd-margin, pgd-dlr, apgd-ce, apgd-t, "
+    "fab-t, square.",
+)
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option(
+    "--epsilon",
+    "epsilons",
+    type=float,
+    multiple=True,
+    metavar="E",
+    help="Radius of the ball, pixels in [0, 1]; repeat it for the robustness curve. Default: 0.2 (linf), 2.0 (l2).",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Only the first N images. Default: all.")
+@click.option("--split", default="test", show_default=True, help="A tfds split, or a part such as test[:500].")
+@click.option("--dataset", default="mnist", show_default=True, help="A tfds data set of labelled images.")
+@click.option("--data-dir", type=click.Path(), default=None, help="As for `gauntlet run`.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--transfer-from",
+    "sources",
+    type=click.Path(),
+    multiple=True,
+    metavar="MODEL",
+    help="Another model; attacks against it are tried on this one too. Repeatable.",
+)
+@click.option("--checks/--no-checks", default=True, show_default=True, help="Look for signs that a number is fake.")
+@click.option("--corruptions", is_flag=True, help="Also report accuracy on the fifteen MNIST-C families.")
+@click.option(
+    "--output",
+    type=click.Path(),
+    default="runs/evaluations",
+    show_default=True,
+    help="Folder of verdicts on every image, curves and results. An interrupted evaluation goes on from there.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write results.json here."
+)
+def evaluate(**options: Any) -> None:
+    """Attack and certify MODEL: clean, worst-case and certified accuracy, with honesty checks.
+
+    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras or .h5 file. It
+    takes images in [0, 1] and gives logits, or probabilities.
+
+    \b
+      gauntlet evaluate runs/serving
+      gauntlet evaluate my_model.keras --epsilon 0.1 --epsilon 0.2 --epsilon 0.3
+      gauntlet evaluate runs/serving --suite autoattack --json results.json
+
+    Every image is proven, broken, or left open: the true robust accuracy lies between certified and worst case.
+    """
+    from gauntlet.evaluate import evaluate as evaluate_command
+
+    sys.exit(evaluate_command(**options))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""What a person sees at the end of a run: accuracies by model and attack, gates, where the model went."""
+"""What a person sees at the end of a run or an evaluation: accuracies, gates or checks, where results are."""
 
 from pathlib import Path
 from typing import Any
@@ -56,4 +56,60 @@ def gate_table(summary: dict[str, Any]) -> Table:
         value = "did not run" if gate["value"] is None else f"{gate['value']:.2%}"
         verdict = "[green]passed" if gate["passed"] else "[red]refused"
         table.add_row(gate["name"], value, f"{gate['op']} {gate['bound']:.2%}", verdict)
+    return table
+
+
+def print_evaluation(report: dict[str, Any], console: Console) -> None:
+    """Print the tables of an evaluation's report."""
+    results = report["results"]
+    console.print(evaluation_table(results))
+    for reason in dict.fromkeys(entry["not_certified"] for entry in results if entry["not_certified"]):
+        console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
+    for note in report["notes"]:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+    if any(entry["checks"] for entry in results):
+        console.print(check_table(results))
+    if report["corruptions"]:
+        console.print(corruption_table(report["corruptions"], results[0]["clean"]))
+    seconds = sum(entry["seconds"] for entry in results)
+    shown = f"{seconds:.0f} s; every image's verdict, results.json and curve.png are in {escape(report['folder'])}"
+    console.print(shown, highlight=False, soft_wrap=True)
+
+
+def evaluation_table(results: list[dict[str, Any]]) -> Table:
+    """One row a stage, one column an epsilon."""
+    first = results[0]
+    table = Table(title=f"Accuracy on {first['examples']:,} images, {first['norm']}, seed {first['seed']}")
+    table.add_column("epsilon")
+    for entry in results:
+        table.add_column(f"{entry['epsilon']:g}", justify="right")
+    rows: list[tuple[str, list[float | None]]] = [("clean", [entry["clean"] for entry in results])]
+    rows += [(f"left by {name}", [entry["attacks"][name] for entry in results]) for name in first["attacks"]]
+    rows += [("[bold]worst case", [entry["worst_case"] for entry in results])]
+    rows += [(f"proven up to {name}", [entry["certified_by"].get(name) for entry in results]) for name in first["certified_by"]]
+    rows += [("[bold]certified", [entry["certified"] for entry in results])]
+    for label, values in rows:
+        table.add_row(label, *("-" if value is None else f"{value:.2%}" for value in values))
+    return table
+
+
+def check_table(results: list[dict[str, Any]]) -> Table:
+    """One row a check and epsilon: the verdict and its sentence."""
+    table = Table(title="Signs that a number is fake")
+    for column in ("epsilon", "check", "", "what was found"):
+        table.add_column(column, overflow="fold")
+    for entry in results:
+        for check in entry["checks"]:
+            verdict = "[green]passed" if check["passed"] else "[red]failed"
+            table.add_row(f"{entry['epsilon']:g}", check["name"], verdict, escape(check["sentence"]))
+    return table
+
+
+def corruption_table(corruptions: dict[str, float], clean: float) -> Table:
+    """One row a family."""
+    table = Table(title="Accuracy on corrupted images (no part of the worst case)")
+    table.add_column("family")
+    table.add_column("accuracy", justify="right")
+    for family, accuracy in ({"none": clean} | corruptions).items():
+        table.add_row(family, f"{accuracy:.2%}")
     return table

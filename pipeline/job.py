@@ -1,7 +1,7 @@
 """One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
 
-Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions) and, for each run,
-`results/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
+Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions), `.data` (a link to the
+data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
 """
 
 import logging
@@ -95,12 +95,28 @@ def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
     places = Places(
         pipeline_root=artifacts,
         serving=str(job.root / "serving"),
-        data_dir=prepared.directory,
+        data_dir=link_data(job.root, prepared.directory),
         data_fingerprint=prepared.fingerprint,
         metadata=connection,
         run_id=job.run_id,
     )
     return connection, create_pipeline(job.config, places, beam_pipeline_args=[])
+
+
+def link_data(root: Path, directory: str) -> str:
+    """Link the prepared data into the root, under one name wherever the data lies; returns the link's path.
+
+    TFX's cache sees the path as a parameter of TfdsExampleGen; what lies there it knows by the fingerprint.
+    Call it only while no other run is under way on this root. On a disk without links, returns `directory`.
+    """
+    link = root / ".data"
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(directory)
+    except OSError as error:
+        log.info("cannot link %s (%s): the same data elsewhere will be read again", link, error.strerror)
+        return directory
+    return str(link)
 
 
 @contextmanager

@@ -34,12 +34,12 @@ def project(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
     return tf.clip_by_value(x + delta, 0.0, 1.0)
 
 
-def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
+def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface: bool = False) -> tf.Tensor:
     """A random point of each image's ball, clipped to [0, 1].
 
     Each image draws from its own seed, so its start depends neither on the batch size nor on its
     neighbours. L-infinity: uniform in the ball. L2: uniform direction and length uniform in
-    [0, epsilon] (denser at the centre than a uniform draw).
+    [0, epsilon] (denser at the centre than a uniform draw). On the surface: scaled to norm epsilon.
 
     Args:
         x: float32 [n, h, w, c] in [0, 1].
@@ -53,9 +53,10 @@ def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel) -> tf.Tens
 
     def draw(seed: tf.Tensor) -> tf.Tensor:
         if threat.norm is Norm.LINF:
-            return tf.random.stateless_uniform(shape, seed, -threat.epsilon, threat.epsilon)
+            delta = tf.random.stateless_uniform(shape, seed, -threat.epsilon, threat.epsilon)
+            return threat.epsilon * delta / tf.maximum(tf.reduce_max(tf.abs(delta)), 1e-12) if on_surface else delta
         direction = tf.random.stateless_normal(shape, seed)
-        length = tf.random.stateless_uniform([], seed + 1, 0.0, threat.epsilon)
+        length = threat.epsilon if on_surface else tf.random.stateless_uniform([], seed + 1, 0.0, threat.epsilon)
         return length * direction / tf.maximum(tf.norm(direction), 1e-12)
 
     delta = tf.map_fn(draw, seeds, fn_output_signature=tf.float32)

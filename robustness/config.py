@@ -1,4 +1,4 @@
-"""Threat models and attack parameters: plain data, read without TensorFlow.
+"""Threat models, attacks and suites: plain data, read without TensorFlow.
 
 Pixels live in [0, 1] and epsilon is in the same unit.
 """
@@ -36,30 +36,56 @@ class AttackName(StrEnum):
     """The attacks that exist."""
 
     FGSM = "fgsm"
-    PGD = "pgd"
+    PGD = "pgd"  # on the cross-entropy
+    PGD_MARGIN = "pgd-margin"  # on the largest other logit minus the true one (Carlini & Wagner's loss)
+    PGD_DLR = "pgd-dlr"  # on the difference of logits ratio
+    APGD_CE = "apgd-ce"
+    APGD_T = "apgd-t"  # on the targeted difference of logits ratio
+    FAB_T = "fab-t"
+    SQUARE = "square"
+
+
+class BoundName(StrEnum):
+    """The certified bounds that exist, for L-infinity; each is tighter and dearer than the one before."""
+
+    IBP = "ibp"
+    CROWN = "crown"
+    ALPHA_CROWN = "alpha-crown"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackParameters:
-    """How hard an iterative attack tries; FGSM has no parameters but the threat model.
+class Attack:
+    """One attack and how hard it tries. A field that an attack does not use is ignored by it.
 
-    step_size: in pixel units; None means 2.5 * epsilon / steps (Madry et al. 2018), which lets an
-    iterate reach any point of the ball from any other.
+    steps: gradient steps of a restart, or queries of Square.
+    step_size: of PGD, in pixel units; None means 2.5 * epsilon / steps (Madry et al. 2018), which lets
+        an iterate reach any point of the ball from any other.
+    momentum: decay of PGD's accumulated gradient (Dong et al. 2018); 0 is plain PGD.
+    targets: how many classes a targeted attack aims at, the likeliest first.
 
     Raises:
-        ConfigError: steps or restarts below 1, or a step_size that is not positive.
+        ConfigError: steps, restarts or targets below 1, a step_size that is not positive, or a negative
+            momentum.
     """
 
-    steps: int = 20
-    restarts: int = 2
+    name: AttackName
+    steps: int = 1
+    restarts: int = 1
     step_size: float | None = None
+    momentum: float = 0.0
+    targets: int = 9
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise ConfigError(f"steps and restarts are at least 1, got {self.steps} and {self.restarts}")
+        if min(self.steps, self.restarts, self.targets) < 1:
+            raise ConfigError(
+                f"{self.name}: steps, restarts and targets are at least 1, "
+                f"got {self.steps}, {self.restarts} and {self.targets}"
+            )
         if self.step_size is not None and not 0.0 < self.step_size < float("inf"):
-            raise ConfigError(f"step_size is a finite number > 0 or left out, got {self.step_size}")
+            raise ConfigError(f"{self.name}: step_size is a finite number > 0 or left out, got {self.step_size}")
+        if not 0.0 <= self.momentum < float("inf"):
+            raise ConfigError(f"{self.name}: momentum is a finite number >= 0, got {self.momentum}")
 
     def resolved_step_size(self, threat: ThreatModel) -> float:
-        """Step in pixel units."""
+        """PGD's step in pixel units."""
         return 2.5 * threat.epsilon / self.steps if self.step_size is None else self.step_size

@@ -22,6 +22,8 @@ from apache_beam.options.pipeline_options import StandardOptions
 from google.protobuf import text_format
 from small_world import EXAMPLES, SHAPE, small_images
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, PushedModel, TransformGraph
 from tfx.utils import io_utils, proto_utils
@@ -30,9 +32,14 @@ from components import pusher
 from components.adversarial_example_gen import executor as adversarial
 from components.adversarial_example_gen.rows import CLEAN, Row
 from components.anomaly_gate import describe
+from components.datasets.prepare import prepare
 from components.schema import check_schema, schema_text
 from components.shards import list_shards, read_shards, shard_path, write_shard
+from components.tfds_example_gen import executor as example_gen
+from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import check_is_image_classification, read_part, split_parts, to_example
+from pipeline.job import link_data
+from pipeline.runner import Orchestrator, run_pipeline
 from robustness.config import ThreatModel
 from robustness.errors import ConfigError, DataError, RunError
 
@@ -43,7 +50,7 @@ def _in_memory_beam(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """A tiny tfds data set."""
+    """A tiny tfds data set of three files a split."""
 
     VERSION = tfds.core.Version("1.0.0")
     pkg_dir_path = Path(__file__).parent
@@ -63,7 +70,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tfds.core.DatasetBuilder:
     builder = Digits(data_dir=str(tmp_path_factory.mktemp("tfds")))
-    builder.download_and_prepare()
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
+    assert all(split.num_shards == 3 for split in builder.info.splits.values())
     return builder
 
 
@@ -99,6 +107,77 @@ def test_examples_hold_the_images_of_the_data_set(digits: tfds.core.DatasetBuild
     assert found == pairs
     sizes = {name: rows[0].features.feature[name].int64_list.value[0] for name in ("height", "width", "channels")}
     assert sizes == {"height": 8, "width": 8, "channels": 1}
+
+
+@pytest.mark.parametrize("split", ["train", "train[5:33]", "train[-9:]+test[3:12]", "train[20%:21%]+test"])
+@pytest.mark.parametrize("batch", [4, 1000])
+def test_ids_and_order_are_those_of_tfds(
+    digits: tfds.core.DatasetBuilder, split: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example_gen, "BATCH", batch)
+    for _, part, _, _ in split_parts(digits, {"test": split}, shards=4):
+        expected = digits.as_dataset(
+            split=part,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
+        )
+        found = map(tf.train.Example.FromString, read_part(part, str(digits.data_dir)))
+        assert [tuple(column(example, name) for name in ("id", "image", "label")) for example in found] == [
+            (row["tfds_id"], row["image"], row["label"]) for row in expected.as_numpy_iterator()
+        ]
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "riegeli", "parquet"])
+def test_data_in_other_files_than_tfrecord(digits: tfds.core.DatasetBuilder, tmp_path: Path, file_format: str) -> None:
+    folder = Path(shutil.copytree(digits.data_dir, tmp_path / "digits"))
+    info = folder / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": file_format}))
+    with pytest.raises(
+        DataError, match=rf"digits is stored as {file_format}, expected tfrecord; prepare the data again"
+    ):
+        split_parts(tfds.builder_from_directory(str(folder)), {"test": "test"}, shards=2)
+
+
+def test_a_file_that_lost_records_is_not_read_in_silence(digits: tfds.core.DatasetBuilder, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(digits.data_dir, tmp_path / "digits"))
+    rewrite(sorted(folder.glob("*test*"))[1], lambda records: records[:-1])
+    (part,) = split_parts(tfds.builder_from_directory(str(folder)), {"test": "test"}, shards=1)
+    with pytest.raises(tf.errors.OpError):
+        list(read_part(part[1], str(folder)))
+
+
+def rewrite(file: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    write_shard(str(file), change(list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())))
+
+
+def test_the_cache_knows_data_by_its_content_not_by_its_place(digits: tfds.core.DatasetBuilder, tmp_path: Path) -> None:
+    here, there, root = tmp_path / "here", tmp_path / "there", tmp_path / "root"
+    root.mkdir()
+
+    def is_cached(folder: Path, run_id: str) -> bool:
+        data = prepare("digits", str(folder))
+        node = TfdsExampleGen(
+            dataset="digits",
+            data_dir=link_data(root, data.directory),
+            fingerprint=data.fingerprint,
+            splits={"test": "test"},
+            shards=2,
+        )
+        pipeline = Pipeline(
+            pipeline_name="ingestion",
+            pipeline_root=str(root / "artifacts"),
+            components=[node],
+            enable_cache=True,
+            metadata_connection_config=sqlite_metadata_connection_config(str(root / "metadata.sqlite")),
+        )
+        return bool(run_pipeline(pipeline, Orchestrator.LOCAL, run_id)["TfdsExampleGen"]["cached"])
+
+    shutil.copytree(digits.data_dir, here)
+    assert not is_cached(here, "1")
+    shutil.move(here, there)
+    assert is_cached(there, "2")
+    rewrite(sorted(there.glob("*test*"))[0], lambda records: records[::-1])
+    assert not is_cached(there, "3")
 
 
 def test_other_formats_become_png_without_loss() -> None:

@@ -26,6 +26,7 @@ import pytest
 from components.datasets import mirror, stock, worker
 from components.datasets.archives import Checksum
 from components.datasets.prepare import PreparedDataset, prepare
+from pipeline.job import link_data
 from robustness.errors import DataError
 
 TRAIN, TEST = 6, 4
@@ -160,6 +161,22 @@ def test_fingerprint_is_of_the_content(
     (other / "train-labels-idx1-ubyte.gz").write_bytes(files["train-labels-idx1-ubyte.gz"])
     shrink_mnist(monkeypatch, CLOSED_HOST, files)
     assert prepare("mnist", str(other)).fingerprint != first
+
+
+def test_the_link_in_the_root_is_the_data(root: Path, tmp_path: Path) -> None:
+    other = prepare("mnist", str(shutil.copytree(root, tmp_path / "other")))
+    data = prepare("mnist", str(root))
+    for place in (other, data):
+        link = link_data(tmp_path, place.directory)
+        assert link == str(tmp_path / ".data")
+        assert prepare("mnist", link) == place
+    assert link_data(tmp_path, prepare("mnist", link).directory) == link, "the link itself was passed as data_dir"
+    assert prepare("mnist", link) == data
+
+
+def test_where_no_link_can_be_made_the_data_is_read_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".data").mkdir()
+    assert link_data(tmp_path, "/data/mnist/3.0.1") == "/data/mnist/3.0.1"
 
 
 def test_archives_are_prepared_beside_themselves_and_once(

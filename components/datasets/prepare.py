@@ -5,6 +5,7 @@ Whichever it is, the stock TFDS builder prepares the data and checks its own che
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def _local_folder(data_dir: str | None) -> Path | None:
         return None
     if "://" in data_dir:
         raise DataError(f"data_dir {data_dir}: expected a local folder; copy the data to one")
-    folder = Path(data_dir).expanduser().absolute()
+    folder = Path(os.path.realpath(Path(data_dir).expanduser()))  # messages name the place, not a link to it
     try:
         if folder.exists() and not folder.is_dir():
             raise DataError(f"data_dir {folder}: expected a folder, got a file; pass its folder")

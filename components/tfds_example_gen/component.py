@@ -51,7 +51,8 @@ class TfdsExampleGen(BaseBeamComponent):
 
         Args:
             dataset: name in tfds, such as `mnist`.
-            data_dir: where the data lies or goes, see `components.datasets.prepare`.
+            data_dir: where the data lies or goes, see `components.datasets.prepare`. TFX's cache sees
+                this path too: pass one that stays the same while the data does.
             splits: output split name to tfds split, such as `train[:55000]`.
             shards: files a split, read and written in parallel.
             fingerprint: of the prepared data; other data under the same name is another input.

@@ -1,0 +1,54 @@
+"""Prepared data as batches of images in memory, for whoever needs no pipeline: `gauntlet evaluate`, benchmarks."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from components.datasets.prepared import PreparedDataset
+from robustness.arrays import FloatArray, IntArray
+from robustness.errors import ConfigError, DataError
+
+
+class Batch(NamedTuple):
+    """Images float32 [n, h, w, c] in [0, 1], labels int64 [n], and tfds's ids."""
+
+    x: FloatArray
+    y: IntArray
+    ids: list[bytes]
+
+
+def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int | None = None) -> Iterator[Batch]:
+    """The split in order, `size` images at a time; the last batch may be smaller. Memory stays flat.
+
+    Args:
+        prepared: from `components.datasets.prepare.prepare`.
+        split: a tfds split expression, such as `test` or `train[55000:]`.
+        size: images a batch.
+        limit: at most so many images.
+
+    Raises:
+        ConfigError: there is no such split; the message lists those that exist.
+        DataError: the data set is not one of labelled images with 8 bits a channel.
+    """
+    import tensorflow_datasets as tfds
+
+    from trainer.autotune import no_autotune
+
+    builder = tfds.builder_from_directory(prepared.directory)
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or features["image"].np_dtype != np.uint8:
+        raise DataError(f"{prepared.name}: expected features image (uint8) and label, got {features}")
+    config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, try_autocache=False)
+    try:
+        rows = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(builder.info.splits)}, "
+            "and parts of them such as test[:500]"
+        ) from error
+    if limit is not None:
+        rows = rows.take(limit)
+    for batch in rows.batch(size).with_options(no_autotune()).as_numpy_iterator():
+        x = batch["image"].astype(np.float32) / np.float32(255)
+        yield Batch(x, batch["label"].astype(np.int64), batch["tfds_id"].tolist())

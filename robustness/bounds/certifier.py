@@ -1,0 +1,265 @@
+"""Bounds of a whole network: interval bound propagation, CROWN and alpha-CROWN on the margins of logits.
+
+A margin is the true logit minus another one. An image is proven when the lower bounds of all its margins
+are positive: the network, computed in float32, then gives the true class on every image of the ball. The
+ball is L-infinity, cut to [0, 1], and larger than epsilon by the tolerance of `robustness.ball.inside_ball`,
+so that whatever an attack may write is covered.
+
+Sources: intervals with the last linear layers merged into the margin, Gowal et al. 2019; CROWN on interval
+intermediate bounds, Zhang et al. 2020 (CROWN-IBP); alpha-CROWN, Xu et al. 2021, with the slopes of each
+margin optimised on their own and the intermediate bounds left as they are.
+"""
+
+from functools import cached_property
+from typing import Any, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from robustness.arrays import BoolArray, FloatArray, IntArray, Model
+from robustness.ball import BALL_TOLERANCE
+from robustness.bounds.layers import Box, Lines, Relu, dot
+from robustness.bounds.rounding import FEW
+from robustness.bounds.trace import trace
+from robustness.config import BoundName
+
+ROWS = 250
+"""Margins that the backward bounds treat at once; it changes memory, not results."""
+
+ALPHA_STEPS, ALPHA_PATIENCE = 40, 8
+"""Steps of alpha-CROWN, and how many pass between decisions to give an image up."""
+
+ALPHA_RATE = 0.2
+"""Adam's first step on a slope; it falls linearly to a fifth of that."""
+
+
+class Certifier:
+    """The bounds of one model at one epsilon, compiled once.
+
+    Args:
+        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+        image_shape: height, width, channels.
+        epsilon: radius of the L-infinity ball, in pixel units.
+
+    Raises:
+        NoBoundError: the model has an operation without a bound; the message names it.
+    """
+
+    def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
+        self._model = model  # its variables must live as long as the layers that read them
+        self._layers = trace(model, image_shape)
+        self._radius = epsilon + BALL_TOLERANCE
+        self._relus = [place for place, layer in enumerate(self._layers) if isinstance(layer, Relu)]
+        images = tf.TensorSpec([None, *image_shape], tf.float32)
+        labels = tf.TensorSpec([None], tf.int64)
+        self._interval_margins = tf.function(
+            lambda x, y: self._interval_margins_of(x, y, self._radius), input_signature=[images, labels]
+        )
+        self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels])
+        self._alpha_start = tf.function(self._alpha_start_of, input_signature=[images, labels, labels])
+
+    @cached_property
+    def _alpha_step(self) -> Any:
+        _, lines = self._alpha_start.get_concrete_function().structured_outputs
+        state = tf.nest.map_structure(lambda line: tf.TensorSpec(line.shape, line.dtype), lines)
+        step = tf.TensorSpec([], tf.int32)
+        return tf.function(self._alpha_step_of, input_signature=[*self._crown.input_signature, state, state, state, step])
+
+    def tighten(self, bound: BoundName, x: FloatArray, y: IntArray, margins: FloatArray | None = None) -> FloatArray:
+        """Lower bounds of all margins by one method, nowhere below those already known.
+
+        Args:
+            bound: the method.
+            x: float32 [n, h, w, c] in [0, 1].
+            y: int64 [n], the classes that shall be proven.
+            margins: float32 [n, k], what is known already; CROWN and alpha-CROWN only look at what is open
+                there. None: the intervals are computed first.
+
+        Returns:
+            float32 [n, k], for every class the lower bound of logit y - logit of that class; infinity at y.
+        """
+        if margins is None or bound is BoundName.IBP:
+            known = np.asarray(self._interval_margins(x, y))
+            margins = known if margins is None else np.maximum(margins, known)
+        match bound:
+            case BoundName.IBP:
+                return margins
+            case BoundName.CROWN:
+                return self._tightened_by_crown(x, y, margins)
+            case BoundName.ALPHA_CROWN:
+                return self._tightened_by_alpha(x, y, self._tightened_by_crown(x, y, margins))
+            case never:
+                assert_never(never)
+
+    def interval_margins(self, x: tf.Tensor, y: tf.Tensor, epsilon: tf.Tensor | None = None) -> tf.Tensor:
+        """The interval bounds as a differentiable function, for training: float32 [n, k], infinity at y.
+
+        epsilon: another radius than the Certifier's, float32 [], as a ramp needs it.
+        """
+        return self._interval_margins_of(x, y, self._radius if epsilon is None else epsilon)
+
+    def crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
+        """CROWN's bound by itself, of one margin an image: float32 [n], logit y - logit other."""
+        return np.asarray(self._crown(x, y, other))
+
+    def alpha_crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
+        """alpha-CROWN's bound by itself, up to where it proves something or gives up; as `crown_margins`."""
+        return self._optimised(x, y, other).astype(np.float32)
+
+    def _tightened_by_crown(self, x: FloatArray, y: IntArray, margins: FloatArray) -> FloatArray:
+        margins = margins.copy()
+        rows, others = np.nonzero(margins <= 0)
+        for i in range(0, len(rows), ROWS):
+            row, other = rows[i : i + ROWS], others[i : i + ROWS]
+            margins[row, other] = np.maximum(margins[row, other], self._crown(x[row], y[row], other))
+        return margins
+
+    def _tightened_by_alpha(self, x: FloatArray, y: IntArray, margins: FloatArray) -> FloatArray:
+        """Image by image the worst open margin first; an image is given up with its first hopeless one."""
+        margins = margins.copy()
+        rows = np.flatnonzero(~proven(margins))
+        while len(rows):
+            others = np.argmin(margins[rows], axis=1)
+            for i in range(0, len(rows), ROWS):
+                row, other = rows[i : i + ROWS], others[i : i + ROWS]
+                margins[row, other] = np.maximum(margins[row, other], self._optimised(x[row], y[row], other))
+            rows = rows[margins[rows, others] > 0]
+            rows = rows[~proven(margins[rows])]
+        return margins
+
+    def _optimised(self, x: FloatArray, y: IntArray, other: IntArray) -> npt.NDArray[np.float64]:
+        """The best bound of one margin an image that projected Adam on the lines around the ReLUs finds.
+
+        Stops for an image when it is proven, or when even the pace of its last steps, kept up to the end,
+        would not prove it.
+        """
+        rows = np.arange(len(x))
+        start, lines = self._alpha_start(x, y, other)
+        best = np.array(start)
+        state = [[Lines(*map(np.asarray, pair)) for pair in lines]]
+        state += [[Lines(*map(np.zeros_like, pair)) for pair in state[0]] for _ in range(2)]
+        for step in range(0, ALPHA_STEPS, ALPHA_PATIENCE):
+            before = best[rows]
+            bound, *moved = self._alpha_step(x[rows], y[rows], other[rows], *state, tf.constant(step, tf.int32))
+            best[rows] = np.maximum(before, bound)
+            chunks_left = (ALPHA_STEPS - step) / ALPHA_PATIENCE - 1
+            hopeful = (best[rows] <= 0) & (best[rows] + (best[rows] - before) * chunks_left > 0)
+            rows = rows[hopeful]
+            if not len(rows):
+                break
+            state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
+        return best
+
+    def _boxes(self, x: tf.Tensor, radius: float | tf.Tensor) -> list[Box]:
+        """Bounds of every layer's output by intervals."""
+        boxes = [Box(tf.maximum(x - radius, 0.0), tf.minimum(x + radius, 1.0))]
+        for layer in self._layers[1:]:
+            boxes.append(layer.interval(*(boxes[i] for i in layer.inputs)))
+        return boxes
+
+    def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor, radius: float | tf.Tensor) -> tf.Tensor:
+        boxes = self._boxes(x, radius)
+        classes = boxes[-1].low.shape[1]
+        repeated = [Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0)) for box in boxes]
+        a = tf.one_hot(y, classes)[:, tf.newaxis] - tf.eye(classes)
+        bound = self._lower_bound(repeated, tf.reshape(a, [-1, classes]), merged=True)
+        margins = tf.reshape(tf.cast(bound, tf.float32), [-1, classes])
+        return tf.where(tf.one_hot(y, classes, on_value=True, off_value=False), np.inf, margins)
+
+    def _crown_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        boxes = self._boxes(x, self._radius)
+        return tf.cast(self._lower_bound(boxes, self._margin(boxes, y, other)), tf.float32)
+
+    def _alpha_start_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, list[Lines]]:
+        """Image by image the better of CROWN's lines and those of the intervals; their bound, float64 [n]."""
+        boxes = self._boxes(x, self._radius)
+        margin = self._margin(boxes, y, other)
+        operands = [boxes[self._layers[place].inputs[0]] for place in self._relus]
+        crown, interval = ([make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines))
+        first, second = (self._lower_bound(boxes, margin, lines) for lines in (crown, interval))
+
+        def better(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            return tf.where(tf.reshape(first >= second, [-1] + [1] * (len(a.shape) - 1)), a, b)
+
+        pairs = zip(crown, interval, strict=True)
+        return tf.maximum(first, second), [Lines(*map(better, *pair)) for pair in pairs]
+
+    def _alpha_step_of(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        other: tf.Tensor,
+        lines: list[Lines],
+        means: list[Lines],
+        squares: list[Lines],
+        step: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[Lines], list[Lines], list[Lines]]:
+        """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the new state."""
+        boxes = self._boxes(x, self._radius)
+        margin = self._margin(boxes, y, other)
+        best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
+        for ahead in tf.range(ALPHA_PATIENCE):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(lines)
+                bound = self._lower_bound(boxes, margin, lines)
+            best = tf.maximum(best, bound)
+            gradients = tape.gradient(bound, lines, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            now = tf.cast(step + ahead, tf.float32)
+            rate = ALPHA_RATE * (1 - 0.8 * now / ALPHA_STEPS)
+            means = tf.nest.map_structure(lambda m, g: 0.9 * m + 0.1 * g, means, gradients)
+            squares = tf.nest.map_structure(lambda s, g: 0.999 * s + 0.001 * g * g, squares, gradients)
+            scale = rate * tf.sqrt(1 - 0.999 ** (now + 1)) / (1 - 0.9 ** (now + 1))
+            lines = tf.nest.map_structure(
+                lambda line, m, s, scale=scale: tf.clip_by_value(line + scale * m / (tf.sqrt(s) + 1e-12), 0.0, 1.0),
+                lines, means, squares,
+            )  # fmt: skip
+        return best, lines, means, squares
+
+    @staticmethod
+    def _margin(boxes: list[Box], y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """Coefficients of logit y - logit other: float32 [n, k]."""
+        classes = boxes[-1].low.shape[1]
+        return tf.one_hot(y, classes) - tf.one_hot(other, classes)
+
+    def _lower_bound(
+        self, boxes: list[Box], a: tf.Tensor, lines: list[Lines] | None = None, merged: bool = False
+    ) -> tf.Tensor:
+        """Lower bound of a * output over the boxes, by backward substitution: float64 [n].
+
+        Args:
+            boxes: of every layer's output.
+            a: float32 [n, k], coefficients of the logits.
+            lines: around each ReLU; None is CROWN's own choice.
+            merged: stop at the last layers that are not linear and take their boxes (intervals), instead of
+                going back to the image (CROWN).
+        """
+        given = dict(zip(self._relus, lines or [], strict=False))
+        coefficients = {len(self._layers) - 1: a}
+        total = tf.zeros(tf.shape(a)[:1], tf.float64)
+        for place in reversed(range(len(self._layers))):
+            a_here = coefficients.pop(place, None)
+            if a_here is None:
+                continue
+            layer, box = self._layers[place], boxes[place]
+            if place == 0 or (merged and not layer.linear):
+                total += dot(tf.nn.relu(a_here), box.low) + dot(tf.minimum(a_here, 0.0), box.high)
+                continue
+            operands = [boxes[i] for i in layer.inputs]
+            error = layer.error(*operands)
+            if error is not None:
+                total -= dot(tf.abs(a_here), error)
+            backward, constant = layer.backward(a_here, *operands, lines=given.get(place))
+            total += constant
+            for i, part in zip(layer.inputs, backward, strict=True):
+                if i in coefficients:
+                    part += coefficients[i]
+                    total -= FEW * dot(tf.abs(part), boxes[i].magnitude)
+                coefficients[i] = part
+        return total
+
+
+def proven(margins: FloatArray) -> BoolArray:
+    """Images all of whose margins are positive: bool [n]. NaN proves nothing."""
+    return np.asarray(np.all(margins > 0, axis=1))
+

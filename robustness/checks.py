@@ -1,0 +1,290 @@
+"""Honesty checks: signs that a robust accuracy is an artefact of a weak attack, each with a verdict.
+
+Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al. 2019 (on evaluating adversarial
+robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell that a number is
+fake, not that it is true.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from robustness.arrays import BoolArray, FloatArray, IntArray, Model, image_seeds
+from robustness.attacks.attacker import Attacker
+from robustness.bounds.certifier import Certifier, proven
+from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.losses import cross_entropy
+
+TOLERANCE = 0.002
+"""Accuracy, 0.2 points: how far a stronger attack may fall behind a weaker one by chance."""
+
+CONVERGED = 0.005
+"""Accuracy, 0.5 points: how much five times as many steps may still find."""
+
+CHANCE_SLACK = 0.1
+"""Accuracy above that of the most frequent class that is no longer chance."""
+
+ZERO_GRADIENTS = 0.1
+"""Share of images without any gradient that is still healthy."""
+
+SQUARE_QUERIES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One verdict: `value` is what was measured, `sentence` says what it was compared with and what it means."""
+
+    name: str
+    passed: bool
+    value: float
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is checked, and on which images.
+
+    model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k]. x, y, ids: the sample, float32
+    [n, h, w, c], int64 [n], n names. serve: the classes that the served signature gives for the same images,
+    int64 [n]. sources: other models, whose attacks are transferred. certifier: None where bounds do not apply.
+    """
+
+    model: Model
+    threat: ThreatModel
+    x: FloatArray
+    y: IntArray
+    ids: list[bytes]
+    seed: int = 0
+    serve: Callable[[FloatArray], IntArray] | None = None
+    sources: dict[str, Model] = field(default_factory=dict)
+    certifier: Certifier | None = None
+
+    @cached_property
+    def attacker(self) -> Attacker:
+        return Attacker(self.model, self.threat)
+
+    @cached_property
+    def seeds(self) -> IntArray:
+        return image_seeds(self.ids, self.seed)
+
+    def survives(self, attack: Attack, epsilon: float | None = None) -> BoolArray:
+        """Images right before and under a white-box attack, at another epsilon if one is given: bool [n]."""
+        attacker = self.attacker
+        if epsilon is not None:
+            attacker = Attacker(self.model, ThreatModel(norm=self.threat.norm, epsilon=epsilon))
+        return self._right & (attacker.predict(attacker.run(attack, self.x, self.y, self.seeds)) == self.y)
+
+    @cached_property
+    def _right(self) -> BoolArray:
+        return np.asarray(self.attacker.predict(self.x) == self.y)
+
+    @cached_property
+    def fgsm(self) -> BoolArray:
+        return self.survives(Attack(name=AttackName.FGSM))
+
+    @cached_property
+    def pgd(self) -> BoolArray:
+        return self.survives(Attack(name=AttackName.PGD, steps=20))
+
+    @cached_property
+    def long_pgd(self) -> BoolArray:
+        """PGD-100."""
+        return self.survives(Attack(name=AttackName.PGD, steps=100))
+
+    @cached_property
+    def white_box(self) -> BoolArray:
+        """PGD-100 on the cross-entropy and Auto-PGD on the targeted difference of logits ratio."""
+        targeted = self.survives(Attack(name=AttackName.APGD_T, steps=50, targets=4))
+        return self.long_pgd & targeted
+
+
+def run_checks(subject: Subject) -> Iterator[Check]:
+    """All checks that apply to the subject."""
+    for check in CHECKS:
+        found = check(subject)
+        if found is not None:
+            yield found
+
+
+def iterated_beats_one_step(subject: Subject) -> Check:
+    """Many small steps must find at least what one large step finds."""
+    one, many = float(np.mean(subject.fgsm)), float(np.mean(subject.pgd))
+    return Check(
+        name="iterated_beats_one_step",
+        passed=many <= one + TOLERANCE,
+        value=many - one,
+        sentence=f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps that find less than one "
+        f"step are a sign of masked gradients.",
+    )
+
+
+def accuracy_falls_with_epsilon(subject: Subject) -> Check:
+    """A larger ball must not be safer, and some ball must hurt."""
+    epsilon = subject.threat.epsilon
+    radii = [epsilon / 2, epsilon, 1.5 * epsilon]
+    attack = Attack(name=AttackName.PGD, steps=20)
+    curve = [float(np.mean(subject._right))]
+    curve += [float(np.mean(subject.pgd if e == epsilon else subject.survives(attack, e))) for e in radii]
+    rise = max(after - before for before, after in zip(curve, curve[1:], strict=False))
+    falls = curve[-1] < curve[0] or epsilon == 0
+    shown = ", ".join(f"{a:.1%} at {e:g}" for e, a in zip([0.0, *radii], curve, strict=True))
+    return Check(
+        name="accuracy_falls_with_epsilon",
+        passed=rise <= TOLERANCE and falls,
+        value=rise,
+        sentence=f"Accuracy under PGD-20 is {shown}; it must fall as epsilon grows.",
+    )
+
+
+def large_epsilon_breaks_everything(subject: Subject) -> Check:
+    """At epsilon 0.5 every image can become grey, so no model can be much better than chance."""
+    x = subject.x
+    radius = 0.5 if subject.threat.norm is Norm.LINF else 0.5 * float(np.sqrt(np.prod(x.shape[1:])))
+    accuracy = float(np.mean(subject.survives(Attack(name=AttackName.PGD, steps=40), radius)))
+    chance = float(np.bincount(subject.y).max() / len(subject.y))
+    return Check(
+        name="large_epsilon_breaks_everything",
+        passed=accuracy <= chance + CHANCE_SLACK,
+        value=accuracy,
+        sentence=f"Accuracy under PGD-40 at {subject.threat.norm} epsilon {radius:g}, where every image can be turned "
+        f"grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
+    )
+
+
+def black_box_finds_no_more(subject: Subject) -> Check:
+    """Square, which sees no gradients, must not break what white-box attacks leave."""
+    left = np.flatnonzero(subject.white_box)
+    attack = Attack(name=AttackName.SQUARE, steps=SQUARE_QUERIES)
+    x_adv = subject.attacker.run(attack, subject.x[left], subject.y[left], subject.seeds[left])
+    more = float(np.sum(subject.attacker.predict(x_adv) != subject.y[left]) / len(subject.y))
+    return Check(
+        name="black_box_finds_no_more",
+        passed=more <= TOLERANCE,
+        value=more,
+        sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD-100 and APGD-T leave; "
+        f"more than {TOLERANCE:.1%} means that the gradients mislead.",
+    )
+
+
+def transfer_finds_no_more(subject: Subject) -> Check | None:
+    """Images made against other models must not break what white-box attacks leave."""
+    if not subject.sources:
+        return None
+    left = np.flatnonzero(subject.white_box)
+    broken = np.zeros(len(left), bool)
+    for source in subject.sources.values():
+        attacker = Attacker(source, subject.threat)
+        x_adv = attacker.run(
+            Attack(name=AttackName.PGD, steps=40), subject.x[left], subject.y[left], subject.seeds[left]
+        )
+        broken |= subject.attacker.predict(x_adv) != subject.y[left]
+    more = float(np.sum(broken) / len(subject.y))
+    return Check(
+        name="transfer_finds_no_more",
+        passed=more <= TOLERANCE,
+        value=more,
+        sentence=f"Images made against {', '.join(subject.sources)} break {more:.1%} of the images that PGD-100 and "
+        f"APGD-T leave; more than {TOLERANCE:.1%} means that the gradients mislead.",
+    )
+
+
+def attack_has_converged(subject: Subject) -> Check:
+    """Five times as many steps must find hardly more."""
+    short, long = float(np.mean(subject.pgd)), float(np.mean(subject.long_pgd))
+    return Check(
+        name="attack_has_converged",
+        passed=abs(short - long) <= CONVERGED,
+        value=short - long,
+        sentence=f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference above {CONVERGED:.1%} "
+        f"means that more steps would find more.",
+    )
+
+
+def gradients_are_not_zero(subject: Subject) -> Check:
+    """An image whose gradient is exactly zero at all pixels gives a gradient attack nothing to follow."""
+    x, y = tf.constant(subject.x), tf.constant(subject.y)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = cross_entropy(subject.model(x, training=False), y)
+    gradient = tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    share = float(np.mean(np.all(np.asarray(gradient) == 0, axis=(1, 2, 3))))
+    return Check(
+        name="gradients_are_not_zero",
+        passed=share <= ZERO_GRADIENTS,
+        value=share,
+        sentence=f"The gradient of the cross-entropy is exactly zero for {share:.1%} of the images; above "
+        f"{ZERO_GRADIENTS:.0%} the loss is saturated or the model is not differentiable.",
+    )
+
+
+def same_seed_same_result(subject: Subject) -> Check:
+    """Two runs with one seed must agree, else the model draws random numbers."""
+    first, again = (subject.attacker.logits(subject.x) for _ in range(2))
+    difference = float(np.max(np.abs(first - again)))
+    scale = float(np.max(np.abs(first)))
+    return Check(
+        name="same_seed_same_result",
+        passed=difference <= 1e-4 * max(scale, 1.0),
+        value=difference,
+        sentence=f"Asked twice for the same images, the model gives logits that differ by up to {difference:.2g}; a model "
+        f"that is random at inference makes every attack on it look weak.",
+    )
+
+
+def noise_does_not_help(subject: Subject) -> Check:
+    """A model that is better on slightly noisy images than on clean ones was tuned to the attack's start."""
+    draw = np.random.default_rng(subject.seed).uniform(-1, 1, subject.x.shape)
+    noisy = np.clip(subject.x + draw * min(subject.threat.epsilon / 4, 0.05), 0, 1).astype(np.float32)
+    clean, shaken = float(np.mean(subject._right)), float(np.mean(subject.attacker.predict(noisy) == subject.y))
+    return Check(
+        name="noise_does_not_help",
+        passed=shaken <= clean + CONVERGED,
+        value=shaken - clean,
+        sentence=f"Accuracy is {clean:.1%} on clean images and {shaken:.1%} with a little random noise.",
+    )
+
+
+def proofs_hold(subject: Subject) -> Check | None:
+    """No attack may break an image that a bound has proven."""
+    if subject.certifier is None:
+        return None
+    margins = subject.certifier.tighten(BoundName.CROWN, subject.x, subject.y)
+    contradicted = proven(margins) & ~subject.white_box
+    return Check(
+        name="proofs_hold",
+        passed=not np.any(contradicted),
+        value=float(np.mean(contradicted)),
+        sentence=f"{int(np.sum(contradicted))} of {int(np.sum(proven(margins)))} proven images of the sample were broken by "
+        f"PGD-100 or APGD-T; one would refute the bounds.",
+    )
+
+
+def served_model_is_the_evaluated_one(subject: Subject) -> Check | None:
+    """The signature that is served must answer as the network that was attacked."""
+    if subject.serve is None:
+        return None
+    other = float(np.mean(subject.serve(subject.x) != subject.attacker.predict(subject.x)))
+    return Check(
+        name="served_model_is_the_evaluated_one",
+        passed=other == 0.0,
+        value=other,
+        sentence=f"The serving signature gives another class than the evaluated logits for {other:.1%} of the images.",
+    )
+
+
+CHECKS: tuple[Callable[[Subject], Check | None], ...] = (
+    iterated_beats_one_step,
+    accuracy_falls_with_epsilon,
+    large_epsilon_breaks_everything,
+    black_box_finds_no_more,
+    transfer_finds_no_more,
+    attack_has_converged,
+    gradients_are_not_zero,
+    same_seed_same_result,
+    noise_does_not_help,
+    proofs_hold,
+    served_model_is_the_evaluated_one,
+)

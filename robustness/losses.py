@@ -1,0 +1,55 @@
+"""What attacks maximise, image by image: every loss is positive exactly where the model is wrong, except
+the cross-entropy, and all of them grow as the model comes closer to a mistake.
+
+Logits are float32 [n, k], labels and targets int64 [n]; a loss is float32 [n].
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+VERY_LOW = -1e30
+"""Below every logit, and still finite, so that its gradient is zero and not NaN."""
+
+
+def cross_entropy(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """-log softmax(logits)[y]."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+
+
+def margin(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Largest other logit minus the true one (Carlini & Wagner 2017)."""
+    true = tf.one_hot(y, tf.shape(logits)[1], on_value=True, off_value=False)
+    return tf.reduce_max(tf.where(true, VERY_LOW, logits), axis=1) - pick(logits, y)
+
+
+def dlr(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Difference of logits ratio (Croce & Hein 2020, eq. 6): the margin over the spread of the top logits.
+
+    Invariant to shifting and scaling the logits; with two classes it is the margin alone.
+    """
+    return margin(logits, y) / _spread(logits, 3)
+
+
+def targeted_dlr(logits: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """The same towards one wrong class (Croce & Hein 2020, eq. 7).
+
+    With three classes the spread is that of `dlr`; with two there is none.
+    """
+    return (pick(logits, target) - pick(logits, y)) / _spread(logits, 4)
+
+
+def _spread(logits: tf.Tensor, wanted: int) -> tf.Tensor:
+    """Largest logit minus the third, or minus the mean of the third and fourth where four are wanted."""
+    classes = min(wanted, logits.shape[1])
+    if classes < 3:
+        return tf.ones_like(logits[:, 0])
+    top = tf.math.top_k(logits, classes).values
+    return top[:, 0] - tf.reduce_mean(top[:, 2:], axis=1) + 1e-12
+
+
+def pick(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """The logit of one class an image: float32 [n]."""
+    return tf.gather(logits, classes, batch_dims=1)

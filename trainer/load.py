@@ -1,0 +1,165 @@
+"""A trained model from disk, whoever wrote it, as a function from images to what it gives for them."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from robustness.arrays import FloatArray, IntArray, Model
+from robustness.errors import DataError
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model and what is known of it.
+
+    path: the file or folder that was read. model: float32 [n, h, w, c] to logits or probabilities, float32
+    [n, k]. image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex. serve: the
+    predicted classes, int64 [n], as the serving signature gives them for the same images as PNG; None where
+    there is no such signature.
+    """
+
+    path: Path
+    model: Model
+    image_shape: tuple[int, int, int]
+    fingerprint: str
+    serve: Callable[[FloatArray], IntArray] | None
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Load a Keras 2 or Keras 3 model, or any SavedModel with a signature from one batch of float images.
+
+    Args:
+        path: a `.keras` or `.h5` file, a SavedModel folder, or a folder of numbered versions, of which the
+            newest is taken.
+
+    Raises:
+        DataError: there is no model, or it cannot be used; the message says what was expected.
+    """
+    path = _newest_version(path)
+    try:
+        model = _load(path)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{path}: expected a SavedModel folder, a .keras or a .h5 file; loading it failed: {error}"
+        ) from error
+    return LoadedModel(
+        path=path,
+        model=model,
+        image_shape=_image_shape(model, path),
+        fingerprint=_fingerprint(path),
+        serve=_serve(path),
+    )
+
+
+def _newest_version(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder; expected a SavedModel folder or a .keras file")
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        versions = sorted((p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()), key=lambda p: int(p.name))
+        for nested in ("Format-Serving",):
+            if (path / nested / "saved_model.pb").exists():
+                return path / nested
+        if not versions:
+            raise DataError(f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered versions of one")
+        return versions[-1]
+    return path
+
+
+def _load(path: Path) -> Any:
+    if path.is_file():
+        return _keras_file(path)
+    if (path / "keras_metadata.pb").exists():
+        return tf_keras.models.load_model(path, compile=False)
+    return SignatureModel(tf.saved_model.load(str(path)), path)
+
+
+def _keras_file(path: Path) -> Any:
+    """A `.keras` file of Keras 3 is loaded by Keras 3, all else by Keras 2."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+        if version.startswith("3."):
+            import keras
+
+            return keras.saving.load_model(path, compile=False)
+    return tf_keras.models.load_model(path, compile=False)
+
+
+class SignatureModel:
+    """A SavedModel without Keras: its signature from float images to logits or probabilities."""
+
+    def __init__(self, loaded: Any, path: Path) -> None:
+        self._loaded = loaded  # its variables live as long as it does
+        self._path = path
+        self._name, self._argument, self._output = self._find(loaded.signatures)
+        self._signature = loaded.signatures[self._name]
+        self.input_shape = tuple(self._signature.structured_input_signature[1][self._argument].shape)
+
+    def __call__(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self._signature(**{self._argument: x})[self._output]
+
+    def _find(self, signatures: Any) -> tuple[str, str, str]:
+        """Signature, argument and output; `logits` before any other output."""
+        for name, signature in signatures.items():
+            arguments = signature.structured_input_signature[1]
+            outputs = signature.structured_outputs
+            matrices = [k for k, spec in outputs.items() if spec.dtype == tf.float32 and len(spec.shape) == 2]
+            images = [k for k, spec in arguments.items() if spec.dtype == tf.float32 and len(spec.shape) == 4]
+            if len(arguments) == 1 and images and matrices:
+                return name, images[0], "logits" if "logits" in matrices else matrices[0]
+        raise DataError(
+            f"{self._path}: expected a signature from one batch of images, float32 [n, h, w, c], to logits, float32 "
+            f"[n, k]; its signatures are {', '.join(signatures) or 'none'}"
+        )
+
+
+def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise DataError(f"{path}: expected one input of images of a fixed shape [n, h, w, c], got {shape}")
+    return shape[1:]
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and "assets.extra" not in p.parts)
+    for file in files:
+        digest.update(os.fsencode(file.name))
+        with open(file, "rb") as opened:
+            while block := opened.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _serve(path: Path) -> Callable[[FloatArray], IntArray] | None:
+    """What the `serving_default` signature answers to PNG images, where there is one that takes them."""
+    if path.is_file():
+        return None
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures.get("serving_default")
+    if signature is None:
+        return None
+    arguments = signature.structured_input_signature[1]
+    takes_png = [name for name, spec in arguments.items() if spec.dtype == tf.string and len(spec.shape) == 1]
+    if len(arguments) != 1 or not takes_png or "class" not in signature.structured_outputs:
+        return None
+
+    def serve(x: FloatArray) -> IntArray:
+        encoded = [tf.io.encode_png(image) for image in np.round(x * 255).astype(np.uint8)]
+        answer = loaded.signatures["serving_default"](**{takes_png[0]: tf.stack(encoded)})  # keeps `loaded` alive
+        return np.asarray(answer["class"])
+
+    return serve
