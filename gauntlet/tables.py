@@ -34,14 +34,19 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
     for model in models:
         table.add_column(model, justify="right")
     rows = {"clean": {model: result["clean"] for model, result in models.items()}}
-    for kind, label in (("transfer", "made against the other model"), ("white_box", "made against itself")):
-        for attack in next(iter(models.values()))[kind]:
-            effort = summary["attacks"][attack]
-            name = f"{attack}, {effort['steps']} steps x {effort['restarts']}" if effort["steps"] > 1 else attack
-            rows[f"{name}, {label}"] = {model: result[kind][attack] for model, result in models.items()}
+    first = next(iter(models.values()))
+    for attack in first["transfer"]:
+        label = f"{attack} image made against the other model"
+        rows[label] = {model: result["transfer"][attack] for model, result in models.items()}
+    for attack in first["white_box"]:
+        effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
+        shown = f"{attack}, {effort['steps']} steps" if effort["steps"] > 1 else attack
+        shown = f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
+        rows[f"left by {shown}"] = {model: result["white_box"][attack] for model, result in models.items()}
     rows["worst case over all of these"] = {model: result["worst_case"] for model, result in models.items()}
+    rows["certified"] = {model: result["certified"] for model, result in models.items()}
     for label, values in rows.items():
-        table.add_row(label, *(f"{values[model]:.2%}" for model in models))
+        table.add_row(label, *("-" if values[model] is None else f"{values[model]:.2%}" for model in models))
     return table
 
 
@@ -86,7 +91,10 @@ def evaluation_table(results: list[dict[str, Any]]) -> Table:
     rows: list[tuple[str, list[float | None]]] = [("clean", [entry["clean"] for entry in results])]
     rows += [(f"left by {name}", [entry["attacks"][name] for entry in results]) for name in first["attacks"]]
     rows += [("[bold]worst case", [entry["worst_case"] for entry in results])]
-    rows += [(f"proven up to {name}", [entry["certified_by"].get(name) for entry in results]) for name in first["certified_by"]]
+    rows += [
+        (f"proven up to {name}", [entry["certified_by"].get(name) for entry in results])
+        for name in first["certified_by"]
+    ]
     rows += [("[bold]certified", [entry["certified"] for entry in results])]
     for label, values in rows:
         table.add_row(label, *("-" if value is None else f"{value:.2%}" for value in values))

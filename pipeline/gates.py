@@ -7,10 +7,9 @@ from tensorflow_model_analysis.proto import config_pb2
 # TFX first: without it, TFMA has none of its config messages.
 from tfx.types import standard_artifacts  # noqa: F401
 
-from components.adversarial_example_gen.rows import CLEAN, UNDEFENDED, attack_column
-from components.metrics import WORST_CASE_ACCURACY, WorstCaseAccuracy
+from components.adversarial_example_gen.rows import CLEAN, FGSM, UNDEFENDED, attack_column
+from components.metrics import CERTIFIED_ACCURACY, WORST_CASE_ACCURACY, CertifiedAccuracy, WorstCaseAccuracy
 from pipeline.config import RunConfig
-from robustness.config import AttackName
 
 ACCURACY = "accuracy"
 
@@ -32,23 +31,22 @@ class Gate:
 
 def gates(config: RunConfig) -> list[Gate]:
     """The gates of a run, in the order in which they are shown."""
-    fgsm = attack_column(AttackName.FGSM, UNDEFENDED)
-    found = [
-        Gate(name="clean", metric=ACCURACY, attack=CLEAN, bound=config.gates.clean),
-        Gate(name="worst_case", metric=WORST_CASE_ACCURACY, attack=None, bound=config.gates.worst_case),
+    fgsm, bounds = attack_column(FGSM, UNDEFENDED), config.gates
+    return [
+        Gate(name="clean", metric=ACCURACY, attack=CLEAN, bound=bounds.clean),
+        Gate(name="transfer_fgsm", metric=ACCURACY, attack=fgsm, bound=bounds.transfer_fgsm),
+        Gate(name="worst_case", metric=WORST_CASE_ACCURACY, attack=None, bound=bounds.worst_case),
+        Gate(name="certified", metric=CERTIFIED_ACCURACY, attack=None, bound=bounds.certified),
     ]
-    if AttackName.FGSM in config.attack.names:
-        found.insert(1, Gate(name="transfer_fgsm", metric=ACCURACY, attack=fgsm, bound=config.gates.transfer_fgsm))
-    return found
 
 
 def eval_config(config: RunConfig) -> config_pb2.EvalConfig:
-    """What the Evaluator does: accuracy and worst case, overall, by attack and by label, with the gates."""
+    """What the Evaluator does: accuracy, worst case and what is proven, overall, by attack and by label, with
+    the gates."""
+    ours = {WORST_CASE_ACCURACY: WorstCaseAccuracy, CERTIFIED_ACCURACY: CertifiedAccuracy}
     metrics = {
         ACCURACY: config_pb2.MetricConfig(class_name="SparseCategoricalAccuracy", config=f'{{"name": "{ACCURACY}"}}'),
-        WORST_CASE_ACCURACY: config_pb2.MetricConfig(
-            class_name=WorstCaseAccuracy.__name__, module=WorstCaseAccuracy.__module__
-        ),
+        **{n: config_pb2.MetricConfig(class_name=m.__name__, module=m.__module__) for n, m in ours.items()},
         "example_count": config_pb2.MetricConfig(class_name="ExampleCount"),
     }
     for gate in gates(config):

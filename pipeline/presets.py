@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from components.adversarial_example_gen.config import AttackConfig
 from pipeline.config import DataConfig, GatesConfig, RunConfig
-from robustness.config import ThreatModel
+from robustness.config import AttackName, ThreatModel
 from robustness.errors import ConfigError
 from trainer.config import TrainerConfig
 
@@ -36,7 +36,7 @@ def smoke() -> RunConfig:
         preset="smoke",
         data=DataConfig(train="train[:3000]", validation="train[55000:55500]", test="test[:500]"),
         trainer=TrainerConfig(epochs=2),
-        attack=AttackConfig(steps=10, restarts=1),
+        attack=AttackConfig(names=(AttackName.FGSM, AttackName.PGD)),
         gates=GatesConfig(clean=0.8, transfer_fgsm=0.2, worst_case=0.0),
     )
 

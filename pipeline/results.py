@@ -11,43 +11,58 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components.adversarial_example_gen.rows import CLEAN, PREDICTION
-from components.metrics import WORST_CASE_ACCURACY
+from components.adversarial_example_gen.rows import BROKEN_BY, CERTIFIED_BY, CLEAN, FGSM, NO_BOUND, PREDICTION
+from components.metrics import CERTIFIED_ACCURACY, WORST_CASE_ACCURACY
 from components.shards import list_shards, read_shards
 from pipeline.gates import ACCURACY, Gate
+from robustness.evaluation import accuracies_by_stage
+from robustness.suites import Stage, attacks_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackTable:
     """All rows of AdversarialExampleGen without their images.
 
-    rows: columns `id`, `attack`, `label`, and `prediction_MODEL` for each model.
+    rows: columns `id`, `attack`, `label`, and `prediction_MODEL`, `broken_by_MODEL`, `certified_by_MODEL` for
+    each model.
     files: where the images lie.
     """
 
     rows: pd.DataFrame
     files: list[str]
 
-    def accuracies(self, model: str) -> dict[str, Any]:
-        """Clean, white-box by attack, transfer by attack, and per-example worst case of a model."""
+    def accuracies(self, model: str, stages: tuple[Stage, ...]) -> dict[str, Any]:
+        """Clean, white-box, transfer, per-example worst case and certified accuracy of a model.
+
+        `white_box` has what each attack of the suite leaves, in their order, and `fgsm`; `transfer` has the
+        images made against the other model. The worst case includes them all.
+        """
         right = (self.rows[PREDICTION + model] == self.rows["label"]).groupby(self.rows["attack"]).mean()
         result: dict[str, Any] = {"clean": float(right[CLEAN]), "transfer": {}, "white_box": {}}
         for column in sorted(set(right.index) - {CLEAN}):
             attack, _, source = column.partition("@")
             result["white_box" if source == model else "transfer"][attack] = float(right[column])
         every = (self.rows[PREDICTION + model] == self.rows["label"]).groupby(self.rows["id"]).all()
-        return result | {"worst_case": float(every.mean()), "certified": None}
+        clean = self.rows[self.rows["attack"] == CLEAN]
+        broken_by, certified_by = (clean[prefix + model].to_numpy() for prefix in (BROKEN_BY, CERTIFIED_BY))
+        if np.all(certified_by == NO_BOUND):
+            stages = attacks_of(stages)
+        by_stage = accuracies_by_stage(broken_by, certified_by, stages)
+        result["white_box"] = by_stage["attacks"] | {FGSM: result["white_box"][FGSM]}
+        certified = {"certified": by_stage["certified"], "certified_by": by_stage["certified_by"]}
+        return result | {"worst_case": float(every.mean())} | certified
 
 
 def read_attack_table(folder: str, models: tuple[str, ...]) -> AttackTable:
     """Read the rows of a split folder of AdversarialExampleGen."""
     files = list_shards(folder)
-    spec = {"id": tf.io.FixedLenFeature([], tf.string), "attack": tf.io.FixedLenFeature([], tf.string)}
+    texts = ["attack", *(prefix + model for prefix in (BROKEN_BY, CERTIFIED_BY) for model in models)]
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("id", *texts)}
     spec |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ("label", *(PREDICTION + m for m in models))}
     records = read_shards(files).batch(2000)
     batches = [tf.io.parse_example(batch, spec) for batch in records]
     columns = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in spec}
-    columns["attack"] = columns["attack"].astype(str)
+    columns |= {name: columns[name].astype(str) for name in texts}
     return AttackTable(rows=pd.DataFrame(columns), files=files)
 
 
@@ -97,7 +112,9 @@ def _refusals(verdict: Any) -> list[tuple[str, str | None]]:
         keys = {key.column: key.bytes_value.decode() for key in validation.slice_key.single_slice_keys}
         refusals += [(failure.metric_key.name, keys.get("attack")) for failure in validation.failures]
     for missing in verdict.missing_slices:
-        refusals += [(name, missing.feature_values.get("attack")) for name in (ACCURACY, WORST_CASE_ACCURACY)]
+        refusals += [
+            (name, missing.feature_values.get("attack")) for name in (ACCURACY, WORST_CASE_ACCURACY, CERTIFIED_ACCURACY)
+        ]
     return refusals
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfx.orchestration.metadata import Metadata
 
-from components.adversarial_example_gen.rows import MODELS, UNDEFENDED, attack_column
+from components.adversarial_example_gen.rows import FGSM, MODELS, UNDEFENDED, attack_column
 from pipeline.config import RunConfig
 from pipeline.gates import gates
 from pipeline.metadata import RunOutputs
@@ -21,8 +21,8 @@ from pipeline.results import (
     read_attack_table,
     read_images,
 )
-from robustness.attacks import describe
-from robustness.config import AttackName
+from robustness.attacks.attacker import describe
+from robustness.suites import attacks_of
 
 PICTURE_IMAGES = 32
 
@@ -43,6 +43,7 @@ def write_results(
     Returns:
         The summary.
     """
+    stages = config.attack.stages
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
         table = read_attack_table(_split(outputs, "AdversarialExampleGen", "adversarial_examples", "test"), MODELS)
@@ -52,9 +53,10 @@ def write_results(
             "dataset": config.data.dataset,
             "seed": config.seed,
             "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
-            "attacks": {str(name): describe(name, config.threat, config.attack) for name in config.attack.names},
+            "suite": str(config.attack.suite),
+            "attacks": {str(attack.name): describe(attack, config.threat) for attack in attacks_of(stages)},
             "examples": example_counts(outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)),
-            "models": {model: table.accuracies(model) for model in MODELS},
+            "models": {model: table.accuracies(model, stages) for model in MODELS},
             **_verdict(outputs, config),
             "nodes": nodes,
         }
@@ -71,7 +73,7 @@ def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
     claim = max((gate["bound"] for gate in summary["gates"] if gate["name"] != "clean"), default=0.0)
     if not summary["blessed"] or robust["worst_case"] >= claim:
         return []
-    transfer = robust["transfer"].get(AttackName.FGSM, float("nan"))
+    transfer = robust["transfer"][FGSM]
     attack, white_box = min(robust["white_box"].items(), key=lambda item: item[1])
     return [
         f"This push rests on a weak claim. {transfer:.1%} under FGSM is transfer accuracy: the images were made "
@@ -82,11 +84,10 @@ def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
 
 
 def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
-    """The grid of FGSM images made against the undefended model (or of the first attack, without FGSM)."""
-    attack = AttackName.FGSM if AttackName.FGSM in config.attack.names else config.attack.names[0]
-    column = attack_column(attack, UNDEFENDED)
+    """The grid of FGSM images made against the undefended model."""
+    column = attack_column(FGSM, UNDEFENDED)
     images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
-    caption = f"{attack} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
+    caption = f"{FGSM} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
     draw_grid(images, first_rows(table, column, PICTURE_IMAGES), caption, path)
 
 

@@ -91,10 +91,11 @@ class Judge:
             except NoBoundError as error:
                 self.not_certified = str(error)
 
-    @property
-    def stage_names(self) -> list[str]:
-        """The stages in order, as `seconds` and `summarise` name them."""
-        return [stage_name(stage) for stage in self._ordered()]
+    def ordered(self) -> list[Stage | str]:
+        """The stages that apply, with the transfers before the first attack of the model's own."""
+        stages = [s for s in self._stages if self.certifier is not None or not isinstance(s, BoundName)]
+        first = next((i for i, stage in enumerate(stages) if isinstance(stage, Attack)), len(stages))
+        return [*stages[:first], *self._sources, *stages[first:]]
 
     def judge(self, x: FloatArray, y: IntArray, ids: Sequence[bytes], seed: int) -> Verdict:
         """The verdict on a batch. It does not depend on how images are put into batches.
@@ -118,7 +119,7 @@ class Judge:
             seconds={},
         )
         seeds, margins = image_seeds(ids, seed), None
-        for stage in self._ordered():
+        for stage in self.ordered():
             rows = np.flatnonzero((verdict.broken_by == OPEN) & (verdict.certified_by == OPEN))
             begin = time.monotonic()
             if isinstance(stage, BoundName):
@@ -127,12 +128,6 @@ class Judge:
                 self._attack(stage, verdict, rows, x, seeds)
             verdict.seconds[stage_name(stage)] = time.monotonic() - begin
         return verdict
-
-    def _ordered(self) -> list[Stage | str]:
-        """The stages that apply, with the transfers before the first attack of the model's own."""
-        stages = [s for s in self._stages if self.certifier is not None or not isinstance(s, BoundName)]
-        first = next((i for i, stage in enumerate(stages) if isinstance(stage, Attack)), len(stages))
-        return [*stages[:first], *self._sources, *stages[first:]]
 
     def _prove(
         self, bound: BoundName, verdict: Verdict, rows: IntArray, x: FloatArray, margins: FloatArray | None
@@ -176,30 +171,40 @@ def stage_name(stage: Stage | str) -> str:
 
 
 def summarise(verdict: Verdict, judge: Judge) -> dict[str, Any]:
-    """The published figures, as fractions of all images.
-
-    `attacks` holds the accuracy that is left once an attack has run too, in the order in which they run, so
-    it falls from one to the next and ends at `worst_case`; `certified_by` in the same way what is proven
-    once a bound has run too. The true robust accuracy lies between `certified` and `worst_case`.
+    """The published figures, as fractions of all images: `clean`, those of `accuracies_by_stage`, `worst_case`,
+    and the seconds of each stage. The true robust accuracy lies between `certified` and `worst_case`.
     """
-    names = judge.stage_names
-    bounds = [name for name in names if name in set(BoundName)]
-    attacks, left = {}, verdict.broken_by != WRONG
-    clean = float(np.mean(left))
-    for name in names:
-        if name not in bounds:
-            left = left & (verdict.broken_by != name)
-            attacks[name] = float(np.mean(left))
-    certified, sure = {}, np.zeros(len(verdict.label), bool)
-    for name in bounds:
-        sure = sure | (verdict.certified_by == name)
-        certified[name] = float(np.mean(sure))
+    figures = accuracies_by_stage(verdict.broken_by, verdict.certified_by, judge.ordered())
     return {
-        "clean": clean,
-        "attacks": attacks,
+        "clean": float(np.mean(verdict.broken_by != WRONG)),
         "worst_case": float(np.mean(verdict.robust)),
-        "certified": float(np.mean(sure)) if judge.certifier else None,
-        "certified_by": certified,
+        **figures,
         "not_certified": judge.not_certified or None,
-        "seconds_by": {name: round(verdict.seconds.get(name, 0.0), 3) for name in names},
+        "seconds_by": {name: round(seconds, 3) for name, seconds in verdict.seconds.items()},
     }
+
+
+def accuracies_by_stage(broken_by: Any, certified_by: Any, stages: Sequence[Stage | str]) -> dict[str, Any]:
+    """What attacks leave and bounds prove.
+
+    Args:
+        broken_by, certified_by: str [n], as in `Verdict`.
+        stages: attacks and bounds that ran, in order.
+
+    Returns:
+        `attacks`: the accuracy that is left once an attack has run too, so it falls from one to the next and
+        ends at the worst case. `certified_by`: in the same way what is proven once a bound has run too.
+        `certified`: what is proven by all, None where there was no bound.
+    """
+    attacks, certified = {}, {}
+    left, sure = broken_by != WRONG, np.zeros(len(broken_by), bool)
+    for stage in stages:
+        name = stage_name(stage)
+        if isinstance(stage, BoundName):
+            sure = sure | (certified_by == name)
+            certified[name] = float(np.mean(sure))
+        else:
+            left = left & (broken_by != name)
+            attacks[name] = float(np.mean(left))
+    proven_share = float(np.mean(sure)) if certified else None
+    return {"attacks": attacks, "certified": proven_share, "certified_by": certified}

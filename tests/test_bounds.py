@@ -18,7 +18,6 @@ from robustness.config import BoundName
 
 SHAPE = (8, 8, 2)
 CLASSES = 4
-EVERY_BOUND = pytest.mark.parametrize("bound", list(BoundName))
 keras = tf_keras.layers
 
 
@@ -79,7 +78,7 @@ def images(n: int = 12) -> np.ndarray:
 
 def margins_at(model: tf_keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """logit y - every logit, as the network computes them in float32; infinity at y."""
-    logits = np.asarray(tf.function(model)(x, training=False))
+    logits = model(x, training=False).numpy()
     found = logits[np.arange(len(y)), y][:, None] - logits
     found[np.arange(len(y)), y] = np.inf
     return found
@@ -90,25 +89,24 @@ def predictions(model: tf_keras.Model, x: np.ndarray) -> np.ndarray:
 
 
 @EVERY_NETWORK
-@EVERY_BOUND
 @pytest.mark.parametrize("epsilon", [0.01, 0.2])
-def test_no_point_of_the_ball_lies_below_the_bound(
-    bound: BoundName, body: Callable[[tf.Tensor], tf.Tensor], epsilon: float
-) -> None:
+def test_no_point_of_the_ball_lies_below_a_bound(body: Callable[[tf.Tensor], tf.Tensor], epsilon: float) -> None:
     model, x = network(body), images()
     y = predictions(model, x)
-    bounds = Certifier(model, SHAPE, epsilon).tighten(bound, x, y)
+    certifier = Certifier(model, SHAPE, epsilon)
+    bounds = [certifier.tighten(bound, x, y) for bound in BoundName]
     random = np.random.default_rng(2)
-    lowest = np.full_like(bounds, np.inf)
+    lowest = np.full_like(bounds[0], np.inf)
     gradient = gradient_of_margins(model)
-    for trial in range(60):
+    for trial in range(30):
         point = x + epsilon * np.sign(random.normal(size=x.shape)) * random.choice([1.0, random.uniform()])
         for _ in range(4):  # a few steps down the gradient of one margin
             point = np.clip(np.clip(point, x - epsilon, x + epsilon), 0, 1).astype(np.float32)
             lowest = np.minimum(lowest, margins_at(model, point, y))
             point = point - epsilon / 2 * np.sign(gradient(point, y, (y + 1 + trial % (CLASSES - 1)) % CLASSES))
-    assert np.all(bounds <= lowest)
-    assert np.isinf(bounds[np.arange(len(y)), y]).all()
+    for bound in bounds:
+        assert np.all(bound <= lowest)
+        assert np.isinf(bound[np.arange(len(y)), y]).all()
 
 
 def gradient_of_margins(model: tf_keras.Model) -> Callable[..., np.ndarray]:
@@ -124,20 +122,21 @@ def gradient_of_margins(model: tf_keras.Model) -> Callable[..., np.ndarray]:
 
 
 @EVERY_NETWORK
-@EVERY_BOUND
-def test_without_a_ball_the_bound_is_the_margin(bound: BoundName, body: Callable[[tf.Tensor], tf.Tensor]) -> None:
+def test_without_a_ball_a_bound_is_the_margin(body: Callable[[tf.Tensor], tf.Tensor]) -> None:
     """Catches a wrong transpose, a forgotten bias, a wrong padding: all that sampling might miss on the loose side."""
     model, x = network(body), images()
     y = predictions(model, x)
-    bounds = Certifier(model, SHAPE, 0.0).tighten(bound, x, y)
     exact = margins_at(model, x, y)
     others = np.isfinite(exact)
-    assert np.all(bounds[others] <= exact[others])
-    np.testing.assert_allclose(bounds[others], exact[others], atol=3e-2)
+    certifier = Certifier(model, SHAPE, 0.0)
+    repeated, other = np.nonzero(others)
+    crown = certifier.crown_margins(x[repeated], y[repeated], other)
+    for bounds in (certifier.tighten(BoundName.IBP, x, y)[others], crown):
+        assert np.all(bounds <= exact[others])
+        np.testing.assert_allclose(bounds, exact[others], atol=3e-2)
 
 
-@EVERY_BOUND
-def test_linear_networks_are_exact(bound: BoundName) -> None:
+def test_linear_networks_are_exact() -> None:
     """Convolution, pooling, normalisation and dense layers without a ReLU: epsilon times the 1-norm of the gradient."""
     tf_keras.utils.set_random_seed(0)
     image = keras.Input(SHAPE)
@@ -149,8 +148,10 @@ def test_linear_networks_are_exact(bound: BoundName) -> None:
     other = (y + 1) % CLASSES
     slope = np.abs(gradient_of_margins(model)(x, y, other)).reshape(len(x), -1).sum(axis=1)
     exact = margins_at(model, x, y)[np.arange(len(y)), other] - (epsilon + BALL_TOLERANCE) * slope
-    bounds = Certifier(model, SHAPE, epsilon).tighten(bound, x, y)[np.arange(len(y)), other]
-    np.testing.assert_allclose(bounds, exact, atol=1e-4)
+    certifier = Certifier(model, SHAPE, epsilon)
+    interval = certifier.tighten(BoundName.IBP, x, y)[np.arange(len(y)), other]  # merged: there is no ReLU to stop at
+    for bounds in (interval, certifier.crown_margins(x, y, other), certifier.alpha_crown_margins(x, y, other)):
+        np.testing.assert_allclose(bounds, exact, atol=1e-4)
 
 
 TINY = (1, 2, 1)
@@ -181,7 +182,7 @@ def exact_minimum(weights: list[np.ndarray], x: np.ndarray, y: int, other: int, 
     return lowest
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_bounds_stay_below_the_exact_minimum_in_their_order(seed: int) -> None:
     model, weights = tiny_network(seed)
     x = np.random.default_rng(seed).uniform(size=(3, *TINY)).astype(np.float32)
@@ -203,47 +204,49 @@ def test_bounds_stay_below_the_exact_minimum_in_their_order(seed: int) -> None:
 
 def test_each_bound_is_tighter_than_the_cheaper_one_in_sum() -> None:
     gained = np.zeros(3)
-    for seed in range(20):
+    for seed in range(6):
         model, _ = tiny_network(seed)
-        x = np.random.default_rng(seed).uniform(size=(8, *TINY)).astype(np.float32)
+        x = np.random.default_rng(seed).uniform(size=(40, *TINY)).astype(np.float32)
         y = predictions(model, x)
         certifier, other = Certifier(model, TINY, 0.15), (y + 1) % 3
-        gained[0] += certifier.tighten(BoundName.IBP, x, y)[np.arange(8), other].sum()
+        gained[0] += certifier.tighten(BoundName.IBP, x, y)[np.arange(40), other].sum()
         gained[1] += certifier.crown_margins(x, y, other).sum()
         gained[2] += certifier.alpha_crown_margins(x, y, other).sum()
     assert gained[0] < gained[1] < gained[2], "alpha-CROWN optimises nothing, or CROWN is no better than intervals"
 
 
-@EVERY_BOUND
-def test_rounding_is_accounted_for(bound: BoundName) -> None:
-    """Sums that cancel: the network's own float32 logits are off by more than the margin, in either direction."""
-    random = np.random.default_rng(0)
+def test_rounding_is_accounted_for() -> None:
+    """Sums that cancel: another order of summation, as another kernel may take, gives another sign of the margin."""
     below = 0
-    for seed in range(20):
+    for seed in range(4):
+        random = np.random.default_rng(seed)
         kernel = random.normal(size=(2000, 3)).astype(np.float32) * 1e3
         kernel[1000:] = -kernel[:1000] + random.normal(size=(1000, 3)).astype(np.float32) * 1e-4
-        model = tf_keras.Sequential([keras.Input((40, 50, 1)), keras.Flatten(), keras.Dense(3, activation="relu"), keras.Dense(3)])
-        model.layers[1].set_weights([kernel, np.zeros(3, np.float32)])
+        image = keras.Input((40, 50, 1))
+        hidden = keras.Dense(3, activation="relu")(keras.Flatten()(image))
+        model = tf_keras.Model(image, keras.Dense(3)(hidden))
+        model.layers[2].set_weights([kernel, np.zeros(3, np.float32)])
         x = np.full((1, 40, 50, 1), random.uniform(0.3, 0.7), np.float32)
         y = predictions(model, x)
-        bounds = Certifier(model, (40, 50, 1), 0.0).tighten(bound, x, y)
-        order = np.random.default_rng(seed).permutation(2000)  # another order of summation, as another kernel may take
-        hidden = np.float32(0)
-        for i in order:
-            hidden = hidden + x.ravel()[i] * kernel[i]
-        logits = np.maximum(hidden, 0) @ model.layers[2].get_weights()[0]
-        found = logits[y[0]] - logits
-        found[y[0]] = np.inf
-        assert np.all(bounds[0] <= found)
-        below += int(np.any(found < margins_at(model, x, y)[0]))
-    assert below, "no order of summation gave less than the kernel's own: the test sees nothing"
+        certifier = Certifier(model, (40, 50, 1), 0.0)
+        bounds = [certifier.tighten(bound, x, y)[0] for bound in (BoundName.IBP, BoundName.CROWN)]
+        for _ in range(10):
+            total = np.zeros(3, np.float32)
+            for i in random.permutation(2000):
+                total = total + x.ravel()[i] * kernel[i]
+            logits = np.maximum(total, 0) @ model.layers[3].get_weights()[0]
+            found = logits[y[0]] - logits
+            found[y[0]] = np.inf
+            assert np.all(bounds[0] <= found)
+            assert np.all(bounds[1] <= found)
+            below += int(np.any(found < 0))
+    assert below, "no order of summation changed the prediction: the test sees nothing"
 
 
-@EVERY_BOUND
-def test_weights_that_are_not_numbers_prove_nothing(bound: BoundName) -> None:
+def test_weights_that_are_not_numbers_prove_nothing() -> None:
     model, x = network(dense), images()
     model.layers[-1].kernel.assign(tf.fill(model.layers[-1].kernel.shape, np.nan))
-    assert not proven(Certifier(model, SHAPE, 0.0).tighten(bound, x, np.zeros(len(x), np.int64))).any()
+    assert not proven(Certifier(model, SHAPE, 0.0).tighten(BoundName.ALPHA_CROWN, x, np.zeros(len(x), np.int64))).any()
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,8 @@ def test_the_same_network_however_it_was_saved(tmp_path: Path) -> None:
     y = predictions(model, x)
     expected = Certifier(model, SHAPE, 0.05).tighten(BoundName.CROWN, x, y)
     tf.saved_model.save(model, str(tmp_path / "saved"))
-    signature = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    signature = loaded.signatures["serving_default"]
     (argument,) = signature.structured_input_signature[1]
     (output,) = signature.structured_outputs
     served = lambda x, training: signature(**{argument: x})[output]  # noqa: E731

@@ -68,12 +68,17 @@ def _newest_version(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder; expected a SavedModel folder or a .keras file")
     if path.is_dir() and not (path / "saved_model.pb").exists():
-        versions = sorted((p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()), key=lambda p: int(p.name))
+        versions = sorted(
+            (p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()),
+            key=lambda p: int(p.name),
+        )
         for nested in ("Format-Serving",):
             if (path / nested / "saved_model.pb").exists():
                 return path / nested
         if not versions:
-            raise DataError(f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered versions of one")
+            raise DataError(
+                f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered versions of one"
+            )
         return versions[-1]
     return path
 
@@ -135,7 +140,11 @@ def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
 
 def _fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and "assets.extra" not in p.parts)
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(p for p in path.rglob("*") if p.is_file() and "assets.extra" not in p.parts)
+    )
     for file in files:
         digest.update(os.fsencode(file.name))
         with open(file, "rb") as opened:

@@ -2,23 +2,27 @@
 
 from dataclasses import dataclass
 
-from robustness.config import AttackName, AttackParameters
-from robustness.errors import ConfigError
+from robustness.config import AttackName
+from robustness.suites import Stage, SuiteName, suite
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackConfig(AttackParameters):
-    """The attacks, each white-box on every model, and how hard the iterative ones try.
+class AttackConfig:
+    """The bounds and attacks that both models face.
 
-    names: attacks to run.
+    suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite itself.
 
     Raises:
-        ConfigError: no attack, an attack twice, or a number below 1.
+        ConfigError: an attack twice.
     """
 
-    names: tuple[AttackName, ...] = (AttackName.FGSM, AttackName.PGD)
+    suite: SuiteName = SuiteName.FAST
+    names: tuple[AttackName, ...] = ()
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.names or len(set(self.names)) < len(self.names):
-            raise ConfigError(f"attack.names lists at least one attack and none twice, got {list(self.names)}")
+        _ = self.stages
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Bounds and attacks in the order in which they run."""
+        return suite(self.suite, self.names)

@@ -1,4 +1,7 @@
-"""Attacks the trained models through Beam, writes the images, reads them back and checks them."""
+"""Judges the trained models through Beam, writes the attacked images, reads them back and checks them.
+
+Each image makes five rows: clean, FGSM against either model, and the suite's strongest image against either.
+"""
 
 import logging
 import math
@@ -21,12 +24,14 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.rows import CLEAN, MODELS, Row, attack_column
+from components.adversarial_example_gen.rows import CLEAN, FGSM, MODELS, NO_BOUND, STRONGEST, Row, attack_column
 from components.shards import list_shards, read_shards, shard_path, write_shard
-from robustness.attacks import Attacker, describe, image_seeds
+from robustness.arrays import image_seeds
 from robustness.ball import inside_ball
-from robustness.config import ThreatModel
+from robustness.config import Attack, AttackName, ThreatModel
 from robustness.errors import RunError
+from robustness.evaluation import Judge
+from robustness.suites import Stage
 from trainer.dataset import raw_parser
 
 log = logging.getLogger("gauntlet.adversarial_example_gen")
@@ -63,7 +68,7 @@ class Executor(BaseBeamExecutor):
             transform=artifact_utils.get_single_uri(input_dict["transform_graph"]),
             models=models,
             threat=threat,
-            config=config,
+            stages=config.stages,
             seed=exec_properties["seed"],
         )
         inputs = list_shards(artifact_utils.get_split_uri(input_dict["examples"], split))
@@ -77,7 +82,7 @@ class Executor(BaseBeamExecutor):
                 | beam.Reshuffle()
                 | "Attack" >> beam.ParDo(attack)
             )
-        self._check(folder, threat, 1 + len(config.names) * len(models), count(pipeline, "attacked"))
+        self._check(folder, threat, 1 + 2 * len(models), count(pipeline, "attacked"))
 
     def _check(self, folder: str, threat: ThreatModel, rows_per_image: int, images: int) -> None:
         """Read the images back as they were written, and judge each against its clean original."""
@@ -103,18 +108,20 @@ class AttackShard(beam.DoFn):
     """Reads a shard of examples and writes a shard of rows: each image clean and under every attack."""
 
     def __init__(
-        self, transform: str, models: dict[str, str], threat: ThreatModel, config: AttackConfig, seed: int
+        self, transform: str, models: dict[str, str], threat: ThreatModel, stages: tuple[Stage, ...], seed: int
     ) -> None:
         self._transform = transform
         self._models = models
         self._threat = threat
-        self._config = config
+        self._stages = stages
         self._seed = seed
         self._shared = Shared()  # one copy of the models in a worker process, not one a thread
         self._attacked = beam.metrics.Metrics.counter(METRICS, "attacked")
 
     def setup(self) -> None:
-        self._loaded = self._shared.acquire(lambda: LoadedModels(self._transform, self._models, self._threat))
+        self._loaded = self._shared.acquire(
+            lambda: LoadedModels(self._transform, self._models, self._threat, self._stages)
+        )
 
     def process(self, paths: tuple[str, str]) -> None:
         source, target = paths
@@ -122,36 +129,48 @@ class AttackShard(beam.DoFn):
 
     def _rows(self, source: str) -> Iterator[bytes]:
         for batch in read_shards([source]).batch(BATCH).as_numpy_iterator():
-            x, y, ids = self._loaded.features(batch)
-            yield from self._record(x, y, ids, CLEAN)
-            seeds = image_seeds(ids, self._seed)
-            for model, attacker in self._loaded.attackers.items():
-                for name in self._config.names:
-                    x_adv = attacker.run(name, x, y, seeds, self._config)
-                    record = describe(name, self._threat, self._config)
-                    record |= {"norm": str(self._threat.norm), "epsilon": self._threat.epsilon, "seed": self._seed}
-                    yield from self._record(x_adv, y, ids, attack_column(name, model), **record)
-            self._attacked.inc(len(ids))
-            log.info("attacking", extra={"advance": len(ids)})
+            yield from self._judged(*self._loaded.features(batch))
+            self._attacked.inc(len(batch))
+            log.info("attacking", extra={"advance": len(batch)})
 
-    def _record(
-        self, images: np.ndarray, y: np.ndarray, ids: list[bytes], attack: str, **record: Any
-    ) -> Iterator[bytes]:
-        predictions = {name: attacker.predict(images) for name, attacker in self._loaded.attackers.items()}
-        for i, (identity, image, label) in enumerate(zip(ids, images, y, strict=True)):
-            seen = {name: int(predicted[i]) for name, predicted in predictions.items()}
-            row = Row(id=identity, image=image, label=int(label), attack=attack, predictions=seen, **record)
-            yield row.serialize()
+    def _judged(self, x: np.ndarray, y: np.ndarray, ids: list[bytes]) -> Iterator[bytes]:
+        """All rows of a batch."""
+        judges, seeds = self._loaded.judges, image_seeds(ids, self._seed)
+        verdicts = {model: judge.judge(x, y, ids, self._seed) for model, judge in judges.items()}
+        images = {CLEAN: x}
+        for model, judge in judges.items():
+            images[attack_column(FGSM, model)] = judge.attacker.run(Attack(name=AttackName.FGSM), x, y, seeds)
+            images[attack_column(STRONGEST, model)] = verdicts[model].x_adv
+        for column, shown in images.items():
+            attacked = column != CLEAN
+            predictions = {model: judge.attacker.predict(shown) for model, judge in judges.items()}
+            for i, identity in enumerate(ids):
+                yield Row(
+                    id=identity,
+                    image=shown[i],
+                    label=int(y[i]),
+                    attack=column,
+                    norm=str(self._threat.norm) if attacked else "",
+                    epsilon=self._threat.epsilon if attacked else 0.0,
+                    seed=self._seed,
+                    predictions={model: int(predicted[i]) for model, predicted in predictions.items()},
+                    broken_by={model: str(verdict.broken_by[i]) for model, verdict in verdicts.items()},
+                    certified_by={
+                        model: str(verdict.certified_by[i]) if judges[model].certifier else NO_BOUND
+                        for model, verdict in verdicts.items()
+                    },
+                ).serialize()
 
 
 class LoadedModels:
-    """What a worker process loads once: the Transform graph and an attacker for each model."""
+    """What a worker process loads once: the Transform graph and a judge for each model."""
 
-    def __init__(self, transform: str, models: dict[str, str], threat: ThreatModel) -> None:
+    def __init__(self, transform: str, models: dict[str, str], threat: ThreatModel, stages: tuple[Stage, ...]) -> None:
         self._parse = raw_parser(tft.TFTransformOutput(transform))
-        self.attackers = {
-            name: Attacker(tf_keras.models.load_model(path, compile=False), threat) for name, path in models.items()
-        }
+        self.judges = {}
+        for name, path in models.items():
+            model = tf_keras.models.load_model(path, compile=False)
+            self.judges[name] = Judge(model, threat, stages, model.input_shape[1:])
 
     def features(self, batch: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
         """Serialized raw examples to images float32 [n, h, w, c], labels int64 [n] and ids."""

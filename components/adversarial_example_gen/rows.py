@@ -1,8 +1,10 @@
 """The record of one clean or attacked image, as a tf.Example.
 
 The Evaluator, the summary and the picture read these records. Rows of the same image share `id`.
-`attack` is `clean`, or `ATTACK@MODEL` for the model whose gradients made the image: seen from that
-model the attack is white-box, seen from any other it is a transfer.
+`attack` is `clean`, or `ATTACK@MODEL` for the model against which the image was made: seen from that
+model the attack is white-box, seen from any other it is a transfer. `fgsm` rows exist for every image;
+`strongest` rows hold what the whole suite made of it: the misclassified image where one was found, the
+clean image where a bound proved that there is none, else the last attack's.
 """
 
 from dataclasses import dataclass
@@ -15,17 +17,24 @@ UNDEFENDED, ROBUST = "undefended", "robust"
 MODELS = (UNDEFENDED, ROBUST)
 """Names of the models; each is attacked, and each predicts every image."""
 
-CLEAN = "clean"
+CLEAN, FGSM, STRONGEST = "clean", "fgsm", "strongest"
 PREDICTION = "prediction_"
 """Prefix of the columns that hold each model's predicted class."""
+
+BROKEN_BY, CERTIFIED_BY = "broken_by_", "certified_by_"
+"""Prefixes of the columns, the same on all rows of an image, that hold the attack that changed a model's
+prediction (`clean`: it was wrong without one) and the bound that proves it right; each may be empty."""
+
+NO_BOUND = "none"
+"""In `certified_by_` of a model to which no bound applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One image under one attack.
 
-    image: float32 [h, w, c] in [0, 1]. step_size and epsilon are in pixel units. predictions: predicted
-    class by model name. Clean rows have norm '' and zeros in the numbers of the attack.
+    image: float32 [h, w, c] in [0, 1]. epsilon is in pixel units. predictions, broken_by, certified_by: by
+    model name. Clean rows have norm '' and epsilon 0.
     """
 
     id: bytes
@@ -34,24 +43,25 @@ class Row:
     attack: str
     norm: str = ""
     epsilon: float = 0.0
-    steps: int = 0
-    restarts: int = 0
-    step_size: float = 0.0
     seed: int = 0
     predictions: dict[str, int]
+    broken_by: dict[str, str]
+    certified_by: dict[str, str]
 
     def serialize(self) -> bytes:
         """The row as a serialized tf.Example."""
         example = tf.train.Example()
         features = example.features.feature
         features["image"].float_list.value.extend(self.image.ravel())
-        for name in ("epsilon", "step_size"):
-            features[name].float_list.value.append(getattr(self, name))
-        for name in ("label", "steps", "restarts", "seed"):
+        features["epsilon"].float_list.value.append(self.epsilon)
+        for name in ("label", "seed"):
             features[name].int64_list.value.append(getattr(self, name))
         for model, prediction in self.predictions.items():
             features[PREDICTION + model].int64_list.value.append(prediction)
-        for name, text in {"id": self.id, "attack": self.attack.encode(), "norm": self.norm.encode()}.items():
+        texts = {"id": self.id, "attack": self.attack.encode(), "norm": self.norm.encode()}
+        texts |= {BROKEN_BY + model: name.encode() for model, name in self.broken_by.items()}
+        texts |= {CERTIFIED_BY + model: name.encode() for model, name in self.certified_by.items()}
+        for name, text in texts.items():
             features[name].bytes_list.value.append(text)
         return example.SerializeToString()
 

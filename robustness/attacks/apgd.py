@@ -84,7 +84,8 @@ class Apgd:
             self._begin_batch, input_signature=[image, label, label, tf.TensorSpec([None, 2], tf.int64)]
         )
         self._advance = tf.function(
-            self._advance_batch, input_signature=[state, image, label, label, scalar, tf.TensorSpec([], tf.bool), scalar]
+            self._advance_batch,
+            input_signature=[state, image, label, label, scalar, tf.TensorSpec([], tf.bool), scalar],
         )
 
     def run(
@@ -137,7 +138,9 @@ class Apgd:
             tape.watch(iterate)
             logits = self._model(iterate, training=False)
             loss = self._loss(logits, y, target)
-        gradient = tape.gradient(loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO)  # as behind a rounding
+        gradient = tape.gradient(
+            loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )  # as behind a rounding
         return gradient, loss, tf.argmax(logits, axis=1) != y
 
     def _begin_batch(self, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, seeds: tf.Tensor) -> State:

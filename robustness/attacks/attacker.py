@@ -32,7 +32,7 @@ class Attacker:
 
     def logits(self, x: FloatArray) -> FloatArray:
         """float32 [n, h, w, c] -> float32 [n, k]."""
-        return np.asarray(self._logits(x))
+        return np.array(self._logits(x))
 
     def predict(self, x: FloatArray) -> IntArray:
         """Predicted class: float32 [n, h, w, c] -> int64 [n]; -1, which no label is, where a logit is not finite."""

@@ -28,7 +28,8 @@ class Pgd:
         number, count = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
         self._step = tf.function(self._one_step, input_signature=[images, labels])
         self._start = tf.function(
-            lambda x, seeds: random_start(x, seeds, threat), input_signature=[images, tf.TensorSpec([None, 2], tf.int64)]
+            lambda x, seeds: random_start(x, seeds, threat),
+            input_signature=[images, tf.TensorSpec([None, 2], tf.int64)],
         )
         self._climb = tf.function(
             self._climb_batch, input_signature=[images, images, images, labels, count, number, number]
@@ -86,7 +87,9 @@ class Pgd:
             tape.watch(iterate)
             logits = self._model(iterate, training=False)
             loss = self._loss(logits, y)
-        gradient = tape.gradient(loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO)  # as behind a rounding
+        gradient = tape.gradient(
+            loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )  # as behind a rounding
         return gradient, loss, tf.argmax(logits, axis=1) != y
 
     def _one_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -54,17 +54,21 @@ class Certifier:
         images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         self._interval_margins = tf.function(
-            lambda x, y: self._interval_margins_of(x, y, self._radius), input_signature=[images, labels]
+            lambda x, y: self._interval_margins_of(x, y, self._radius),
+            input_signature=[images, labels],
+            autograph=False,
         )
-        self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels])
-        self._alpha_start = tf.function(self._alpha_start_of, input_signature=[images, labels, labels])
+        self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels], autograph=False)
+        self._alpha_start = tf.function(self._alpha_start_of, input_signature=[images, labels, labels], autograph=False)
 
     @cached_property
     def _alpha_step(self) -> Any:
         _, lines = self._alpha_start.get_concrete_function().structured_outputs
         state = tf.nest.map_structure(lambda line: tf.TensorSpec(line.shape, line.dtype), lines)
         step = tf.TensorSpec([], tf.int32)
-        return tf.function(self._alpha_step_of, input_signature=[*self._crown.input_signature, state, state, state, step])
+        return tf.function(
+            self._alpha_step_of, input_signature=[*self._crown.input_signature, state, state, state, step]
+        )
 
     def tighten(self, bound: BoundName, x: FloatArray, y: IntArray, margins: FloatArray | None = None) -> FloatArray:
         """Lower bounds of all margins by one method, nowhere below those already known.
@@ -151,6 +155,7 @@ class Certifier:
             state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
         return best
 
+    @tf.autograph.experimental.do_not_convert
     def _boxes(self, x: tf.Tensor, radius: float | tf.Tensor) -> list[Box]:
         """Bounds of every layer's output by intervals."""
         boxes = [Box(tf.maximum(x - radius, 0.0), tf.minimum(x + radius, 1.0))]
@@ -222,6 +227,7 @@ class Certifier:
         classes = boxes[-1].low.shape[1]
         return tf.one_hot(y, classes) - tf.one_hot(other, classes)
 
+    @tf.autograph.experimental.do_not_convert
     def _lower_bound(
         self, boxes: list[Box], a: tf.Tensor, lines: list[Lines] | None = None, merged: bool = False
     ) -> tf.Tensor:
@@ -262,4 +268,3 @@ class Certifier:
 def proven(margins: FloatArray) -> BoolArray:
     """Images all of whose margins are positive: bool [n]. NaN proves nothing."""
     return np.asarray(np.all(margins > 0, axis=1))
-

@@ -45,6 +45,7 @@ class _Reader:
 
     def __init__(self, concrete: Any) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
+        self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
         self._image = next(tensor for tensor in concrete.inputs if tensor.ref() not in self._captured)
         (self._output,) = tf.nest.flatten(concrete.outputs)
         self._layers: list[Layer] = [layers.Input()]
@@ -57,7 +58,7 @@ class _Reader:
             output = output.op.inputs[0]
         for tensor in self._in_order(output):
             self._add(tensor)
-        if self._places[output.ref()] != len(self._layers) - 1:
+        if self._places.get(output.ref()) != len(self._layers) - 1:
             raise NoBoundError("the output of the model does not depend on the image")
         return self._layers
 
@@ -98,6 +99,10 @@ class _Reader:
             outer = self._captured[tensor.ref()]
             return lambda: outer
         op = tensor.op
+        if op.type == "ReadVariableOp" and op.inputs[0].ref() in self._captured:
+            variable = self._variables.get(self._captured[op.inputs[0].ref()].ref())
+            if variable is not None:  # read as itself, so that gradients find it
+                return lambda: variable.read_value()
         if op.type == "Const":
             value = tf.make_ndarray(op.get_attr("value"))
             return lambda: tf.constant(value)
@@ -111,6 +116,8 @@ def _replay(op: tf.Operation, operands: list[tf.Tensor]) -> tf.Tensor:
     """Run one operation of the graph again, on other operands."""
     if op.type == "ReadVariableOp":
         return tf.raw_ops.ReadVariableOp(resource=operands[0], dtype=op.get_attr("dtype"))
+    if op.type in RESHAPES and op.outputs[0].shape.is_fully_defined():
+        return tf.reshape(operands[0], op.outputs[0].shape)
     names = [argument.name for argument in op.op_def.input_arg]
     inferred = {argument.type_attr for argument in op.op_def.input_arg}
     attributes = {a.name: op.get_attr(a.name) for a in op.op_def.attr if a.name not in inferred}
@@ -120,8 +127,8 @@ def _replay(op: tf.Operation, operands: list[tf.Tensor]) -> tf.Tensor:
 
 
 PARAMETER_OPERATIONS = {
-    "Identity", "AddV2", "Add", "Sub", "Mul", "RealDiv", "Neg", "Rsqrt", "Sqrt", "Square", "Abs", "Exp", "Reshape",
-    "Squeeze", "ExpandDims", "Cast", "Transpose", "Maximum", "Minimum",
+    "Identity", "AddV2", "Add", "Sub", "Mul", "RealDiv", "Neg", "Rsqrt", "Sqrt", "Square", "Abs", "Exp", "Cast",
+    "Transpose", "Maximum", "Minimum",
 }  # fmt: skip
 
 Rule = Callable[[Any, list[int], _Reader, int], list[Layer]]
