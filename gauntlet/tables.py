@@ -84,7 +84,7 @@ def print_evaluation(report: dict[str, Any], console: Console) -> None:
 def evaluation_table(results: list[dict[str, Any]]) -> Table:
     """One row a stage, one column an epsilon."""
     first = results[0]
-    table = Table(title=f"Accuracy on {first['examples']:,} images, {first['norm']}, seed {first['seed']}")
+    table = Table(title=f"{first['examples']:,} images, {first['norm']}, seed {first['seed']}")
     table.add_column("epsilon")
     for entry in results:
         table.add_column(f"{entry['epsilon']:g}", justify="right")

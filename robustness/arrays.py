@@ -23,4 +23,4 @@ def image_seeds(ids: Sequence[bytes], seed: int) -> IntArray:
 
 def restart_seeds(seeds: IntArray, restart: int) -> IntArray:
     """The seeds of a later restart (or target): int64 [n, 2]; restart 0 has the seeds themselves."""
-    return seeds + np.asarray([restart * 1_000_003, 0])
+    return np.asarray(seeds + np.asarray([restart * 1_000_003, 0]))

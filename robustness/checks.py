@@ -5,6 +5,7 @@ robustness), the flags of AutoAttack. A check looks at a sample of images; it ca
 fake, not that it is true.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,7 +76,8 @@ class Subject:
         attacker = self.attacker
         if epsilon is not None:
             attacker = Attacker(self.model, ThreatModel(norm=self.threat.norm, epsilon=epsilon))
-        return self._right & (attacker.predict(attacker.run(attack, self.x, self.y, self.seeds)) == self.y)
+        x_adv = attacker.run(attack, self.x, self.y, self.seeds)
+        return np.asarray(self._right & (attacker.predict(x_adv) == self.y))
 
     @cached_property
     def _right(self) -> BoolArray:
@@ -116,8 +118,8 @@ def iterated_beats_one_step(subject: Subject) -> Check:
         name="iterated_beats_one_step",
         passed=many <= one + TOLERANCE,
         value=many - one,
-        sentence=f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps that find less than one "
-        f"step are a sign of masked gradients.",
+        sentence=f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps that find less than "
+        "one step are a sign of masked gradients.",
     )
 
 
@@ -128,7 +130,7 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Check:
     attack = Attack(name=AttackName.PGD, steps=20)
     curve = [float(np.mean(subject._right))]
     curve += [float(np.mean(subject.pgd if e == epsilon else subject.survives(attack, e))) for e in radii]
-    rise = max(after - before for before, after in zip(curve, curve[1:], strict=False))
+    rise = max(after - before for before, after in itertools.pairwise(curve))
     falls = curve[-1] < curve[0] or epsilon == 0
     shown = ", ".join(f"{a:.1%} at {e:g}" for e, a in zip([0.0, *radii], curve, strict=True))
     return Check(
@@ -198,8 +200,8 @@ def attack_has_converged(subject: Subject) -> Check:
         name="attack_has_converged",
         passed=abs(short - long) <= CONVERGED,
         value=short - long,
-        sentence=f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference above {CONVERGED:.1%} "
-        f"means that more steps would find more.",
+        sentence=f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference above "
+        f"{CONVERGED:.1%} means that more steps would find more.",
     )
 
 
@@ -229,8 +231,8 @@ def same_seed_same_result(subject: Subject) -> Check:
         name="same_seed_same_result",
         passed=difference <= 1e-4 * max(scale, 1.0),
         value=difference,
-        sentence=f"Asked twice for the same images, the model gives logits that differ by up to {difference:.2g}; a model "
-        f"that is random at inference makes every attack on it look weak.",
+        sentence=f"Asked twice for the same images, the model gives logits that differ by up to {difference:.2g}; a "
+        "model that is random at inference makes every attack on it look weak.",
     )
 
 
@@ -257,8 +259,8 @@ def proofs_hold(subject: Subject) -> Check | None:
         name="proofs_hold",
         passed=not np.any(contradicted),
         value=float(np.mean(contradicted)),
-        sentence=f"{int(np.sum(contradicted))} of {int(np.sum(proven(margins)))} proven images of the sample were broken by "
-        f"PGD-100 or APGD-T; one would refute the bounds.",
+        sentence=f"{int(np.sum(contradicted))} of {int(np.sum(proven(margins)))} proven images of the sample were "
+        "broken by PGD-100 or APGD-T; one would refute the bounds.",
     )
 
 

@@ -158,7 +158,7 @@ def to_hyperplane(x: tf.Tensor, slope: tf.Tensor, wanted: tf.Tensor, norm: Norm)
     needed = tf.abs(wanted)[:, None]
     segment = tf.argmax(reached >= needed, axis=1)  # the first; 0 where there is none
     enough = tf.reduce_any(reached >= needed, axis=1, keepdims=True)
-    at = lambda t: tf.gather(t, segment, batch_dims=1)[:, None]  # noqa: E731
-    multiplier = (needed - at(stopped)) / tf.maximum(at(rate), 1e-30)
+    stopped, rate = (tf.gather(t, segment, batch_dims=1)[:, None] for t in (stopped, rate))
+    multiplier = (needed - stopped) / tf.maximum(rate, 1e-30)
     move = tf.where(enough, tf.minimum(tf.maximum(multiplier, 0.0) * pace, room), room)
     return tf.reshape(tf.sign(weights) * move, shape)

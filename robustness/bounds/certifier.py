@@ -155,7 +155,7 @@ class Certifier:
             state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
         return best
 
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _boxes(self, x: tf.Tensor, radius: float | tf.Tensor) -> list[Box]:
         """Bounds of every layer's output by intervals."""
         boxes = [Box(tf.maximum(x - radius, 0.0), tf.minimum(x + radius, 1.0))]
@@ -227,7 +227,7 @@ class Certifier:
         classes = boxes[-1].low.shape[1]
         return tf.one_hot(y, classes) - tf.one_hot(other, classes)
 
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _lower_bound(
         self, boxes: list[Box], a: tf.Tensor, lines: list[Lines] | None = None, merged: bool = False
     ) -> tf.Tensor:

@@ -318,10 +318,10 @@ class MaxPool(Layer):
 
     def __init__(self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str) -> None:
         super().__init__(name, inputs)
-        self._how = {"ksize": window, "strides": strides, "padding": padding}
+        self._window, self._strides, self._padding = window, strides, padding
 
     def interval(self, *boxes: Box) -> Box:
-        return Box(*(tf.nn.max_pool2d(bound, **self._how) for bound in boxes[0]))
+        return Box(*(tf.nn.max_pool2d(bound, self._window, self._strides, self._padding) for bound in boxes[0]))
 
     def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
         lows, highs = (self._windows(bound) for bound in boxes[0])
@@ -340,12 +340,12 @@ class MaxPool(Layer):
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
         """Windows that overlap add up coefficients of the same operand."""
-        return FEW * self._how["ksize"][1] * self._how["ksize"][2] * self.interval(*boxes).magnitude
+        return FEW * self._window[1] * self._window[2] * self.interval(*boxes).magnitude
 
     def _windows(self, x: tf.Tensor) -> tf.Tensor:
         """float32 [n, h, w, c] -> [n, h', w', operands of a window, c]; the padding is very low."""
-        (_, *window, _), (_, *strides, _) = self._how["ksize"], self._how["strides"]
-        same = self._how["padding"] == "SAME"
+        (_, *window, _), (_, *strides, _) = self._window, self._strides
+        same = self._padding == "SAME"
         paddings, outputs = [[0, 0]], []
         for size, reach, stride in zip(x.shape[1:3], window, strides, strict=True):
             output = -(-size // stride) if same else (size - reach) // stride + 1
