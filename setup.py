@@ -7,6 +7,12 @@ The pins are the versions that TFX 1.21 is tested with; `requirements.lock` reso
 
     uv pip compile setup.py --extra dev --python-version 3.11 \
         --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements.lock
+
+The libraries that our attacks are compared with are a group of their own, locked on top of it. A checkout has
+them too (six small packages, one second); an image for Kubeflow has not:
+
+    uv pip compile setup.py --extra peers --excludes requirements.lock --python-version 3.11 \
+        --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements-peers.lock
 """
 
 from setuptools import find_packages, setup
@@ -43,8 +49,10 @@ setup(
         "requests",  # the data mirror, where npm is not installed
         "google-crc32c",  # finds damaged records in prepared data; comes with apache-beam[gcp] anyway
         "matplotlib",  # the picture of attacked images
+        "scipy",  # corruptions; comes with tfx anyway
     ],
     extras_require={
         "dev": ["pytest", "ruff", "mypy", "import-linter", "uv"],
+        "peers": ["foolbox", "adversarial-robustness-toolbox"],  # what our attacks are compared with
     },
 )

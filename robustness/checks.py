@@ -33,6 +33,13 @@ ZERO_GRADIENTS = 0.1
 
 SQUARE_QUERIES = 500
 
+WHITE_BOX = (
+    Attack(name=AttackName.PGD_MARGIN, steps=100),
+    Attack(name=AttackName.APGD_CE, steps=100),
+    Attack(name=AttackName.APGD_T, steps=100, targets=4),
+)
+"""After PGD-100: what black-box and transferred attacks must not surpass."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -98,9 +105,18 @@ class Subject:
 
     @cached_property
     def white_box(self) -> BoolArray:
-        """PGD-100 on the cross-entropy and Auto-PGD on the targeted difference of logits ratio."""
-        targeted = self.survives(Attack(name=AttackName.APGD_T, steps=50, targets=4))
-        return self.long_pgd & targeted
+        """What `WHITE_BOX` leaves, each attack on the images that the ones before it left."""
+        left = self.long_pgd.copy()
+        for attack in WHITE_BOX:
+            rows = np.flatnonzero(left)
+            left[rows] = self.unbroken(attack, rows)
+        return left
+
+    def unbroken(self, attack: Attack, rows: IntArray, source: Model | None = None) -> BoolArray:
+        """Which of some images are still right under an attack on the model, or on another one: bool [rows]."""
+        attacker = self.attacker if source is None else Attacker(source, self.threat)
+        x_adv = attacker.run(attack, self.x[rows], self.y[rows], self.seeds[rows])
+        return np.asarray(self.attacker.predict(x_adv) == self.y[rows])
 
 
 def run_checks(subject: Subject) -> Iterator[Check]:
@@ -159,15 +175,15 @@ def large_epsilon_breaks_everything(subject: Subject) -> Check:
 def black_box_finds_no_more(subject: Subject) -> Check:
     """Square, which sees no gradients, must not break what white-box attacks leave."""
     left = np.flatnonzero(subject.white_box)
-    attack = Attack(name=AttackName.SQUARE, steps=SQUARE_QUERIES)
-    x_adv = subject.attacker.run(attack, subject.x[left], subject.y[left], subject.seeds[left])
-    more = float(np.sum(subject.attacker.predict(x_adv) != subject.y[left]) / len(subject.y))
+    unbroken = subject.unbroken(Attack(name=AttackName.SQUARE, steps=SQUARE_QUERIES), left)
+    more = float(np.sum(~unbroken) / len(subject.y))
     return Check(
         name="black_box_finds_no_more",
         passed=more <= TOLERANCE,
         value=more,
-        sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD-100 and APGD-T leave; "
-        f"more than {TOLERANCE:.1%} means that the gradients mislead.",
+        sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD and Auto-PGD leave; "
+        f"more than {TOLERANCE:.1%} means that the gradients mislead, and that white-box attacks alone overrate the "
+        "model.",
     )
 
 
@@ -176,20 +192,15 @@ def transfer_finds_no_more(subject: Subject) -> Check | None:
     if not subject.sources:
         return None
     left = np.flatnonzero(subject.white_box)
-    broken = np.zeros(len(left), bool)
-    for source in subject.sources.values():
-        attacker = Attacker(source, subject.threat)
-        x_adv = attacker.run(
-            Attack(name=AttackName.PGD, steps=40), subject.x[left], subject.y[left], subject.seeds[left]
-        )
-        broken |= subject.attacker.predict(x_adv) != subject.y[left]
-    more = float(np.sum(broken) / len(subject.y))
+    attack = Attack(name=AttackName.PGD, steps=40)
+    unbroken = [subject.unbroken(attack, left, source) for source in subject.sources.values()]
+    more = float(np.sum(~np.all(unbroken, axis=0)) / len(subject.y))
     return Check(
         name="transfer_finds_no_more",
         passed=more <= TOLERANCE,
         value=more,
-        sentence=f"Images made against {', '.join(subject.sources)} break {more:.1%} of the images that PGD-100 and "
-        f"APGD-T leave; more than {TOLERANCE:.1%} means that the gradients mislead.",
+        sentence=f"Images made against {', '.join(subject.sources)} break {more:.1%} of the images that PGD and "
+        f"Auto-PGD leave; more than {TOLERANCE:.1%} means that the gradients mislead.",
     )
 
 
@@ -260,7 +271,7 @@ def proofs_hold(subject: Subject) -> Check | None:
         passed=not np.any(contradicted),
         value=float(np.mean(contradicted)),
         sentence=f"{int(np.sum(contradicted))} of {int(np.sum(proven(margins)))} proven images of the sample were "
-        "broken by PGD-100 or APGD-T; one would refute the bounds.",
+        "broken by PGD or Auto-PGD; one would refute the bounds.",
     )
 
 

@@ -36,17 +36,18 @@ def dlr(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def targeted_dlr(logits: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """The same towards one wrong class (Croce & Hein 2020, eq. 7).
 
-    With three classes the spread is that of `dlr`; with two there is none.
+    It needs four classes. With fewer there is no spread: with three, the ratio would be -1 wherever the target
+    comes last, and its gradient zero.
     """
     return (pick(logits, target) - pick(logits, y)) / _spread(logits, 4)
 
 
 def _spread(logits: tf.Tensor, wanted: int) -> tf.Tensor:
-    """Largest logit minus the third, or minus the mean of the third and fourth where four are wanted."""
-    classes = min(wanted, logits.shape[1])
-    if classes < 3:
+    """Largest logit minus the third, or minus the mean of the third and fourth where four are wanted; 1 where
+    there are not as many classes."""
+    if logits.shape[1] < wanted:
         return tf.ones_like(logits[:, 0])
-    top = tf.math.top_k(logits, classes).values
+    top = tf.math.top_k(logits, wanted).values
     return top[:, 0] - tf.reduce_mean(top[:, 2:], axis=1) + 1e-12
 
 

@@ -28,8 +28,8 @@ def fast() -> tuple[Stage, ...]:
         BoundName.CROWN,
         Attack(name=AttackName.APGD_CE, steps=50),
         Attack(name=AttackName.APGD_T, steps=50, targets=4),
-        Attack(name=AttackName.SQUARE, steps=200),
         BoundName.ALPHA_CROWN,
+        Attack(name=AttackName.SQUARE, steps=1000),
     )
 
 

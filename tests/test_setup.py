@@ -39,7 +39,7 @@ def checkout(tmp_path: Path) -> Path:
     """What the set-up needs of a checkout."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
-    for name in ("requirements.lock", "setup.py"):
+    for name in ("requirements.lock", "requirements-peers.lock", "setup.py"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -66,8 +66,9 @@ def test_a_finished_set_up_is_left_alone(checkout: Path, tmp_path: Path) -> None
     """The stamp is what the script would write: then it must end at once, without a word."""
     path = tool_folder(tmp_path / "bin")
     (checkout / ".venv").mkdir()
+    stamped = "requirements.lock requirements-peers.lock setup.py scripts/install scripts/private-glibc"
     wanted = subprocess.run(
-        ["bash", "-c", "cat requirements.lock setup.py scripts/install scripts/private-glibc | cksum; pwd"],
+        ["bash", "-c", f"cat {stamped} | cksum; pwd"],
         cwd=checkout, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     (checkout / ".venv" / ".installed").write_text(wanted)

@@ -51,7 +51,8 @@ class State(NamedTuple):
 
     best, best_gradient, best_loss: the point with the highest loss. wrong: whether an iterate was
     misclassified; then `best` is that iterate. rises: moves since the last check that raised the loss.
-    checked_loss, halved: best_loss at the last check, and whether the step was halved there.
+    checked_loss, halved: best_loss at the last check, and whether the step was halved there. first: whether no
+    move was made yet.
     """
 
     iterate: Any
@@ -66,6 +67,7 @@ class State(NamedTuple):
     rises: Any
     checked_loss: Any
     halved: Any
+    first: Any
 
 
 class Apgd:
@@ -78,7 +80,7 @@ class Apgd:
         scalar = tf.TensorSpec([], tf.int32)
         state = State(
             iterate=image, previous=image, gradient=image, loss=number, best=image, best_gradient=image,
-            best_loss=number, wrong=flag, step=number, rises=number, checked_loss=number, halved=flag,
+            best_loss=number, wrong=flag, step=number, rises=number, checked_loss=number, halved=flag, first=flag,
         )  # fmt: skip
         self._begin = tf.function(
             self._begin_batch, input_signature=[image, label, label, tf.TensorSpec([None, 2], tf.int64)]
@@ -149,7 +151,7 @@ class Apgd:
         return State(
             iterate=start, previous=start, gradient=gradient, loss=loss, best=start, best_gradient=gradient,
             best_loss=loss, wrong=wrong, step=tf.fill(tf.shape(loss), 2.0 * self._threat.epsilon),
-            rises=tf.zeros_like(loss), checked_loss=loss, halved=tf.ones_like(wrong),
+            rises=tf.zeros_like(loss), checked_loss=loss, halved=tf.ones_like(wrong), first=tf.ones_like(wrong),
         )  # fmt: skip
 
     def _advance_batch(
@@ -167,13 +169,11 @@ class Apgd:
         return self._checked(state, window) if check else state
 
     def _move(self, state: State, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> State:
-        """One iteration. The first has no previous move, so its momentum is nil without a special case but
-        for the weight of the gradient step, which is then taken in full."""
+        """One iteration. The first has no previous move, and takes the gradient step in full."""
         step = state.step[:, None, None, None] * steepest(state.gradient, self._threat.norm)
         ahead = project(state.iterate + step, x, self._threat)
         blended = state.iterate + (1 - MOMENTUM) * (ahead - state.iterate) + MOMENTUM * (state.iterate - state.previous)
-        first = tf.reduce_all(state.iterate == state.previous, axis=[1, 2, 3], keepdims=True)
-        iterate = project(tf.where(first, ahead, blended), x, self._threat)
+        iterate = project(tf.where(state.first[:, None, None, None], ahead, blended), x, self._threat)
         gradient, loss, wrong = self._judge(iterate, y, target)
         better = ~state.wrong & (wrong | (loss > state.best_loss))
         wide = better[:, None, None, None]
@@ -187,6 +187,7 @@ class Apgd:
             best_loss=tf.where(better, loss, state.best_loss),
             wrong=state.wrong | wrong,
             rises=state.rises + tf.cast(loss > state.loss, tf.float32),
+            first=tf.zeros_like(wrong),
         )
 
     def _checked(self, state: State, window: tf.Tensor) -> State:

@@ -36,6 +36,8 @@ class Attacker:
 
     def predict(self, x: FloatArray) -> IntArray:
         """Predicted class: float32 [n, h, w, c] -> int64 [n]; -1, which no label is, where a logit is not finite."""
+        if not len(x):
+            return np.zeros(0, np.int64)
         logits = self.logits(x)
         return np.where(np.all(np.isfinite(logits), axis=1), np.argmax(logits, axis=1), -1)
 

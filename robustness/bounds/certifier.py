@@ -10,6 +10,7 @@ intermediate bounds, Zhang et al. 2020 (CROWN-IBP); alpha-CROWN, Xu et al. 2021,
 margin optimised on their own and the intermediate bounds left as they are.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, assert_never
 
@@ -58,6 +59,7 @@ class Certifier:
             input_signature=[images, labels],
             autograph=False,
         )
+        self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
         self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels], autograph=False)
         self._alpha_start = tf.function(self._alpha_start_of, input_signature=[images, labels, labels], autograph=False)
 
@@ -78,7 +80,7 @@ class Certifier:
             x: float32 [n, h, w, c] in [0, 1].
             y: int64 [n], the classes that shall be proven.
             margins: float32 [n, k], what is known already; CROWN and alpha-CROWN only look at what is open
-                there. None: the intervals are computed first.
+                there. None: all cheaper bounds are computed first.
 
         Returns:
             float32 [n, k], for every class the lower bound of logit y - logit of that class; infinity at y.
@@ -86,13 +88,16 @@ class Certifier:
         if margins is None or bound is BoundName.IBP:
             known = np.asarray(self._interval_margins(x, y))
             margins = known if margins is None else np.maximum(margins, known)
+            if bound is BoundName.ALPHA_CROWN:
+                margins = self.tighten(BoundName.CROWN, x, y, margins)
         match bound:
             case BoundName.IBP:
                 return margins
             case BoundName.CROWN:
-                return self._tightened_by_crown(x, y, margins)
+                return self._tightened(self.crown_margins, x, y, margins, np.ones(len(x), bool))
             case BoundName.ALPHA_CROWN:
-                return self._tightened_by_alpha(x, y, self._tightened_by_crown(x, y, margins))
+                tried = self._promising(x, y, margins)
+                return self._tightened(self.alpha_crown_margins, x, y, margins, tried)
             case never:
                 assert_never(never)
 
@@ -111,26 +116,35 @@ class Certifier:
         """alpha-CROWN's bound by itself, up to where it proves something or gives up; as `crown_margins`."""
         return self._optimised(x, y, other).astype(np.float32)
 
-    def _tightened_by_crown(self, x: FloatArray, y: IntArray, margins: FloatArray) -> FloatArray:
-        margins = margins.copy()
-        rows, others = np.nonzero(margins <= 0)
-        for i in range(0, len(rows), ROWS):
-            row, other = rows[i : i + ROWS], others[i : i + ROWS]
-            margins[row, other] = np.maximum(margins[row, other], self._crown(x[row], y[row], other))
-        return margins
+    def _tightened(
+        self,
+        bound: Callable[[FloatArray, IntArray, IntArray], FloatArray],
+        x: FloatArray,
+        y: IntArray,
+        margins: FloatArray,
+        tried: BoolArray,
+    ) -> FloatArray:
+        """Apply a bound to the images in `tried`, margin by margin, the worst first.
 
-    def _tightened_by_alpha(self, x: FloatArray, y: IntArray, margins: FloatArray) -> FloatArray:
-        """Image by image the worst open margin first; an image is given up with its first hopeless one."""
+        An image that keeps one margin open cannot be proven, so its others are left as they are.
+        """
         margins = margins.copy()
-        rows = np.flatnonzero(~proven(margins))
+        rows = np.flatnonzero(tried & ~proven(margins))
         while len(rows):
             others = np.argmin(margins[rows], axis=1)
             for i in range(0, len(rows), ROWS):
                 row, other = rows[i : i + ROWS], others[i : i + ROWS]
-                margins[row, other] = np.maximum(margins[row, other], self._optimised(x[row], y[row], other))
+                margins[row, other] = np.maximum(margins[row, other], bound(x[row], y[row], other))
             rows = rows[margins[rows, others] > 0]
             rows = rows[~proven(margins[rows])]
         return margins
+
+    def _promising(self, x: FloatArray, y: IntArray, margins: FloatArray) -> BoolArray:
+        """Images on which alpha-CROWN is tried: it would have to win back no more than half of what lies
+        between the margin at the image itself and its bound. More it hardly ever does."""
+        logits = np.asarray(self._logits(x))
+        at_image = logits[np.arange(len(y)), y][:, None] - logits
+        return np.asarray(np.all((margins > -at_image) | (margins > 0), axis=1))
 
     def _optimised(self, x: FloatArray, y: IntArray, other: IntArray) -> npt.NDArray[np.float64]:
         """The best bound of one margin an image that projected Adam on the lines around the ReLUs finds.
