@@ -107,7 +107,7 @@ def run(
 @click.option("--split", default="test", show_default=True, help="A tfds split, or a part such as test[:500].")
 @click.option("--dataset", default="mnist", show_default=True, help="A tfds data set of labelled images.")
 @click.option("--data-dir", type=click.Path(), default=None, help="As for `gauntlet run`.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the attacks.")
 @click.option(
     "--transfer-from",
     "sources",

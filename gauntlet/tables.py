@@ -72,8 +72,9 @@ def print_evaluation(report: dict[str, Any], console: Console) -> None:
         console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
     for note in report["notes"]:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
-    if any(entry["checks"] for entry in results):
-        console.print(check_table(results))
+    for entry in results:
+        if entry["checks"]:
+            console.print(check_table(entry))
     if report["corruptions"]:
         console.print(corruption_table(report["corruptions"], results[0]["clean"]))
     seconds = sum(entry["seconds"] for entry in results)
@@ -101,15 +102,16 @@ def evaluation_table(results: list[dict[str, Any]]) -> Table:
     return table
 
 
-def check_table(results: list[dict[str, Any]]) -> Table:
-    """One row a check and epsilon: the verdict and its sentence."""
-    table = Table(title="Signs that a number is fake")
-    for column in ("epsilon", "check", "", "what was found"):
-        table.add_column(column, overflow="fold")
-    for entry in results:
-        for check in entry["checks"]:
-            verdict = "[green]passed" if check["passed"] else "[red]failed"
-            table.add_row(f"{entry['epsilon']:g}", check["name"], verdict, escape(check["sentence"]))
+def check_table(entry: dict[str, Any]) -> Table:
+    """One row a check: the verdict and its sentence."""
+    table = Table(
+        title=f"Signs that a number is fake, epsilon {entry['epsilon']:g}, on the first images", show_lines=True
+    )
+    for column in ("check", "", "what was found"):
+        table.add_column(column)
+    for check in entry["checks"]:
+        verdict = "[green]passed" if check["passed"] else "[red]failed"
+        table.add_row(check["name"].replace("_", " "), verdict, escape(check["sentence"]))
     return table
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.datasets.batches import Batch, image_batches
+from components.datasets.batches import Batch, count_images, image_batches
 from components.datasets.prepare import PreparedDataset, prepare
 from pipeline.code import code_hash
 from pipeline.job import stage
@@ -79,6 +79,8 @@ def run_evaluation(task: EvaluationTask) -> dict[str, Any]:
     with stage("data"):
         prepared = prepare(task.dataset, task.data_dir)
         first = next(image_batches(prepared, task.split, CHECKED, task.limit))
+        for family in Corruption if task.corruptions else ():  # images that cannot be corrupted are found out now
+            corrupt(family, first.x[:1], image_seeds(first.ids[:1], task.seed))
     with stage("model"):
         loaded, *others = (load_model(path) for path in (task.model, *task.sources))
         (model, note), *sources = (usable(each, first) for each in (loaded, *others))
@@ -147,12 +149,12 @@ class Evaluation:
         stages = suite(self.task.suite, self.task.attacks)
         judge = Judge(self.model, threat, stages, self.loaded.image_shape, self.sources)
         work = self._work_folder(threat, stages)
-        total = self.task.limit or 0
+        total = count_images(self.prepared, self.task.split, self.task.limit)
         verdicts, ids = [], []
         for number, batch in enumerate(self._batches()):
             verdicts.append(kept_verdict(work / f"batch-{number:05d}-{len(batch.y)}.npz", batch, judge, self.task.seed))
             ids += batch.ids
-            log.info("attacking", extra={"progress": (len(ids), total), "advance": 0})
+            log.info("%s of %s images judged", f"{len(ids):,}", f"{total:,}", extra={"progress": (len(ids), total)})
         verdict = joined(verdicts)
         write_examples(work / "examples.csv", ids, verdict)
         summary = summarise(verdict, judge)

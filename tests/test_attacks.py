@@ -103,12 +103,24 @@ def ascent(gradient: FloatArray, norm: Norm) -> FloatArray:
     return gradient / sizes(gradient, norm)[:, None, None, None]
 
 
+@functools.cache
+def differentiated(loss: Callable[..., tf.Tensor]) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Images and labels to the curved model's loss and its gradient."""
+    model = CurvedModel()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32), tf.TensorSpec([None], tf.int64)])
+    def loss_and_gradient(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(model(x, training=False), y)
+        return value, tape.gradient(value, x)
+
+    return loss_and_gradient
+
+
 def loss_and_gradient(loss: Callable[..., tf.Tensor], x: FloatArray, y: IntArray) -> tuple[FloatArray, FloatArray]:
-    point = tf.constant(x, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        value = loss(CurvedModel()(point, training=False), y)
-    return value.numpy(), tape.gradient(value, point).numpy()
+    value, gradient = differentiated(loss)(x, y)
+    return value.numpy(), gradient.numpy()
 
 
 @BOTH_NORMS
@@ -126,9 +138,14 @@ def test_attacked_images_stay_in_the_ball_and_in_range(name: AttackName, threat:
         assert sizes(x_adv - x, threat.norm).max() >= 0.95 * threat.epsilon, "the attack does not use its budget"
 
 
-@pytest.mark.parametrize("norm", Norm)
-@EVERY_ATTACK
-def test_epsilon_zero_is_the_identity(name: AttackName, norm: Norm) -> None:
+@pytest.mark.parametrize(
+    ("norm", "name"),
+    [
+        *((Norm.LINF, name) for name in AttackName),
+        *((Norm.L2, name) for name in (AttackName.FGSM, AttackName.PGD, AttackName.APGD_CE, AttackName.FAB_T)),
+    ],
+)
+def test_epsilon_zero_is_the_identity(norm: Norm, name: AttackName) -> None:
     x, y, seeds = batch()
     zero = attacker(ThreatModel(norm=norm, epsilon=0.0))[0]
     np.testing.assert_array_equal(zero.run(small(name, step_size=0.01), x, y, seeds), x)
@@ -137,13 +154,13 @@ def test_epsilon_zero_is_the_identity(name: AttackName, norm: Norm) -> None:
 @BOTH_NORMS
 @EVERY_ATTACK
 def test_results_depend_neither_on_the_batch_nor_on_its_order(name: AttackName, threat: ThreatModel) -> None:
-    x, y, seeds = batch()
+    x, y, seeds = batch(14)
     attack, (attacks, model) = small(name), attacker(threat)
     whole = attacks.run(attack, x, y, seeds)
     np.testing.assert_array_equal(attacks.run(attack, x, y, seeds), whole, err_msg="the same seed")
     traces = len(model.trainings)
     mixed = np.random.default_rng(0).permutation(len(x))
-    for size in (1, 7):
+    for size in (1, 5):
         parts = [mixed[i : i + size] for i in range(0, len(x), size)]
         found = np.concatenate([attacks.run(attack, x[part], y[part], seeds[part]) for part in parts])
         np.testing.assert_allclose(found, whole[mixed], atol=1e-6)
@@ -182,7 +199,7 @@ def test_no_images_give_no_images(name: AttackName) -> None:
 def test_the_best_point_that_was_tried_is_returned(name: AttackName, threat: ThreatModel) -> None:
     """Image by image: the first misclassified point of the ball; else the point with the highest loss, of FAB
     the clean image. Square has a test of its own."""
-    x, y, seeds = batch()
+    x, y, seeds = batch(16)
     attacks, model = attacker(threat)
     attack, fallen = small(name, restarts=1, targets=1), []
     for one in (slice(i, i + 1) for i in range(len(x))):
@@ -415,10 +432,8 @@ def test_random_starts(threat: ThreatModel, on_surface: bool) -> None:
     """They differ by image and by restart, and fill the ball, or lie on its surface."""
     x = np.full((300, *SHAPE), 0.5, np.float32)
     seeds = image_seeds([b"%d" % i for i in range(len(x))], 0)
-    first, second = (
-        random_start(tf.constant(x), tf.constant(restart_seeds(seeds, restart)), threat, on_surface).numpy() - x
-        for restart in (0, 1)
-    )
+    start = tf.function(lambda seeds: random_start(tf.constant(x), seeds, threat, on_surface))
+    first, second = (start(tf.constant(restart_seeds(seeds, restart))).numpy() - x for restart in (0, 1))
     assert np.all(np.any(first != second, axis=(1, 2, 3)))
     assert len(np.unique(first.reshape(len(x), -1), axis=0)) == len(x)
     size = sizes(first, threat.norm) / threat.epsilon

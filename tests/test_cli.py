@@ -20,7 +20,7 @@ from gauntlet import cli, supervisor
 from gauntlet.child import describe
 from gauntlet.run import check_writable, writable_root
 from gauntlet.supervisor import call
-from gauntlet.tables import print_summary
+from gauntlet.tables import accuracy_table, print_summary
 from robustness.errors import ConfigError, DataError, RunError
 
 
@@ -57,7 +57,9 @@ def test_every_command_and_option_explains_itself(command: str) -> None:
         (["run", "--preset", "tutorail"], "unknown preset 'tutorail'; the presets are tutorial, smoke"),
         (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
         (["run", "--set", "trainer.strategy=x"], "should be 'one_device' or 'mirrored'"),
-        (["run", "--set", "attack.names=cw"], "should be 'fgsm' or 'pgd'"),
+        (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),
+        (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
+        (["run", "--set", "attack.suite=slow"], "should be 'fast' or 'autoattack'"),
         (["run", "--orchestrator", "airflow"], "'airflow' is not one of 'local', 'beam'"),
         (["compile", "--target", "vertex", "--image", "i"], "Missing option '--output'"),
         (["compile", "--target", "argo", "--image", "i", "--output", "o"], "'argo' is not one of 'vertex', 'kfp-v2'"),
@@ -154,21 +156,29 @@ def test_unexpected_errors_are_described_by_their_last_line() -> None:
 
 
 def example_summary(pushed: str | None) -> dict[str, Any]:
-    model = {
+    undefended = {
         "clean": 0.99,
-        "transfer": {"fgsm": 0.95},
-        "white_box": {"fgsm": 0.5},
-        "worst_case": 0.5,
+        "transfer": {"fgsm": 0.95, "strongest": 0.85},
+        "white_box": {"fgsm": 0.5, "apgd-t": 0.4, "square": 0.35},
+        "worst_case": 0.3,
         "certified": None,
+        "certified_by": {},
     }
+    robust = undefended | {"worst_case": 0.32, "certified": 0.25, "certified_by": {"ibp": 0.1, "crown": 0.25}}
     return {
-        "run_id": "r", "seed": 0, "attacks": {"fgsm": {"steps": 1, "restarts": 1}},
+        "run_id": "r", "seed": 0, "suite": "fast",
+        "attacks": {
+            "fgsm": {"steps": 1, "restarts": 1},
+            "apgd-t": {"steps": 50, "restarts": 2},
+            "square": {"steps": 200, "restarts": 1},
+        },
         "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
-        "examples": {"test": 10_000}, "models": {"undefended": model, "robust": model}, "blessed": bool(pushed),
-        "pushed": pushed, "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
+        "examples": {"test": 10_000}, "models": {"undefended": undefended, "robust": robust},
+        "blessed": bool(pushed), "pushed": pushed, "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
         "gates": [
             {"name": "clean", "value": 0.99, "bound": 0.98, "op": ">=", "passed": True},
             {"name": "worst_case", "value": None, "bound": 0.9, "op": ">=", "passed": bool(pushed)},
+            {"name": "certified", "value": 0.25, "bound": 0.26, "op": ">=", "passed": bool(pushed)},
         ],
     }  # fmt: skip
 
@@ -180,7 +190,23 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     text = console.export_text()
     for part in ("10,000 test images", "99.00%", "95.00%", "did not run", "Weak.", "1 of 1 nodes", "/data/[x]/runs/r"):
         assert part in text
-    assert (f"Pushed to {pushed}" if pushed else "Refused by worst_case; nothing was pushed") in text
+    assert (f"Pushed to {pushed}" if pushed else "Refused by worst_case, certified; nothing was pushed") in text
+
+
+def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(accuracy_table(example_summary(None)))
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in console.export_text().splitlines()]
+    assert [row for row in cells if len(row) == 3] == [
+        ["clean", "99.00%", "99.00%"],
+        ["fgsm image made against the other model", "95.00%", "95.00%"],
+        ["strongest image made against the other model", "85.00%", "85.00%"],
+        ["left by fgsm", "50.00%", "50.00%"],
+        ["left by apgd-t, 50 steps x 2", "40.00%", "40.00%"],
+        ["left by square, 200 steps", "35.00%", "35.00%"],
+        ["worst case over all of these", "30.00%", "32.00%"],
+        ["certified", "-", "25.00%"],
+    ]
 
 
 def test_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,11 @@ import errno
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 import numpy as np
@@ -22,6 +23,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from google.protobuf import text_format
 from small_world import EXAMPLES, SHAPE, small_images
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.metrics import metric_types
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2
@@ -30,17 +32,33 @@ from tfx.utils import io_utils, proto_utils
 
 from components import pusher
 from components.adversarial_example_gen import executor as adversarial
-from components.adversarial_example_gen.rows import CLEAN, Row
+from components.adversarial_example_gen.config import AttackConfig
+from components.adversarial_example_gen.rows import (
+    BROKEN_BY,
+    CERTIFIED_BY,
+    CLEAN,
+    MODELS,
+    NO_BOUND,
+    PREDICTION,
+    ROBUST,
+    Row,
+)
 from components.anomaly_gate import describe
 from components.datasets.prepare import prepare
+from components.metrics import CertifiedAccuracy, WorstCaseAccuracy
 from components.schema import check_schema, schema_text
 from components.shards import list_shards, read_shards, shard_path, write_shard
 from components.tfds_example_gen import executor as example_gen
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import check_is_image_classification, read_part, split_parts, to_example
+from pipeline.config import override
+from pipeline.gates import eval_config, gates
 from pipeline.job import link_data
+from pipeline.presets import preset
+from pipeline.results import AttackTable, read_attack_table
 from pipeline.runner import Orchestrator, run_pipeline
-from robustness.config import ThreatModel
+from robustness.attacks.attacker import Attacker
+from robustness.config import Attack, AttackName, BoundName, ThreatModel
 from robustness.errors import ConfigError, DataError, RunError
 
 
@@ -278,25 +296,50 @@ def artifact(kind: type, uri: str, **properties: Any) -> Any:
     return result
 
 
-@pytest.fixture
+EPSILON = 0.16
+"""Certifies some images of the small world, breaks some, and leaves others open."""
+
+SUITE = {"suite": "fast", "names": ["fgsm", "pgd"]}
+
+
+class Attacked(Protocol):
+    """Runs AdversarialExampleGen on the small world and gives the rows that it wrote."""
+
+    def __call__(
+        self, *, examples: str = "", norm: str = "linf", epsilon: float = EPSILON, **attack: Any
+    ) -> list[tf.train.Example]: ...
+
+
+@pytest.fixture(scope="module")
 def attacked(
-    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
-) -> tuple[Callable[..., Any], Examples]:
-    """A function that runs AdversarialExampleGen on the small world, and its output artifact."""
-    output = artifact(Examples, str(tmp_path / "out"))
-    inputs = {
-        "examples": [artifact(Examples, small_world.examples, split_names='["train", "validation", "test"]')],
-        "transform_graph": [artifact(TransformGraph, small_world.transform)],
-        **{name: [artifact(Model, uri)] for name, uri in small_models.items()},
-    }
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Attacked:
+    def run(
+        *, examples: str = "", norm: str = "linf", epsilon: float = EPSILON, **attack: Any
+    ) -> list[tf.train.Example]:
+        folder = tmp_path_factory.mktemp("attacked")
+        inputs = {
+            "examples": [artifact(Examples, examples or small_world.examples, split_names='["test"]')],
+            "transform_graph": [artifact(TransformGraph, small_world.transform)],
+            **{name: [artifact(Model, uri)] for name, uri in small_models.items()},
+        }
+        properties = {"split": "test", "threat": json.dumps({"norm": norm, "epsilon": epsilon}), "seed": 5}
+        properties["attack"] = json.dumps(SUITE | attack)
+        output = {"adversarial_examples": [artifact(Examples, str(folder))]}
+        adversarial.Executor(
+            adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1")
+        ).Do(inputs, output, properties)
+        return read_rows(f"{folder}/Split-test")
 
-    def run(epsilon: float = 0.1, **attack: Any) -> None:
-        properties = {"split": "test", "threat": json.dumps({"norm": "linf", "epsilon": epsilon}), "seed": 5}
-        properties["attack"] = json.dumps({"names": ["fgsm", "pgd"], "steps": 5, "restarts": 2} | attack)
-        context = adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
-        adversarial.Executor(context).Do(inputs, {"adversarial_examples": [output]}, properties)
+    return run
 
-    return run, output
+
+@pytest.fixture(scope="module")
+def rows(attacked: Attacked) -> list[tf.train.Example]:
+    """What AdversarialExampleGen writes for the small world."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", "FnApiRunner")
+        return attacked()
 
 
 def read_rows(folder: str) -> list[tf.train.Example]:
@@ -308,34 +351,61 @@ def column(row: tf.train.Example, name: str) -> Any:
     return next(iter(getattr(feature, feature.WhichOneof("kind")).value))
 
 
-def test_attacked_rows_are_paired_and_recorded(attacked: tuple[Callable[..., Any], Examples]) -> None:
-    run, output = attacked
-    run()
-    rows = read_rows(f"{output.uri}/Split-test")
-    by_id: dict[bytes, dict[bytes, tf.train.Example]] = {}
+def pixels(row: tf.train.Example) -> np.ndarray:
+    return np.asarray(row.features.feature["image"].float_list.value, np.float32)
+
+
+def by_image(rows: list[tf.train.Example]) -> list[dict[str, tf.train.Example]]:
+    """Of each image its rows by attack."""
+    images: dict[bytes, dict[str, tf.train.Example]] = {}
     for row in rows:
-        by_id.setdefault(column(row, "id"), {})[column(row, "attack")] = row
-    attacks = {b"clean", b"fgsm@undefended", b"fgsm@robust", b"pgd@undefended", b"pgd@robust"}
-    assert len(by_id) == EXAMPLES
+        images.setdefault(column(row, "id"), {})[column(row, "attack").decode()] = row
+    return list(images.values())
+
+
+def test_attacked_rows_are_paired_and_recorded(rows: list[tf.train.Example]) -> None:
+    attacks = {CLEAN, "fgsm@undefended", "fgsm@robust", "strongest@undefended", "strongest@robust"}
     assert len(rows) == EXAMPLES * len(attacks)
-    for versions in by_id.values():
+    assert len(by_image(rows)) == EXAMPLES
+    for versions in by_image(rows):
         assert set(versions) == attacks
-        clean = np.asarray(versions[b"clean"].features.feature["image"].float_list.value)
+        clean = versions[CLEAN]
         for attack, row in versions.items():
-            image = np.asarray(row.features.feature["image"].float_list.value)
-            assert np.abs(image - clean).max() <= 0.1 + 1e-6
-            assert column(row, "label") == column(versions[b"clean"], "label")
-            if attack == b"pgd@robust":
-                recorded = [column(row, n) for n in ("norm", "epsilon", "steps", "restarts", "step_size", "seed")]
-                assert recorded == pytest.approx([b"linf", 0.1, 5, 2, 0.05, 5])
+            assert np.abs(pixels(row) - pixels(clean)).max() <= EPSILON + 1e-6
+            assert column(row, "label") == column(clean, "label")
+            recorded = [column(row, name) for name in ("norm", "epsilon", "seed")]
+            assert recorded == pytest.approx([b"", 0.0, 5] if attack == CLEAN else [b"linf", EPSILON, 5])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_verdicts_agree_with_the_predictions(rows: list[tf.train.Example], model: str) -> None:
+    found = Counter()
+    for versions in by_image(rows):
+        broken_by, certified_by = (
+            {column(row, prefix + model).decode() for row in versions.values()} for prefix in (BROKEN_BY, CERTIFIED_BY)
+        )
+        assert len(broken_by) == len(certified_by) == 1, "verdicts are the same on all rows of an image"
+        (broken, certified), right = (*broken_by, *certified_by), {}
+        for attack, row in versions.items():
+            right[attack] = column(row, PREDICTION + model) == column(row, "label")
+        assert (broken == CLEAN) == (not right[CLEAN])
+        assert (broken == "") == (right[CLEAN] and right[f"strongest@{model}"])
+        assert broken in {"", CLEAN, "fgsm", "pgd"}
+        assert certified in {"", *BoundName}
+        if certified:
+            assert all(right.values()), "a proof that a row contradicts"
+        if broken == "fgsm":
+            np.testing.assert_array_equal(pixels(versions[f"strongest@{model}"]), pixels(versions[f"fgsm@{model}"]))
+        if certified == BoundName.IBP or broken == CLEAN:  # no attack was needed
+            np.testing.assert_array_equal(pixels(versions[f"strongest@{model}"]), pixels(versions[CLEAN]))
+        found[bool(broken), bool(certified)] += 1
+    assert min(found[True, False], found[False, True]) > 0, "the radius shows nothing"
+    assert found[True, True] == 0
 
 
 def test_recorded_predictions_are_those_of_the_exported_models(
-    attacked: tuple[Callable[..., Any], Examples], small_models: dict[str, str]
+    rows: list[tf.train.Example], small_models: dict[str, str]
 ) -> None:
-    run, output = attacked
-    run()
-    rows = read_rows(f"{output.uri}/Split-test")
     serialized = tf.constant([row.SerializeToString() for row in rows])
     for name, uri in small_models.items():
         signature = tf.saved_model.load(f"{uri}/Format-Serving").signatures["transformed_examples"]
@@ -343,41 +413,109 @@ def test_recorded_predictions_are_those_of_the_exported_models(
         assert answers.tolist() == [column(row, f"prediction_{name}") for row in rows]
 
 
-def test_attack_is_stronger_on_its_own_model_than_on_the_other(attacked: tuple[Callable[..., Any], Examples]) -> None:
-    run, output = attacked
-    run(epsilon=0.3, steps=20)
-    rows = read_rows(f"{output.uri}/Split-test")
+def test_attack_is_stronger_on_its_own_model_than_on_the_other(attacked: Attacked) -> None:
+    rows = attacked(epsilon=0.22)
 
-    def accuracy(model: str, attack: bytes) -> float:
-        chosen = [row for row in rows if column(row, "attack") == attack]
+    def accuracy(model: str, attack: str) -> float:
+        chosen = [row for row in rows if column(row, "attack") == attack.encode()]
         return float(np.mean([column(row, f"prediction_{model}") == column(row, "label") for row in chosen]))
 
-    assert accuracy("undefended", b"pgd@undefended") < accuracy("undefended", b"clean")
-    assert accuracy("undefended", b"pgd@undefended") <= accuracy("undefended", b"pgd@robust")
+    assert accuracy("undefended", "strongest@undefended") < accuracy("undefended", CLEAN)
+    assert accuracy("undefended", "strongest@undefended") <= accuracy("undefended", "fgsm@undefended")
+    assert accuracy("undefended", "strongest@undefended") <= accuracy("undefended", "strongest@robust")
 
 
-@pytest.mark.parametrize("size", [1, 33])
-def test_rows_do_not_depend_on_the_batch_size(
-    attacked: tuple[Callable[..., Any], Examples], size: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "shards"), [(7, 1), (33, 5)])
+def test_rows_depend_neither_on_batches_nor_on_shards(
+    attacked: Attacked,
+    rows: list[tf.train.Example],
+    small_world: SimpleNamespace,
+    size: int,
+    shards: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run, output = attacked
-    run()
-    expected = read_rows(f"{output.uri}/Split-test")
+    records = list(read_shards(list_shards(f"{small_world.examples}/Split-test")).as_numpy_iterator())[::-1]
+    for i in range(shards):
+        write_shard(shard_path(str(tmp_path / "Split-test"), i, shards, compressed=True), records[i::shards])
     monkeypatch.setattr(adversarial, "BATCH", size)
-    run()
-    found = read_rows(f"{output.uri}/Split-test")
-
-    def by_name(rows: list[tf.train.Example]) -> dict[tuple[bytes, bytes], list[float]]:
-        return {(column(r, "id"), column(r, "attack")): r.features.feature["image"].float_list.value for r in rows}
-
-    one, other = by_name(expected), by_name(found)
+    one, other = (
+        {(column(row, "id"), column(row, "attack")): row for row in found}
+        for found in (rows, attacked(examples=str(tmp_path)))
+    )
     assert one.keys() == other.keys()
-    assert max(np.abs(np.asarray(one[k]) - np.asarray(other[k])).max() for k in one) < 1e-6
+    for key, row in one.items():
+        np.testing.assert_allclose(pixels(row), pixels(other[key]), atol=1e-6)
+        for name in set(row.features.feature) - {"image"}:
+            assert column(row, name) == column(other[key], name), name
+
+
+def test_no_bound_applies_to_l2(attacked: Attacked, tmp_path: Path) -> None:
+    rows = attacked(norm="l2", epsilon=1.2)
+    for versions in by_image(rows):
+        clean = versions[CLEAN]
+        for row in versions.values():
+            assert np.linalg.norm(pixels(row) - pixels(clean)) <= 1.2 + 1e-5
+            assert {column(row, CERTIFIED_BY + model) for model in MODELS} == {NO_BOUND.encode()}
+    results = table(rows, tmp_path).accuracies("robust", AttackConfig(names=("fgsm", "pgd")).stages)
+    assert (results["certified"], results["certified_by"]) == (None, {})
+    assert list(results["white_box"]) == ["fgsm", "pgd"]
+    assert results["worst_case"] < results["clean"]
+
+
+def table(rows: list[tf.train.Example], folder: Path) -> AttackTable:
+    write_shard(shard_path(str(folder), 0, 1, compressed=False), [row.SerializeToString() for row in rows])
+    return read_attack_table(str(folder), MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_accuracies_are_counted_from_the_rows(rows: list[tf.train.Example], model: str, tmp_path: Path) -> None:
+    results = table(rows, tmp_path).accuracies(model, AttackConfig(names=("fgsm", "pgd")).stages)
+    (other,) = set(MODELS) - {model}
+
+    def right(row: tf.train.Example) -> bool:
+        return column(row, PREDICTION + model) == column(row, "label")
+
+    def share(attack: str) -> float:
+        return float(np.mean([right(versions[attack]) for versions in by_image(rows)]))
+
+    assert results["clean"] == pytest.approx(share(CLEAN))
+    transfer = {attack: share(f"{attack}@{other}") for attack in ("fgsm", "strongest")}
+    assert results["transfer"] == pytest.approx(transfer)
+    white_box = {"fgsm": share(f"fgsm@{model}"), "pgd": share(f"strongest@{model}")}
+    assert results["white_box"] == pytest.approx(white_box)
+    assert results["worst_case"] == pytest.approx(np.mean([all(map(right, v.values())) for v in by_image(rows)]))
+    proofs = Counter(column(versions[CLEAN], CERTIFIED_BY + model).decode() for versions in by_image(rows))
+    steps = np.cumsum([proofs[bound] for bound in BoundName]) / EXAMPLES
+    assert results["certified_by"] == pytest.approx(dict(zip(BoundName, steps, strict=True)))
+    assert results["certified"] == pytest.approx(steps[-1])
+    assert results["certified"] <= results["worst_case"] <= min(results["white_box"].values())
+
+
+def test_an_attack_that_leaves_its_ball_is_an_error(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Attacker.run
+
+    def too_far(self: Attacker, attack: Attack, x: np.ndarray, *rest: Any) -> np.ndarray:
+        moved = run(self, attack, x, *rest).copy()
+        moved[:1] = x[:1] + 2 * EPSILON if attack.name is AttackName.PGD else moved[:1]
+        return moved
+
+    monkeypatch.setattr(Attacker, "run", too_far)
+    with pytest.raises(Exception, match=rf"pgd: 1 attacked images lie outside the linf ball of radius {EPSILON}"):
+        attacked()
 
 
 def row(identity: bytes, attack: str, value: float) -> bytes:
     image = np.full((2, 2, 1), value, np.float32)
-    return Row(id=identity, image=image, label=0, attack=attack, predictions={"robust": 0}).serialize()
+    return Row(
+        id=identity,
+        image=image,
+        label=0,
+        attack=attack,
+        predictions={ROBUST: 0},
+        broken_by={ROBUST: ""},
+        certified_by={ROBUST: ""},
+    ).serialize()
 
 
 @pytest.mark.parametrize(
@@ -387,9 +525,11 @@ def row(identity: bytes, attack: str, value: float) -> bytes:
         ([row(b"a", CLEAN, 0.95), row(b"a", "fgsm@robust", 1.01)], 1, "1 attacked images lie outside"),
         ([row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", float("nan"))], 1, "1 attacked images lie outside"),
         ([row(b"a", CLEAN, 0.5)], 1, "1 of them with missing rows"),
+        ([row(b"a", "fgsm@robust", 0.5), row(b"a", "fgsm@undefended", 0.5)], 1, "1 of them with missing rows"),
+        ([row(b"a", CLEAN, 0.5), *[row(b"a", "fgsm@robust", 0.5)] * 2], 1, "1 of them with missing rows"),
         ([row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.55)], 2, "2 images were attacked, 1 were read back"),
     ],
-    ids=["outside-the-ball", "outside-the-range", "nan", "row-missing", "image-missing"],
+    ids=["outside-the-ball", "outside-the-range", "nan", "row-missing", "clean-missing", "row-twice", "image-missing"],
 )
 def test_what_was_written_is_checked(tmp_path: Path, rows: list[bytes], images: int, message: str) -> None:
     write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
@@ -403,6 +543,77 @@ def test_valid_rows_pass_the_check(tmp_path: Path) -> None:
     write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
     context = adversarial.Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
     adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, 1)
+
+
+def measured(metric: metric_types.Metric, rows: list[tuple[str, bool, str]]) -> float:
+    """The metric over rows of (id, whether the served model is right, certified_by), combined in two parts."""
+    inputs = [
+        metric_types.StandardMetricInputs(
+            label=np.asarray([1]),
+            prediction=np.asarray([0.2, 0.8] if right else [0.8, 0.2]),
+            example_weight=np.asarray([1.0]),
+            features={"id": np.asarray([identity.encode()]), CERTIFIED_BY + ROBUST: np.asarray([bound.encode()])},
+        )
+        for identity, right, bound in rows
+    ]
+    (computation,) = metric.computations(eval_config=eval_config(preset("smoke")))
+    combiner, parts = computation.combiner, []
+    for part in (inputs[::2], inputs[1::2]):
+        accumulator = combiner.create_accumulator()
+        for element in part:
+            accumulator = combiner.add_input(accumulator, element)
+        parts.append(accumulator)
+    ((key, value),) = combiner.extract_output(combiner.merge_accumulators(parts)).items()
+    assert key.name == metric.name
+    return float(value)
+
+
+THREE_IMAGES = [("a", True, "ibp"), ("a", True, "ibp"), ("b", True, ""), ("b", True, ""), ("c", False, "")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "worst_case", "certified"),
+    [
+        (THREE_IMAGES, 2 / 3, 1 / 3),
+        ([(identity, True, "none") for identity in "aab"], 1.0, 0.0),
+        ([("a", True, "alpha-crown"), ("a", False, "alpha-crown"), ("b", True, "crown")], 0.5, 0.5),
+        ([("a", False, "ibp"), ("a", True, "ibp"), ("a", True, "ibp")], 0.0, 0.0),
+    ],
+    ids=["empty-and-named", "no-bound", "contradicted-by-an-attack", "contradicted-by-the-clean-row"],
+)
+def test_an_image_counts_if_it_holds_on_all_its_rows(
+    rows: list[tuple[str, bool, str]], worst_case: float, certified: float
+) -> None:
+    assert measured(WorstCaseAccuracy(), rows) == pytest.approx(worst_case)
+    assert measured(CertifiedAccuracy(), rows) == pytest.approx(certified)
+    assert measured(CertifiedAccuracy(), rows[::-1]) == pytest.approx(certified)
+
+
+def test_metrics_of_no_rows_are_not_a_number() -> None:
+    assert np.isnan(measured(CertifiedAccuracy(), []))
+    assert np.isnan(measured(WorstCaseAccuracy(), []))
+
+
+def test_the_evaluator_is_told_every_gate() -> None:
+    """With the value that was set, on the slice that the gate is about."""
+    config = override(
+        preset("smoke"),
+        ["gates.clean=0.5", "gates.transfer_fgsm=0.4", "gates.worst_case=0.3", "gates.certified=0.25"],
+    )
+    found = {}
+    (specs,) = eval_config(config).metrics_specs
+    for metric in specs.metrics:
+        for per_slice in metric.per_slice_thresholds:
+            for slicing in per_slice.slicing_specs:
+                bound = per_slice.threshold.value_threshold.lower_bound.value
+                found[metric.class_name, slicing.feature_values.get("attack")] = bound
+    assert found == {
+        ("SparseCategoricalAccuracy", CLEAN): 0.5,
+        ("SparseCategoricalAccuracy", "fgsm@undefended"): 0.4,
+        ("WorstCaseAccuracy", None): 0.3,
+        ("CertifiedAccuracy", None): 0.25,
+    }
+    assert [gate.name for gate in gates(config)] == ["clean", "transfer_fgsm", "worst_case", "certified"]
 
 
 def test_a_shard_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -43,16 +43,25 @@ def first(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> None:
-    keys = "run_id preset dataset seed threat examples models gates blessed pushed nodes seconds"
+    keys = "run_id preset dataset seed threat suite attacks examples models gates blessed pushed nodes seconds"
     assert set(keys.split()) <= set(first)
     assert first["examples"] == {"train": 3000, "validation": 500, "test": 500}
     assert first["threat"] == {"norm": "linf", "epsilon": 0.2}
     for result in first["models"].values():
-        assert set(result) == {"clean", "transfer", "white_box", "worst_case", "certified"}
-        assert set(result["transfer"]) == set(result["white_box"]) == {"fgsm", "pgd"}
+        assert set(result) == {"clean", "transfer", "white_box", "worst_case", "certified", "certified_by"}
+        assert set(result["transfer"]) == {"fgsm", "strongest"}
+        assert list(result["white_box"]) == ["fgsm", "pgd"]
+        assert list(result["certified_by"]) == ["ibp", "crown", "alpha-crown"]
         accuracies = [result["clean"], *result["transfer"].values(), *result["white_box"].values()]
-        assert 0 <= result["worst_case"] <= min(accuracies)
+        assert 0 <= result["certified"] <= result["worst_case"] <= min(accuracies)
         assert result["white_box"]["pgd"] <= result["white_box"]["fgsm"]
+        proofs = list(result["certified_by"].values())
+        assert proofs == sorted(proofs)
+        assert result["certified"] == proofs[-1]
+    assert first["attacks"] == {
+        "fgsm": {"steps": 1, "restarts": 1, "step_size": 0.2},
+        "pgd": {"steps": 20, "restarts": 1, "step_size": pytest.approx(0.025)},
+    }
     assert first["blessed"]
     assert json.loads((root / "results" / first["run_id"] / "summary.json").read_text()) == first
     assert (root / "results" / first["run_id"] / "attacked.png").stat().st_size > 10_000
@@ -61,7 +70,8 @@ def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> Non
 def test_gates_judge_what_the_table_shows(first: dict[str, Any]) -> None:
     """The gates' values come from TFMA and the served signature, the table from the attack's own loop."""
     robust = first["models"]["robust"]
-    shown = {"clean": robust["clean"], "transfer_fgsm": robust["transfer"]["fgsm"], "worst_case": robust["worst_case"]}
+    shown = {name: robust[name] for name in ("clean", "worst_case", "certified")}
+    shown["transfer_fgsm"] = robust["transfer"]["fgsm"]
     assert {g["name"]: g["value"] for g in first["gates"]} == pytest.approx(shown, abs=1e-6)
     assert all(g["passed"] for g in first["gates"])
 
@@ -92,20 +102,21 @@ def test_one_changed_setting_runs_only_what_depends_on_it_and_can_refuse(
     first: dict[str, Any], root: Path, tmp_path: Path
 ) -> None:
     versions = sorted(os.listdir(root / "serving"))
-    arguments = ["--set", "gates.worst_case=0.99", "--json", tmp_path / "s.json"]
+    arguments = ["--set", "gates.worst_case=0.99", "--set", "gates.certified=0.98", "--json", tmp_path / "s.json"]
     done = gauntlet("run", "--preset", "smoke", "--root", root, *arguments, cwd=tmp_path)
     summary = json.loads((tmp_path / "s.json").read_text())
     assert done.returncode == 3
-    assert "Refused by worst_case" in done.stdout
+    assert "Refused by worst_case, certified" in done.stdout
     assert (summary["blessed"], summary["pushed"]) == (False, None)
-    assert [g["name"] for g in summary["gates"] if not g["passed"]] == ["worst_case"]
+    assert [g["name"] for g in summary["gates"] if not g["passed"]] == ["worst_case", "certified"]
     assert {name for name, node in summary["nodes"].items() if not node["cached"]} == {"Evaluator", "Pusher"}
     assert sorted(os.listdir(root / "serving")) == versions
 
 
 def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: Path) -> None:
     """Killed in the attack node: the next run takes the finished nodes from the cache and mends the metadata."""
-    arguments = ["run", "--preset", "smoke", "--root", root, "--set", "attack.steps=11", "--json", tmp_path / "s.json"]
+    setting = ["--set", "attack.names=fgsm,pgd-margin"]
+    arguments = ["run", "--preset", "smoke", "--root", root, *setting, "--json", tmp_path / "s.json"]
     process = subprocess.Popen(command(arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
     folders = root / "artifacts" / "AdversarialExampleGen" / "adversarial_examples"

@@ -82,7 +82,11 @@ def test_twice_the_same_bytes(tmp_path: Path, compiled: dict[Target, dict[str, A
 
 
 def test_settings_reach_the_compiled_pipeline() -> None:
-    config = override(preset("smoke"), ["trainer.epochs=17", "threat.epsilon=0.125"])
+    assignments = [
+        "trainer.epochs=17", "threat.epsilon=0.125", "attack.suite=autoattack", "attack.names=fgsm,square",
+        "gates.certified=0.375",
+    ]  # fmt: skip
+    config = override(preset("smoke"), assignments)
     tasks = compile_pipeline(config, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"]
 
     def parameter(task: str, name: str) -> Any:
@@ -90,6 +94,11 @@ def test_settings_reach_the_compiled_pipeline() -> None:
 
     assert parameter("Trainer.robust", "custom_config")["config"]["epochs"] == 17
     assert parameter("AdversarialExampleGen", "threat")["epsilon"] == 0.125
+    assert parameter("AdversarialExampleGen", "attack") == {"suite": "autoattack", "names": ["fgsm", "square"]}
+    (specs,) = parameter("Evaluator", "eval_config")["metrics_specs"]
+    (certified,) = (metric for metric in specs["metrics"] if metric["class_name"] == "CertifiedAccuracy")
+    (gate,) = certified["per_slice_thresholds"]
+    assert gate["threshold"]["value_threshold"] == {"lower_bound": 0.375}
 
 
 def test_beam_runs_inside_the_container(compiled: dict[Target, dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Prepared data as batches of images in memory, for whoever needs no pipeline: `gauntlet evaluate`, benchmarks."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,12 @@ class Batch(NamedTuple):
     x: FloatArray
     y: IntArray
     ids: list[bytes]
+
+
+def count_images(prepared: PreparedDataset, split: str, limit: int | None = None) -> int:
+    """How many images `image_batches` gives for the same arguments; raises ConfigError as it does."""
+    found = int(_part(prepared, split).num_examples)
+    return found if limit is None else min(found, limit)
 
 
 def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -35,20 +41,29 @@ def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int |
 
     from trainer.autotune import no_autotune
 
+    _part(prepared, split)
     builder = tfds.builder_from_directory(prepared.directory)
     features = builder.info.features
     if not {"image", "label"} <= set(features) or features["image"].np_dtype != np.uint8:
         raise DataError(f"{prepared.name}: expected features image (uint8) and label, got {features}")
     config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, try_autocache=False)
-    try:
-        rows = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
-    except (ValueError, KeyError) as error:
-        raise ConfigError(
-            f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(builder.info.splits)}, "
-            "and parts of them such as test[:500]"
-        ) from error
+    rows = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
     if limit is not None:
         rows = rows.take(limit)
     for batch in rows.batch(size).with_options(no_autotune()).as_numpy_iterator():
         x = batch["image"].astype(np.float32) / np.float32(255)
         yield Batch(x, batch["label"].astype(np.int64), batch["tfds_id"].tolist())
+
+
+def _part(prepared: PreparedDataset, split: str) -> Any:
+    """What tfds knows of a split expression."""
+    import tensorflow_datasets as tfds
+
+    splits = tfds.builder_from_directory(prepared.directory).info.splits
+    try:
+        return splits[split]
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(splits)}, and parts of them such "
+            "as test[:500]"
+        ) from error
