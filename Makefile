@@ -1,12 +1,13 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
 # make test     all tests
+# make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make check    ruff, mypy, import-linter
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment
 
 ARGS ?=
 
-.PHONY: run test check bench install
+.PHONY: run test peers check bench install
 .DEFAULT_GOAL := run
 
 run: install
@@ -14,6 +15,9 @@ run: install
 
 test: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest $(ARGS)
+
+peers: install
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/test_peers.py $(ARGS)
 
 check: install
 	@.venv/bin/ruff check .

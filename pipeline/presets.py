@@ -21,6 +21,7 @@ def tutorial() -> RunConfig:
     return RunConfig(
         preset="tutorial",
         threat=ThreatModel(epsilon=0.2),
+        attack=AttackConfig(names=(AttackName.FGSM, AttackName.PGD, AttackName.APGD_CE)),
         gates=GatesConfig(clean=0.98, transfer_fgsm=0.93, worst_case=0.0),
     )
 

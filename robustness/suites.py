@@ -20,7 +20,10 @@ class SuiteName(StrEnum):
 
 
 def fast() -> tuple[Stage, ...]:
-    """What a pipeline run affords: bounds, quick attacks for the fragile, Auto-PGD for what they leave."""
+    """What a pipeline run affords: bounds, quick attacks for the fragile, and the strong ones for what is left.
+
+    Square comes last and long: on models that bounds can prove it breaks what no gradient does.
+    """
     return (
         BoundName.IBP,
         Attack(name=AttackName.FGSM),
@@ -29,7 +32,7 @@ def fast() -> tuple[Stage, ...]:
         Attack(name=AttackName.APGD_CE, steps=50),
         Attack(name=AttackName.APGD_T, steps=50, targets=4),
         BoundName.ALPHA_CROWN,
-        Attack(name=AttackName.SQUARE, steps=1000),
+        Attack(name=AttackName.SQUARE, steps=2500),
     )
 
 

@@ -1,6 +1,6 @@
 """`make bench`: measures the project against its peers and writes BENCHMARKS.md.
 
-    python scripts/bench.py [--runs 3] [--output BENCHMARKS.md]
+    python scripts/bench.py [--runs 3] [--only pipeline | --only robustness] [--output BENCHMARKS.md]
 
 Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
 medians, and ratios taken pair by pair.
@@ -11,45 +11,21 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import click
+from bench_robustness import robustness_section
+from measurement import GAUNTLET, Measurement, measure, target_table
 
 HERE = Path(__file__).parent
-GAUNTLET = str(Path(sys.executable).parent / "gauntlet")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One run of a command: wall and CPU seconds, and the peak memory of its largest process in GB."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_gigabytes: float
-
-
-def measure(command: list[str], log: Path) -> Measurement:
-    """Run a command to its end; raises when it fails."""
-    begin = time.monotonic()
-    with open(log, "w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}; its output is in {log}")
-    return Measurement(
-        seconds=time.monotonic() - begin,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_gigabytes=usage.ru_maxrss / 1e6,
-    )
+ROBUSTNESS = "## Robustness"
+"""Where the second part of the report begins."""
 
 
 def whole_job(runs: int, work: Path) -> tuple[list[Measurement], list[Measurement], dict[str, float]]:
@@ -130,7 +106,6 @@ def report(
         ),
         ("peak memory of the run, largest process", f"{peak:.2f} GB", "under 4 GB", peak < 4),
     ]
-    table = "\n".join(f"| {a} | {b} | {c} | {('yes' if d else '**no**') if c else ''} |" for a, b, c, d in rows)
     every = "\n".join(
         f"| {i + 1} | {a.seconds:.0f} | {a.cpu_seconds:.0f} | {b.seconds:.0f} | {b.cpu_seconds:.0f} |"
         for i, (a, b) in enumerate(zip(pipeline, plain, strict=True))
@@ -138,13 +113,10 @@ def report(
     shares = "\n".join(f"| {name} | {seconds:.1f} |" for name, seconds in sorted(nodes.items(), key=lambda n: -n[1]))
     return f"""# Benchmarks
 
-Written by `make bench` on {datetime.date.today()}: {len(pipeline)} runs, sides in turn, {platform.system()} on
-{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}.
+{written(len(pipeline))}, Python {platform.python_version()}.
 Ratios are medians of the ratios pair by pair.
 
-| what | measured | target | met |
-|---|---|---|---|
-{table}
+{target_table(rows)}
 
 ## Whole job
 
@@ -174,6 +146,12 @@ Where the preset's time goes, by node (median seconds; the rest is importing TFX
 """
 
 
+def written(runs: int) -> str:
+    """When and where a part was measured."""
+    machine = f"{platform.system()} on\n{os.cpu_count()} cores ({cpu_name()})"
+    return f"Written by `make bench` on {datetime.date.today()}: {runs} runs, sides in turn, {machine}"
+
+
 def cpu_name() -> str:
     """Model of the processor, where the system tells."""
     try:
@@ -185,14 +163,22 @@ def cpu_name() -> str:
 
 @click.command()
 @click.option("--runs", default=3, show_default=True, help="Counted runs of each side.")
+@click.option("--only", type=click.Choice(["pipeline", "robustness"]), help="One part; the report keeps the other.")
+@click.option("--images", default=10_000, show_default=True, help="Test images of the largest evaluation.")
 @click.option("--output", type=click.Path(path_type=Path), default=HERE.parent / "BENCHMARKS.md")
-def main(runs: int, output: Path) -> None:
+def main(runs: int, only: str | None, images: int, output: Path) -> None:
     """Measure and write the report."""
+    before, _, after = (output.read_text() if output.exists() else "# Benchmarks\n").partition(ROBUSTNESS)
+    parts = [before.rstrip(), (ROBUSTNESS + after).rstrip() if after else ""]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        ours, theirs = ingestion(runs, work)
-        pipeline, plain, nodes = whole_job(runs, work)
-    output.write_text(report(pipeline, plain, nodes, ours, theirs))
+        if only != "robustness":
+            ours, theirs = ingestion(runs, work)
+            pipeline, plain, nodes = whole_job(runs, work)
+            parts[0] = report(pipeline, plain, nodes, ours, theirs).rstrip()
+        if only != "pipeline":
+            parts[1] = robustness_section(runs, images, work, written(runs)).rstrip()
+    output.write_text("\n\n".join(filter(None, parts)) + "\n")
     click.echo(f"wrote {output}")
 
 

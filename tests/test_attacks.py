@@ -1,5 +1,7 @@
 """The attacks: properties that hold for any model, their published algorithms by hand, and the exact optimum on
 linear models. What only FAB or Square has is in `test_fab.py` and `test_square.py`.
+
+One file for all of them, because their tests share the attacks that were compiled.
 """
 
 import functools
@@ -10,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from robustness.arrays import FloatArray, IntArray, image_seeds, restart_seeds
+from robustness.arrays import FloatArray, IntArray, image_seeds
 from robustness.attacks.apgd import schedule
 from robustness.attacks.attacker import Attacker, describe
-from robustness.ball import image_norm, inside_ball, project, random_start
+from robustness.ball import inside_ball, random_start
 from robustness.config import Attack, AttackName, Norm, ThreatModel
 from robustness.errors import ConfigError
 from robustness.losses import cross_entropy, dlr, margin, targeted_dlr
@@ -424,77 +426,6 @@ def test_logits_that_are_not_finite_are_no_prediction(value: float) -> None:
     attacks = Attacker(lambda x, training: tf.constant(logits), LINF)
     np.testing.assert_array_equal(attacks.predict(x), [1, -1, -1])
     np.testing.assert_array_equal(attacks.logits(x), logits)
-
-
-@BOTH_NORMS
-@pytest.mark.parametrize("on_surface", [False, True], ids=["inside", "surface"])
-def test_random_starts(threat: ThreatModel, on_surface: bool) -> None:
-    """They differ by image and by restart, and fill the ball, or lie on its surface."""
-    x = np.full((300, *SHAPE), 0.5, np.float32)
-    seeds = image_seeds([b"%d" % i for i in range(len(x))], 0)
-    start = tf.function(lambda seeds: random_start(tf.constant(x), seeds, threat, on_surface))
-    first, second = (start(tf.constant(restart_seeds(seeds, restart))).numpy() - x for restart in (0, 1))
-    assert np.all(np.any(first != second, axis=(1, 2, 3)))
-    assert len(np.unique(first.reshape(len(x), -1), axis=0)) == len(x)
-    size = sizes(first, threat.norm) / threat.epsilon
-    assert size.max() <= 1 + 1e-5
-    np.testing.assert_allclose(first.mean(axis=0), 0.0, atol=0.2 * threat.epsilon)
-    if on_surface:
-        np.testing.assert_allclose(size, 1.0, rtol=1e-5)
-    elif threat.norm is Norm.L2:
-        np.testing.assert_allclose(np.histogram(size, 4, (0, 1))[0] / len(x), 0.25, atol=0.08)
-    else:
-        share = np.histogram(first / threat.epsilon, 4, (-1, 1))[0] / first.size
-        np.testing.assert_allclose(share, 0.25, atol=0.02)
-
-
-def test_seeds_come_from_ids_and_not_from_places() -> None:
-    seeds = image_seeds([b"a", b"b"], 7)
-    assert (seeds.shape, seeds.dtype) == ((2, 2), np.int64)
-    np.testing.assert_array_equal(image_seeds([b"b", b"a"], 7), seeds[::-1])
-    assert len({tuple(seed) for seed in (*seeds, *image_seeds([b"a", b"b"], 8))}) == 4
-    np.testing.assert_array_equal(restart_seeds(seeds, 0), seeds)
-    assert image_seeds([], 7).shape == (0, 2)
-
-
-@pytest.mark.parametrize(
-    "threat", [LINF, ThreatModel(epsilon=0.3), ThreatModel(norm=Norm.L2, epsilon=0.7)], ids=lambda t: str(t.epsilon)
-)
-def test_projection_is_the_nearest_point(threat: ThreatModel) -> None:
-    x, *_ = batch()
-    far = x + np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
-    near = project(far, x, threat).numpy()
-    assert np.all(inside_ball(near, x, threat).numpy())
-    np.testing.assert_allclose(project(near, x, threat).numpy(), near, atol=1e-6)
-    if threat.norm is Norm.LINF:  # closed form of the nearest point of a box
-        low, high = np.maximum(x - threat.epsilon, 0), np.minimum(x + threat.epsilon, 1)
-        np.testing.assert_allclose(near, np.clip(far, low, high), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("change", "inside"),
-    [(0.0999, True), (0.1 + 5e-7, True), (0.1001, False), (float("nan"), False)],
-    ids=["inside", "rounding", "outside", "nan"],
-)
-def test_ball_check(change: float, inside: bool) -> None:
-    x = np.full((1, *SHAPE), 0.5, np.float32)
-    x_adv = x.copy()
-    x_adv[0, 2, 2, 0] += change
-    assert bool(inside_ball(x_adv, x, ThreatModel(epsilon=0.1))[0]) is inside
-
-
-def test_ball_check_sees_pixels_outside_the_range() -> None:
-    x = np.full((2, *SHAPE), 0.99, np.float32)
-    x_adv = x.copy()
-    x_adv[1] = 1.01
-    assert inside_ball(x_adv, x, ThreatModel(epsilon=0.1)).numpy().tolist() == [True, False]
-
-
-def test_norms_match_numpy() -> None:
-    delta = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
-    flat = delta.reshape(4, -1)
-    np.testing.assert_allclose(image_norm(delta, Norm.LINF), np.abs(flat).max(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(image_norm(delta, Norm.L2), np.linalg.norm(flat, axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

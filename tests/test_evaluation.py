@@ -215,7 +215,7 @@ def test_an_interrupted_evaluation_goes_on(
     kept[1].write_bytes(kept[1].read_bytes()[:100])
     judged.extend([0] * 5)  # no more interruptions
     again = run_evaluation(task)
-    assert len(judged) - 8 == 3 + 4, "batches that were whole were judged again"
+    assert len(judged) - 5 - 3 == 3, "batches that were whole were judged again"
     for first, second in zip(whole["results"], again["results"], strict=True):
         assert {k: first[k] for k in ("clean", "attacks", "certified_by")} == {
             k: second[k] for k in ("clean", "attacks", "certified_by")

@@ -1,8 +1,9 @@
 """Our attacks against those of Foolbox and of the Adversarial Robustness Toolbox, on a network trained on MNIST.
 
 With the same number of steps, restarts and queries and the same step size, what is left of the accuracy must be
-no more than with theirs. The accuracy of one attack differs by about 0.4 points (standard deviation, 500 images)
-from seed to seed, and by more for ART's Square; where the algorithms are alike, means of three seeds are compared.
+no more than with theirs. From seed to seed it differs by about 0.4 points (standard deviation, 500 images), for
+ART's Square, which moves all images alike, by 1.3; training is not the same to the last bit from run to run either.
+So means of a few seeds are compared, and where both sides are the same algorithm, two standard errors are granted.
 """
 
 from collections.abc import Callable
@@ -28,8 +29,11 @@ LINF, L2 = ThreatModel(norm=Norm.LINF, epsilon=0.3), ThreatModel(norm=Norm.L2, e
 MORE = 0.002
 """Accuracy that may be left more than by the peer's attack: one image of 500."""
 
-PGD = Attack(name=AttackName.PGD, steps=20, restarts=3, step_size=0.1)  # ART's step size
-PGD_L2 = Attack(name=AttackName.PGD, steps=20, restarts=3)
+CHANCE, CHANCE_SQUARE = 0.0065, 0.015
+"""Two standard errors of the difference between the means of three seeds."""
+
+PGD = Attack(name=AttackName.PGD, steps=20, restarts=2, step_size=0.1)  # ART's step size
+PGD_L2 = Attack(name=AttackName.PGD, steps=20, restarts=2)
 APGD_CE = Attack(name=AttackName.APGD_CE, steps=20, restarts=2)
 APGD_T = Attack(name=AttackName.APGD_T, steps=20, targets=1)
 SQUARE = Attack(name=AttackName.SQUARE, steps=100)
@@ -72,20 +76,20 @@ BALL_THEN_CLIP = pytest.mark.xfail(
 
 
 @pytest.mark.parametrize(
-    ("threat", "attack", "peer", "seeds"),
+    ("threat", "attack", "peer", "seeds", "chance"),
     [
-        pytest.param(LINF, PGD, foolbox_pgd, 1, id="pgd-linf-foolbox"),
-        pytest.param(LINF, PGD, art_pgd, 1, id="pgd-linf-art"),
-        pytest.param(L2, PGD_L2, foolbox_pgd, 1, id="pgd-l2-foolbox"),
-        pytest.param(L2, PGD_L2, art_pgd, 1, id="pgd-l2-art"),
-        pytest.param(LINF, APGD_CE, art_apgd, 3, id="apgd-ce-linf-art"),
-        pytest.param(L2, APGD_CE, art_apgd, 1, id="apgd-ce-l2-art", marks=BALL_THEN_CLIP),
-        pytest.param(LINF, APGD_T, art_apgd_dlr, 1, id="apgd-t-linf-art-dlr"),
-        pytest.param(LINF, SQUARE, art_square, 3, id="square-linf-art"),
+        pytest.param(LINF, PGD, foolbox_pgd, 3, 0, id="pgd-linf-foolbox"),
+        pytest.param(LINF, PGD, art_pgd, 3, 0, id="pgd-linf-art"),
+        pytest.param(L2, PGD_L2, foolbox_pgd, 3, 0, id="pgd-l2-foolbox"),
+        pytest.param(L2, PGD_L2, art_pgd, 3, 0, id="pgd-l2-art"),
+        pytest.param(LINF, APGD_CE, art_apgd, 3, CHANCE, id="apgd-ce-linf-art"),
+        pytest.param(L2, APGD_CE, art_apgd, 1, CHANCE, id="apgd-ce-l2-art", marks=BALL_THEN_CLIP),
+        pytest.param(LINF, APGD_T, art_apgd_dlr, 1, CHANCE, id="apgd-t-linf-art-dlr"),
+        pytest.param(LINF, SQUARE, art_square, 3, CHANCE_SQUARE, id="square-linf-art"),
     ],
 )
 def test_leaves_no_more_accuracy_than_the_peer(
-    victim: Victim, threat: ThreatModel, attack: Attack, peer: Callable[..., Run], seeds: int
+    victim: Victim, threat: ThreatModel, attack: Attack, peer: Callable[..., Run], seeds: int, chance: float
 ) -> None:
     x, y, ids = victim.test
     attacker, peer_run = Attacker(victim.model, threat), peer(victim.model, threat, attack)
@@ -96,5 +100,4 @@ def test_leaves_no_more_accuracy_than_the_peer(
         theirs.append(accuracy(victim, np.asarray(peer_run(x, y)), threat))
     clean = float(np.mean(np.argmax(victim.model(x, training=False), axis=1) == y))
     assert 0.2 < np.mean(theirs) < clean - 0.05, "the peer's attack must neither fail nor break everything"
-    print(attack.name, threat.norm, ours, theirs, clean)
-    assert np.mean(ours) <= np.mean(theirs) + MORE
+    assert np.mean(ours) <= np.mean(theirs) + MORE + chance, f"{ours} {theirs}"
