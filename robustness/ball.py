@@ -20,18 +20,16 @@ def image_norm(delta: tf.Tensor, norm: Norm) -> tf.Tensor:
 
 
 def project(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
-    """Nearest point of the ball around x, then of [0, 1]; float32 [n, h, w, c] each.
+    """A point of the ball around x and of [0, 1]; float32 [n, h, w, c] each.
 
-    For L2 the two projections in turn stay in both sets, because clipping to [0, 1] moves no pixel
-    away from x, which lies in [0, 1] itself.
+    L-infinity: the nearest one. L2: cut to [0, 1] first and then pulled straight towards x, which lies in
+    [0, 1] itself, so that both hold. The other order would spend epsilon on pixels that cannot move.
     """
-    delta = x_adv - x
     if threat.norm is Norm.LINF:
-        delta = tf.clip_by_value(delta, -threat.epsilon, threat.epsilon)
-    else:
-        length = image_norm(delta, Norm.L2)[:, None, None, None]
-        delta *= tf.minimum(1.0, threat.epsilon / tf.maximum(length, 1e-12))
-    return tf.clip_by_value(x + delta, 0.0, 1.0)
+        return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -threat.epsilon, threat.epsilon), 0.0, 1.0)
+    delta = tf.clip_by_value(x_adv, 0.0, 1.0) - x
+    length = image_norm(delta, Norm.L2)[:, None, None, None]
+    return tf.clip_by_value(x + delta * tf.minimum(1.0, threat.epsilon / tf.maximum(length, 1e-12)), 0.0, 1.0)
 
 
 def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface: bool = False) -> tf.Tensor:

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from robustness.arrays import FloatArray, IntArray, image_seeds
-from robustness.attacks.apgd import schedule
+from robustness.attacks.apgd import Apgd, State, schedule
 from robustness.attacks.attacker import Attacker, describe
 from robustness.ball import inside_ball, random_start
 from robustness.config import Attack, AttackName, Norm, ThreatModel
@@ -255,7 +255,9 @@ def test_more_restarts_never_help_the_model(name: AttackName, threat: ThreatMode
         asked.append(sum(map(len, model.asked)))
         right.append(attacks.predict(x_adv) == y)
     assert not np.any(right[1] & ~right[0]), "an image that one restart broke survives four"
-    assert 3 * asked[0] < asked[1] < 4.5 * asked[0], "restarts were not made"
+    points = 5 if name is AttackName.FAB_T else 3  # of an image and restart; FAB judges twice a step and at the end
+    assert asked[1] > 3 * asked[0], "restarts were not made"
+    assert asked[1] <= asked[0] + 3 * points * np.sum(right[0]), "images that are broken are attacked again"
     assert np.any(right[1])
 
 
@@ -356,6 +358,44 @@ def test_auto_pgd_goes_where_its_paper_says(threat: ThreatModel) -> None:
         one = slice(i, i + 1)
         expected = np.concatenate(list(auto_pgd_by_hand(x[one], y[one], start[one], threat)))
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_auto_pgd_halves_its_step_where_the_ascent_stalls_or_stands() -> None:
+    """The paper's two conditions, after a window of four moves; halving goes back to the best point."""
+    cases = {  # rises, loss at the last check, halved there, whether to halve
+        "too few rises": (3, 0.0, False, True),
+        "rises, but none above the best": (4, 1.0, False, True),
+        "the same after halving": (4, 1.0, True, False),
+        "rises above the best": (4, 0.9, False, False),
+    }
+    rises, checked, halved, expected = (np.asarray(column) for column in zip(*cases.values(), strict=True))
+    images, flags = np.zeros((4, *SHAPE), np.float32), np.zeros(4, bool)
+    state = State(
+        iterate=images, previous=images, gradient=images, loss=np.zeros(4, np.float32), best=images + 1,
+        best_gradient=images + 2, best_loss=np.ones(4, np.float32), wrong=flags, step=np.ones(4, np.float32),
+        rises=rises.astype(np.float32), checked_loss=checked.astype(np.float32), halved=halved, first=flags,
+    )  # fmt: skip
+    found = Apgd(CurvedModel(), LINF, targeted_dlr)._checked(state, 4)
+    np.testing.assert_array_equal(found.halved, expected)
+    np.testing.assert_array_equal(found.step, np.where(expected, 0.5, 1.0))
+    np.testing.assert_array_equal(found.iterate[:, 0, 0, 0], expected)
+    np.testing.assert_array_equal(found.gradient[:, 0, 0, 0], 2 * expected)
+    np.testing.assert_array_equal(found.checked_loss, 1.0)
+    np.testing.assert_array_equal(found.rises, 0.0)
+
+
+@pytest.mark.parametrize("name", [AttackName.APGD_T, AttackName.FAB_T])
+def test_targets_are_the_likeliest_classes_one_after_the_other(name: AttackName) -> None:
+    """The likeliest wrong class cannot be reached, the least likely one can."""
+
+    def model(x: tf.Tensor, training: bool) -> tf.Tensor:
+        mean = tf.reduce_mean(x, axis=[1, 2, 3])
+        return tf.stack([0 * mean, 0.01 * mean - 0.5, 0.02 * mean - 0.7, 100 * mean - 51.0], axis=1)
+
+    x, y, seeds = np.full((4, *SHAPE), 0.5, np.float32), np.zeros(4, np.int64), image_seeds([b"a", b"b", b"c", b"d"], 0)
+    attacks = Attacker(model, LINF)
+    broken = [np.mean(attacks.predict(attacks.run(small(name, 20, 1, targets=n), x, y, seeds)) != y) for n in (1, 2, 3)]
+    assert broken == [0.0, 0.0, 1.0]
 
 
 def linear_problem(classes: int, norm: Norm) -> tuple[Attacker, FloatArray, IntArray, FloatArray]:
