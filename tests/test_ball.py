@@ -26,7 +26,7 @@ def sizes(delta: FloatArray, norm: Norm) -> FloatArray:
 
 
 @EVERY_THREAT
-def test_projection_is_the_nearest_point(threat: ThreatModel) -> None:
+def test_projection_ends_in_the_ball_and_on_its_surface(threat: ThreatModel) -> None:
     x = images()
     far = x + np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
     near = project(far, x, threat).numpy()
@@ -35,6 +35,8 @@ def test_projection_is_the_nearest_point(threat: ThreatModel) -> None:
     if threat.norm is Norm.LINF:  # closed form of the nearest point of a box
         low, high = np.maximum(x - threat.epsilon, 0), np.minimum(x + threat.epsilon, 1)
         np.testing.assert_allclose(near, np.clip(far, low, high), atol=1e-6)
+    else:  # nothing is spent on pixels that cannot move: also at the corners the whole radius is used
+        np.testing.assert_allclose(sizes(near - x, Norm.L2), threat.epsilon, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
