@@ -88,6 +88,7 @@ def predictions(model: tf_keras.Model, x: np.ndarray) -> np.ndarray:
     return np.argmax(model(x, training=False).numpy(), axis=1)
 
 
+@pytest.mark.slow
 @EVERY_NETWORK
 @pytest.mark.parametrize("epsilon", [0.01, 0.2])
 def test_no_point_of_the_ball_lies_below_a_bound(body: Callable[[tf.Tensor], tf.Tensor], epsilon: float) -> None:
@@ -121,6 +122,7 @@ def gradient_of_margins(model: tf_keras.Model) -> Callable[..., np.ndarray]:
     return lambda x, y, other: gradient(tf.constant(x), tf.constant(y), tf.constant(other)).numpy()
 
 
+@pytest.mark.slow
 @EVERY_NETWORK
 def test_without_a_ball_a_bound_is_the_margin(body: Callable[[tf.Tensor], tf.Tensor]) -> None:
     """Catches a wrong transpose, a forgotten bias, a wrong padding: all that sampling might miss on the loose side."""
@@ -202,6 +204,7 @@ def test_bounds_stay_below_the_exact_minimum_in_their_order(seed: int) -> None:
     np.testing.assert_allclose(alpha, exact, atol=0.8 * np.max(exact - ibp) + 1e-4)
 
 
+@pytest.mark.slow
 def test_each_bound_is_tighter_than_the_cheaper_one_in_sum() -> None:
     gained = np.zeros(3)
     for seed in range(6):

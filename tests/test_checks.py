@@ -13,6 +13,8 @@ from robustness.bounds.certifier import Certifier
 from robustness.checks import CHECKS, Check, Subject, run_checks
 from robustness.config import ThreatModel
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 0.2
 NAMES = {
     "iterated_beats_one_step",

@@ -425,6 +425,7 @@ def test_attack_is_stronger_on_its_own_model_than_on_the_other(attacked: Attacke
     assert accuracy("undefended", "strongest@undefended") <= accuracy("undefended", "strongest@robust")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "shards"), [(7, 1), (33, 5)])
 def test_rows_depend_neither_on_batches_nor_on_shards(
     attacked: Attacked,

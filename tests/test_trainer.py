@@ -145,6 +145,7 @@ def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
     assert float(tf.add_n(model.losses)) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_mirrored_strategy_trains_like_one_device(small_world: SimpleNamespace, tmp_path: Path) -> None:
     """Two replicas on two virtual CPUs end with the weights of one device, at the same global batch."""
     code = (
@@ -181,6 +182,7 @@ def test_our_data_sets_run_without_the_tuning_thread() -> None:
     assert batches.options().autotune.enabled is False
 
 
+@pytest.mark.slow
 def test_nsl_under_keras_3_is_a_clear_error() -> None:
     code = "from trainer.nsl import import_nsl\nimport_nsl()"
     done = subprocess.run(
