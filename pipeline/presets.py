@@ -16,8 +16,8 @@ def tutorial() -> RunConfig:
     images, L-infinity, epsilon 0.2, seed 0: undefended 99.07 % clean, 48.85 % under FGSM; robust 99.22 %
     clean, 94.58 % under the same (transferred) FGSM images, 26.57 % in the worst case (PGD with 20 and
     APGD-CE with 50 steps). These cheap attacks show how fragile it is; the rest of the suite `fast` would
-    cost more than the training. The gates ask for what the tutorial claims, accuracy on clean and on transferred FGSM images;
-    they ask for no white-box or worst-case robustness, and this preset has little.
+    cost more than the training. The gates ask for what the tutorial claims, accuracy on clean and on
+    transferred FGSM images; they ask for no white-box or worst-case robustness, and this preset has little.
     """
     return RunConfig(
         preset="tutorial",
