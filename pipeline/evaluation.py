@@ -27,6 +27,7 @@ from pipeline.code import code_hash
 from pipeline.job import stage
 from pipeline.picture import draw_curve
 from robustness.arrays import Model, image_seeds
+from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
 from robustness.checks import Subject, run_checks
 from robustness.config import AttackName, Norm, ThreatModel
@@ -90,7 +91,10 @@ def run_evaluation(task: EvaluationTask) -> dict[str, Any]:
         prepared=prepared,
         loaded=loaded,
         model=model,
-        sources={path.name: source for path, (source, _) in zip(task.sources, sources, strict=True)},
+        sources={
+            f"{i}-{path.name}": source
+            for i, (path, (source, _)) in enumerate(zip(task.sources, sources, strict=True), 1)
+        },
         fingerprint=" ".join(each.fingerprint for each in (loaded, *others)),
         folder=folder,
     )
@@ -124,11 +128,10 @@ def usable(loaded: LoadedModel, first: Batch) -> tuple[Model, str]:
         raise DataError(
             f"{loaded.path}: the model takes images of shape {loaded.image_shape}, the data has {first.x.shape[1:]}"
         )
-    model, note = as_logits(loaded.model, loaded.image_shape, first.x[:50])
-    classes = model(tf.constant(first.x[:1]), training=False).shape
-    if len(classes) != 2 or classes[1] <= first.y.max():
+    classes = tuple(getattr(loaded.model(tf.constant(first.x[:1]), training=False), "shape", ()))
+    if len(classes) != 2 or classes[-1] <= first.y.max():
         raise DataError(f"{loaded.path}: expected an output [n, k] with k above the largest label, got {classes}")
-    return model, note
+    return as_logits(loaded.model, loaded.image_shape, first.x[:50])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +167,14 @@ class Evaluation:
             "examples": len(ids),
             "seed": self.task.seed,
             **summary,
-            "checks": self._checks(work / "checks.json", judge, threat, first) if self.task.checks else [],
+            "checks": self._checks(work, judge, threat, first) if self.task.checks else [],
             "seconds": round(time.monotonic() - begin, 2),
             "examples_file": str(work / "examples.csv"),
         }
 
     def corrupted(self) -> dict[str, float]:
         """Accuracy on each family of corruptions, over the whole split."""
-        predict = tf.function(
-            lambda x: tf.argmax(self.model(x, training=False), axis=1),
-            input_signature=[tf.TensorSpec([None, *self.loaded.image_shape], tf.float32)],
-        )
+        predict = Attacker(self.model, ThreatModel(epsilon=0.0)).predict
         right = dict.fromkeys(Corruption, 0)
         total = 0
         with stage("corruptions"):
@@ -182,7 +182,7 @@ class Evaluation:
                 seeds = image_seeds(batch.ids, self.task.seed)
                 for family in Corruption:
                     corrupted = corrupt(family, batch.x, seeds)
-                    right[family] += int(np.sum(np.asarray(predict(corrupted)) == batch.y))
+                    right[family] += int(np.sum(predict(corrupted) == batch.y))
                 total += len(batch.y)
                 log.info("corrupting", extra={"advance": len(batch.y)})
         return {str(family): count / total for family, count in right.items()}
@@ -192,14 +192,23 @@ class Evaluation:
 
     def _work_folder(self, threat: ThreatModel, stages: tuple[Any, ...]) -> Path:
         """Where verdicts are kept: another folder for everything that may change them."""
-        parts = (self.fingerprint, self.prepared.fingerprint, self.task.split, self.task.seed, threat, stages)
-        code = code_hash("robustness", "trainer")
+        parts = (
+            self.fingerprint,
+            list(self.sources),
+            self.prepared.fingerprint,
+            self.task.split,
+            self.task.seed,
+            threat,
+            stages,
+        )
+        code = code_hash("robustness", "trainer", "components", "pipeline")
         key = hashlib.sha256("\n".join(map(str, (*parts, code))).encode()).hexdigest()[:8]
         work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{key}"
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checks(self, kept: Path, judge: Judge, threat: ThreatModel, first: Batch) -> list[dict[str, Any]]:
+    def _checks(self, work: Path, judge: Judge, threat: ThreatModel, first: Batch) -> list[dict[str, Any]]:
+        kept = work / f"checks-{len(first.y)}.json"
         if kept.exists():
             return list(json.loads(kept.read_text()))
         subject = Subject(

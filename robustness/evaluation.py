@@ -17,7 +17,7 @@ from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
-from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.config import Attack, BoundName, Norm, ThreatModel
 from robustness.errors import RunError
 from robustness.suites import Stage
 
@@ -110,11 +110,12 @@ class Judge:
             RunError: an attack left the ball or [0, 1].
         """
         prediction = self.attacker.predict(x)
+        text = f"U{max(map(len, [WRONG, *map(stage_name, self.ordered())]))}"  # NumPy cuts what is longer
         verdict = Verdict(
             label=y,
             prediction=prediction,
-            broken_by=np.where(prediction == y, OPEN, WRONG).astype("U40"),
-            certified_by=np.full(len(x), OPEN, "U20"),
+            broken_by=np.where(prediction == y, OPEN, WRONG).astype(text),
+            certified_by=np.full(len(x), OPEN, text),
             x_adv=x.copy(),
             seconds={},
         )
@@ -150,7 +151,7 @@ class Judge:
         if isinstance(stage, Attack):
             x_adv = self.attacker.run(stage, x[rows], y, seeds[rows])
         else:
-            x_adv = self._sources[stage].run(TRANSFERRED, x[rows], y, seeds[rows])
+            x_adv = self._sources[stage].transferable(x[rows], y, seeds[rows])
         outside = int(np.sum(~np.asarray(inside_ball(tf.constant(x_adv), tf.constant(x[rows]), self.threat))))
         if outside:
             raise RunError(
@@ -159,10 +160,6 @@ class Judge:
             )
         verdict.x_adv[rows] = x_adv
         verdict.broken_by[rows[self.attacker.predict(x_adv) != y]] = stage_name(stage)
-
-
-TRANSFERRED = Attack(name=AttackName.PGD, steps=40)
-"""What is run against another model."""
 
 
 def stage_name(stage: Stage | str) -> str:

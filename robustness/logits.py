@@ -30,7 +30,7 @@ def as_logits(model: Model, image_shape: tuple[int, int, int], sample: FloatArra
         sample: float32 [n, h, w, c], images that tell which of the two the output is.
     """
     output = np.asarray(model(tf.constant(sample), training=False))
-    if np.any(output < 0) or np.any(np.abs(output.sum(axis=1) - 1.0) > 1e-3):
+    if not np.all(np.isfinite(output)) or np.any(output < 0) or np.any(np.abs(output.sum(axis=1) - 1.0) > 1e-3):
         return model, ""
     without = _without_softmax(model, image_shape)
     if without is not None:

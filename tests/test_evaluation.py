@@ -16,10 +16,13 @@ from small_world import CLASSES, SHAPE, small_images
 
 from pipeline import evaluation
 from pipeline.evaluation import EvaluationTask, joined, kept_verdict, read_verdict, run_evaluation
+from robustness.arrays import image_seeds
+from robustness.ball import inside_ball
 from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
 from robustness.errors import ConfigError, DataError, RunError
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.logits import LOGARITHM, SOFTMAX_REMOVED, as_logits
+from robustness.losses import cross_entropy
 from robustness.suites import SuiteName, attacks_of, bounds_of, suite
 from trainer.load import load_model
 
@@ -99,10 +102,24 @@ def test_no_bound_for_l2_nor_for_unknown_layers(model: tf_keras.Model, batch: An
 
 
 def test_transfers_run_before_own_attacks(model: tf_keras.Model, batch: Any) -> None:
-    judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE, sources={"twin": model})
+    name = "twin-of-a-name-that-is-longer-than-any-attack.keras"
+    judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE, sources={name: model})
     found = judge.judge(batch.x, batch.y, batch.ids, 0)
-    assert list(found.seconds) == ["ibp", "transfer:twin", "fgsm", "pgd", "crown"]
-    assert "transfer:twin" in set(found.broken_by), "images made against the same weights break nothing"
+    assert list(found.seconds) == ["ibp", f"transfer:{name}", "fgsm", "pgd", "crown"]
+    broken = found.broken_by == f"transfer:{name}"
+    assert np.any(broken), "images made against the same weights break nothing"
+    assert summarise(found, judge)["attacks"][f"transfer:{name}"] < summarise(found, judge)["clean"]
+
+
+def test_images_for_other_models_are_pushed_beyond_the_boundary(model: tf_keras.Model, batch: Any) -> None:
+    judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE)
+    seeds = image_seeds(batch.ids, 0)
+    own = judge.attacker.run(Attack(name=AttackName.PGD, steps=40), batch.x, batch.y, seeds)
+    pushed = judge.attacker.transferable(batch.x, batch.y, seeds)
+    losses = [cross_entropy(model(x), tf.constant(batch.y)).numpy() for x in (own, pushed)]
+    assert np.mean(losses[1]) > 1.1 * np.mean(losses[0])
+    assert np.all(losses[1] >= losses[0] - 1e-4)
+    assert np.all(inside_ball(tf.constant(pushed), tf.constant(batch.x), judge.threat))
 
 
 def test_an_attack_that_leaves_its_ball_is_an_error(model: tf_keras.Model, batch: Any, monkeypatch: Any) -> None:
@@ -249,6 +266,7 @@ def test_what_was_written_is_checked_when_it_is_read(model: Any, batch: Any, tmp
     [
         ({"model": Path("/nowhere")}, "/nowhere: there is no such file or folder"),
         ({"split": "tset"}, "unknown split 'tset' of small; the splits are test"),
+        ({"split": "test[:0]"}, "the split 'test.:0.' of small is empty"),
         ({"corruptions": True}, "of 11 or more"),  # these images are too small
     ],
 )

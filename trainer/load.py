@@ -72,9 +72,8 @@ def _newest_version(path: Path) -> Path:
             (p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()),
             key=lambda p: int(p.name),
         )
-        for nested in ("Format-Serving",):
-            if (path / nested / "saved_model.pb").exists():
-                return path / nested
+        if (path / "Format-Serving" / "saved_model.pb").exists():  # a model artifact of TFX
+            return path / "Format-Serving"
         if not versions:
             raise DataError(
                 f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered versions of one"
@@ -122,17 +121,19 @@ class SignatureModel:
             arguments = signature.structured_input_signature[1]
             outputs = signature.structured_outputs
             matrices = [k for k, spec in outputs.items() if spec.dtype == tf.float32 and len(spec.shape) == 2]
+            matrices = ["logits"] if "logits" in matrices else matrices
             images = [k for k, spec in arguments.items() if spec.dtype == tf.float32 and len(spec.shape) == 4]
-            if len(arguments) == 1 and images and matrices:
-                return name, images[0], "logits" if "logits" in matrices else matrices[0]
+            if len(arguments) == 1 and images and len(matrices) == 1:
+                return name, images[0], matrices[0]
         raise DataError(
             f"{self._path}: expected a signature from one batch of images, float32 [n, h, w, c], to logits, float32 "
-            f"[n, k]; its signatures are {', '.join(signatures) or 'none'}"
+            "[n, k], named `logits` where there are several outputs; its signatures are "
+            f"{', '.join(signatures) or 'none'}"
         )
 
 
 def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise DataError(f"{path}: expected one input of images of a fixed shape [n, h, w, c], got {shape}")
     return shape[1:]

@@ -61,9 +61,12 @@ def _part(prepared: PreparedDataset, split: str) -> Any:
 
     splits = tfds.builder_from_directory(prepared.directory).info.splits
     try:
-        return splits[split]
+        found = splits[split]
+        if found.num_examples:
+            return found
     except (ValueError, KeyError) as error:
         raise ConfigError(
             f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(splits)}, and parts of them such "
             "as test[:500]"
         ) from error
+    raise ConfigError(f"the split {split!r} of {prepared.name} is empty")

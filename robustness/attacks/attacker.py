@@ -27,6 +27,7 @@ class Attacker:
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
         self._compiled: dict[AttackName, Algorithm] = {}
+        self._transfer: Pgd | None = None
         images = tf.TensorSpec([None, None, None, None], tf.float32)
         self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
 
@@ -56,6 +57,13 @@ class Attacker:
         if attack.name not in self._compiled:
             self._compiled[attack.name] = self._build(attack.name)
         return self._compiled[attack.name](x, y, seeds, attack) if len(x) else x.copy()
+
+    def transferable(self, x: FloatArray, y: IntArray, seeds: IntArray) -> FloatArray:
+        """Images that shall fool other models: PGD with 40 steps that does not stop where this one is fooled."""
+        if self._transfer is None:
+            self._transfer = Pgd(self._model, self._threat, cross_entropy)
+        attack = Attack(name=AttackName.PGD, steps=40)
+        return self._transfer.run(x, y, seeds, attack, to_the_end=True) if len(x) else x.copy()
 
     def _build(self, name: AttackName) -> Algorithm:
         model, threat = self._model, self._threat

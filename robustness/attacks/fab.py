@@ -1,24 +1,43 @@
 """The targeted FAB attack: towards the nearest misclassified point (Croce & Hein 2020, "Minimally distorted
 adversarial examples with a fast adaptive boundary attack").
 
-Each step crosses the linearised boundary between the true class and the target, from the present point and
-from the clean image, and goes to a mixture of both. Knows one model and one threat model.
-"""
+Each step crosses the linearised boundary between the true class and a target, once from the present point and
+once from the clean image, and goes to a mixture of both; a misclassified point is pulled back towards the clean
+image. No step size depends on epsilon, so it finds what attacks that are tuned to the ball overlook. Knows one
+model and one threat model; ids, files and other attacks are not its business.
 
-from typing import Any
+Hyper-parameters and order of work are those of the standard suite of AutoAttack (Croce & Hein 2020). Deviations:
+
+- An image is done with its first misclassified point inside the ball, whose norm is not minimised further. Of
+  points outside nothing is kept: the published code remembers the nearest only to report it, and its steps do
+  not depend on it.
+- A point inside the ball is projected onto it before it is judged, which moves it by rounding only: what the
+  model was asked about is what is returned.
+- Pixels whose slope is below 1e-8 stay where they are in L2, as in the published code, but only while that is less
+  than 1e-4 of the largest slope: on a model with tiny gradients the published code stands still.
+- Restarts draw from the seed of each image.
+"""
 
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import FloatArray, IntArray, Model, restart_seeds
+from robustness.arrays import BoolArray, FloatArray, IntArray, Model, restart_seeds
 from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS
-from robustness.ball import image_norm, project, random_start
+from robustness.ball import image_norm, inside_ball, project, random_start
 from robustness.config import Attack, Norm, ThreatModel
-from robustness.losses import pick
+from robustness.losses import VERY_LOW, pick
 
-ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
-"""Published values: largest weight of the clean image's projection, overshoot, and pull back towards the
-clean image from a misclassified point."""
+ALPHA_MAX = 0.1
+"""Largest weight of the clean image's projection in the mixture."""
+
+ETA = 1.05
+"""Both projections overshoot the hyperplane by this factor."""
+
+BETA = 0.9
+"""A misclassified point keeps this share of its distance from the clean image."""
+
+NEGLIGIBLE, NEGLIGIBLE_SHARE = 1e-8, 1e-4
+"""Slopes below both, the latter as a share of the largest, are rounding and not worth any distance in L2."""
 
 
 class FabT:
@@ -27,9 +46,10 @@ class FabT:
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
         images, labels = tf.TensorSpec([None, None, None, None], tf.float32), tf.TensorSpec([None], tf.int64)
-        self._rank = tf.function(self._likeliest, input_signature=[images, labels])
+        halfway = ThreatModel(norm=threat.norm, epsilon=threat.epsilon / 2)
+        self._rank = tf.function(self._rank_batch, input_signature=[images, labels])
         self._start = tf.function(
-            lambda x, seeds: x + (random_start(x, seeds, threat, on_surface=True) - x) / 2,
+            lambda x, seeds: random_start(x, seeds, halfway, on_surface=True),
             input_signature=[images, tf.TensorSpec([None, 2], tf.int64)],
         )
         self._approach = tf.function(
@@ -37,128 +57,148 @@ class FabT:
         )
 
     def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
-        """The attack with its published constants.
+        """The attack, target by target, the likeliest wrong class on the clean image first.
 
-        Deviations: an image is done with the first misclassified point inside the ball, whose norm is not
-        minimised further. The first restart begins at the clean image, later ones half-way to the
-        surface of the ball.
+        The first restart begins at the clean image, later ones at a random point half-way to the surface of
+        the ball. With fewer wrong classes than `targets`, it aims at all of them.
 
         Args:
             x: float32 [n, h, w, c] in [0, 1].
             y: int64 [n], true labels.
-            seeds: int64 [n, 2] from `image_seeds`; only used from the second restart on.
+            seeds: int64 [n, 2] from `image_seeds`; only later restarts use them.
             attack: steps, restarts, targets.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the clean image.
+            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point where one was found (the
+            clean image itself where the model is wrong on it), else the clean image.
         """
         result = x.copy()
         if not len(x):
             return result
-        ranked = np.asarray(self._rank(x, y))[:, : attack.targets]
-        open_rows = np.arange(len(x))
-        for restart in range(attack.restarts):
-            for rank in range(ranked.shape[1]):
-                rows = open_rows
+        ranked, right = (np.asarray(t) for t in self._rank(x, y))
+        rows = np.flatnonzero(right)
+        for rank in range(min(attack.targets, ranked.shape[1])):
+            for restart in range(attack.restarts):
+                if not len(rows):
+                    return result
                 start = x[rows]
-                if restart:
-                    start = np.asarray(self._start(x[rows], restart_seeds(seeds[rows], restart)))
+                if restart:  # a draw of its own for each target, whatever the number of targets and restarts
+                    draw = restart * ranked.shape[1] + rank
+                    start = np.asarray(self._start(x[rows], restart_seeds(seeds[rows], draw)))
                 found, broken = self._towards(start, x[rows], y[rows], ranked[rows, rank], attack.steps)
                 result[rows[broken]] = found[broken]
-                open_rows = rows[~broken]
-                if not len(open_rows):
-                    return result
+                rows = rows[~broken]
         return result
 
     def _towards(
         self, start: FloatArray, x: FloatArray, y: IntArray, target: IntArray, steps: int
-    ) -> tuple[FloatArray, Any]:
-        """One run towards one target: the points found, and where one was found."""
+    ) -> tuple[FloatArray, BoolArray]:
+        """One run towards one target: the points found, and for which images one was found."""
         found, broken, rows, iterate = x.copy(), np.zeros(len(x), bool), np.arange(len(x)), start
         for done in range(0, steps, POINTS_BETWEEN_COMPACTIONS):
             count = min(POINTS_BETWEEN_COMPACTIONS, steps - done)
             moved = self._approach(iterate, x[rows], y[rows], target[rows], count)
-            iterate, candidate, wrong = (np.asarray(t) for t in moved)
-            found[rows[wrong]], broken[rows[wrong]] = candidate[wrong], True
-            rows, iterate = rows[~wrong], iterate[~wrong]
+            iterate, found[rows], broken[rows] = (np.asarray(t) for t in moved)
+            iterate, rows = iterate[~broken[rows]], rows[~broken[rows]]
             if not len(rows):
                 break
         return found, broken
 
-    def _likeliest(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        """All wrong classes, the likeliest first: int64 [n, k - 1]."""
+    def _rank_batch(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """All wrong classes, the likeliest first, int64 [n, k - 1], and whether the model is right, bool [n]."""
         logits = self._model(x, training=False)
-        wrong_only = tf.where(tf.one_hot(y, tf.shape(logits)[1], on_value=True, off_value=False), -np.inf, logits)
-        return tf.argsort(wrong_only, axis=1, direction="DESCENDING", stable=True)[:, :-1]
+        true = tf.one_hot(y, tf.shape(logits)[1], on_value=True, off_value=False)
+        order = tf.argsort(tf.where(true, VERY_LOW, logits), axis=1, direction="DESCENDING", stable=True)
+        return tf.cast(order[:, :-1], tf.int64), tf.argmax(logits, axis=1) == y
 
     def _approach_batch(
         self, iterate: tf.Tensor, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, count: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """`count` steps; the points reached, and of each image a misclassified point inside the ball, if any."""
-        target = tf.cast(target, tf.int64)
+        """`count` steps; returns the points reached, the first misclassified point of each image inside the
+        ball (else x), and whether there is one."""
         found, broken = x, tf.zeros_like(y, tf.bool)
         for _ in tf.range(count):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(iterate)
-                logits = self._model(iterate, training=False)
-                margin = pick(logits, target) - pick(logits, y)  # negative until the boundary is crossed
-            slope = tape.gradient(margin, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            wanted = -margin  # what the linearised margin must gain, from the iterate
-            from_clean = wanted + tf.reduce_sum(slope * (iterate - x), axis=[1, 2, 3])
-            delta = to_hyperplane(iterate, slope, wanted, self._threat.norm)
-            clean_delta = to_hyperplane(x, slope, from_clean, self._threat.norm)
-            near, far = (
-                tf.maximum(image_norm(d, self._threat.norm), 1e-8)[:, None, None, None] for d in (delta, clean_delta)
-            )
-            alpha = tf.minimum(near / (near + far), ALPHA_MAX)
-            iterate = tf.clip_by_value(
-                (1 - alpha) * (iterate + ETA * delta) + alpha * (x + ETA * clean_delta), 0.0, 1.0
-            )
-            crossed = self._misclassified(iterate, y)
-            inside = project(iterate, x, self._threat)
-            close = image_norm(iterate - x, self._threat.norm) <= self._threat.epsilon * (1 + 1e-6)
-            hit = crossed & close & ~broken
-            found = tf.where(hit[:, None, None, None], inside, found)
-            broken |= hit
-            iterate = tf.where(crossed[:, None, None, None], x + BETA * (iterate - x), iterate)
-        return iterate, found, broken & self._misclassified(found, y)  # what counts is the projected image
+            iterate = self._step(iterate, x, y, target)
+            inside = inside_ball(iterate, x, self._threat)
+            iterate = tf.where(wide(inside), project(iterate, x, self._threat), iterate)
+            wrong = tf.argmax(self._model(iterate, training=False), axis=1) != y
+            found = tf.where(wide(inside & wrong & ~broken), iterate, found)
+            broken |= inside & wrong
+            iterate = tf.where(wide(wrong), x + BETA * (iterate - x), iterate)
+        return iterate, found, broken
 
-    def _misclassified(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.argmax(self._model(x, training=False), axis=1) != y
+    def _step(self, iterate: tf.Tensor, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """To the mixture of the two overshot projections (the paper's algorithm 1, without its pull back)."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(iterate)
+            logits = self._model(iterate, training=False)
+            margin = pick(logits, target) - pick(logits, y)
+        slope = tape.gradient(
+            margin, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )  # as behind a rounding
+        moves, weights = [], []
+        for point in (iterate, x):
+            gain = tf.reduce_sum(slope * (iterate - point), axis=[1, 2, 3]) - margin  # from point to margin 0
+            moves.append(to_hyperplane(point, slope, gain, self._threat.norm))
+            weights.append(tf.maximum(image_norm(moves[-1], self._threat.norm), 1e-8))
+        alpha = wide(tf.minimum(weights[0] / (weights[0] + weights[1]), ALPHA_MAX))
+        mixture = (1.0 - alpha) * (iterate + ETA * moves[0]) + alpha * (x + ETA * moves[1])
+        return tf.clip_by_value(mixture, 0.0, 1.0)
 
 
-def to_hyperplane(x: tf.Tensor, slope: tf.Tensor, wanted: tf.Tensor, norm: Norm) -> tf.Tensor:
-    """The smallest move inside [0, 1] after which a linear function has gained `wanted`.
+def wide(values: tf.Tensor) -> tf.Tensor:
+    """[n] -> [n, 1, 1, 1]."""
+    return values[:, None, None, None]
 
-    Pixel i moves by min(lambda * a_i, room_i) in the direction that helps, with a = 1 for L-infinity and
-    a = |slope| for L2; lambda solves sum |slope_i| min(lambda * a_i, room_i) = |wanted|, which grows linearly
-    between the sorted room_i / a_i.
+
+def to_hyperplane(point: tf.Tensor, slope: tf.Tensor, gain: tf.Tensor, norm: Norm) -> tf.Tensor:
+    """The smallest move inside [0, 1] along which a linear function gains a given amount.
+
+    Pixel i goes min(t * pace_i, room_i) in the direction that helps, where room_i is its distance to 0 or 1
+    there, and pace_i is 1 for L-infinity and |slope_i| for L2; t is the time that the gain takes.
 
     Args:
-        x: float32 [n, h, w, c] in [0, 1].
-        slope: float32 [n, h, w, c], the linear function.
-        wanted: float32 [n], of either sign.
-        norm: that the move minimises.
+        point: float32 [n, h, w, c] in [0, 1].
+        slope: float32 [n, h, w, c], of the linear function.
+        gain: float32 [n], of either sign.
+        norm: what the move minimises.
 
     Returns:
-        float32 [n, h, w, c]; where [0, 1] allows less than is wanted, the move that gains most.
+        float32 [n, h, w, c]; where [0, 1] allows no such gain, the move that comes closest to it. Pixels
+        without slope, for L2 with a negligible one, do not move.
     """
-    shape = tf.shape(x)
-    flat, weights = tf.reshape(x, [shape[0], -1]), tf.reshape(slope, [shape[0], -1])
-    weights *= tf.where(wanted < 0, -1.0, 1.0)[:, None]
-    size = tf.abs(weights)
-    room = tf.where(weights > 0, 1.0 - flat, flat)
+    weights = tf.reshape(slope, [tf.shape(slope)[0], -1]) * tf.where(gain < 0.0, -1.0, 1.0)[:, None]
+    scale = tf.reduce_max(tf.abs(weights), axis=1, keepdims=True)
+    if norm is Norm.L2:
+        weights = tf.where(tf.abs(weights) < tf.minimum(NEGLIGIBLE, NEGLIGIBLE_SHARE * scale), 0.0, weights)
+    weights = tf.math.divide_no_nan(weights, scale)  # tiny gradients would vanish when squared
+    flat, size = tf.reshape(point, tf.shape(weights)), tf.abs(weights)
+    room = tf.where(weights > 0.0, 1.0 - flat, flat)
     pace = tf.ones_like(size) if norm is Norm.LINF else size
-    stops = room / tf.maximum(pace, 1e-12)
-    order = tf.argsort(stops, axis=1)
-    stops, gains, rates = (tf.gather(t, order, batch_dims=1) for t in (stops, size * room, size * pace))
-    stopped = tf.cumsum(gains, axis=1, exclusive=True)  # by pixels that have no room left
-    rate = tf.cumsum(rates, axis=1, reverse=True)  # of those that still have
-    reached = stopped + rate * stops  # gained when the pixel itself stops
-    needed = tf.abs(wanted)[:, None]
-    segment = tf.argmax(reached >= needed, axis=1)  # the first; 0 where there is none
-    enough = tf.reduce_any(reached >= needed, axis=1, keepdims=True)
-    stopped, rate = (tf.gather(t, segment, batch_dims=1)[:, None] for t in (stopped, rate))
-    multiplier = (needed - stopped) / tf.maximum(rate, 1e-30)
-    move = tf.where(enough, tf.minimum(tf.maximum(multiplier, 0.0) * pace, room), room)
-    return tf.reshape(tf.sign(weights) * move, shape)
+    wanted = tf.math.divide_no_nan(tf.abs(gain)[:, None], scale)
+    t, enough = time_to_gain(wanted, tf.math.divide_no_nan(room, pace), size * pace)
+    length = tf.where(enough, tf.minimum(t * pace, room), room)
+    return tf.reshape(tf.sign(weights) * length, tf.shape(point))
+
+
+def time_to_gain(wanted: tf.Tensor, stops: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """When the sum over i of rates_i * min(t, stops_i) reaches what is wanted.
+
+    It is linear in t between the sorted stops, so the segment in which it does gives t exactly.
+
+    Args:
+        wanted: float32 [n, 1], not negative.
+        stops, rates: float32 [n, d], not negative.
+
+    Returns:
+        t, float32 [n, 1], and whether it ever does, bool [n, 1]; t means nothing where it does not.
+    """
+    backwards, order = tf.math.top_k(-stops, tf.shape(stops)[1])
+    stops, rates = -backwards, tf.gather(rates, order, batch_dims=1)
+    done = tf.cumsum(rates * stops, axis=1, exclusive=True)  # by what has stopped before
+    rate = tf.cumsum(rates, axis=1, reverse=True)  # of what goes on
+    enough = done + rate * stops >= wanted
+    segment = tf.argmax(enough, axis=1)  # the first
+    done, rate = (tf.gather(values, segment, batch_dims=1)[:, None] for values in (done, rate))
+    t = tf.math.divide_no_nan(tf.maximum(wanted - done, 0.0), rate)
+    return t, tf.reduce_any(enough, axis=1, keepdims=True)

@@ -32,7 +32,8 @@ class Pgd:
             input_signature=[images, tf.TensorSpec([None, 2], tf.int64)],
         )
         self._climb = tf.function(
-            self._climb_batch, input_signature=[images, images, images, labels, count, number, number]
+            self._climb_batch,
+            input_signature=[images, images, images, labels, count, number, number, tf.TensorSpec([], tf.bool)],
         )
 
     def fgsm(self, x: FloatArray, y: IntArray) -> FloatArray:
@@ -42,7 +43,7 @@ class Pgd:
         """
         return np.asarray(self._step(x, y))
 
-    def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
+    def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, to_the_end: bool = False) -> FloatArray:
         """Projected gradient ascent (Madry et al. 2018), with accumulated gradients when `momentum` > 0
         (Dong et al. 2018).
 
@@ -54,6 +55,8 @@ class Pgd:
             y: int64 [n], true labels.
             seeds: int64 [n, 2] from `image_seeds`.
             attack: steps, restarts, step_size, momentum.
+            to_the_end: climb on from misclassified points and return the point with the highest loss, as
+                images need that shall fool another model.
 
         Returns:
             float32 [n, h, w, c], inside the ball and [0, 1].
@@ -71,7 +74,9 @@ class Pgd:
             broken: list[IntArray] = []
             while points_left and len(rows):
                 points = min(POINTS_BETWEEN_COMPACTIONS, points_left)
-                climbed = self._climb(iterate, direction, x[rows], y[rows], points, step_size, attack.momentum)
+                climbed = self._climb(
+                    iterate, direction, x[rows], y[rows], points, step_size, attack.momentum, to_the_end
+                )
                 iterate, direction, candidate, loss, wrong = (np.asarray(t) for t in climbed)
                 better = wrong | (loss > best_loss[rows])
                 best[rows[better]], best_loss[rows[better]] = candidate[better], loss[better]
@@ -105,6 +110,7 @@ class Pgd:
         points: tf.Tensor,
         step_size: tf.Tensor,
         momentum: tf.Tensor,
+        to_the_end: tf.Tensor,
     ) -> tuple[Any, ...]:
         """Judges `points` points, stepping after each; returns the point reached with its accumulated
         gradient, and of each image the first misclassified point (else the one with the highest loss), its
@@ -113,6 +119,7 @@ class Pgd:
         wrong = tf.zeros_like(y, tf.bool)
         for _ in tf.range(points):
             gradient, loss, now_wrong = self._gradient(iterate, y)
+            now_wrong &= ~to_the_end
             better = ~wrong & (now_wrong | (loss > best_loss))
             best = tf.where(better[:, None, None, None], iterate, best)
             best_loss = tf.where(better, loss, best_loss)
@@ -127,7 +134,8 @@ class Pgd:
 
 
 def steepest(gradient: tf.Tensor, norm: Norm) -> tf.Tensor:
-    """Unit step of steepest ascent in `norm`, image by image: float32 [n, h, w, c]."""
+    """Unit step of steepest ascent in `norm`, image by image: float32 [n, h, w, c]; 0 where it is not finite."""
+    gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
     if norm is Norm.LINF:
         return tf.sign(gradient)
     length = tf.norm(tf.reshape(gradient, [tf.shape(gradient)[0], -1]), axis=1)

@@ -2,7 +2,7 @@
 
 A margin is the true logit minus another one. An image is proven when the lower bounds of all its margins
 are positive: the network, computed in float32, then gives the true class on every image of the ball. The
-ball is L-infinity, cut to [0, 1], and larger than epsilon by the tolerance of `robustness.ball.inside_ball`,
+ball is L-infinity, cut to [0, 1], and larger than epsilon by twice the tolerance of `robustness.ball.inside_ball`,
 so that whatever an attack may write is covered.
 
 Sources: intervals with the last linear layers merged into the margin, Gowal et al. 2019; CROWN on interval
@@ -50,7 +50,7 @@ class Certifier:
     def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
         self._model = model  # its variables must live as long as the layers that read them
         self._layers = trace(model, image_shape)
-        self._radius = epsilon + BALL_TOLERANCE
+        self._radius = epsilon + 2 * BALL_TOLERANCE
         self._relus = [place for place, layer in enumerate(self._layers) if isinstance(layer, Relu)]
         images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
@@ -272,6 +272,7 @@ class Certifier:
             backward, constant = layer.backward(a_here, *operands, lines=given.get(place))
             total += constant
             for i, part in zip(layer.inputs, backward, strict=True):
+                part.shape[1:].assert_is_compatible_with(boxes[i].low.shape[1:])
                 if i in coefficients:
                     part += coefficients[i]
                     total -= FEW * dot(tf.abs(part), boxes[i].magnitude)

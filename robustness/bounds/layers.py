@@ -107,8 +107,9 @@ class Linear(Layer):
             return Box(self.apply(box.low, False), self.apply(box.high, False))
         centre = (box.low + box.high) / 2
         radius = tf.maximum(box.high - centre, centre - box.low)
-        # gamma |W| magnitude each for the network's sum, our centre, and our radius and last subtraction
-        widened = radius + 3 * gamma(self.terms) * box.magnitude + TINY
+        # gamma |W| magnitude each for the network's sum, our centre, and our radius and last subtraction; and
+        # the sum of the widened radii is itself rounded
+        widened = (radius + 3 * gamma(self.terms) * box.magnitude) * (1 + 2 * gamma(self.terms)) + TINY
         middle, reach = self.apply(centre, False), self.apply(widened, True)
         return Box(middle - reach, middle + reach)
 
@@ -118,7 +119,8 @@ class Linear(Layer):
     def error(self, *boxes: Box) -> tf.Tensor | None:
         if not self.terms:
             return None
-        return (gamma(self.terms) + gamma(self.back_terms)) * self.apply(boxes[0].magnitude + TINY, True)
+        share = (gamma(self.terms) + gamma(self.back_terms)) * (1 + 2 * gamma(self.terms))
+        return share * self.apply(boxes[0].magnitude + TINY, True)
 
 
 class Dense(Linear):

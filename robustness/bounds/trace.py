@@ -28,7 +28,8 @@ class NoBoundError(GauntletError):
 def trace(model: Model, image_shape: tuple[int, int, int]) -> list[Layer]:
     """The layers from image to logits in topological order; the last gives the logits.
 
-    A softmax at the very end is left out: it changes no order among the classes.
+    A softmax at the very end is left out: it changes no order among the classes (in float32 it can make a
+    tie of two, so a model is judged by its logits).
 
     Raises:
         NoBoundError: an operation without a bound; the message names it.
@@ -88,7 +89,7 @@ class _Reader:
             return
         found = [self._places[operand.ref()] for operand in op.inputs if self._from_image(operand)]
         rule = RULES.get(op.type)
-        if rule is None:
+        if rule is None or tensor.value_index != 0:
             raise NoBoundError(f"no bound is known for the operation {op.type} (named {op.name!r})")
         self._layers.extend(rule(op, found, self, len(self._layers)))
         self._places[tensor.ref()] = len(self._layers) - 1
@@ -108,6 +109,8 @@ class _Reader:
             return lambda: tf.constant(value)
         if op.type == "Placeholder":
             raise NoBoundError(f"the model reads {op.name!r}, which is neither the image nor a weight")
+        if op.type not in PARAMETER_OPERATIONS | RESHAPES | {"ReadVariableOp"}:
+            raise NoBoundError(f"no bound is known where a weight is computed by {op.type} (named {op.name!r})")
         operands = [self.parameter(operand) for operand in op.inputs]
         return lambda: _replay(op, [operand() for operand in operands])
 
@@ -121,8 +124,6 @@ def _replay(op: tf.Operation, operands: list[tf.Tensor]) -> tf.Tensor:
     names = [argument.name for argument in op.op_def.input_arg]
     inferred = {argument.type_attr for argument in op.op_def.input_arg}
     attributes = {a.name: op.get_attr(a.name) for a in op.op_def.attr if a.name not in inferred}
-    if op.type not in PARAMETER_OPERATIONS:
-        raise NoBoundError(f"a weight is computed by the operation {op.type} (named {op.name!r}), which is not known")
     return getattr(tf.raw_ops, op.type)(**dict(zip(names, operands, strict=True)), **attributes)
 
 
@@ -158,6 +159,7 @@ def _dense(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
 
 def _sum(op: Any, found: list[int], reader: _Reader, place: int) -> list[Layer]:
     sign = -1.0 if op.type == "Sub" else 1.0
+    _expect(op, op.type != "BiasAdd" or op.get_attr("data_format") == b"NHWC" or len(op.inputs[0].shape) == 2)
     if len(found) == 2:
         _expect(op, op.inputs[0].shape[1:] == op.inputs[1].shape[1:])
         return [layers.Sum(op.name, found, sign)]
@@ -195,6 +197,7 @@ def _batch_norm(op: Any, found: list[int], reader: _Reader, place: int) -> list[
 def _pool(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
     window, strides, padding = op.get_attr("ksize"), op.get_attr("strides"), op.get_attr("padding").decode()
     _expect(op, op.get_attr("data_format") == b"NHWC" and padding in ("SAME", "VALID"))
+    _expect(op, window[0] == window[3] == strides[0] == strides[3] == 1)  # not over images or channels
     kind = layers.MaxPool if op.type == "MaxPool" else layers.AveragePool
     return [kind(op.name, found, window, strides, padding)]
 
