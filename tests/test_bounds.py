@@ -283,6 +283,17 @@ def test_a_weight_that_is_computed_in_an_unknown_way_is_refused_at_once() -> Non
         trace(normalised, SHAPE)
 
 
+def test_nothing_is_certified_on_a_gpu_in_tensor_float_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    with pytest.raises(NoBoundError, match="TensorFloat-32 is on"):
+        Certifier(network(dense), SHAPE, 0.1)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        Certifier(network(dense), SHAPE, 0.1)
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
 def test_a_model_that_ignores_the_image_is_refused() -> None:
     with pytest.raises(NoBoundError, match="does not depend on the image"):
         trace(lambda x, training: tf.ones([1, 3]), SHAPE)

@@ -22,7 +22,7 @@ from robustness.arrays import BoolArray, FloatArray, IntArray, Model
 from robustness.ball import BALL_TOLERANCE
 from robustness.bounds.layers import Box, Lines, Relu, dot
 from robustness.bounds.rounding import FEW
-from robustness.bounds.trace import trace
+from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName
 
 ROWS = 250
@@ -44,10 +44,16 @@ class Certifier:
         epsilon: radius of the L-infinity ball, in pixel units.
 
     Raises:
-        NoBoundError: the model has an operation without a bound; the message names it.
+        NoBoundError: the model has an operation without a bound, which the message names; or a GPU computes in
+            TensorFloat-32.
     """
 
     def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
+        if tf.config.list_physical_devices("GPU") and tf.config.experimental.tensor_float_32_execution_enabled():
+            raise NoBoundError(
+                "the bounds hold for float32 arithmetic, and TensorFloat-32 is on for the GPU: turn it off with "
+                "tf.config.experimental.enable_tensor_float_32_execution(False), or hide the GPU"
+            )
         self._model = model  # its variables must live as long as the layers that read them
         self._layers = trace(model, image_shape)
         self._radius = epsilon + 2 * BALL_TOLERANCE
