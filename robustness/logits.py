@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from robustness.arrays import FloatArray, Model
+from robustness.bounds.trace import PASS_ON
 
 SOFTMAX_REMOVED = (
     "The model gives probabilities. The softmax at its end was taken off; attacks and bounds use the logits in "
@@ -18,7 +19,6 @@ LOGARITHM = (
     "probabilities: where they round to 0 or 1 in float32, gradients vanish, attacks grow weaker than they are on "
     "logits, and the accuracies under attack are too high. Export the model with logits instead."
 )
-PASS_ON = {"Identity", "StopGradient", "PreventGradient", "EnsureShape"}
 
 
 def as_logits(model: Model, image_shape: tuple[int, int, int], sample: FloatArray) -> tuple[Model, str]:

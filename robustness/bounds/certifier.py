@@ -175,6 +175,7 @@ class Certifier:
             state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
         return best
 
+    # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _boxes(self, x: tf.Tensor, radius: float | tf.Tensor) -> list[Box]:
         """Bounds of every layer's output by intervals."""
@@ -247,6 +248,7 @@ class Certifier:
         classes = boxes[-1].low.shape[1]
         return tf.one_hot(y, classes) - tf.one_hot(other, classes)
 
+    # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _lower_bound(
         self, boxes: list[Box], a: tf.Tensor, lines: list[Lines] | None = None, merged: bool = False
