@@ -13,9 +13,9 @@ from typing import Any
 import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
-from robustness.config import ThreatModel
+from robustness.config import Norm, ThreatModel
 from robustness.errors import ConfigError
-from trainer.config import TrainerConfig
+from trainer.config import CERTIFIED_RECIPES, RecipeConfig, TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,7 @@ class RunConfig:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
     threat: ThreatModel = field(default_factory=ThreatModel)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
@@ -94,7 +95,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to {2**32 - 1}, got {self.seed}")
-        if min(self.trainer.feature_size(*self.data.image_shape[:2])) < 1:
+        if self.recipe.name in CERTIFIED_RECIPES and self.threat.norm is not Norm.LINF:
+            raise ConfigError(
+                f"recipe.name={self.recipe.name} minimises an interval bound, which exists for threat.norm=linf only, "
+                f"got {self.threat.norm}"
+            )
+        if self.trainer.network is None and min(self.trainer.feature_size(*self.data.image_shape[:2])) < 1:
             raise ConfigError(
                 f"trainer.filters={self.trainer.filters} with kernel_size={self.trainer.kernel_size} and "
                 f"pool_size={self.trainer.pool_size} shrinks images of shape {self.data.image_shape} to nothing; "

@@ -19,7 +19,7 @@ from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.gates import eval_config
-from trainer.config import TrainerConfig
+from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,25 +70,28 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     )
     transform.add_upstream_node(anomaly_gate)
 
-    def trainer(name: str, trainer_config: TrainerConfig) -> Trainer:
-        task = {
-            "config": dataclasses.asdict(trainer_config),
-            "image_shape": config.data.image_shape,
-            "classes": config.data.classes,
-            "seed": config.seed,
-            "code": code_hash("trainer", "robustness"),
-        }
+    def trainer(name: str, trainer_config: TrainerConfig, recipe: RecipeConfig) -> Trainer:
+        task = TrainingTask(
+            config=trainer_config,
+            recipe=recipe,
+            threat=config.threat,
+            image_shape=config.data.image_shape,
+            classes=config.data.classes,
+            seed=config.seed,
+            checkpoints=f"{places.pipeline_root}/.checkpoints",
+            code=code_hash("trainer", "robustness"),
+        )
         return Trainer(
             run_fn="trainer.train.run_fn",
             examples=raw,
             transform_graph=transform.outputs["transform_graph"],
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
-            custom_config=json.loads(json.dumps(task)),
+            custom_config=json.loads(json.dumps(dataclasses.asdict(task))),
         ).with_id(f"Trainer.{name}")
 
-    undefended = trainer("undefended", config.trainer.undefended)
-    robust = trainer("robust", config.trainer)
+    undefended = trainer("undefended", config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
+    robust = trainer("robust", config.trainer, config.recipe)
 
     attack = AdversarialExampleGen(
         examples=raw,

@@ -25,11 +25,16 @@ def project(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
     L-infinity: the nearest one. L2: cut to [0, 1] first and then pulled straight towards x, which lies in
     [0, 1] itself, so that both hold. The other order would spend epsilon on pixels that cannot move.
     """
-    if threat.norm is Norm.LINF:
-        return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -threat.epsilon, threat.epsilon), 0.0, 1.0)
+    return project_to(x_adv, x, threat.norm, threat.epsilon)
+
+
+def project_to(x_adv: tf.Tensor, x: tf.Tensor, norm: Norm, epsilon: float | tf.Tensor) -> tf.Tensor:
+    """`project` with a radius that may be a tensor, float32 [], as it is in training."""
+    if norm is Norm.LINF:
+        return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -epsilon, epsilon), 0.0, 1.0)
     delta = tf.clip_by_value(x_adv, 0.0, 1.0) - x
     length = image_norm(delta, Norm.L2)[:, None, None, None]
-    return tf.clip_by_value(x + delta * tf.minimum(1.0, threat.epsilon / tf.maximum(length, 1e-12)), 0.0, 1.0)
+    return tf.clip_by_value(x + delta * tf.minimum(1.0, epsilon / tf.maximum(length, 1e-12)), 0.0, 1.0)
 
 
 def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface: bool = False) -> tf.Tensor:

@@ -69,24 +69,31 @@ def build_small_world(root: Path) -> SimpleNamespace:
     return SimpleNamespace(root=root, examples=str(root / "examples"), transform=str(root / "transform"))
 
 
-def training_task(recipe: str, **changes: object) -> dict[str, object]:
-    """A Trainer node's custom_config for the small world."""
+def training_task(recipe: str, recipe_changes: dict[str, object] | None = None, **changes: object) -> dict[str, object]:
+    """A Trainer node's custom_config for the small world, with changes to its TrainerConfig."""
     from trainer.config import TrainerConfig
 
     config = TrainerConfig(filters=(4,), dense=(16,), epochs=6, batch_size=16, learning_rate=0.01)
-    values = dataclasses.asdict(config) | {"recipe": recipe} | changes
-    return {"config": values, "seed": 0, "image_shape": list(SHAPE), "classes": CLASSES}
+    return {
+        "config": dataclasses.asdict(config) | changes,
+        "recipe": {"name": recipe} | (recipe_changes or {}),
+        "threat": {"epsilon": 0.1},
+        "seed": 0,
+        "image_shape": list(SHAPE),
+        "classes": CLASSES,
+    }
 
 
 def trainer_arguments(small_world: SimpleNamespace, folder: Path, task: dict[str, object]) -> dict[str, object]:
     """What TFX gives to `run_fn`."""
     return {
-        "custom_config": task,
+        "custom_config": task | {"checkpoints": str(folder / "checkpoints")},
         "transform_graph_path": small_world.transform,
         "train_files": [f"{small_world.examples}/Split-train/*"],
         "eval_files": [f"{small_world.examples}/Split-validation/*"],
         "serving_model_dir": str(folder / "Format-Serving"),
         "model_run_dir": str(folder / "logs"),
+        "base_model": None,
     }
 
 

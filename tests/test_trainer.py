@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
-from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, trainer_arguments, training_task
+from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, training_task
 
-from trainer.config import StrategyName, TrainerConfig
-from trainer.dataset import batched, load_split
+from trainer.config import RecipeConfig, StrategyName, TrainerConfig
+from trainer.dataset import load_split, training_batches
 from trainer.network import build_network
+from trainer.nsl import adversarial_regularization
 from trainer.preprocessing import decode_images
 from trainer.strategy import make_strategy
-from trainer.train import compiled_model
 
 
 def test_the_default_network_is_the_tutorials() -> None:
@@ -60,20 +60,35 @@ def test_a_split_is_read_whole_and_in_the_order_of_its_ids(small_world: SimpleNa
     np.testing.assert_allclose(split["image"], images[order] / np.float32(255), rtol=1e-6)
 
 
-def test_batches_are_shuffled_by_seed_and_epoch() -> None:
+def epochs_of_labels(seed: int, first_step: int = 0, context: tf.distribute.InputContext | None = None) -> list[int]:
+    """Labels of two epochs of 100 rows in batches of 16, from one input pipeline."""
     features = {"image": np.arange(100, dtype=np.float32), "label": np.arange(100)}
+    make = training_batches(features, 16, seed, first_step, positions=True)
+    batches = make(context or tf.distribute.InputContext()).take(12 - first_step)
+    return np.concatenate([batch["label"] for batch in batches.as_numpy_iterator()]).tolist()
 
-    def epochs(seed: int) -> list[list[int]]:
-        batches = batched(features, 16, seed)
-        return [np.concatenate([b["label"] for b in batches.as_numpy_iterator()]).tolist() for _ in range(2)]
 
-    first, second = epochs(1)
-    assert sorted(first) == sorted(second) == list(range(100))
+def test_batches_are_shuffled_by_seed_and_epoch() -> None:
+    both = epochs_of_labels(1)
+    first, second = both[:96], both[96:]
+    assert len(set(first)) == len(set(second)) == 96
     assert first != second
-    assert epochs(1) == [first, second]
-    assert epochs(2) != [first, second]
-    kept = np.concatenate([b["label"] for b in batched(features, 16).as_numpy_iterator()])
-    assert kept.tolist() == list(range(100))
+    assert first != sorted(first)
+    assert epochs_of_labels(1) == both
+    assert epochs_of_labels(2) != both
+
+
+def test_a_training_that_goes_on_sees_the_batches_it_would_have_seen() -> None:
+    assert epochs_of_labels(1, first_step=6) == epochs_of_labels(1)[96:]
+
+
+def test_workers_share_out_each_global_batch() -> None:
+    """Two workers with one replica each, against one worker: the halves of every batch."""
+    whole = np.reshape(epochs_of_labels(1), (12, 2, 8))
+    for worker in range(2):
+        context = tf.distribute.InputContext(num_input_pipelines=2, input_pipeline_id=worker, num_replicas_in_sync=2)
+        half = epochs_of_labels(1, context=context)
+        assert half == whole[:, worker].ravel().tolist()
 
 
 @pytest.mark.parametrize("name", ["undefended", "robust"])
@@ -106,7 +121,7 @@ def test_exported_model_answers_on_every_signature(small_models: dict[str, str],
 def test_export_keeps_configuration_and_seed(small_models: dict[str, str]) -> None:
     settings = json.loads(Path(small_models["robust"], "Format-Serving/assets.extra/settings.json").read_text())
     assert settings["seed"] == 0
-    assert settings["config"]["recipe"] == "tutorial"
+    assert settings["recipe"]["name"] == "tutorial"
     assert settings["config"]["batch_size"] == 16
 
 
@@ -130,9 +145,9 @@ def test_same_seed_same_weights(small_world: SimpleNamespace, tmp_path: Path) ->
 def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
     """Against a hand-written loss: cross-entropy + 0.2 * cross-entropy at x + 0.2 * sign(gradient)."""
     tf_keras.utils.set_random_seed(3)
-    config = TrainerConfig(filters=(4,), dense=(16,))
-    network = build_network(config, SHAPE, CLASSES)
-    model = compiled_model(network, config)
+    network = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
+    model = adversarial_regularization(network, RecipeConfig())
+    model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images, labels = small_images(16, seed=1)
     x, y = tf.constant(images / np.float32(255)), tf.constant(labels)
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -145,40 +160,19 @@ def test_tutorial_recipe_adds_the_weighted_loss_of_the_fgsm_neighbour() -> None:
     assert float(tf.add_n(model.losses)) == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.slow
-def test_mirrored_strategy_trains_like_one_device(small_world: SimpleNamespace, tmp_path: Path) -> None:
-    """Two replicas on two virtual CPUs end with the weights of one device, at the same global batch."""
-    code = (
-        "import sys, types, json, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
-        "import trainer.strategy as s\n"
-        "mirrored = tf.distribute.MirroredStrategy(['/cpu:0', '/cpu:1'])\n"
-        "assert mirrored.num_replicas_in_sync == 2\n"
-        "import trainer.train as t\n"
-        "t.make_strategy = lambda name: mirrored\n"
-        "t.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))"
-    )
-    one = run_trainer(small_world, tmp_path / "one", training_task("tutorial"))
-    arguments = trainer_arguments(small_world, tmp_path / "two", training_task("tutorial", strategy="mirrored"))
-    subprocess.run([sys.executable, "-c", code], input=json.dumps(arguments), text=True, check=True)
-    weights = [
-        tf_keras.models.load_model(f"{folder}/Format-Serving", compile=False).get_weights()
-        for folder in (one, tmp_path / "two")
-    ]
-    for a, b in zip(*weights, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-3)
-
-
 def test_strategies_by_name() -> None:
-    assert isinstance(make_strategy(StrategyName.MIRRORED), tf.distribute.MirroredStrategy)
-    assert not isinstance(make_strategy(StrategyName.ONE_DEVICE), tf.distribute.MirroredStrategy)
-    assert make_strategy(StrategyName.ONE_DEVICE).num_replicas_in_sync == 1
+    mirrored, one = (
+        make_strategy(TrainerConfig(strategy=name)) for name in (StrategyName.MIRRORED, StrategyName.ONE_DEVICE)
+    )
+    assert isinstance(mirrored, tf.distribute.MirroredStrategy)
+    assert not isinstance(one, tf.distribute.MirroredStrategy)
+    assert one.num_replicas_in_sync == 1
 
 
 def test_our_data_sets_run_without_the_tuning_thread() -> None:
     """With it, training stands still at the end of epochs, by chance and for up to a minute."""
-    batches = batched({"image": np.zeros(4, np.float32), "label": np.zeros(4, np.int64)}, 2, seed=0)
+    features = {"image": np.zeros(4, np.float32), "label": np.zeros(4, np.int64)}
+    batches = training_batches(features, 2, 0, 0, positions=False)(tf.distribute.InputContext())
     assert batches.options().autotune.enabled is False
 
 

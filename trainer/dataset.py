@@ -49,20 +49,47 @@ def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -
     return {name: column[order] for name, column in columns.items()}
 
 
-def batched(features: dict[str, npt.NDArray[np.generic]], batch_size: int, seed: int | None = None) -> tf.data.Dataset:
-    """Batches of the feature dictionary; the last, smaller one is kept.
+def training_batches(
+    features: dict[str, npt.NDArray[np.generic]], global_batch: int, seed: int, first_step: int, positions: bool
+) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
+    """Endless shuffled batches for `strategy.distribute_datasets_from_function`.
+
+    Step i of the training sees the same images whatever the number of replicas, and wherever the training began:
+    every epoch is a permutation of all rows that depends on the seed and the epoch only. Rows that do not fill
+    the last batch of an epoch are left out of that epoch, so that all shapes are static.
 
     Args:
         features: columns of n rows each.
-        batch_size: rows a batch.
-        seed: shuffle anew in every epoch, the same way for the same seed; None keeps the order.
+        global_batch: rows a step, over all replicas; at most n.
+        seed: of the permutations.
+        first_step: the step to begin with.
+        positions: also give `position`, the places of the rows in the global batch, int64.
+
+    Returns:
+        A function that gives the batches of one input pipeline, one a replica and step.
     """
     columns = {name: tf.constant(column) for name, column in features.items()}
-    rows = tf.data.Dataset.range(len(features["label"]))
-    if seed is not None:  # shuffling row numbers is cheap, shuffling images is not
-        rows = rows.shuffle(len(features["label"]), seed=seed, reshuffle_each_iteration=True)
-    gathered = rows.batch(batch_size).map(
-        lambda chosen: {name: tf.gather(column, chosen) for name, column in columns.items()},
-        num_parallel_calls=WORKERS,
-    )
-    return gathered.prefetch(2 * WORKERS).with_options(no_autotune())
+    rows = len(features["label"])
+    steps_per_epoch = rows // global_batch
+
+    def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        size = context.get_per_replica_batch_size(global_batch)
+        replicas = context.num_replicas_in_sync // context.num_input_pipelines
+        first_replica = context.input_pipeline_id * replicas
+
+        def gather(count: tf.Tensor) -> dict[str, tf.Tensor]:
+            step, replica = count // replicas, first_replica + count % replicas
+            epoch, step_in_epoch = step // steps_per_epoch, step % steps_per_epoch
+            position = replica * size + tf.range(size, dtype=tf.int64)
+            chosen = tf.random.experimental.index_shuffle(
+                step_in_epoch * global_batch + position,
+                tf.stack([tf.constant(seed, tf.int64), epoch]),
+                tf.constant(rows - 1, tf.int64),
+            )
+            batch = {name: tf.gather(column, chosen) for name, column in columns.items()}
+            return batch | ({"position": position} if positions else {})
+
+        counter = tf.data.Dataset.range(first_step * replicas, np.iinfo(np.int64).max)
+        return counter.map(gather, num_parallel_calls=WORKERS).prefetch(2 * WORKERS).with_options(no_autotune())
+
+    return batches

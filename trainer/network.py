@@ -1,31 +1,108 @@
 """The classifier: images in [0, 1] to logits."""
 
+import importlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
 import tf_keras
 
-from trainer.config import TrainerConfig
+from robustness.errors import ConfigError
+from trainer.config import Initialization, TrainerConfig
 
 
 def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
-    """Convolutions with max pooling between them, dense layers, logits.
+    """The user's network, or convolutions with max pooling between them, dense layers, logits.
 
     With the default config and MNIST this is the network of the NSL tutorial, except that it ends in
     logits: a softmax inside would saturate and hide gradients from an attack.
 
     Args:
-        config: filters, kernel_size, pool_size, dense.
+        config: network, or filters, kernel_size, stride, padding, pool_size, dense.
         image_shape: height, width, channels.
         classes: number of logits.
 
     Returns:
-        A functional Keras 2 model; input `image` float32 [n, h, w, c], output float32 [n, classes].
+        A Keras 2 model; input float32 [n, h, w, c], output float32 [n, classes].
+
+    Raises:
+        ConfigError: the user's network cannot be built, or is no such model.
     """
+    if config.network is not None:
+        return _users_network(config.network, image_shape, classes)
     inputs = tf_keras.Input(shape=image_shape, name="image")
     x = inputs
     for i, filters in enumerate(config.filters):
-        if i:
+        if i and config.pool_size > 1:
             x = tf_keras.layers.MaxPooling2D(config.pool_size)(x)
-        x = tf_keras.layers.Conv2D(filters, config.kernel_size, activation="relu")(x)
+        x = tf_keras.layers.Conv2D(
+            filters,
+            config.kernel_size,
+            strides=config.stride,
+            padding=str(config.padding),
+            activation="relu",
+            kernel_initializer=_initializer(config.initialization),
+        )(x)
     x = tf_keras.layers.Flatten()(x)
     for units in config.dense:
-        x = tf_keras.layers.Dense(units, activation="relu")(x)
-    return tf_keras.Model(inputs, tf_keras.layers.Dense(classes, name="logits")(x), name="classifier")
+        x = tf_keras.layers.Dense(units, activation="relu", kernel_initializer=_initializer(config.initialization))(x)
+    # The logits are float32 also where the rest is computed in mixed precision.
+    logits = tf_keras.layers.Dense(
+        classes, name="logits", dtype="float32", kernel_initializer=_initializer(config.initialization)
+    )
+    return tf_keras.Model(inputs, logits(x), name="classifier")
+
+
+class IbpInitializer(tf_keras.initializers.Initializer):
+    """Normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU the mean width of an
+    interval stays what it was."""
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> tf.Tensor:
+        return tf.random.normal(shape, stddev=math.sqrt(2 * math.pi) / math.prod(shape[:-1]), dtype=dtype or tf.float32)
+
+
+def _initializer(name: Initialization) -> tf_keras.initializers.Initializer:
+    """A new one for each layer: Keras's initializers give the same values each time they are called."""
+    return IbpInitializer() if name is Initialization.IBP else tf_keras.initializers.GlorotUniform()
+
+
+def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    setting = f"trainer.network={name}"
+    module, _, function = name.partition(":")
+    try:
+        build: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{setting} cannot be imported: {error}; it must lie on Python's path") from error
+    try:
+        network = build(image_shape, classes)
+    except Exception as error:
+        raise ConfigError(
+            f"{setting} failed when called with image_shape={image_shape}, classes={classes}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    _check_users_network(setting, network, image_shape, classes)
+    return network
+
+
+def _check_users_network(setting: str, network: Any, image_shape: tuple[int, int, int], classes: int) -> None:
+    if not isinstance(network, tf_keras.Model):
+        kind = type(network)
+        raise ConfigError(
+            f"{setting} must give a Keras 2 model (tf_keras.Model), got {kind.__module__}.{kind.__qualname__}"
+        )
+    if not network.built:
+        raise ConfigError(f"{setting} gave a model without an input shape: begin it with tf_keras.Input")
+    for what, shape, expected in (
+        ("take images", network.input_shape, (None, *image_shape)),
+        ("give logits", network.output_shape, (None, classes)),
+    ):
+        if shape != expected:
+            raise ConfigError(f"{setting} must {what} of shape {expected}, got {shape}")
+    outputs = network(np.random.default_rng(0).random((8, *image_shape), np.float32), training=False)
+    if outputs.dtype != tf.float32:
+        raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
+    values = outputs.numpy()
+    if np.all(values >= 0) and np.allclose(values.sum(axis=1), 1.0, atol=1e-4):
+        raise ConfigError(f"{setting} gives probabilities; it must give logits: drop its last softmax")

@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from robustness.errors import RunError
+from trainer.config import RecipeConfig
 
 
 def import_nsl() -> Any:
@@ -28,3 +30,16 @@ def import_nsl() -> Any:
     import neural_structured_learning
 
     return neural_structured_learning
+
+
+def adversarial_regularization(network: tf_keras.Model, config: RecipeConfig) -> tf_keras.Model:
+    """The recipe `tutorial`: NSL's own Keras model around a network, as its tutorial ships it.
+
+    Cross-entropy plus `multiplier` times the cross-entropy of the FGSM neighbour, which is not clipped to
+    [0, 1]. Its inputs are dictionaries of `image` and `label`. Not compiled.
+    """
+    nsl = import_nsl()
+    adversarial = nsl.configs.make_adv_reg_config(
+        multiplier=config.multiplier, adv_step_size=config.step_size, adv_grad_norm=str(config.norm)
+    )
+    return nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=adversarial)

@@ -21,7 +21,7 @@ class LogProgress(tf_keras.callbacks.Callback):
         self._first_of_epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._first_of_epoch = self._done
+        self._first_of_epoch = epoch * self.params["steps"]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._done = self._first_of_epoch + batch + 1

@@ -1,25 +1,121 @@
-"""`tf.distribute` strategies by name."""
+"""`tf.distribute` strategies by name, and the rules that go with several replicas.
 
+Global batch and learning rate for n replicas: see `Scaling`. Workers of a cluster find each other by TF_CONFIG,
+which Vertex AI and Kubeflow's training operator set, and `trainer.workers` on one machine.
+"""
+
+import json
+import math
+import os
+from collections.abc import Sequence
 from typing import assert_never
 
 import tensorflow as tf
 
-from trainer.config import StrategyName
+from robustness.errors import ConfigError, RunError
+from trainer.config import Scaling, StrategyName, TrainerConfig
 
 
-def make_strategy(name: StrategyName) -> tf.distribute.Strategy:
-    """The named strategy; build it first thing in `run_fn`.
+def make_strategy(config: TrainerConfig) -> tf.distribute.Strategy:
+    """The strategy of a training; build it first thing in `run_fn`.
 
+    auto: tpu where TPU_NAME is set, multi_worker where TF_CONFIG names several workers, mirrored where there are
+    several GPUs, else one_device.
     one_device: TensorFlow's default strategy: the first GPU, or the CPU where there is none. It does what
     `OneDeviceStrategy` does, but reads its data without a distributed iterator, whose tuning thread cannot
     be switched off (see `trainer.autotune`).
-    mirrored: all GPUs of this machine, the weights kept equal by all-reduce (one replica on the CPU
-    where there is no GPU).
+    mirrored: all devices of this machine, the weights kept equal by all-reduce.
+    multi_worker: the same over several machines, or processes (`trainer.workers`).
+    tpu: the cores of the TPU that `trainer.tpu` or TPU_NAME names.
+
+    Raises:
+        RunError: there is no such TPU.
     """
-    match name:
-        case StrategyName.ONE_DEVICE:
+    _let_memory_grow()
+    match resolved(config.strategy):
+        case StrategyName.ONE_DEVICE | StrategyName.AUTO:
             return tf.distribute.get_strategy()
         case StrategyName.MIRRORED:
-            return tf.distribute.MirroredStrategy()
+            gpus = tf.config.list_logical_devices("GPU")
+            return tf.distribute.MirroredStrategy([d.name for d in gpus or tf.config.list_logical_devices("CPU")])
+        case StrategyName.MULTI_WORKER:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        case StrategyName.TPU:
+            return _tpu_strategy(config.tpu)
         case never:
             assert_never(never)
+
+
+def resolved(name: StrategyName) -> StrategyName:
+    """What `auto` means here; any other name is itself."""
+    if name is not StrategyName.AUTO:
+        return name
+    if os.environ.get("TPU_NAME"):
+        return StrategyName.TPU
+    if len(cluster_workers()) > 1:
+        return StrategyName.MULTI_WORKER
+    return StrategyName.MIRRORED if len(tf.config.list_physical_devices("GPU")) > 1 else StrategyName.ONE_DEVICE
+
+
+def cluster_workers() -> list[str]:
+    """Addresses of the workers that TF_CONFIG names, the chief included; empty without TF_CONFIG."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver.task_type is None:
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
+
+
+def scaled(config: TrainerConfig, replicas: int, rows: int) -> tuple[int, float]:
+    """Global batch and peak learning rate for so many replicas.
+
+    Args:
+        rows: images of the training split.
+
+    Raises:
+        ConfigError: the batch cannot be shared out evenly, or is larger than the split.
+    """
+    grows = config.scaling is not Scaling.FIXED
+    batch = config.batch_size * (replicas if grows else 1)
+    if batch % replicas:
+        raise ConfigError(
+            f"trainer.batch_size={config.batch_size} cannot be shared out evenly among {replicas} replicas"
+        )
+    if batch > rows:
+        raise ConfigError(f"a batch of {batch} images is more than the training split has ({rows})")
+    factors = {Scaling.FIXED: 1.0, Scaling.LINEAR: float(replicas), Scaling.SQRT: math.sqrt(replicas)}
+    return batch, config.learning_rate * factors[config.scaling]
+
+
+def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[float]:
+    """The mean of each value over all replicas, so that every worker decides alike."""
+    everywhere = strategy.run(lambda: tf.constant(values, tf.float32))
+    return [float(v) for v in strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None).numpy()]
+
+
+def _let_memory_grow() -> None:
+    """GPU memory is taken as it is needed: other nodes and processes may want some."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # this process uses the GPU already
+            return
+
+
+def _tpu_strategy(name: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or os.environ.get("TPU_NAME", ""))
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise RunError(
+            f"trainer.strategy=tpu found no TPU named {name or os.environ.get('TPU_NAME') or '(none)'!r}: {error}; "
+            "name it with trainer.tpu or TPU_NAME (`local` on a TPU VM)"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)

@@ -33,6 +33,13 @@ class Box(NamedTuple):
         return tf.maximum(tf.abs(self.low), tf.abs(self.high))
 
 
+class Span(NamedTuple):
+    """The same as centre and radius: float32 [n, ...] each."""
+
+    centre: tf.Tensor
+    radius: tf.Tensor
+
+
 class Lines(NamedTuple):
     """The lines around a ReLU whose sign is open, through the origin from below and through (high, high)
     from above: float32 [n, ...] in [0, 1] each.
@@ -68,6 +75,11 @@ class Layer(ABC):
     def error(self, *boxes: Box) -> tf.Tensor | None:
         """What rounding may add to each output, by the network and by `backward`: float32 [n, ...]; None: nothing."""
         return None
+
+    def spread(self, *operands: Span) -> Span:
+        """`interval` for training: as centre and radius, and without what rounding may add, at half the cost."""
+        low, high = self.interval(*(Box(span.centre - span.radius, span.centre + span.radius) for span in operands))
+        return Span((low + high) / 2, (high - low) / 2)
 
 
 class Input(Layer):
@@ -112,6 +124,10 @@ class Linear(Layer):
         widened = (radius + 3 * gamma(self.terms) * box.magnitude) * (1 + 2 * gamma(self.terms)) + TINY
         middle, reach = self.apply(centre, False), self.apply(widened, True)
         return Box(middle - reach, middle + reach)
+
+    def spread(self, *operands: Span) -> Span:
+        (span,) = operands
+        return Span(self.apply(span.centre, False), self.apply(span.radius, True))
 
     def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
         return [self.transpose(a, boxes[0].low)], nothing(a)
@@ -246,18 +262,21 @@ class Shift(Layer):
 
     def __init__(self, name: str, inputs: Sequence[int], offset: Parameter) -> None:
         super().__init__(name, inputs)
-        self._offset = offset
+        self.offset = offset
+
+    def spread(self, *operands: Span) -> Span:
+        return Span(operands[0].centre + self.offset(), operands[0].radius)
 
     def interval(self, *boxes: Box) -> Box:
-        offset = self._offset()
+        offset = self.offset()
         slack = FEW * (boxes[0].magnitude + tf.abs(offset))
         return Box(boxes[0].low + offset - slack, boxes[0].high + offset + slack)
 
     def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
-        return [a], dot(a, self._offset())
+        return [a], dot(a, self.offset())
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
-        return FEW * (boxes[0].magnitude + tf.abs(self._offset()))
+        return FEW * (boxes[0].magnitude + tf.abs(self.offset()))
 
 
 class Sum(Layer):
@@ -272,6 +291,10 @@ class Sum(Layer):
         low, high = (second.low, second.high) if self._sign > 0 else (-second.high, -second.low)
         slack = FEW * (first.magnitude + second.magnitude)
         return Box(first.low + low - slack, first.high + high + slack)
+
+    def spread(self, *operands: Span) -> Span:
+        first, second = operands
+        return Span(first.centre + self._sign * second.centre, first.radius + second.radius)
 
     def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
         return [a, self._sign * a], nothing(a)

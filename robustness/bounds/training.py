@@ -1,0 +1,88 @@
+"""Interval bounds to train with: differentiable, following the weights, and cheap.
+
+They leave out what rounding may add, so they prove nothing; `robustness.bounds.certifier` does, and agrees
+with them up to rounding.
+"""
+
+import tensorflow as tf
+
+from robustness.arrays import Model
+from robustness.bounds.layers import Dense, Relu, Shift, Span
+from robustness.bounds.rounding import TINY
+from robustness.bounds.trace import trace
+
+TOLERATED = 0.5
+"""Ratio of widths, and of active to inactive ReLUs, below which the warm-up sees something to mend."""
+
+
+class TrainingBounds:
+    """The interval bounds of one model in training.
+
+    Args:
+        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+        image_shape: height, width, channels.
+
+    Raises:
+        NoBoundError: the model has an operation without a bound, which the message names.
+    """
+
+    def __init__(self, model: Model, image_shape: tuple[int, int, int]) -> None:
+        self._layers = trace(model, image_shape, getattr(model, "variables", ()))
+        tail = next(i for i, layer in enumerate(reversed(self._layers)) if not isinstance(layer, Dense | Shift))
+        self._body, self._tail = self._layers[: len(self._layers) - tail], self._layers[len(self._layers) - tail :]
+
+    # Only Python loops inside: converting them took most of the tracing.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def spans(self, low: tf.Tensor, high: tf.Tensor) -> list[Span]:
+        """The bounds of every layer before the last linear ones, over the box from low to high: float32
+        [n, h, w, c] each."""
+        spans = [Span((low + high) / 2, (high - low) / 2)]
+        for layer in self._body[1:]:
+            spans.append(layer.spread(*(spans[i] for i in layer.inputs)))
+        return spans
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def worst_logits(self, spans: list[Span], y: tf.Tensor) -> tf.Tensor:
+        """Upper bounds of every logit minus that of the true class: Gowal et al. 2019, eq. 9, with the last linear
+        layers merged into the difference.
+
+        Args:
+            spans: from `spans`.
+            y: int64 [n].
+
+        Returns:
+            float32 [n, k], 0 at y; its cross-entropy bounds that of every image in the box.
+        """
+        logits = spans[-1]
+        for layer in self._tail:
+            logits = layer.spread(logits)
+        differences = logits.centre - tf.gather(logits.centre, y, batch_dims=1)[:, tf.newaxis]
+        return differences + self._reach(spans[-1].radius, logits.centre.shape[1], y)
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def warm_up_loss(self, spans: list[Span]) -> tf.Tensor:
+        """What keeps intervals from widening and ReLUs from dying out early in training: float32 [], in [0, 1].
+
+        Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean width has grown
+        beyond TOLERATED times the image's, and how uneven active and inactive ReLUs are. Of their balance terms the
+        one of the means is used, not the one of the variances.
+        """
+        image = tf.reduce_mean(spans[0].radius)
+        operands = [spans[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
+        terms = []
+        for centre, radius in operands:
+            tightness = tf.nn.relu(TOLERATED - image / tf.maximum(tf.reduce_mean(radius), TINY))
+            active = tf.reduce_sum(tf.where(centre - radius > 0, centre, 0.0))
+            inactive = -tf.reduce_sum(tf.where(centre + radius < 0, centre, 0.0))
+            ratio = active / tf.maximum(inactive, 1e-6)
+            balance = tf.nn.relu(TOLERATED - tf.minimum(ratio, 1.0 / tf.maximum(ratio, TINY)))
+            terms.append(tightness + balance)
+        return tf.add_n(terms) / len(terms) if terms else tf.zeros([])
+
+    def _reach(self, radius: tf.Tensor, classes: int, y: tf.Tensor) -> tf.Tensor:
+        """How far each logit minus the true one can lie above its value at the centre: float32 [n, k]."""
+        a = tf.reshape(tf.eye(classes)[tf.newaxis] - tf.eye(classes)[:, tf.newaxis], [classes**2, classes])
+        for layer in reversed(self._tail):
+            a = layer.transpose(a, like=None) if isinstance(layer, Dense) else a
+        reach = tf.matmul(radius, tf.abs(a), transpose_b=True)  # of every pair of classes
+        return tf.gather(tf.reshape(reach, [-1, classes, classes]), y, batch_dims=1)

@@ -1,0 +1,89 @@
+"""Accuracies on the validation split during training: clean, under attack, and proven."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tf_keras
+
+from robustness.arrays import FloatArray, IntArray, image_seeds
+from robustness.attacks.attacker import Attacker
+from robustness.bounds.certifier import Certifier, proven
+from robustness.bounds.trace import NoBoundError
+from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+
+ATTACK = Attack(name=AttackName.PGD, steps=20)
+"""What tells single-step overfitting from robustness (Wong et al. 2020)."""
+
+BATCH = 500
+
+
+class Scores(NamedTuple):
+    """Shares of the validation split in [0, 1]; `adversarial` is of its attacked part, `certified` is by intervals
+    and NaN where there is no bound."""
+
+    clean: float
+    adversarial: float
+    certified: float
+
+    def shown(self) -> dict[str, float]:
+        """Name to value, as metrics of an epoch."""
+        return {f"val_{name}": value for name, value in self._asdict().items() if not np.isnan(value)}
+
+
+class Validator:
+    """The validation split, and a network of its own on the first device to measure weights with: training may
+    be distributed and in another precision.
+
+    Args:
+        network: float32; its weights are replaced by `measure`.
+        features: `image` float32 [n, h, w, c], `label` int64 [n].
+        threat: the ball, at its full radius in every epoch.
+        attacked: number of images that are attacked.
+    """
+
+    def __init__(
+        self,
+        network: tf_keras.Model,
+        features: dict[str, npt.NDArray[np.generic]],
+        threat: ThreatModel,
+        attacked: int,
+    ) -> None:
+        self.network = network
+        # Ids may be sorted by class, so the attacked part is drawn.
+        order = np.random.default_rng(0).permutation(len(features["label"]))
+        self._x: FloatArray = np.asarray(features["image"], np.float32)[order]
+        self._y: IntArray = np.asarray(features["label"], np.int64)[order]
+        self._attacked = attacked
+        self._attacker = Attacker(network, threat)
+        self._certifier = None
+        if threat.norm is Norm.LINF:
+            try:
+                self._certifier = Certifier(network, network.input_shape[1:], threat.epsilon)
+            except NoBoundError:
+                self._certifier = None
+
+    def measure(self, weights: list[npt.NDArray[np.generic]]) -> Scores:
+        """Judge the network with these weights. What is proven need not be attacked."""
+        self.network.set_weights(weights)
+        parts = [self._judge(i) for i in range(0, len(self._y), BATCH)]
+        right, safe, certified = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Scores(
+            clean=float(right.mean()),
+            adversarial=float(safe[: self._attacked].mean()),
+            certified=float(certified.mean()) if self._certifier else float("nan"),
+        )
+
+    def _judge(self, start: int) -> tuple[npt.NDArray[np.bool_], ...]:
+        """Of one batch whether each image is right, survives (False where it is not attacked), is proven."""
+        x, y = self._x[start : start + BATCH], self._y[start : start + BATCH]
+        right = self._attacker.predict(x) == y
+        certified = np.zeros_like(right)
+        if self._certifier:
+            certified = right & proven(self._certifier.tighten(BoundName.IBP, x, y))
+        safe = certified.copy()
+        rows = np.flatnonzero(right & ~certified)
+        rows = rows[rows + start < self._attacked]
+        seeds = image_seeds([b"%d" % (start + row) for row in rows], 0) if len(rows) else np.zeros((0, 2), np.int64)
+        safe[rows] = self._attacker.predict(self._attacker.run(ATTACK, x[rows], y[rows], seeds)) == y[rows]
+        return right, safe, certified
