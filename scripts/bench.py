@@ -1,6 +1,6 @@
 """`make bench`: measures the project against its peers and writes BENCHMARKS.md.
 
-    python scripts/bench.py [--runs 3] [--only pipeline | --only robustness] [--output BENCHMARKS.md]
+    python scripts/bench.py [--runs 3] [--only pipeline|training|robustness] [--output BENCHMARKS.md]
 
 Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
 medians, and ratios taken pair by pair.
@@ -21,11 +21,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import click
 from bench_robustness import robustness_section
+from bench_training import training_section
 from measurement import GAUNTLET, Measurement, measure, target_table
 
 HERE = Path(__file__).parent
-ROBUSTNESS = "## Robustness"
-"""Where the second part of the report begins."""
+PARTS = {"pipeline": "# Benchmarks", "training": "## Training", "robustness": "## Robustness"}
+"""The parts of the report, in their order, and the heading with which each begins."""
 
 
 def whole_job(runs: int, work: Path) -> tuple[list[Measurement], list[Measurement], dict[str, float]]:
@@ -161,24 +162,32 @@ def cpu_name() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def split_report(text: str) -> dict[str, str]:
+    """The parts of a report, '' for those that it has not."""
+    places = {name: text.find(heading + "\n") for name, heading in PARTS.items()}
+    ends = sorted([*(place for place in places.values() if place >= 0), len(text)])
+    return {n: text[place : ends[ends.index(place) + 1]] if place >= 0 else "" for n, place in places.items()}
+
+
 @click.command()
 @click.option("--runs", default=3, show_default=True, help="Counted runs of each side.")
-@click.option("--only", type=click.Choice(["pipeline", "robustness"]), help="One part; the report keeps the other.")
+@click.option("--only", type=click.Choice(list(PARTS)), help="One part; the report keeps the others.")
 @click.option("--images", default=10_000, show_default=True, help="Test images of the largest evaluation.")
 @click.option("--output", type=click.Path(path_type=Path), default=HERE.parent / "BENCHMARKS.md")
 def main(runs: int, only: str | None, images: int, output: Path) -> None:
     """Measure and write the report."""
-    before, _, after = (output.read_text() if output.exists() else "# Benchmarks\n").partition(ROBUSTNESS)
-    parts = [before.rstrip(), (ROBUSTNESS + after).rstrip() if after else ""]
+    parts = split_report(output.read_text() if output.exists() else "")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        if only != "robustness":
+        if only in (None, "pipeline"):
             ours, theirs = ingestion(runs, work)
             pipeline, plain, nodes = whole_job(runs, work)
-            parts[0] = report(pipeline, plain, nodes, ours, theirs).rstrip()
-        if only != "pipeline":
-            parts[1] = robustness_section(runs, images, work, written(runs)).rstrip()
-    output.write_text("\n\n".join(filter(None, parts)) + "\n")
+            parts["pipeline"] = report(pipeline, plain, nodes, ours, theirs)
+        if only in (None, "training"):
+            parts["training"] = training_section(runs, written(runs))
+        if only in (None, "robustness"):
+            parts["robustness"] = robustness_section(runs, images, work, written(runs))
+    output.write_text("\n\n".join(parts[name].strip() for name in PARTS if parts[name]) + "\n")
     click.echo(f"wrote {output}")
 
 

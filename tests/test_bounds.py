@@ -14,6 +14,7 @@ from robustness.ball import BALL_TOLERANCE
 from robustness.bounds import layers, rounding
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError, trace
+from robustness.bounds.training import TrainingBounds
 from robustness.config import BoundName
 
 SHAPE = (8, 8, 2)
@@ -334,22 +335,49 @@ def test_the_same_network_however_it_was_saved(tmp_path: Path) -> None:
         np.testing.assert_allclose(Certifier(other, SHAPE, 0.05).tighten(BoundName.CROWN, x, y), expected, atol=1e-4)
 
 
-def test_interval_margins_can_be_trained() -> None:
-    """They follow the variables, and their gradient agrees with a finite difference."""
-    model, x = network(convolutions), images()
+@EVERY_NETWORK
+def test_training_bounds_are_the_certifiers_up_to_rounding(body: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    model, x = network(body), images()
     y = predictions(model, x)
-    certifier = Certifier(model, SHAPE, 0.1)
-    bias = model.layers[1].bias
+    expected = Certifier(model, SHAPE, 0.05).tighten(BoundName.IBP, x, y)
+    bounds = TrainingBounds(model, SHAPE)
+    spans = bounds.spans(np.maximum(x - np.float32(0.05), 0), np.minimum(x + np.float32(0.05), 1))
+    worst = bounds.worst_logits(spans, tf.constant(y)).numpy()
+    assert np.all(worst[np.arange(len(y)), y] == 0)
+    others = ~np.eye(CLASSES, dtype=bool)[y]
+    np.testing.assert_allclose(worst[others], -expected[others], rtol=1e-3, atol=1e-3)
+
+
+def test_training_bounds_follow_the_variables() -> None:
+    """Their gradient agrees with a finite difference."""
+    model, x = network(convolutions), images()
+    y = tf.constant(predictions(model, x))
+    bounds, bias = TrainingBounds(model, SHAPE), model.layers[1].bias
 
     def worst() -> tf.Tensor:
-        margins = certifier.interval_margins(tf.constant(x), tf.constant(y), tf.constant(0.05))
-        return tf.reduce_sum(tf.where(tf.math.is_inf(margins), 0.0, margins))
+        return tf.reduce_sum(bounds.worst_logits(bounds.spans(x - 0.05, x + 0.05), y))
 
     with tf.GradientTape() as tape:
         before = worst()
     gradient = tape.gradient(before, bias)
     bias.assign_add([1e-3, 0.0, 0.0])
     np.testing.assert_allclose((worst() - before) / 1e-3, gradient[0], rtol=0.05)
+
+
+def test_warm_up_loss_by_hand() -> None:
+    """One ReLU layer on two pixels: widths 2 of the image become 2 and 8, and one ReLU of two is active."""
+    inputs = tf_keras.Input((1, 2, 1))
+    hidden = keras.Dense(2, activation="relu")(keras.Flatten()(inputs))
+    model = tf_keras.Model(inputs, keras.Dense(2)(hidden))
+    model.layers[2].set_weights([np.array([[1.0, 0.0], [0.0, 4.0]]), np.array([2.0, -9.0])])
+    bounds = TrainingBounds(model, (1, 2, 1))
+    spans = bounds.spans(tf.zeros((1, 1, 2, 1)), tf.fill((1, 1, 2, 1), 2.0))
+    tightness = 0.5 - 1.0 / 2.5  # mean radii 1 of the image, 1 and 4 of the operands
+    balance = 0.5 - 3.0 / 5.0  # centres 3 (active) and -5 (inactive)
+    assert float(bounds.warm_up_loss(spans)) == pytest.approx(tightness + max(balance, 0.0), abs=1e-6)
+    model.layers[2].set_weights([np.array([[1.0, 0.0], [0.0, 4.0]]), np.array([2.0, -24.0])])
+    spans = bounds.spans(tf.zeros((1, 1, 2, 1)), tf.fill((1, 1, 2, 1), 2.0))
+    assert float(bounds.warm_up_loss(spans)) == pytest.approx(tightness + 0.5 - 3.0 / 20.0, abs=1e-6)
 
 
 def test_results_do_not_depend_on_the_batch_size() -> None:

@@ -46,12 +46,12 @@ class Victim(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def victim() -> Victim:
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Victim:
     """A network made robust in two epochs, so that attacks leave it a middling accuracy."""
     mnist = prepare("mnist", None)
     batches = list(image_batches(mnist, "train", 10_000))
     images, labels = np.concatenate([b.x for b in batches]), np.concatenate([b.y for b in batches])
-    model = train("fast_at", 2, images, labels)
+    model = train("fast_at", 2, images, labels, tmp_path_factory.mktemp("victim"))
     return Victim(model, next(image_batches(mnist, "test", 500)))
 
 

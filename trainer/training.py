@@ -68,6 +68,11 @@ class Training:
             checkpoints, self._network, self._model.optimizer, self._exported, writes=is_chief(strategy)
         )
 
+    @property
+    def trained(self) -> tf_keras.Model:
+        """After `run`, the network with the weights to export: float32, on one device."""
+        return self._exported
+
     def begin_with(self, model: str) -> None:
         """Take the weights of an exported model.
 

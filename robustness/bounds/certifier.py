@@ -61,9 +61,7 @@ class Certifier:
         images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         self._interval_margins = tf.function(
-            lambda x, y: self._interval_margins_of(x, y, self._radius),
-            input_signature=[images, labels],
-            autograph=False,
+            self._interval_margins_of, input_signature=[images, labels], autograph=False
         )
         self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
         self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels], autograph=False)
@@ -106,13 +104,6 @@ class Certifier:
                 return self._tightened(self.alpha_crown_margins, x, y, margins, tried)
             case never:
                 assert_never(never)
-
-    def interval_margins(self, x: tf.Tensor, y: tf.Tensor, epsilon: tf.Tensor | None = None) -> tf.Tensor:
-        """The interval bounds as a differentiable function, for training: float32 [n, k], infinity at y.
-
-        epsilon: another radius than the Certifier's, float32 [], as a ramp needs it.
-        """
-        return self._interval_margins_of(x, y, self._radius if epsilon is None else epsilon)
 
     def crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
         """CROWN's bound by itself, of one margin an image: float32 [n], logit y - logit other."""
@@ -177,15 +168,15 @@ class Certifier:
 
     # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def _boxes(self, x: tf.Tensor, radius: float | tf.Tensor) -> list[Box]:
+    def _boxes(self, x: tf.Tensor) -> list[Box]:
         """Bounds of every layer's output by intervals."""
-        boxes = [Box(tf.maximum(x - radius, 0.0), tf.minimum(x + radius, 1.0))]
+        boxes = [Box(tf.maximum(x - self._radius, 0.0), tf.minimum(x + self._radius, 1.0))]
         for layer in self._layers[1:]:
             boxes.append(layer.interval(*(boxes[i] for i in layer.inputs)))
         return boxes
 
-    def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor, radius: float | tf.Tensor) -> tf.Tensor:
-        boxes = self._boxes(x, radius)
+    def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        boxes = self._boxes(x)
         classes = boxes[-1].low.shape[1]
         repeated = [Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0)) for box in boxes]
         a = tf.one_hot(y, classes)[:, tf.newaxis] - tf.eye(classes)
@@ -194,12 +185,12 @@ class Certifier:
         return tf.where(tf.one_hot(y, classes, on_value=True, off_value=False), np.inf, margins)
 
     def _crown_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        boxes = self._boxes(x, self._radius)
+        boxes = self._boxes(x)
         return tf.cast(self._lower_bound(boxes, self._margin(boxes, y, other)), tf.float32)
 
     def _alpha_start_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, list[Lines]]:
         """Image by image the better of CROWN's lines and those of the intervals; their bound, float64 [n]."""
-        boxes = self._boxes(x, self._radius)
+        boxes = self._boxes(x)
         margin = self._margin(boxes, y, other)
         operands = [boxes[self._layers[place].inputs[0]] for place in self._relus]
         crown, interval = ([make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines))
@@ -222,7 +213,7 @@ class Certifier:
         step: tf.Tensor,
     ) -> tuple[tf.Tensor, list[Lines], list[Lines], list[Lines]]:
         """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the new state."""
-        boxes = self._boxes(x, self._radius)
+        boxes = self._boxes(x)
         margin = self._margin(boxes, y, other)
         best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
         for ahead in tf.range(ALPHA_PATIENCE):

@@ -1,0 +1,158 @@
+"""The benchmark's third part: images per second in training, beside NSL's own `fit` and a bare loop.
+
+All three train the tutorial's network on MNIST with PGD, the same number of steps, and Adam.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from measurement import target_table
+
+from components.datasets.batches import image_batches
+from components.datasets.prepare import prepare
+from robustness.config import ThreatModel
+from trainer.config import RecipeConfig, RecipeName, TrainerConfig
+from trainer.dataset import training_batches
+from trainer.network import build_network
+from trainer.nsl import import_nsl
+from trainer.recipes import build_recipe
+from trainer.step import RecipeModel
+
+EPSILON, BATCH, ATTACK_STEPS = 0.3, 128, 10
+STEPS = 60
+"""Training steps of one measurement."""
+
+CONFIG = TrainerConfig(batch_size=BATCH)
+SHAPE, CLASSES = (28, 28, 1), 10
+Fit = Callable[[int], Any]
+"""Trains for so many steps."""
+
+
+def recipe_model() -> RecipeModel:
+    """Our step: the recipe `pgd`."""
+    network = build_network(CONFIG, SHAPE, CLASSES)
+    recipe = build_recipe(
+        RecipeConfig(name=RecipeName.PGD, attack_steps=ATTACK_STEPS), network, ThreatModel(epsilon=EPSILON)
+    )
+    model = RecipeModel(network, recipe, epsilon=EPSILON, ramp_steps=0, global_batch=BATCH, l1=0.0, seed=0)
+    model.compile(tf_keras.optimizers.Adam())
+    return model
+
+
+def ours(batches: tf.data.Dataset) -> Fit:
+    """Keras's `fit` of the recipe, as the Trainer calls it."""
+    model = recipe_model()
+    return lambda steps: model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0)
+
+
+def nsl_fit(batches: tf.data.Dataset) -> Fit:
+    """NSL's own way: `AdversarialRegularization.fit`, of the adversarial loss alone as far as it can be had."""
+    nsl = import_nsl()
+    config = nsl.configs.make_adv_reg_config(
+        multiplier=1.0,
+        adv_step_size=2.5 * EPSILON / ATTACK_STEPS,
+        adv_grad_norm="infinity",
+        pgd_iterations=ATTACK_STEPS,
+        pgd_epsilon=EPSILON,
+        random_init=True,
+        clip_value_min={"image": 0.0},
+        clip_value_max={"image": 1.0},
+    )
+    network = build_network(CONFIG, SHAPE, CLASSES)
+    model = nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=config)
+    model.compile(tf_keras.optimizers.Adam(), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batches = batches.map(lambda batch: {"image": batch["image"], "label": batch["label"]})
+    return lambda steps: model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0)
+
+
+def bare_loop(batches: tf.data.Dataset) -> Fit:
+    """The same mathematics as one hand-written function: no Keras around it, no NSL inside."""
+    network = build_network(CONFIG, SHAPE, CLASSES)
+    optimizer = tf_keras.optimizers.Adam()
+    size = 2.5 * EPSILON / ATTACK_STEPS
+
+    def loss(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=network(x)))
+
+    @tf.function
+    def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        x_adv = x + tf.random.uniform(tf.shape(x), -EPSILON, EPSILON)
+        for _ in range(ATTACK_STEPS):
+            x_adv = tf.clip_by_value(tf.clip_by_value(x_adv, x - EPSILON, x + EPSILON), 0.0, 1.0)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x_adv)
+                value = loss(x_adv, y)
+            x_adv += size * tf.sign(tape.gradient(value, x_adv))
+        x_adv = tf.clip_by_value(tf.clip_by_value(x_adv, x - EPSILON, x + EPSILON), 0.0, 1.0)
+        with tf.GradientTape() as tape:
+            value = loss(x_adv, y)
+        variables = network.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(value, variables), variables, strict=True))
+        return value
+
+    iterator = iter(batches)
+
+    def fit(steps: int) -> None:
+        for _ in range(steps):
+            batch = next(iterator)
+            step(batch["image"], batch["label"])
+
+    return fit
+
+
+def one_batch(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batch over and over: what an input pipeline without any cost would give."""
+    return batches.take(1).cache().repeat().with_options(batches.options())
+
+
+def training_section(runs: int, written: str) -> str:
+    """Measure, and give the Markdown."""
+    click.echo("training")
+    train = next(image_batches(prepare("mnist", None), "train[:55000]", 55_000))
+    features: dict[str, Any] = {"image": train.x, "label": np.asarray(train.y)}
+    batches = training_batches(features, BATCH, 0, 0, positions=True)(tf.distribute.InputContext())
+    fits = {"ours": ours(batches), "NSL": nsl_fit(batches), "bare": bare_loop(batches), "fed": ours(one_batch(batches))}
+    seconds: dict[str, list[float]] = {name: [] for name in fits}
+    for i in range(runs + 1):  # the first is a warm-up
+        for name, fit in fits.items():
+            begin = time.monotonic()
+            fit(STEPS)
+            if i:
+                seconds[name].append(time.monotonic() - begin)
+    return report(seconds, written)
+
+
+def report(seconds: dict[str, list[float]], written: str) -> str:
+    """The table in Markdown."""
+
+    def ratio(other: str) -> float:
+        return statistics.median(b / a for a, b in zip(seconds["ours"], seconds[other], strict=True))
+
+    nsl, bare, fed = ratio("NSL"), 1 / ratio("bare"), 1 / ratio("fed")
+    rows = [
+        ("images per second: `fit` of our step / `fit` of NSL's model", f"{nsl:.2f}", "at least 1.8", nsl >= 1.8),
+        ("time: `fit` of our step / bare hand-written loop", f"{bare:.2f}", "at most 1.15", bare <= 1.15),
+        ("time: our input pipeline / one batch over and over", f"{fed:.2f}", "at most 1.05", fed <= 1.05),
+    ]
+    every = "\n".join(
+        f"| {i + 1} | " + " | ".join(f"{STEPS * BATCH / s:,.0f}" for s in column) + " |"
+        for i, column in enumerate(zip(*seconds.values(), strict=True))
+    )
+    return f"""## Training
+
+{written}.
+The tutorial's network ({CONFIG.filters} filters, dense {CONFIG.dense[0]}), batches of {BATCH}, PGD with {ATTACK_STEPS} steps,
+{STEPS} training steps a measurement, images per second:
+
+{target_table(rows)}
+
+| run | our step | NSL's `fit` | bare loop | our step on one batch |
+|---|---|---|---|---|
+{every}
+"""
