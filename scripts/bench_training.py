@@ -147,7 +147,7 @@ def report(seconds: dict[str, list[float]], written: str) -> str:
     return f"""## Training
 
 {written}.
-The tutorial's network ({CONFIG.filters} filters, dense {CONFIG.dense[0]}), batches of {BATCH}, PGD with {ATTACK_STEPS} steps,
+The tutorial's network, batches of {BATCH}, PGD with {ATTACK_STEPS} steps,
 {STEPS} training steps a measurement, images per second:
 
 {target_table(rows)}
