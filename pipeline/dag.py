@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types.channel import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
@@ -20,6 +24,7 @@ from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.gates import eval_config
 from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
+from trainer.network import users_function
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,16 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     )
     transform.add_upstream_node(anomaly_gate)
 
+    champion = []
+    if config.trainer.warm_start:
+        champion.append(
+            Resolver(
+                strategy_class=LatestBlessedModelStrategy,
+                model=Channel(type=Model),
+                model_blessing=Channel(type=ModelBlessing),
+            ).with_id("Champion")
+        )
+
     def trainer(name: str, trainer_config: TrainerConfig, recipe: RecipeConfig) -> Trainer:
         task = TrainingTask(
             config=trainer_config,
@@ -79,12 +94,13 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             classes=config.data.classes,
             seed=config.seed,
             checkpoints=f"{places.pipeline_root}/.checkpoints",
-            code=code_hash("trainer", "robustness"),
+            code=code_hash("trainer", "robustness", *_users_module(trainer_config.network)),
         )
         return Trainer(
             run_fn="trainer.train.run_fn",
             examples=raw,
             transform_graph=transform.outputs["transform_graph"],
+            base_model=champion[0].outputs["model"] if trainer_config.warm_start else None,
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
             custom_config=json.loads(json.dumps(dataclasses.asdict(task))),
@@ -130,6 +146,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             validator,
             anomaly_gate,
             transform,
+            *champion,
             undefended,
             robust,
             attack,
@@ -140,3 +157,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         metadata_connection_config=places.metadata,
         beam_pipeline_args=beam_pipeline_args,
     )
+
+
+def _users_module(network: str | None) -> list[str]:
+    """The module of a user's own network: an edit of it is another training for the cache."""
+    return [users_function(network).__module__] if network else []

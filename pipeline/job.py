@@ -19,6 +19,7 @@ from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_text
 from pipeline.config import RunConfig
 from robustness.errors import RunError
+from trainer.config import RecipeName
 
 log = logging.getLogger("gauntlet.job")
 
@@ -65,6 +66,9 @@ def _run_alone(job: Job) -> dict[str, Any]:
     schema_text(job.config.data.dataset)  # a data set without one must not be downloaded first
     with stage("data"):
         prepared = prepare(job.config.data.dataset, job.data_dir)
+    if job.config.trainer.network:
+        with stage("network"):
+            _check_network(job.config)
     with stage("TFX"):
         from pipeline.summary import write_results  # the imports take ten seconds, so they are a stage
 
@@ -74,6 +78,23 @@ def _run_alone(job: Job) -> dict[str, Any]:
     nodes = run_pipeline(pipeline, Orchestrator(job.orchestrator), job.run_id)
     with stage("results"):
         return write_results(job.config, job.folder, job.run_id, connection, nodes, begin)
+
+
+def _check_network(config: RunConfig) -> None:
+    """Build the user's network once, and its recipe, so that a mistake shows before anything has run."""
+    from robustness.bounds.trace import NoBoundError, trace
+    from trainer.network import build_network
+    from trainer.recipes import build_recipe
+
+    network = build_network(config.trainer, config.data.image_shape, config.data.classes)
+    if config.recipe.name is not RecipeName.TUTORIAL:
+        build_recipe(config.recipe, network, config.threat)
+    try:
+        trace(network, config.data.image_shape)
+        bound = "its bounds can be certified"
+    except NoBoundError as error:
+        bound = f"not certified: {error}"
+    log.info("%s: %d weights; %s", config.trainer.network, network.count_params(), bound)
 
 
 def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:

@@ -1,5 +1,8 @@
 """Recipes, neighbours and networks: against hand-written losses in NumPy and closed forms."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -276,6 +279,26 @@ def no_model(image_shape: tuple[int, int, int], classes: int) -> int:
 
 def raises(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
     return good((*image_shape, 1), "ten")
+
+
+def test_a_network_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where that folder is not on Python's path, as under the command line; a package may import its own."""
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "sizes.py").write_text("UNITS = 5")
+    (package / "nets.py").write_text(
+        "import tf_keras\nfrom mine.sizes import UNITS\n"
+        "def small(shape, classes):\n"
+        "    layers = tf_keras.layers\n"
+        "    return tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(UNITS),"
+        " layers.Dense(classes)])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) not in sys.path
+    assert (
+        build_network(TrainerConfig(network="mine.nets:small"), SHAPE, CLASSES).count_params() == 65 * 5 + 6 * CLASSES
+    )
 
 
 def test_a_users_network_is_taken() -> None:

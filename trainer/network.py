@@ -1,8 +1,11 @@
 """The classifier: images in [0, 1] to logits."""
 
-import importlib
+import importlib.machinery
+import importlib.util
 import math
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,13 +71,39 @@ def _initializer(name: Initialization) -> tf_keras.initializers.Initializer:
     return IbpInitializer() if name is Initialization.IBP else tf_keras.initializers.GlorotUniform()
 
 
-def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
-    setting = f"trainer.network={name}"
+def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
+    """What `package.module:function` names: on Python's path, or else in the working directory.
+
+    The command line keeps the working directory off Python's path, so that a folder named like one of our
+    packages cannot win over it.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     module, _, function = name.partition(":")
+    top = module.partition(".")[0]
     try:
-        build: Any = getattr(importlib.import_module(module), function)
+        if importlib.util.find_spec(top) is None:
+            _import_from(os.getcwd(), top)
+        build: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{setting} cannot be imported: {error}; it must lie on Python's path") from error
+        raise ConfigError(
+            f"trainer.network={name} cannot be imported: {error}; it must lie on Python's path or in the folder "
+            "where the command is run"
+        ) from error
+    return build
+
+
+def _import_from(folder: str, name: str) -> None:
+    spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    setting, build = f"trainer.network={name}", users_function(name)
     try:
         network = build(image_shape, classes)
     except Exception as error:
