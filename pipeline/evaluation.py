@@ -167,7 +167,7 @@ class Evaluation:
             "examples": len(ids),
             "seed": self.task.seed,
             **summary,
-            "checks": self._checks(work, judge, threat, first) if self.task.checks else [],
+            "checks": self._checks(work, judge, first) if self.task.checks else [],
             "seconds": round(time.monotonic() - begin, 2),
             "examples_file": str(work / "examples.csv"),
         }
@@ -207,13 +207,12 @@ class Evaluation:
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checks(self, work: Path, judge: Judge, threat: ThreatModel, first: Batch) -> list[dict[str, Any]]:
+    def _checks(self, work: Path, judge: Judge, first: Batch) -> list[dict[str, Any]]:
         kept = work / f"checks-{len(first.y)}.json"
         if kept.exists():
             return list(json.loads(kept.read_text()))
         subject = Subject(
-            model=self.model,
-            threat=threat,
+            attacker=judge.attacker,
             x=first.x,
             y=first.y,
             ids=first.ids,

@@ -55,13 +55,12 @@ class Check:
 class Subject:
     """What is checked, and on which images.
 
-    model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k]. x, y, ids: the sample, float32
-    [n, h, w, c], int64 [n], n names. serve: the classes that the served signature gives for the same images,
-    int64 [n]. sources: other models, whose attacks are transferred. certifier: None where bounds do not apply.
+    attacker: the model and the ball. x, y, ids: the sample, float32 [n, h, w, c], int64 [n], n names. serve: the
+    classes that the served signature gives for the same images, int64 [n]. sources: other models, whose attacks
+    are transferred. certifier: None where bounds do not apply.
     """
 
-    model: Model
-    threat: ThreatModel
+    attacker: Attacker
     x: FloatArray
     y: IntArray
     ids: list[bytes]
@@ -71,10 +70,6 @@ class Subject:
     certifier: Certifier | None = None
 
     @cached_property
-    def attacker(self) -> Attacker:
-        return Attacker(self.model, self.threat)
-
-    @cached_property
     def seeds(self) -> IntArray:
         return image_seeds(self.ids, self.seed)
 
@@ -82,7 +77,7 @@ class Subject:
         """Images right before and under a white-box attack, at another epsilon if one is given: bool [n]."""
         attacker = self.attacker
         if epsilon is not None:
-            attacker = Attacker(self.model, ThreatModel(norm=self.threat.norm, epsilon=epsilon))
+            attacker = Attacker(attacker.model, ThreatModel(norm=attacker.threat.norm, epsilon=epsilon))
         x_adv = attacker.run(attack, self.x, self.y, self.seeds)
         return np.asarray(self._right & (attacker.predict(x_adv) == self.y))
 
@@ -140,7 +135,7 @@ def iterated_beats_one_step(subject: Subject) -> Check:
 
 def accuracy_falls_with_epsilon(subject: Subject) -> Check:
     """A larger ball must not be safer, and some ball must hurt."""
-    epsilon = subject.threat.epsilon
+    epsilon = subject.attacker.threat.epsilon
     radii = [epsilon / 2, epsilon, 1.5 * epsilon]
     attack = Attack(name=AttackName.PGD, steps=20)
     curve = [float(np.mean(subject._right))]
@@ -159,15 +154,15 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Check:
 def large_epsilon_breaks_everything(subject: Subject) -> Check:
     """At epsilon 0.5 every image can become grey, so no model can be much better than chance."""
     x = subject.x
-    radius = 0.5 if subject.threat.norm is Norm.LINF else 0.5 * float(np.sqrt(np.prod(x.shape[1:])))
+    radius = 0.5 if subject.attacker.threat.norm is Norm.LINF else 0.5 * float(np.sqrt(np.prod(x.shape[1:])))
     accuracy = float(np.mean(subject.survives(Attack(name=AttackName.PGD, steps=40), radius)))
     chance = float(np.bincount(subject.y).max() / len(subject.y))
     return Check(
         name="large_epsilon_breaks_everything",
         passed=accuracy <= chance + CHANCE_SLACK,
         value=accuracy,
-        sentence=f"Accuracy under PGD-40 at {subject.threat.norm} epsilon {radius:g}, where every image can be turned "
-        f"grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
+        sentence=f"Accuracy under PGD-40 at {subject.attacker.threat.norm} epsilon {radius:g}, where every image can be "
+        f"turned grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
     )
 
 
@@ -194,7 +189,7 @@ def transfer_finds_no_more(subject: Subject) -> Check | None:
     x, y, seeds = subject.x[left], subject.y[left], subject.seeds[left]
     broken = np.zeros(len(left), bool)
     for source in subject.sources.values():
-        x_adv = Attacker(source, subject.threat).transferable(x, y, seeds)
+        x_adv = Attacker(source, subject.attacker.threat).transferable(x, y, seeds)
         broken |= subject.attacker.predict(x_adv) != y
     more = float(np.sum(broken) / len(subject.y))
     return Check(
@@ -223,7 +218,7 @@ def gradients_are_not_zero(subject: Subject) -> Check:
     x, y = tf.constant(subject.x), tf.constant(subject.y)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = cross_entropy(subject.model(x, training=False), y)
+        loss = cross_entropy(subject.attacker.model(x, training=False), y)
     gradient = tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     useless = (np.asarray(gradient) == 0) | ~np.isfinite(gradient)
     share = float(np.mean(np.all(useless, axis=(1, 2, 3))))
@@ -253,7 +248,7 @@ def same_seed_same_result(subject: Subject) -> Check:
 def noise_does_not_help(subject: Subject) -> Check:
     """A model that is better on slightly noisy images than on clean ones was tuned to the attack's start."""
     draw = np.random.default_rng(subject.seed).uniform(-1, 1, subject.x.shape)
-    noisy = np.clip(subject.x + draw * min(subject.threat.epsilon / 4, 0.05), 0, 1).astype(np.float32)
+    noisy = np.clip(subject.x + draw * min(subject.attacker.threat.epsilon / 4, 0.05), 0, 1).astype(np.float32)
     clean, shaken = float(np.mean(subject._right)), float(np.mean(subject.attacker.predict(noisy) == subject.y))
     return Check(
         name="noise_does_not_help",

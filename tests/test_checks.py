@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 from small_world import CLASSES, SHAPE, small_images
 
+from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier
 from robustness.checks import CHECKS, Check, Subject, run_checks
 from robustness.config import ThreatModel
@@ -58,8 +59,7 @@ def healthy() -> Subject:
     images, labels = small_images(250, 2)
     x = (images / 255.0).astype(np.float32)
     return Subject(
-        model=model,
-        threat=ThreatModel(epsilon=EPSILON),
+        attacker=Attacker(model, ThreatModel(epsilon=EPSILON)),
         x=x,
         y=labels.astype(np.int64),
         ids=[b"%d" % i for i in range(len(x))],
@@ -71,8 +71,9 @@ def healthy() -> Subject:
 
 def with_model(subject: Subject, change: Callable[[tf.Tensor, Callable[..., tf.Tensor]], tf.Tensor]) -> Subject:
     """The same images on a model that hides behind `change`; without bounds and without a served model."""
-    model = subject.model
-    return replace(subject, model=lambda x, training: change(x, model), certifier=None, serve=None)
+    model, threat = subject.attacker.model, subject.attacker.threat
+    hidden = Attacker(lambda x, training: change(x, model), threat)
+    return replace(subject, attacker=hidden, certifier=None, serve=None)
 
 
 def saturated(x: tf.Tensor, model: Callable[..., tf.Tensor]) -> tf.Tensor:
@@ -131,7 +132,7 @@ def test_a_signature_that_serves_another_model_is_flagged(healthy: Subject) -> N
 
 def test_bounds_of_another_model_are_refuted(healthy: Subject) -> None:
     """Bounds that were computed for a smaller ball than the attack's prove too much."""
-    model = healthy.model
+    model = healthy.attacker.model
     assert isinstance(model, tf_keras.Model)
     other = replace(healthy, certifier=Certifier(model, SHAPE, EPSILON / 20))
     assert not verdicts_of(other, "proofs_hold").passed

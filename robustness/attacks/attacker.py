@@ -22,10 +22,14 @@ class Algorithm(Protocol):
 
 
 class Attacker:
-    """The attacks on one model in one threat model; each is compiled when it is first used."""
+    """The attacks on one model in one threat model; each is compiled when it is first used.
+
+    Attributes:
+        model: what is attacked. threat: within which ball.
+    """
 
     def __init__(self, model: Model, threat: ThreatModel) -> None:
-        self._model, self._threat = model, threat
+        self.model, self.threat = model, threat
         self._compiled: dict[AttackName, Algorithm] = {}
         self._transfer: Pgd | None = None
         images = tf.TensorSpec([None, None, None, None], tf.float32)
@@ -61,12 +65,12 @@ class Attacker:
     def transferable(self, x: FloatArray, y: IntArray, seeds: IntArray) -> FloatArray:
         """Images that shall fool other models: PGD with 40 steps that does not stop where this one is fooled."""
         if self._transfer is None:
-            self._transfer = Pgd(self._model, self._threat, cross_entropy)
+            self._transfer = Pgd(self.model, self.threat, cross_entropy)
         attack = Attack(name=AttackName.PGD, steps=40)
         return self._transfer.run(x, y, seeds, attack, to_the_end=True) if len(x) else x.copy()
 
     def _build(self, name: AttackName) -> Algorithm:
-        model, threat = self._model, self._threat
+        model, threat = self.model, self.threat
         match name:
             case AttackName.FGSM:
                 pgd = Pgd(model, threat, cross_entropy)
