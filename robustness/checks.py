@@ -161,8 +161,8 @@ def large_epsilon_breaks_everything(subject: Subject) -> Check:
         name="large_epsilon_breaks_everything",
         passed=accuracy <= chance + CHANCE_SLACK,
         value=accuracy,
-        sentence=f"Accuracy under PGD-40 at {subject.attacker.threat.norm} epsilon {radius:g}, where every image can be "
-        f"turned grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
+        sentence=f"Accuracy under PGD-40 at {subject.attacker.threat.norm} epsilon {radius:g}, where every image can "
+        f"be turned grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
     )
 
 
