@@ -122,9 +122,9 @@ def test_mtl_ibp_mixes_attack_and_bound(network: tf_keras.Model, batch: Batch) -
     np.testing.assert_allclose(recipe.losses(batch, x_adv), expected, rtol=1e-3)
     early = recipe.losses(batch._replace(ramp=tf.constant(0.5)), x_adv)
     spans = recipe.bounds.spans(np.maximum(batch.x - EPSILON, 0), np.minimum(batch.x + EPSILON, 1))
-    warm_up = 0.5 * 0.5 * float(recipe.bounds.warm_up_loss(spans))
-    assert warm_up > 0.001
-    np.testing.assert_allclose(early - expected, np.full(IMAGES, 0.3 * warm_up), rtol=1e-2)
+    warm_up = 0.5 * 0.5 * recipe.bounds.warm_up_loss(spans)
+    assert np.all(warm_up > 0.001)
+    np.testing.assert_allclose(early - expected, 0.3 * warm_up, rtol=2e-2)
 
 
 def test_sabr_bounds_a_small_box_inside_the_ball(network: tf_keras.Model, batch: Batch) -> None:

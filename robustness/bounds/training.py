@@ -11,6 +11,9 @@ from robustness.bounds.layers import Dense, Relu, Shift, Span
 from robustness.bounds.rounding import TINY
 from robustness.bounds.trace import trace
 
+SMALL = 1e-6
+"""Below it a sum of centres is none."""
+
 TOLERATED = 0.5
 """Ratio of widths, and of active to inactive ReLUs, below which the warm-up sees something to mend."""
 
@@ -61,23 +64,24 @@ class TrainingBounds:
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def warm_up_loss(self, spans: list[Span]) -> tf.Tensor:
-        """What keeps intervals from widening and ReLUs from dying out early in training: float32 [], in [0, 1].
+        """What keeps intervals from widening and ReLUs from dying out early in training: float32 [n], in [0, 1].
 
         Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean width has grown
-        beyond TOLERATED times the image's, and how uneven active and inactive ReLUs are. Of their balance terms the
-        one of the means is used, not the one of the variances.
+        beyond the image's over TOLERATED, and how uneven active and inactive ReLUs are. Deviations: every image is
+        taken by itself, so that the loss does not depend on how a batch is shared out; and of their balance terms
+        the one of the means is used, not the one of the variances.
         """
-        image = tf.reduce_mean(spans[0].radius)
+        image = _mean(spans[0].radius)
         operands = [spans[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
-        terms = []
+        terms = [tf.zeros_like(image)]
         for centre, radius in operands:
-            tightness = tf.nn.relu(TOLERATED - image / tf.maximum(tf.reduce_mean(radius), TINY))
-            active = tf.reduce_sum(tf.where(centre - radius > 0, centre, 0.0))
-            inactive = -tf.reduce_sum(tf.where(centre + radius < 0, centre, 0.0))
-            ratio = active / tf.maximum(inactive, 1e-6)
-            balance = tf.nn.relu(TOLERATED - tf.minimum(ratio, 1.0 / tf.maximum(ratio, TINY)))
+            tightness = tf.nn.relu(TOLERATED - image / tf.maximum(_mean(radius), TINY))
+            active = _mean(tf.where(centre - radius > 0, centre, 0.0))
+            inactive = -_mean(tf.where(centre + radius < 0, centre, 0.0))
+            ratio = active / tf.maximum(inactive, SMALL)
+            balance = tf.nn.relu(TOLERATED - tf.minimum(ratio, 1.0 / tf.maximum(ratio, SMALL)))
             terms.append(tightness + balance)
-        return tf.add_n(terms) / len(terms) if terms else tf.zeros([])
+        return tf.add_n(terms) / max(len(operands), 1)
 
     def _reach(self, radius: tf.Tensor, classes: int, y: tf.Tensor) -> tf.Tensor:
         """How far each logit minus the true one can lie above its value at the centre: float32 [n, k]."""
@@ -86,3 +90,8 @@ class TrainingBounds:
             a = layer.transpose(a, like=None) if isinstance(layer, Dense) else a
         reach = tf.matmul(radius, tf.abs(a), transpose_b=True)  # of every pair of classes
         return tf.gather(tf.reshape(reach, [-1, classes, classes]), y, batch_dims=1)
+
+
+def _mean(x: tf.Tensor) -> tf.Tensor:
+    """Mean over all but the batch: float32 [n, ...] -> float32 [n]."""
+    return tf.reduce_mean(x, axis=list(range(1, len(x.shape))))
