@@ -99,6 +99,11 @@ def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[fl
     return [float(v) for v in strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None).numpy()]
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Return when every worker has come here."""
+    agreed(strategy, [0.0])
+
+
 def _let_memory_grow() -> None:
     """GPU memory is taken as it is needed: other nodes and processes may want some."""
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -113,7 +118,7 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or os.environ.get("TPU_NAME", ""))
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise RunError(
             f"trainer.strategy=tpu found no TPU named {name or os.environ.get('TPU_NAME') or '(none)'!r}: {error}; "
             "name it with trainer.tpu or TPU_NAME (`local` on a TPU VM)"

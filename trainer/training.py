@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from robustness.errors import ConfigError
+from robustness.errors import ConfigError, RunError
 from trainer.checkpoints import Checkpoints, Progress
 from trainer.config import CERTIFIED_RECIPES, Precision, RecipeName, TrainingTask
 from trainer.dataset import training_batches
@@ -22,7 +22,7 @@ from trainer.progress import LogProgress
 from trainer.recipes import Recipe, build_recipe
 from trainer.schedules import LearningRate
 from trainer.step import RecipeModel
-from trainer.strategy import is_chief, scaled
+from trainer.strategy import is_chief, scaled, wait_for_all
 from trainer.validation import Scores, Validator
 from trainer.watch import Watch
 
@@ -109,15 +109,21 @@ class Training:
             progress = watch.progress
             if watch.collapsed:
                 progress = self._strengthened(self._checkpoints.restore())
-        self._checkpoints.restore_best(progress)
-        log.info("the weights of epoch %d are exported", progress.best_epoch)
+        if is_chief(self._strategy):
+            self._checkpoints.restore_best(progress)
+            log.info("the weights of epoch %d are exported", progress.best_epoch)
 
     def export(self, transform: tft.TFTransformOutput, directory: str) -> None:
-        """Write the best weights as a SavedModel, on the chief, and remove the checkpoints."""
+        """Write the best weights as a SavedModel, on the chief, and remove the checkpoints.
+
+        The other workers wait for it. TFX wants to find their folder, which may be the chief's or another.
+        """
         if is_chief(self._strategy):
             export_model(self._exported, transform, directory, dataclasses.asdict(self._task))
             log.info("exported to %s", directory)
             self._checkpoints.discard()
+        wait_for_all(self._strategy)
+        tf.io.gfile.makedirs(directory)
 
     def _build(self) -> tuple[tf_keras.Model, Recipe | None]:
         """The compiled Keras model, and its recipe unless that is NSL's own model."""
@@ -171,14 +177,20 @@ class Training:
             first_step=progress.epoch * self._steps_per_epoch,
             positions=recipe is not None,
         )
-        self._model.fit(
-            self._strategy.distribute_datasets_from_function(batches),
-            initial_epoch=progress.epoch,
-            epochs=epochs,
-            steps_per_epoch=self._steps_per_epoch,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        try:
+            self._model.fit(
+                self._strategy.distribute_datasets_from_function(batches),
+                initial_epoch=progress.epoch,
+                epochs=epochs,
+                steps_per_epoch=self._steps_per_epoch,
+                callbacks=callbacks,
+                verbose=0,
+            )
+        except tf.errors.UnavailableError as error:
+            raise RunError(
+                f"another worker is gone, after epoch {watch.progress.epoch} of {epochs}; the same command goes on "
+                f"from there ({error.message.splitlines()[-1]})"
+            ) from error
         return watch
 
     def _strengthened(self, progress: Progress) -> Progress:

@@ -67,14 +67,14 @@ def launch_workers(fn_args: Any, count: int) -> None:
 
 
 def _reason(workers: list["_Worker"]) -> str:
-    """What to tell of workers that failed: an error of one of them before the signal that ended it."""
-    explained = [worker for worker in workers if worker.error]
-    if explained:
-        return explained[0].error
-    first = next(worker for worker in workers if worker.process.returncode and not worker.ended)
+    """What to tell of workers that failed: the one that was killed, else the one that says why it failed."""
+    failed = [worker for worker in workers if worker.process.returncode and not worker.ended]
+    killed = [worker for worker in failed if worker.process.returncode < 0 or not worker.error]
+    if not killed:
+        return failed[0].error
     return (
-        f"worker {first.index + 1} of {len(workers)} ended with code {first.process.returncode} and the training with "
-        "it; the same command goes on from the last whole epoch"
+        f"worker {killed[0].index + 1} of {len(workers)} ended with code {killed[0].process.returncode} and the "
+        "training with it; the same command goes on from the last whole epoch"
     )
 
 

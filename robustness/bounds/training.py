@@ -19,7 +19,7 @@ TOLERATED = 0.5
 
 
 class TrainingBounds:
-    """The interval bounds of one model in training.
+    """The interval bounds of one model in training, in float32 also where the model computes in mixed precision.
 
     Args:
         model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
@@ -30,7 +30,7 @@ class TrainingBounds:
     """
 
     def __init__(self, model: Model, image_shape: tuple[int, int, int]) -> None:
-        self._layers = trace(model, image_shape, getattr(model, "variables", ()))
+        self._layers = trace(model, image_shape, getattr(model, "variables", ()), ignore_casts=True)
         tail = next(i for i, layer in enumerate(reversed(self._layers)) if not isinstance(layer, Dense | Shift))
         self._body, self._tail = self._layers[: len(self._layers) - tail], self._layers[len(self._layers) - tail :]
 
