@@ -15,6 +15,8 @@ import pydantic
 import tensorflow as tf
 import tf_keras
 
+from robustness.errors import DataError
+
 STATE = "state.json"
 
 
@@ -68,13 +70,23 @@ class Checkpoints:
         self._remove_all_but(f"epoch-{progress.epoch}", f"best-{progress.best_epoch}")
 
     def restore(self) -> Progress:
-        """Bring back the newest state, if there is one, and say how far it had come."""
+        """Bring back the newest state, if there is one, and say how far it had come.
+
+        Raises:
+            DataError: there is one that cannot be read.
+        """
         state = os.path.join(self._folder, STATE)
         if not tf.io.gfile.exists(state):
             return Progress()
-        with tf.io.gfile.GFile(state) as file:
-            progress = pydantic.TypeAdapter(Progress).validate_json(file.read())
-        self._training.read(os.path.join(self._folder, f"epoch-{progress.epoch}")).assert_existing_objects_matched()
+        try:
+            with tf.io.gfile.GFile(state) as file:
+                progress = pydantic.TypeAdapter(Progress).validate_json(file.read())
+            self._training.read(os.path.join(self._folder, f"epoch-{progress.epoch}")).assert_existing_objects_matched()
+        except (pydantic.ValidationError, tf.errors.OpError, AssertionError) as error:
+            raise DataError(
+                f"the checkpoints in {self._folder} cannot be read ({str(error).splitlines()[0]}); remove it to train "
+                "from the start"
+            ) from error
         return progress
 
     def restore_best(self, progress: Progress) -> None:

@@ -194,7 +194,8 @@ class Training:
         return watch
 
     def _strengthened(self, progress: Progress) -> Progress:
-        steps = 2 * max(progress.attack_steps, self._task.recipe.attack_steps)
+        assert self._recipe is not None
+        steps = 2 * self._recipe.attack_steps
         log.info("going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps)
         return dataclasses.replace(progress, attack_steps=steps)
 
