@@ -19,11 +19,12 @@ import tf_keras
 from small_world import run_trainer, trainer_arguments, training_task
 
 from robustness.errors import DataError, RunError
-from trainer.checkpoints import STATE, Checkpoints
+from trainer.checkpoints import STATE, Checkpoints, Progress
 from trainer.config import Schedule
 from trainer.schedules import LearningRate, ramp
 from trainer.training import MOST_ATTACK_STEPS
 from trainer.validation import Scores, Validator
+from trainer.watch import Watch
 
 
 def weights_of(folder: str | Path) -> list[np.ndarray]:
@@ -151,12 +152,21 @@ def test_damaged_checkpoints_are_named(
         run_trainer(small_world, tmp_path, training_task("fast"))
 
 
-@pytest.mark.parametrize("changes", [{"learning_rate": 1e12}, {"learning_rate": 1000.0}], ids=["nan", "growing"])
-def test_a_diverging_loss_stops_with_a_way_out(
-    small_world: SimpleNamespace, tmp_path: Path, changes: dict[str, object]
-) -> None:
-    with pytest.raises(RunError, match=r"training diverged: the loss of epoch \d is .*lower trainer.learning_rate"):
-        run_trainer(small_world, tmp_path, training_task("fast", epochs=20, **changes))
+def test_a_loss_that_is_no_number_stops_with_a_way_out(small_world: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"training diverged: the loss of epoch \d is nan.*lower trainer\.learning_rate"):
+        run_trainer(small_world, tmp_path, training_task("fast", learning_rate=1e30))
+
+
+@pytest.mark.parametrize(("loss", "stops"), [(22.0, False), (26.0, True)])
+def test_a_growing_loss_stops(loss: float, stops: bool) -> None:
+    """Ten times the first epoch's, or that of a network that knows nothing: 10 ln 3 = 11 and 10 * 2.5 = 25."""
+    progress = Progress(epoch=1, history=({"loss": 2.5},))
+    watch = Watch(None, None, progress, classes=3, first_selected=1, score=None, collapses=False)  # type: ignore[arg-type]
+    if stops:
+        with pytest.raises(RunError, match="the loss of epoch 2 is 26, more than 25"):
+            watch._check_loss(1, loss)
+    else:
+        watch._check_loss(1, loss)
 
 
 def test_overfitting_to_the_own_attack_takes_the_epoch_back(
