@@ -1,7 +1,7 @@
 """One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
 
 Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions), `.data` (a link to the
-data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, `attacked.png` and the log.
+data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, two pictures and the log.
 """
 
 import logging

@@ -1,4 +1,5 @@
-"""Pictures: a run's attacked images with what both models say, and the robustness curve of an evaluation."""
+"""Pictures: a run's attacked images with what both models say, how the robust model was trained, and the robustness
+curve of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLUMNS = 8
 RIGHT, WRONG = "tab:green", "tab:red"
@@ -35,6 +37,30 @@ def draw_grid(images: npt.NDArray[np.float32], rows: pd.DataFrame, caption: str,
             colour = RIGHT if prediction == row.label else WRONG
             axis.set_title(f"{name} {prediction}", fontsize=9, loc=place, color=colour)
     figure.savefig(path, dpi=100)
+
+
+def draw_training(history: dict[str, Any], caption: str, path: Path) -> None:
+    """Write a PNG of the accuracies on the validation split after every epoch.
+
+    Args:
+        history: from `trainer.export.read_history`.
+        caption: what was trained.
+        path: file to write.
+    """
+    epochs = history["epochs"]
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    kinds = {"val_clean": ("clean", "tab:gray"), "val_adversarial": ("under PGD-20", "tab:blue")}
+    for name, (label, colour) in (kinds | {"val_certified": ("proven by intervals", "tab:green")}).items():
+        if name in epochs[0]:
+            values = [epoch[name] for epoch in epochs]
+            axis.plot(range(1, len(epochs) + 1), values, marker=".", color=colour, label=label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.axvline(history["best_epoch"], color="tab:orange", linestyle=":", label="exported")
+    axis.set(xlabel="epoch", ylabel="accuracy, validation split", ylim=(-0.02, 1.02), title=caption)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
 
 
 def draw_curve(results: list[dict[str, Any]], path: Path) -> None:

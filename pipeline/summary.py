@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tfx.orchestration.metadata import Metadata
+from tfx.utils import path_utils
 
-from components.adversarial_example_gen.rows import FGSM, MODELS, UNDEFENDED, attack_column
+from components.adversarial_example_gen.rows import FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
 from pipeline.config import RunConfig
 from pipeline.gates import gates
 from pipeline.metadata import RunOutputs
-from pipeline.picture import draw_grid
+from pipeline.picture import draw_grid, draw_training
 from pipeline.results import (
     AttackTable,
     example_counts,
@@ -23,6 +24,7 @@ from pipeline.results import (
 )
 from robustness.attacks.attacker import describe
 from robustness.suites import attacks_of
+from trainer.export import read_history
 
 PICTURE_IMAGES = 32
 
@@ -30,7 +32,7 @@ PICTURE_IMAGES = 32
 def write_results(
     config: RunConfig, folder: Path, run_id: str, connection: Any, nodes: dict[str, dict[str, Any]], begin: float
 ) -> dict[str, Any]:
-    """Write `summary.json` and `attacked.png` into the run's folder.
+    """Write `summary.json`, `attacked.png` and `training.png` into the run's folder.
 
     Args:
         config: resolved configuration of the run.
@@ -57,11 +59,14 @@ def write_results(
             "attacks": {str(attack.name): describe(attack, config.threat) for attack in attacks_of(stages)},
             "examples": example_counts(outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)),
             "models": {model: table.accuracies(model, stages) for model in MODELS},
+            "training": {model: _history(outputs, model) for model in MODELS},
             **_verdict(outputs, config),
             "nodes": nodes,
         }
     summary["caveats"] = caveats(config, summary)
     draw_picture(config, table, folder / "attacked.png")
+    caption = f"{config.recipe.name}, {config.data.dataset}, {config.threat.norm}, epsilon {config.threat.epsilon}"
+    draw_training(summary["training"][ROBUST], caption, folder / "training.png")
     summary["seconds"] = round(time.monotonic() - begin, 2)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2))
     return summary
@@ -100,6 +105,11 @@ def _verdict(outputs: RunOutputs, config: RunConfig) -> dict[str, Any]:
         "blessed": blessing.custom_properties["blessed"].int_value == 1,
         "pushed": pushed["pushed_destination"].string_value if pushed["pushed"].int_value == 1 else None,
     }
+
+
+def _history(outputs: RunOutputs, model: str) -> dict[str, Any]:
+    """How a model was trained, epoch by epoch."""
+    return read_history(path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri))
 
 
 def _split(outputs: RunOutputs, node: str, key: str, split: str) -> str:

@@ -64,7 +64,10 @@ def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> Non
     }
     assert first["blessed"]
     assert json.loads((root / "results" / first["run_id"] / "summary.json").read_text()) == first
-    assert (root / "results" / first["run_id"] / "attacked.png").stat().st_size > 10_000
+    for picture in ("attacked.png", "training.png"):
+        assert (root / "results" / first["run_id"] / picture).stat().st_size > 10_000
+    assert [len(first["training"][model]["epochs"]) for model in ("undefended", "robust")] == [2, 2]
+    assert first["training"]["robust"]["epochs"][1]["val_clean"] > 0.8
 
 
 def test_gates_judge_what_the_table_shows(first: dict[str, Any]) -> None:

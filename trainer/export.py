@@ -18,11 +18,19 @@ import tensorflow_transform as tft
 import tf_keras
 from tfx.dsl.io import fileio
 
+SETTINGS, HISTORY = "settings.json", "history.json"
+"""Files in the export's `assets.extra`, which serving ignores."""
+
 
 def export_model(
-    model: tf_keras.Model, transform: tft.TFTransformOutput, directory: str, settings: dict[str, Any]
+    model: tf_keras.Model,
+    transform: tft.TFTransformOutput,
+    directory: str,
+    settings: dict[str, Any],
+    history: dict[str, Any],
 ) -> None:
-    """Write the SavedModel, and `settings` (resolved configuration and seed) beside it.
+    """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and `history` (what
+    `read_history` gives back).
 
     The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
     """
@@ -33,8 +41,15 @@ def export_model(
     clean.save(directory, save_format="tf", include_optimizer=False, signatures=_signatures(clean, transform))
     extra = os.path.join(directory, "assets.extra")
     fileio.makedirs(extra)
-    with fileio.open(os.path.join(extra, "settings.json"), "w") as file:
-        file.write(json.dumps(settings, indent=2, sort_keys=True))
+    for name, content in ((SETTINGS, settings), (HISTORY, history)):
+        with fileio.open(os.path.join(extra, name), "w") as file:
+            file.write(json.dumps(content, indent=2, sort_keys=True))
+
+
+def read_history(directory: str) -> dict[str, Any]:
+    """How an exported model was trained: `epochs`, the metrics of each, and `best_epoch`, the one exported."""
+    with fileio.open(os.path.join(directory, "assets.extra", HISTORY)) as file:
+        return dict(json.load(file))
 
 
 def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict[str, Any]:

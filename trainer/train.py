@@ -38,8 +38,8 @@ def run_fn(fn_args: FnArgs) -> None:
     training = Training(task, strategy, train, validation, checkpoints_of(task, fn_args))
     if fn_args.base_model:
         training.begin_with(fn_args.base_model)
-    training.run(fn_args.model_run_dir)
-    training.export(transform, fn_args.serving_model_dir)
+    progress = training.run(fn_args.model_run_dir)
+    training.export(transform, fn_args.serving_model_dir, progress)
 
 
 def checkpoints_of(task: TrainingTask, fn_args: FnArgs) -> str:

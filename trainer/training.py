@@ -89,7 +89,7 @@ class Training:
         self._network.set_weights(weights)
         log.info("beginning with the weights of %s", model)
 
-    def run(self, logs: str) -> None:
+    def run(self, logs: str) -> Progress:
         """Train up to the last epoch, from the last checkpoint where there is one.
 
         When single-step training overfits to its own attack, the epoch is taken back and training goes on with
@@ -97,6 +97,9 @@ class Training:
 
         Args:
             logs: folder for TensorBoard.
+
+        Returns:
+            The metrics of every epoch, and which one was best.
         """
         progress, epochs = self._checkpoints.restore(), self._task.config.epochs
         log.info(
@@ -112,14 +115,16 @@ class Training:
         if is_chief(self._strategy):
             self._checkpoints.restore_best(progress)
             log.info("the weights of epoch %d are exported", progress.best_epoch)
+        return progress
 
-    def export(self, transform: tft.TFTransformOutput, directory: str) -> None:
+    def export(self, transform: tft.TFTransformOutput, directory: str, progress: Progress) -> None:
         """Write the best weights as a SavedModel, on the chief, and remove the checkpoints.
 
         The other workers wait for it. TFX wants to find their folder, which may be the chief's or another.
         """
         if is_chief(self._strategy):
-            export_model(self._exported, transform, directory, dataclasses.asdict(self._task))
+            history = {"epochs": progress.history, "best_epoch": progress.best_epoch}
+            export_model(self._exported, transform, directory, dataclasses.asdict(self._task), history)
             log.info("exported to %s", directory)
             self._checkpoints.discard()
         wait_for_all(self._strategy)

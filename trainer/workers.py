@@ -167,8 +167,10 @@ def main() -> None:
     """Run one worker."""
     arguments = json.loads(sys.stdin.readline())
     _end_with_parent()
-    logging.getLogger("gauntlet").setLevel(logging.INFO)
-    logging.getLogger("gauntlet").addHandler(_ToParent())
+    ours = logging.getLogger("gauntlet")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(_ToParent())
+    ours.propagate = False  # the parent writes them to the log
     try:
         _own_share_of_gpus()
         from trainer.train import run_fn
