@@ -166,7 +166,7 @@ def folder_of(arguments: dict[str, object]) -> str:
 
 @pytest.mark.slow
 def test_a_workers_mistake_is_told(small_world: SimpleNamespace, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="a batch of 4096 images is more than the training split has"):
+    with pytest.raises(ConfigError, match="a batch of 4096 images is more than the training split has"):
         run_trainer(small_world, tmp_path, workers_task(RecipeName.FAST, batch_size=4096))
 
 

@@ -174,3 +174,31 @@ def test_both_orchestrators_give_the_same_numbers(first: dict[str, Any], tmp_pat
     done = gauntlet("run", "--preset", "smoke", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["models"] == first["models"]
+
+
+def test_two_workers_go_on_from_the_champion(first: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    """The whole pipeline with two training processes, which begin with the weights that the first run pushed; and a
+    network of the user's own, which does not fit them, is refused before it is trained."""
+    options = [
+        "trainer.warm_start=true", "trainer.strategy=multi_worker", "trainer.workers=2", "trainer.epochs=1",
+    ]  # fmt: skip
+    arguments = ["run", "--preset", "smoke", "--root", root, "--json", tmp_path / "s.json"]
+    arguments += [part for option in options for part in ("--set", option)]
+    done = gauntlet(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    log = (root / "results" / summary["run_id"] / "log.txt").read_text()
+    assert "beginning with the weights of" in log
+    assert "on 2 replicas, batches of 64" in log
+    first_epochs = [run["training"]["robust"]["epochs"][0]["val_clean"] for run in (first, summary)]
+    assert first_epochs[1] > first_epochs[0], "a warm start is ahead of a cold one"
+
+    (tmp_path / "mine.py").write_text(
+        "import tf_keras\n"
+        "def tiny(shape, classes):\n"
+        "    layers = tf_keras.layers\n"
+        "    return tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(classes)])\n"
+    )
+    done = gauntlet(*arguments, "--set", "trainer.network=mine:tiny", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "trainer.warm_start: the blessed model's weights have the shapes" in done.stderr

@@ -15,10 +15,11 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from types import SimpleNamespace
 from typing import Any
 
-from robustness.errors import GauntletError, RunError
+from robustness.errors import ConfigError, GauntletError, RunError
 from trainer.config import StrategyName, TrainerConfig
 
 log = logging.getLogger("gauntlet.trainer")
@@ -48,6 +49,7 @@ def launch_workers(fn_args: Any, count: int) -> None:
 
     Raises:
         RunError: one of them failed or was killed; the others are ended.
+        ConfigError: what `run_fn` itself raises of that kind.
     """
     addresses = [f"localhost:{port}" for port in _free_ports(count)]
     arguments = {name: getattr(fn_args, name, None) for name in ARGUMENTS}
@@ -63,16 +65,18 @@ def launch_workers(fn_args: Any, count: int) -> None:
             worker.end()
     for worker in workers:
         if worker.process.returncode:
-            raise RunError(_reason(workers))
+            raise _reason(workers)
 
 
-def _reason(workers: list["_Worker"]) -> str:
+def _reason(workers: list["_Worker"]) -> GauntletError:
     """What to tell of workers that failed: the one that was killed, else the one that says why it failed."""
     failed = [worker for worker in workers if worker.process.returncode and not worker.ended]
     killed = [worker for worker in failed if worker.process.returncode < 0 or not worker.error]
+    explained = [worker.error for worker in failed if worker.error]
     if not killed:
-        return failed[0].error
-    return (
+        kind, message = explained[0]
+        return ConfigError(message) if kind == ConfigError.__name__ else RunError(message)
+    return RunError(
         f"worker {killed[0].index + 1} of {len(workers)} ended with code {killed[0].process.returncode} and the "
         "training with it; the same command goes on from the last whole epoch"
     )
@@ -82,7 +86,8 @@ class _Worker:
     """One process, and the thread that reads its records."""
 
     def __init__(self, index: int, addresses: list[str], arguments: dict[str, Any]) -> None:
-        self.index, self.error, self.ended = index, "", False
+        self.index, self.ended = index, False
+        self.error: tuple[str, str] | None = None  # kind and message
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trainer.workers"],
@@ -120,7 +125,7 @@ class _Worker:
                 sys.stdout.write(line)
                 continue
             if "error" in record:
-                self.error = record["error"]
+                self.error = record["kind"], record["error"]
             elif self.index == 0:
                 log.handle(logging.makeLogRecord(record))
 
@@ -176,17 +181,12 @@ def main() -> None:
         from trainer.train import run_fn
 
         run_fn(SimpleNamespace(**arguments))
-    except GauntletError as error:
-        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+    except Exception as error:
+        traceback.print_exc()
+        message = str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
+        sys.stdout.write(json.dumps({"kind": type(error).__name__, "error": message}) + "\n")
         sys.stdout.flush()
         os._exit(1)  # the other workers wait in a collective operation; a normal exit would wait for them
-    except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        sys.stdout.write(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
-        sys.stdout.flush()
-        os._exit(1)
 
 
 if __name__ == "__main__":
