@@ -7,11 +7,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from components.datasets.image_folder import is_folder
 from gauntlet.errors import exit_code
 from gauntlet.run import check_writable
 from gauntlet.supervisor import call
 from pipeline.config import RunConfig, override
 from pipeline.presets import preset as named_preset
+from robustness.errors import ConfigError
 
 
 @exit_code
@@ -20,6 +22,11 @@ def compile(
 ) -> int:
     """The command; returns the exit code."""
     config = override(named_preset(preset), assignments)
+    if is_folder(config.data.dataset):
+        raise ConfigError(
+            f"data.dataset={config.data.dataset} is a folder on this machine, which nodes of a cluster cannot read; "
+            "compile for a named tfds data set"
+        )
     arguments = {"config": config.to_json(), "target": target, "image": image, "pipeline_root": pipeline_root}
     check_writable(output)
     console = Console()

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from components.datasets.image_folder import describe, is_folder
 from gauntlet.errors import REFUSED, exit_code
 from gauntlet.supervisor import call
 from gauntlet.tables import print_summary
@@ -27,7 +28,7 @@ def run(
     json_file: Path | None,
 ) -> int:
     """The command; returns the exit code."""
-    config = override(named_preset(preset), assignments)
+    config = configured(preset, assignments)
     folder = writable_root(root)
     data_dir = data_dir and local_folder(data_dir)
     if json_file:
@@ -39,6 +40,23 @@ def run(
         shutil.copyfile(results / "summary.json", json_file)
     print_summary(summary, results, console)
     return 0 if summary["pushed"] else REFUSED
+
+
+def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
+    """The preset with the user's settings; where these name a folder of images, with what lies in there.
+
+    Raises:
+        ConfigError: a wrong name or value.
+        DataError: the folder does not have the layout.
+    """
+    named = override(named_preset(preset), assignments).data.dataset
+    if not is_folder(named):
+        return override(named_preset(preset), assignments)
+    images = describe(named)
+    derived = {f"data.{name}": split for name, split in images.splits.items()}
+    derived |= {"data.image_shape": ",".join(map(str, images.image_shape)), "data.classes": str(len(images.classes))}
+    given = (*(f"{name}={value}" for name, value in derived.items()), *assignments, f"data.dataset={images.root}")
+    return override(named_preset(preset), given)
 
 
 def run_in_child(

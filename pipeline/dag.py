@@ -18,7 +18,7 @@ from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate
 from components.curated_schema import CuratedSchema
-from components.schema import check_schema, schema_text
+from components.schema import check_schema, schema_of
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.code import code_hash
 from pipeline.config import RunConfig
@@ -46,7 +46,7 @@ class Places:
 
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
     """The whole pipeline, for any orchestrator."""
-    text = schema_text(config.data.dataset)
+    text = schema_of(config.data.dataset, config.data.image_shape, config.data.classes)
     check_schema(text, config.data.image_shape, config.data.classes)
 
     examples = TfdsExampleGen(

@@ -1,7 +1,7 @@
 """One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
 
 Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions), `.data` (a link to the
-data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, two pictures and the log.
+data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, two pictures, `schema.pbtxt` and the log.
 """
 
 import logging
@@ -15,8 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
-from components.schema import schema_text
+from components.schema import schema_of
 from pipeline.config import RunConfig
 from robustness.errors import RunError
 from trainer.config import RecipeName
@@ -63,7 +64,14 @@ def _run_alone(job: Job) -> dict[str, Any]:
     begin = time.monotonic()
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / "config.json").write_text(job.config.to_json())
-    schema_text(job.config.data.dataset)  # a data set without one must not be downloaded first
+    data = job.config.data
+    schema = schema_of(data.dataset, data.image_shape, data.classes)  # without one nothing must be downloaded first
+    (job.folder / "schema.pbtxt").write_text(schema)
+    if is_folder(data.dataset):
+        log.info(
+            "%s: images of shape %s (height, width, channels), %d classes; the schema derived from that is %s",
+            data.dataset, data.image_shape, data.classes, job.folder / "schema.pbtxt",
+        )  # fmt: skip
     with stage("data"):
         prepared = prepare(job.config.data.dataset, job.data_dir)
     if job.config.trainer.network:

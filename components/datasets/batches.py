@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.datasets.image_folder import FILENAME
 from components.datasets.prepared import PreparedDataset
 from robustness.arrays import FloatArray, IntArray
 from robustness.errors import ConfigError, DataError
 
 
 class Batch(NamedTuple):
-    """Images float32 [n, h, w, c] in [0, 1], labels int64 [n], and tfds's ids."""
+    """Images float32 [n, h, w, c] in [0, 1], labels int64 [n], and their names: in a user's folder, or tfds's ids."""
 
     x: FloatArray
     y: IntArray
@@ -52,7 +53,7 @@ def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int |
         rows = rows.take(limit)
     for batch in rows.batch(size).with_options(no_autotune()).as_numpy_iterator():
         x = batch["image"].astype(np.float32) / np.float32(255)
-        yield Batch(x, batch["label"].astype(np.int64), batch["tfds_id"].tolist())
+        yield Batch(x, batch["label"].astype(np.int64), batch[FILENAME if FILENAME in features else "tfds_id"].tolist())
 
 
 def _part(prepared: PreparedDataset, split: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.datasets import archives, prepared, stock, workspace
+from components.datasets import archives, image_folder, prepared, stock, workspace
 from components.datasets.mirror import MIRRORS
 from components.datasets.prepared import PreparedDataset
 from robustness.errors import DataError
@@ -54,8 +54,13 @@ def prepare(dataset: str, data_dir: str | None) -> PreparedDataset:
     or an empty or missing folder, which becomes a TFDS root. None means TFDS's default root. Data
     that is already prepared is only read. Nothing half done is left behind; other processes that
     prepare the same data set into the same root wait. Raises DataError with what to do.
+
+    `dataset` may also be a folder of the user's own images (`components.datasets.image_folder`); `data_dir` is then
+    the TFDS root into which it is prepared.
     """
     folder = _local_folder(data_dir)
+    if image_folder.is_folder(dataset):
+        return _from_image_folder(dataset, folder)
     if folder is not None and prepared.looks_prepared(folder, dataset):
         return prepared.inspect(folder, _wanted_name(dataset))
     target = _target(dataset, folder)
@@ -136,6 +141,25 @@ def _from_archives(dataset: str, folder: Path) -> PreparedDataset:
             target = _target(dataset, None)
             log.info("%s cannot be written, preparing into %s", folder, target.root)
     return _ensure(target, lambda target: _generate(target, lambda _: folder))
+
+
+def _from_image_folder(dataset: str, root: Path | None) -> PreparedDataset:
+    """Store the images where these very ones have not been stored yet."""
+    import tensorflow_datasets as tfds
+
+    images = image_folder.describe(dataset)
+    config = image_folder.fingerprint(images)[:16]
+    name = f"{image_folder.NAME}/{config}"
+    root = root or Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
+    directory = root / name / image_folder.VERSION
+    with workspace.exclusive(root, name):
+        if not _is_filled(directory):
+            with workspace.work_folder(root, name) as work:
+                log.info("preparing %s in %s", images.root, directory)
+                stock.run(stock.Job(dataset=str(images.root), root=str(work), config=config))
+                directory.parent.mkdir(parents=True, exist_ok=True)
+                (work / name / image_folder.VERSION).rename(directory)
+    return prepared.inspect(directory, name)
 
 
 def _from_network(target: Target) -> None:

@@ -39,14 +39,16 @@ CHILD_ENVIRONMENT = {
 class Job:
     """One run of `download_and_prepare`, as it is sent to the child.
 
-    `root` is the TFDS root to write, `manual_dir` a folder with the official archives (None:
-    download), `examples` their number in all splits for the progress bar (0: unknown).
+    `dataset` may be a folder of images, stored as the tfds config `config`. `root` is the TFDS root to write,
+    `manual_dir` a folder with the official archives (None: download), `examples` their number in all splits for
+    the progress bar (0: unknown).
     """
 
     dataset: str
     root: str
     manual_dir: str | None = None
     examples: int = 0
+    config: str = ""
 
 
 def load_builder(dataset: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":

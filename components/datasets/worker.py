@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components.datasets import image_folder
 from components.datasets.process import end_with_parent
 from components.datasets.stock import Job
+from robustness.errors import DataError
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -38,16 +40,18 @@ def main(job: Job) -> int:
         prepare(job, emit)
     except Exception as error:  # the process boundary: the parent raises it as a DataError
         traceback.print_exc()
-        emit({"failed": f"{type(error).__name__}: {error}"})
+        emit({"failed": str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"})
         return 1
     return 0
 
 
 def prepare(job: Job, emit: Emit) -> None:
-    """Download (or take from `manual_dir`), verify and prepare with the stock builder."""
+    """Download (or take from `manual_dir`), verify and prepare with the stock builder; or store a folder of images."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
+    if image_folder.is_folder(job.dataset):
+        return _store_folder(job, emit)
     builder = tfds.builder(job.dataset, data_dir=job.root)
     if job.examples:
         _count_examples(builder, job.examples, emit)
@@ -61,6 +65,14 @@ def prepare(job: Job, emit: Emit) -> None:
     watched = contextlib.nullcontext() if job.manual_dir else _watch(downloads, expected, emit)
     with watched:
         builder.download_and_prepare(download_dir=downloads, download_config=config)
+
+
+def _store_folder(job: Job, emit: Emit) -> None:
+    def report(done: int, total: int) -> None:
+        if done % EXAMPLES_PER_EVENT == 0 or done == total:
+            emit({"stage": "preparing", "progress": [done, total]})
+
+    image_folder.store(image_folder.describe(job.dataset), job.root, job.config, report)
 
 
 def _count_examples(builder: Any, total: int, emit: Emit) -> None:

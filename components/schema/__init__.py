@@ -1,7 +1,9 @@
-"""The curated schemas, one text file a data set, and what the configuration must agree with in them."""
+"""The schemas: curated, one text file a data set, or derived for a user's own images; and what the configuration must
+agree with in them."""
 
 from importlib import resources
 
+from components.datasets.image_folder import is_folder
 from robustness.errors import ConfigError, DataError
 
 
@@ -17,6 +19,26 @@ def schema_text(dataset: str) -> str:
         known = sorted(f.name.removesuffix(".pbtxt") for f in folder.iterdir() if f.name.endswith(".pbtxt"))
         raise DataError(f"no schema for the data set {dataset!r}: expected {file}; there are schemas for {known}")
     return file.read_text()
+
+
+def schema_of(dataset: str, image_shape: tuple[int, int, int], classes: int) -> str:
+    """The curated schema of a named data set; of a user's folder the derived one."""
+    return derived_schema(image_shape, classes) if is_folder(dataset) else schema_text(dataset)
+
+
+def derived_schema(image_shape: tuple[int, int, int], classes: int) -> str:
+    """The schema of a user's own images, all of one shape: what the curated ones say, with other numbers."""
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    schema = text_format.Parse(schema_text("mnist"), schema_pb2.Schema())
+    sizes = dict(zip(("height", "width", "channels"), image_shape, strict=True))
+    for feature in schema.feature:
+        if feature.name in sizes:
+            feature.int_domain.min = feature.int_domain.max = sizes[feature.name]
+        elif feature.name == "label":
+            feature.int_domain.max = classes - 1
+    return text_format.MessageToString(schema)
 
 
 def check_schema(text: str, image_shape: tuple[int, int, int], classes: int) -> None:

@@ -20,6 +20,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from components.datasets.image_folder import FILENAME
 from components.datasets.prepare import prepare
 from components.shards import shard_path, write_shard
 from robustness.errors import DataError
@@ -125,20 +126,22 @@ def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[st
 def read_part(part: Any, directory: str) -> Iterator[bytes]:
     """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay encoded."""
     info = tfds.builder_from_directory(directory).info
-    features = {name: info.features.tf_example_spec[name] for name in ("image", "label")}
+    named = FILENAME in info.features
+    features = {name: info.features.tf_example_spec[name] for name in ("image", "label", *[FILENAME] * named)}
     for file in info.splits[part].file_instructions:
-        for index, (image, label) in enumerate(read_file(file, features), start=file.skip):
-            # the id that tfds.ReadConfig(add_tfds_id=True) gives
-            yield to_example(f"{file.basename()}__{index}".encode(), image, label).SerializeToString()
+        for index, (image, label, *filename) in enumerate(read_file(file, features), start=file.skip):
+            # the user's own name of the image, or the id that tfds.ReadConfig(add_tfds_id=True) gives
+            identity = filename[0] if named else f"{file.basename()}__{index}".encode()
+            yield to_example(identity, image, label).SerializeToString()
 
 
-def read_file(file: Any, features: dict[str, Any]) -> Iterator[tuple[bytes, int]]:
-    """Image and label of the records that one of tfds's file instructions takes, in order."""
+def read_file(file: Any, features: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The features of the records that one of tfds's file instructions takes, in order."""
     records = tf.data.TFRecordDataset(file.filename).skip(file.skip).take(file.take)
     records = records.apply(tf.data.experimental.assert_cardinality(file.take))
     for batch in records.batch(BATCH).with_options(no_autotune()):
         columns = tf.io.parse_example(batch, features)
-        yield from zip(columns["image"].numpy(), columns["label"].numpy().tolist(), strict=True)
+        yield from zip(*(columns[name].numpy().tolist() for name in features), strict=True)
 
 
 def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
