@@ -17,10 +17,10 @@ from pipeline.picture import draw_grid, draw_training
 from pipeline.results import (
     AttackTable,
     example_counts,
-    first_rows,
     judged_gates,
     read_attack_table,
     read_images,
+    some_rows,
 )
 from robustness.attacks.attacker import describe
 from robustness.suites import attacks_of
@@ -93,7 +93,7 @@ def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
     column = attack_column(FGSM, UNDEFENDED)
     images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
     caption = f"{FGSM} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
-    draw_grid(images, first_rows(table, column, PICTURE_IMAGES), caption, path)
+    draw_grid(images, some_rows(table, column, PICTURE_IMAGES), caption, path)
 
 
 def _verdict(outputs: RunOutputs, config: RunConfig) -> dict[str, Any]:

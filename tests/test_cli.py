@@ -56,7 +56,7 @@ def test_every_command_and_option_explains_itself(command: str) -> None:
     [
         (["run", "--preset", "tutorail"], "unknown preset 'tutorail'; the presets are tutorial, smoke"),
         (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
-        (["run", "--set", "trainer.strategy=x"], "should be 'one_device' or 'mirrored'"),
+        (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
         (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
         (["run", "--set", "attack.suite=slow"], "should be 'fast' or 'autoattack'"),

@@ -274,7 +274,9 @@ def test_clean_data_passes(tmp_path: Path) -> None:
 
 
 def test_a_data_set_without_a_schema() -> None:
-    with pytest.raises(DataError, match=r"no schema for the data set 'moons': .* there are schemas for \['mnist'\]"):
+    with pytest.raises(
+        DataError, match=r"no schema for the data set 'moons': .* there are schemas for \['fashion_mnist', 'mnist'\]"
+    ):
         schema_text("moons")
 
 
