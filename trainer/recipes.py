@@ -112,7 +112,7 @@ class Certified(Adversarial):
         spans = self.bounds.spans(tf.maximum(centre - radius, 0.0), tf.minimum(centre + radius, 1.0))
         losses = cross_entropy(self.bounds.worst_logits(spans, batch.y), batch.y)
         if self.warm_up:
-            losses += self.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(spans)
+            losses += self.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(spans, over_replicas)
         return losses
 
 
@@ -146,6 +146,11 @@ def divergence(clean: tf.Tensor, attacked: tf.Tensor) -> tf.Tensor:
     float32 [n, k]: float32 [n]."""
     log_p, log_q = tf.nn.log_softmax(clean), tf.nn.log_softmax(attacked)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
+
+
+def over_replicas(values: tf.Tensor) -> tf.Tensor:
+    """The sum of each replica's values, on every replica; gradients flow back to all of them."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def build_recipe(config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel) -> Recipe:

@@ -30,9 +30,17 @@ def make_strategy(config: TrainerConfig) -> tf.distribute.Strategy:
 
     Raises:
         RunError: there is no such TPU.
+        ConfigError: TF_CONFIG names several workers, and the strategy would let each of them train alone.
     """
     _let_memory_grow()
-    match resolved(config.strategy):
+    strategy = resolved(config.strategy)
+    workers = len(cluster_workers())
+    if workers > 1 and strategy in (StrategyName.ONE_DEVICE, StrategyName.MIRRORED):
+        raise ConfigError(
+            f"TF_CONFIG names {workers} workers, and each would train alone with trainer.strategy={config.strategy}; "
+            "set trainer.strategy=multi_worker or auto"
+        )
+    match strategy:
         case StrategyName.ONE_DEVICE | StrategyName.AUTO:
             return tf.distribute.get_strategy()
         case StrategyName.MIRRORED:
@@ -94,9 +102,14 @@ def scaled(config: TrainerConfig, replicas: int, rows: int) -> tuple[int, float]
 
 
 def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[float]:
-    """The mean of each value over all replicas, so that every worker decides alike."""
-    everywhere = strategy.run(lambda: tf.constant(values, tf.float32))
-    return [float(v) for v in strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None).numpy()]
+    """The mean of each value over all replicas, so that every worker decides alike; waits for all of them."""
+
+    @tf.function
+    def mean() -> tf.Tensor:
+        everywhere = strategy.run(lambda: tf.constant(values, tf.float32))
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None)
+
+    return [float(value) for value in mean().numpy()]
 
 
 def _let_memory_grow() -> None:
@@ -113,7 +126,7 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or os.environ.get("TPU_NAME", ""))
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+    except Exception as error:  # the cloud's client has kinds of its own, and so has the network
         raise RunError(
             f"trainer.strategy=tpu found no TPU named {name or os.environ.get('TPU_NAME') or '(none)'!r}: {error}; "
             "name it with trainer.tpu or TPU_NAME (`local` on a TPU VM)"

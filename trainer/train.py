@@ -4,10 +4,10 @@ import dataclasses
 import hashlib
 import json
 import os
+from typing import TYPE_CHECKING
 
 import pydantic
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer.config import TrainingTask
 from trainer.dataset import load_split
@@ -15,8 +15,11 @@ from trainer.strategy import make_strategy
 from trainer.training import Training
 from trainer.workers import launch_workers, wants_workers
 
+if TYPE_CHECKING:  # TFX takes seconds to import, and a worker needs nothing else of it
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
-def run_fn(fn_args: FnArgs) -> None:
+
+def run_fn(fn_args: "FnArgs") -> None:
     """Train and export, called by TFX.
 
     Args:
@@ -25,7 +28,7 @@ def run_fn(fn_args: FnArgs) -> None:
             model to begin with.
 
     Raises:
-        RunError: training diverged, or a worker died.
+        RunError: training diverged, a worker died, or its checkpoints cannot be read.
         ConfigError: settings that do not fit the data, the network or the devices.
     """
     task = pydantic.TypeAdapter(TrainingTask).validate_python(fn_args.custom_config)
@@ -42,7 +45,7 @@ def run_fn(fn_args: FnArgs) -> None:
     training.export(transform, fn_args.serving_model_dir)
 
 
-def checkpoints_of(task: TrainingTask, fn_args: FnArgs) -> str:
+def checkpoints_of(task: TrainingTask, fn_args: "FnArgs") -> str:
     """The folder of this very training: the same task, data and beginning."""
     data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
     what = json.dumps([dataclasses.asdict(task), data, fn_args.base_model], sort_keys=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from robustness.errors import ConfigError
+from robustness.errors import ConfigError, RunError
 from trainer.checkpoints import Checkpoints, Progress
 from trainer.config import CERTIFIED_RECIPES, Precision, RecipeName, TrainingTask
 from trainer.dataset import training_batches
@@ -22,7 +22,7 @@ from trainer.progress import LogProgress
 from trainer.recipes import Recipe, build_recipe
 from trainer.schedules import LearningRate
 from trainer.step import RecipeModel
-from trainer.strategy import is_chief, scaled
+from trainer.strategy import agreed, is_chief, scaled
 from trainer.validation import Scores, Validator
 from trainer.watch import Watch
 
@@ -62,7 +62,6 @@ class Training:
         with strategy.scope(), _precision(config.precision):
             self._network = build_network(config, task.image_shape, task.classes)
             self._model, self._recipe = self._build()
-            self._model.optimizer.build(self._network.trainable_variables)
         self._validator = Validator(self._exported, validation, task.threat, config.validation_images)
         self._checkpoints = Checkpoints(
             checkpoints, self._network, self._model.optimizer, self._exported, writes=is_chief(strategy)
@@ -93,7 +92,9 @@ class Training:
         Args:
             logs: folder for TensorBoard.
         """
-        progress, epochs = self._checkpoints.restore(), self._task.config.epochs
+        with self._strategy.scope():  # now that the weights are there: moving averages begin with them
+            self._model.optimizer.build(self._network.trainable_variables)
+        progress, epochs = self._restored(), self._task.config.epochs
         log.info(
             "training %s: %d weights on %d replicas, batches of %d, %s",
             self._task.recipe.name, self._network.count_params(), self._strategy.num_replicas_in_sync, self._batch,
@@ -104,15 +105,23 @@ class Training:
             progress = watch.progress
             if watch.collapsed:
                 progress = self._strengthened(self._checkpoints.restore())
-        self._checkpoints.restore_best(progress)
-        log.info("the weights of epoch %d are exported", progress.best_epoch)
+        if is_chief(self._strategy):  # the others may be here before the best weights are on disk
+            self._checkpoints.restore_best(progress)
+            log.info("the weights of epoch %d are exported", progress.best_epoch)
 
     def export(self, transform: tft.TFTransformOutput, directory: str) -> None:
-        """Write the best weights as a SavedModel, on the chief, and remove the checkpoints."""
+        """Write the best weights as a SavedModel, on the chief, and remove the checkpoints.
+
+        The other workers wait for it. TFX looks for the directory on each of them: where they do not share the
+        chief's, they leave an empty one.
+        """
         if is_chief(self._strategy):
             export_model(self._exported, transform, directory, dataclasses.asdict(self._task))
             log.info("exported to %s", directory)
             self._checkpoints.discard()
+        agreed(self._strategy, [0.0])
+        if not tf.io.gfile.exists(directory):
+            tf.io.gfile.makedirs(directory)
 
     def _build(self) -> tuple[tf_keras.Model, Recipe | None]:
         """The compiled Keras model, and its recipe unless that is NSL's own model."""
@@ -176,8 +185,19 @@ class Training:
         )
         return watch
 
+    def _restored(self) -> Progress:
+        """The last whole epoch, the same on all workers."""
+        progress = self._checkpoints.restore()
+        (mean,) = agreed(self._strategy, [float(progress.epoch)])
+        if mean != progress.epoch:
+            raise RunError(
+                f"this worker would go on after epoch {progress.epoch}, others would not: all workers must reach "
+                f"the folder of checkpoints, {self._checkpoints.folder}"
+            )
+        return progress
+
     def _strengthened(self, progress: Progress) -> Progress:
-        steps = 2 * max(progress.attack_steps, self._task.recipe.attack_steps)
+        steps = min(2 * max(progress.attack_steps, self._task.recipe.attack_steps), MOST_ATTACK_STEPS)
         log.info("going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps)
         return dataclasses.replace(progress, attack_steps=steps)
 

@@ -4,6 +4,8 @@ They leave out what rounding may add, so they prove nothing; `robustness.bounds.
 with them up to rounding.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from robustness.arrays import Model
@@ -60,24 +62,34 @@ class TrainingBounds:
         return differences + self._reach(spans[-1].radius, logits.centre.shape[1], y)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def warm_up_loss(self, spans: list[Span]) -> tf.Tensor:
+    def warm_up_loss(self, spans: list[Span], total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
         """What keeps intervals from widening and ReLUs from dying out early in training: float32 [], in [0, 1].
 
         Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean width has grown
         beyond TOLERATED times the image's, and how uneven active and inactive ReLUs are. Of their balance terms the
         one of the means is used, not the one of the variances.
+
+        Args:
+            spans: from `spans`.
+            total: the sum of a tensor over all replicas. The terms are ratios over the whole batch, so the replicas
+                must share their sums before they divide.
         """
-        image = tf.reduce_mean(spans[0].radius)
         operands = [spans[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
-        terms = []
+        if not operands:
+            return tf.zeros([])
+        sums = [tf.reduce_mean(spans[0].radius)]
         for centre, radius in operands:
-            tightness = tf.nn.relu(TOLERATED - image / tf.maximum(tf.reduce_mean(radius), TINY))
-            active = tf.reduce_sum(tf.where(centre - radius > 0, centre, 0.0))
-            inactive = -tf.reduce_sum(tf.where(centre + radius < 0, centre, 0.0))
+            sums.append(tf.reduce_mean(radius))
+            sums.append(tf.reduce_sum(tf.where(centre - radius > 0, centre, 0.0)))
+            sums.append(-tf.reduce_sum(tf.where(centre + radius < 0, centre, 0.0)))
+        image, *rest = tf.unstack(total(tf.stack(sums)))
+        terms = []
+        for width, active, inactive in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+            tightness = tf.nn.relu(TOLERATED - image / tf.maximum(width, TINY))
             ratio = active / tf.maximum(inactive, 1e-6)
             balance = tf.nn.relu(TOLERATED - tf.minimum(ratio, 1.0 / tf.maximum(ratio, TINY)))
             terms.append(tightness + balance)
-        return tf.add_n(terms) / len(terms) if terms else tf.zeros([])
+        return tf.add_n(terms) / len(terms)
 
     def _reach(self, radius: tf.Tensor, classes: int, y: tf.Tensor) -> tf.Tensor:
         """How far each logit minus the true one can lie above its value at the centre: float32 [n, k]."""
