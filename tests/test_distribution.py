@@ -26,7 +26,7 @@ import trainer.training
 import trainer.workers
 from robustness.errors import ConfigError, RunError
 from trainer.config import Scaling, StrategyName, TrainerConfig, TrainingTask
-from trainer.strategy import cluster_workers, is_chief, make_strategy, resolved, scaled
+from trainer.strategy import cluster_workers, is_chief, make_strategy, resolved, scaled, told_of_lost_workers
 from trainer.workers import own_share, wants_workers
 
 ON_FOUR = ("trades", "mtl-ibp")
@@ -235,6 +235,14 @@ trainer.workers.launch_workers(SimpleNamespace(), 2)
     for end in ends:
         assert select.select([end], [], [], 20)[0], "still there"
         os.close(end)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_lost_worker_is_named_as_such_on_a_cluster_only(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setenv("TF_CONFIG", cluster(0, [f"host{i}:1" for i in range(workers)]))
+    error = RunError if workers > 1 else tf.errors.UnavailableError
+    with pytest.raises(error, match="another worker" if workers > 1 else "the storage"), told_of_lost_workers():
+        raise tf.errors.UnavailableError(None, None, "the storage")
 
 
 def test_workers_share_out_the_gpus_of_a_machine() -> None:

@@ -7,7 +7,8 @@ which Vertex AI and Kubeflow's training operator set, and `trainer.workers` on o
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import assert_never
 
 import tensorflow as tf
@@ -110,6 +111,23 @@ def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[fl
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None)
 
     return [float(value) for value in mean().numpy()]
+
+
+@contextmanager
+def told_of_lost_workers() -> Iterator[None]:
+    """Say it in our words when a collective operation ends because another worker of the cluster has gone.
+
+    Raises:
+        RunError: that is so.
+    """
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        if len(cluster_workers()) < 2:
+            raise
+        raise RunError(
+            "another worker of the cluster has gone, see its log; the same command goes on from the last whole epoch"
+        ) from error
 
 
 def _let_memory_grow() -> None:

@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 
 from trainer.config import TrainingTask
 from trainer.dataset import load_split
-from trainer.strategy import make_strategy
+from trainer.strategy import make_strategy, told_of_lost_workers
 from trainer.training import Training
 from trainer.workers import launch_workers, wants_workers
 
@@ -41,8 +41,9 @@ def run_fn(fn_args: "FnArgs") -> None:
     training = Training(task, strategy, train, validation, checkpoints_of(task, fn_args))
     if fn_args.base_model:
         training.begin_with(fn_args.base_model)
-    training.run(fn_args.model_run_dir)
-    training.export(transform, fn_args.serving_model_dir)
+    with told_of_lost_workers():
+        training.run(fn_args.model_run_dir)
+        training.export(transform, fn_args.serving_model_dir)
 
 
 def checkpoints_of(task: TrainingTask, fn_args: "FnArgs") -> str:

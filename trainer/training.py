@@ -131,11 +131,13 @@ class Training:
         optimizer = tf_keras.optimizers.Adam(
             LearningRate(config.schedule, self._rate, steps), global_clipnorm=config.gradient_clip or None, **averages
         )
+        if config.precision is Precision.MIXED_FLOAT16:  # Keras would, but fails at NSL's model within a model
+            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
         if task.recipe.name is RecipeName.TUTORIAL:
             model = adversarial_regularization(self._network, task.recipe)
             model.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
             return model, None
-        recipe = build_recipe(task.recipe, self._network, task.threat)
+        recipe = build_recipe(task.recipe, self._network, task.threat, self._exported)
         model = RecipeModel(
             self._network,
             recipe,

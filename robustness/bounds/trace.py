@@ -29,8 +29,8 @@ def trace(model: Model, image_shape: tuple[int, int, int], variables: Sequence[t
     """The layers from image to logits in topological order; the last gives the logits.
 
     A softmax at the very end is left out: it changes no order among the classes (in float32 it can make a
-    tie of two, so a model is judged by its logits). `variables` are read in place of their copies on single
-    devices, of which a graph knows only one: what trains on several devices names them.
+    tie of two, so a model is judged by its logits). `variables` are read in place of the model's own, in their
+    order: what is in training may be distributed, or computed in another precision than can be traced.
 
     Raises:
         NoBoundError: an operation without a bound; the message names it.
@@ -39,17 +39,17 @@ def trace(model: Model, image_shape: tuple[int, int, int], variables: Sequence[t
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
     if any(op.type in CALLS for op in concrete.graph.get_operations()):
         concrete = convert_variables_to_constants_v2(concrete)  # inlines the calls
-    return _Reader(concrete, variables).read()
+    return _Reader(concrete, getattr(model, "variables", ()) if variables else (), variables).read()
 
 
 class _Reader:
     """Walks from the output of a graph to its input."""
 
-    def __init__(self, concrete: Any, variables: Sequence[tf.Variable]) -> None:
+    def __init__(self, concrete: Any, owned: Sequence[tf.Variable], variables: Sequence[tf.Variable]) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
         self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
-        for variable in variables:
-            self._variables |= {copy.handle.ref(): variable for copy in getattr(variable, "values", ())}
+        for own, variable in zip(owned, variables, strict=True):
+            self._variables |= {copy.handle.ref(): variable for copy in getattr(own, "values", [own])}
         self._image = next(tensor for tensor in concrete.inputs if tensor.ref() not in self._captured)
         (self._output,) = tf.nest.flatten(concrete.outputs)
         self._layers: list[Layer] = [layers.Input()]
