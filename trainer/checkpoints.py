@@ -15,7 +15,7 @@ import pydantic
 import tensorflow as tf
 import tf_keras
 
-from robustness.errors import DataError
+from robustness.errors import RunError
 
 STATE = "state.json"
 
@@ -40,7 +40,7 @@ class Checkpoints:
 
     Args:
         folder: where; created on the first save. Local or gs://.
-        network, optimizer: in training; the optimizer is built.
+        network, optimizer: in training; the optimizer is built before the first `restore`.
         best: a network that holds the best weights when `save` is told so, and after `restore_best`.
         writes: False on every worker but the chief, which takes part in saving (a distributed variable may need
             all workers to be read) and keeps nothing.
@@ -49,21 +49,21 @@ class Checkpoints:
     def __init__(
         self, folder: str, network: tf_keras.Model, optimizer: Any, best: tf_keras.Model, writes: bool = True
     ) -> None:
-        self._folder, self._writes = folder, writes
+        self.folder, self._writes = folder, writes
         self._training = tf.train.Checkpoint(network=network, optimizer=optimizer)
         self._best = tf.train.Checkpoint(network=best)
 
     def save(self, progress: Progress) -> None:
         """Save the training after `progress.epoch`, and the best network when that epoch is the best."""
         with tempfile.TemporaryDirectory() as discarded:
-            folder = self._folder if self._writes else discarded
+            folder = self.folder if self._writes else discarded
             tf.io.gfile.makedirs(folder)
             self._training.write(os.path.join(folder, f"epoch-{progress.epoch}"))
             if not self._writes:
                 return
         if progress.best_epoch == progress.epoch:
-            self._best.write(os.path.join(self._folder, f"best-{progress.epoch}"))
-        state = os.path.join(self._folder, STATE)
+            self._best.write(os.path.join(self.folder, f"best-{progress.epoch}"))
+        state = os.path.join(self.folder, STATE)
         with tf.io.gfile.GFile(state + ".new", "w") as file:
             file.write(json.dumps(dataclasses.asdict(progress)))
         tf.io.gfile.rename(state + ".new", state, overwrite=True)
@@ -73,32 +73,52 @@ class Checkpoints:
         """Bring back the newest state, if there is one, and say how far it had come.
 
         Raises:
-            DataError: there is one that cannot be read.
+            RunError: it is damaged. Nothing is removed or begun anew: whether the hours in it are lost is the
+                user's to say.
         """
-        state = os.path.join(self._folder, STATE)
+        state = os.path.join(self.folder, STATE)
         if not tf.io.gfile.exists(state):
             return Progress()
         try:
             with tf.io.gfile.GFile(state) as file:
                 progress = pydantic.TypeAdapter(Progress).validate_json(file.read())
-            self._training.read(os.path.join(self._folder, f"epoch-{progress.epoch}")).assert_existing_objects_matched()
-        except (pydantic.ValidationError, tf.errors.OpError, AssertionError) as error:
-            raise DataError(
-                f"the checkpoints in {self._folder} cannot be read ({str(error).splitlines()[0]}); remove it to train "
-                "from the start"
-            ) from error
+        except ValueError as error:
+            raise self._damaged(STATE, error) from error
+        self._read(self._training, f"epoch-{progress.epoch}")
         return progress
 
     def restore_best(self, progress: Progress) -> None:
-        """Bring the best weights back into the network for them."""
-        self._best.read(os.path.join(self._folder, f"best-{progress.best_epoch}")).assert_existing_objects_matched()
+        """Bring the best weights back into the network for them.
+
+        Raises:
+            RunError: they are damaged.
+        """
+        self._read(self._best, f"best-{progress.best_epoch}")
 
     def discard(self) -> None:
         """Remove everything: the training is done."""
-        if self._writes and tf.io.gfile.exists(self._folder):
-            tf.io.gfile.rmtree(self._folder)
+        if self._writes and tf.io.gfile.exists(self.folder):
+            tf.io.gfile.rmtree(self.folder)
+
+    def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
+        try:
+            checkpoint.read(os.path.join(self.folder, name)).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise self._damaged(name, error) from error
+
+    def _damaged(self, name: str, error: Exception) -> RunError:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return RunError(
+            f"the checkpoint {os.path.join(self.folder, name)} of an interrupted training cannot be read: {reason}; "
+            f"bring it back, or remove the folder {self.folder} to train from the start"
+        )
 
     def _remove_all_but(self, *kept: str) -> None:
-        for name in tf.io.gfile.listdir(self._folder):
-            if name.startswith(("epoch-", "best-")) and name.partition(".")[0] not in kept:
-                tf.io.gfile.remove(os.path.join(self._folder, name))
+        for name in tf.io.gfile.listdir(self.folder):
+            path = os.path.join(self.folder, name)
+            if not name.startswith(("epoch-", "best-")) or name.partition(".")[0] in kept:
+                continue
+            if tf.io.gfile.isdir(path):  # TensorFlow's, of a write that was killed
+                tf.io.gfile.rmtree(path)
+            else:
+                tf.io.gfile.remove(path)

@@ -16,6 +16,10 @@ from trainer.nsl import import_nsl
 FAST_STEP = 1.25
 """Length of a single step over the radius (Wong et al. 2020)."""
 
+LOSS_SCALE = 1024.0
+"""In float16 the gradient of an image that the network is sure of would vanish. NSL normalises it afterwards, and
+a power of two changes no other digit."""
+
 PGD_REACH = 2.5
 """Length of all steps together over the radius (Madry et al. 2018)."""
 
@@ -53,7 +57,7 @@ def neighbours(
         x_adv = project_to(x_adv, x, norm, epsilon) if i else x_adv
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x_adv)
-            value = loss(x_adv)
+            value = LOSS_SCALE * loss(x_adv)
         x_adv, _ = nsl.lib.gen_adv_neighbor(x_adv, value, step, gradient_tape=tape)
     return tf.stop_gradient(project_to(x_adv, x, norm, epsilon))
 

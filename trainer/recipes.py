@@ -148,8 +148,14 @@ def divergence(clean: tf.Tensor, attacked: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
 
 
-def build_recipe(config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel) -> Recipe:
+def build_recipe(
+    config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel, traced: tf_keras.Model | None = None
+) -> Recipe:
     """The named recipe for a network; not for `tutorial`.
+
+    Args:
+        traced: the same network in float32 and on one device, of which the layers of bounds are read off when it is
+            given; the bounds are those of `network`'s weights, in float32.
 
     Raises:
         ConfigError: the recipe needs an interval bound, and the network or the norm has none.
@@ -163,20 +169,23 @@ def build_recipe(config: RecipeConfig, network: tf_keras.Model, threat: ThreatMo
         case RecipeName.TRADES:
             return Trades(**adversarial, beta=config.beta)
         case RecipeName.MTL_IBP:
-            return MtlIbp(**adversarial, **_certified(config, network, threat), share=config.bound_share)
+            return MtlIbp(**adversarial, **_certified(config, network, threat, traced), share=config.bound_share)
         case RecipeName.SABR:
-            return Sabr(**adversarial, **_certified(config, network, threat), box=config.box)
+            return Sabr(**adversarial, **_certified(config, network, threat, traced), box=config.box)
         case RecipeName.TUTORIAL:
             raise AssertionError("the tutorial's recipe is NSL's own model")
         case never:
             assert_never(never)
 
 
-def _certified(config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel) -> dict[str, Any]:
+def _certified(
+    config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel, traced: tf_keras.Model | None
+) -> dict[str, Any]:
     if threat.norm is not Norm.LINF:
         raise ConfigError(f"recipe.name={config.name} minimises an interval bound, which needs threat.norm=linf")
     try:
-        return {"bounds": TrainingBounds(network, network.input_shape[1:]), "warm_up": config.warm_up}
+        bounds = TrainingBounds(traced or network, network.input_shape[1:], network.variables)
+        return {"bounds": bounds, "warm_up": config.warm_up}
     except NoBoundError as error:
         others = ", ".join(name for name in RecipeName if name not in CERTIFIED_RECIPES)
         raise ConfigError(

@@ -1,5 +1,6 @@
 """One training step of a recipe, as a Keras model: `fit` brings epochs, callbacks and distribution."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -7,6 +8,15 @@ import tf_keras
 
 from trainer.recipes import Batch, Recipe
 from trainer.schedules import ramp
+
+
+def uniform_noise(shape: Sequence[int], seed: Any) -> tf.Tensor:
+    """float32 in [-1, 1), the same for the same seed (int64 [2]) on every device.
+
+    Made from Philox's bits, because TensorFlow's floats are others on a TPU, and wherever XLA compiles.
+    """
+    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-23 - 1.0
 
 
 class RecipeModel(tf_keras.Model):
@@ -70,7 +80,7 @@ class RecipeModel(tf_keras.Model):
 
     def _batch(self, data: dict[str, tf.Tensor]) -> Batch:
         step = self.optimizer.iterations
-        noise = tf.random.stateless_uniform(self._noise_shape, [tf.cast(self._seed, tf.int64), step], -1.0, 1.0)
+        noise = uniform_noise(self._noise_shape, [tf.cast(self._seed, tf.int64), step])
         grown = ramp(step, self._ramp_steps)
         return Batch(
             x=data["image"],

@@ -7,7 +7,8 @@ which Vertex AI and Kubeflow's training operator set, and `trainer.workers` on o
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import assert_never
 
 import tensorflow as tf
@@ -30,9 +31,17 @@ def make_strategy(config: TrainerConfig) -> tf.distribute.Strategy:
 
     Raises:
         RunError: there is no such TPU.
+        ConfigError: TF_CONFIG names several workers, and the strategy would let each of them train alone.
     """
     _let_memory_grow()
-    match resolved(config.strategy):
+    strategy = resolved(config.strategy)
+    workers = len(cluster_workers())
+    if workers > 1 and strategy in (StrategyName.ONE_DEVICE, StrategyName.MIRRORED):
+        raise ConfigError(
+            f"TF_CONFIG names {workers} workers, and each would train alone with trainer.strategy={config.strategy}; "
+            "set trainer.strategy=multi_worker or auto"
+        )
+    match strategy:
         case StrategyName.ONE_DEVICE | StrategyName.AUTO:
             return tf.distribute.get_strategy()
         case StrategyName.MIRRORED:
@@ -94,14 +103,31 @@ def scaled(config: TrainerConfig, replicas: int, rows: int) -> tuple[int, float]
 
 
 def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[float]:
-    """The mean of each value over all replicas, so that every worker decides alike."""
-    everywhere = strategy.run(lambda: tf.constant(values, tf.float32))
-    return [float(v) for v in strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None).numpy()]
+    """The mean of each value over all replicas, so that every worker decides alike; waits for all of them."""
+
+    @tf.function
+    def mean() -> tf.Tensor:
+        everywhere = strategy.run(lambda: tf.constant(values, tf.float32))
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None)
+
+    return [float(value) for value in mean().numpy()]
 
 
-def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Return when every worker has come here."""
-    agreed(strategy, [0.0])
+@contextmanager
+def told_of_lost_workers() -> Iterator[None]:
+    """Say it in our words when a collective operation ends because another worker of the cluster has gone.
+
+    Raises:
+        RunError: that is so.
+    """
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        if len(cluster_workers()) < 2:
+            raise
+        raise RunError(
+            "another worker of the cluster has gone, see its log; the same command goes on from the last whole epoch"
+        ) from error
 
 
 def _let_memory_grow() -> None:
@@ -118,7 +144,7 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or os.environ.get("TPU_NAME", ""))
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+    except Exception as error:  # the cloud's client has kinds of its own, and so has the network
         raise RunError(
             f"trainer.strategy=tpu found no TPU named {name or os.environ.get('TPU_NAME') or '(none)'!r}: {error}; "
             "name it with trainer.tpu or TPU_NAME (`local` on a TPU VM)"

@@ -4,19 +4,22 @@ import dataclasses
 import hashlib
 import json
 import os
+from typing import TYPE_CHECKING
 
 import pydantic
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer.config import TrainingTask
 from trainer.dataset import load_split
-from trainer.strategy import make_strategy
+from trainer.strategy import make_strategy, told_of_lost_workers
 from trainer.training import Training
 from trainer.workers import launch_workers, wants_workers
 
+if TYPE_CHECKING:  # TFX takes seconds to import, and a worker needs nothing else of it
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
-def run_fn(fn_args: FnArgs) -> None:
+
+def run_fn(fn_args: "FnArgs") -> None:
     """Train and export, called by TFX.
 
     Args:
@@ -25,7 +28,7 @@ def run_fn(fn_args: FnArgs) -> None:
             model to begin with.
 
     Raises:
-        RunError: training diverged, or a worker died.
+        RunError: training diverged, a worker died, or its checkpoints cannot be read.
         ConfigError: settings that do not fit the data, the network or the devices.
     """
     task = pydantic.TypeAdapter(TrainingTask).validate_python(fn_args.custom_config)
@@ -38,11 +41,12 @@ def run_fn(fn_args: FnArgs) -> None:
     training = Training(task, strategy, train, validation, checkpoints_of(task, fn_args))
     if fn_args.base_model:
         training.begin_with(fn_args.base_model)
-    progress = training.run(fn_args.model_run_dir)
-    training.export(transform, fn_args.serving_model_dir, progress)
+    with told_of_lost_workers():
+        progress = training.run(fn_args.model_run_dir)
+        training.export(transform, fn_args.serving_model_dir, progress)
 
 
-def checkpoints_of(task: TrainingTask, fn_args: FnArgs) -> str:
+def checkpoints_of(task: TrainingTask, fn_args: "FnArgs") -> str:
     """The folder of this very training: the same task, data and beginning."""
     data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
     what = json.dumps([dataclasses.asdict(task), data, fn_args.base_model], sort_keys=True)

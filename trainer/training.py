@@ -22,7 +22,7 @@ from trainer.progress import LogProgress
 from trainer.recipes import Recipe, build_recipe
 from trainer.schedules import LearningRate
 from trainer.step import RecipeModel
-from trainer.strategy import is_chief, scaled, wait_for_all
+from trainer.strategy import agreed, is_chief, scaled
 from trainer.validation import Scores, Validator
 from trainer.watch import Watch
 
@@ -62,7 +62,6 @@ class Training:
         with strategy.scope(), _precision(config.precision):
             self._network = build_network(config, task.image_shape, task.classes)
             self._model, self._recipe = self._build()
-            self._model.optimizer.build(self._network.trainable_variables)
         self._validator = Validator(self._exported, validation, task.threat, config.validation_images)
         self._checkpoints = Checkpoints(
             checkpoints, self._network, self._model.optimizer, self._exported, writes=is_chief(strategy)
@@ -101,7 +100,9 @@ class Training:
         Returns:
             The metrics of every epoch, and which one was best.
         """
-        progress, epochs = self._checkpoints.restore(), self._task.config.epochs
+        with self._strategy.scope():  # now that the weights are there: moving averages begin with them
+            self._model.optimizer.build(self._network.trainable_variables)
+        progress, epochs = self._restored(), self._task.config.epochs
         log.info(
             "training %s: %d weights on %d replicas, batches of %d, %s",
             self._task.recipe.name, self._network.count_params(), self._strategy.num_replicas_in_sync, self._batch,
@@ -120,15 +121,17 @@ class Training:
     def export(self, transform: tft.TFTransformOutput, directory: str, progress: Progress) -> None:
         """Write the best weights as a SavedModel, on the chief, and remove the checkpoints.
 
-        The other workers wait for it. TFX wants to find their folder, which may be the chief's or another.
+        The other workers wait for it. TFX looks for the directory on each of them: where they do not share the
+        chief's, they leave an empty one.
         """
         if is_chief(self._strategy):
             history = {"epochs": progress.history, "best_epoch": progress.best_epoch}
             export_model(self._exported, transform, directory, dataclasses.asdict(self._task), history)
             log.info("exported to %s", directory)
             self._checkpoints.discard()
-        wait_for_all(self._strategy)
-        tf.io.gfile.makedirs(directory)
+        agreed(self._strategy, [0.0])
+        if not tf.io.gfile.exists(directory):
+            tf.io.gfile.makedirs(directory)
 
     def _build(self) -> tuple[tf_keras.Model, Recipe | None]:
         """The compiled Keras model, and its recipe unless that is NSL's own model."""
@@ -138,11 +141,13 @@ class Training:
         optimizer = tf_keras.optimizers.Adam(
             LearningRate(config.schedule, self._rate, steps), global_clipnorm=config.gradient_clip or None, **averages
         )
+        if config.precision is Precision.MIXED_FLOAT16:  # Keras would, but fails at NSL's model within a model
+            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
         if task.recipe.name is RecipeName.TUTORIAL:
             model = adversarial_regularization(self._network, task.recipe)
             model.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
             return model, None
-        recipe = build_recipe(task.recipe, self._network, task.threat)
+        recipe = build_recipe(task.recipe, self._network, task.threat, self._exported)
         model = RecipeModel(
             self._network,
             recipe,
@@ -182,21 +187,26 @@ class Training:
             first_step=progress.epoch * self._steps_per_epoch,
             positions=recipe is not None,
         )
-        try:
-            self._model.fit(
-                self._strategy.distribute_datasets_from_function(batches),
-                initial_epoch=progress.epoch,
-                epochs=epochs,
-                steps_per_epoch=self._steps_per_epoch,
-                callbacks=callbacks,
-                verbose=0,
-            )
-        except tf.errors.UnavailableError as error:
-            raise RunError(
-                f"another worker is gone, after epoch {watch.progress.epoch} of {epochs}; the same command goes on "
-                f"from there ({error.message.splitlines()[-1]})"
-            ) from error
+        self._model.fit(
+            self._strategy.distribute_datasets_from_function(batches),
+            initial_epoch=progress.epoch,
+            epochs=epochs,
+            steps_per_epoch=self._steps_per_epoch,
+            callbacks=callbacks,
+            verbose=0,
+        )
         return watch
+
+    def _restored(self) -> Progress:
+        """The last whole epoch, the same on all workers."""
+        progress = self._checkpoints.restore()
+        (mean,) = agreed(self._strategy, [float(progress.epoch)])
+        if mean != progress.epoch:
+            raise RunError(
+                f"this worker would go on after epoch {progress.epoch}, others would not: all workers must reach "
+                f"the folder of checkpoints, {self._checkpoints.folder}"
+            )
+        return progress
 
     def _strengthened(self, progress: Progress) -> Progress:
         assert self._recipe is not None

@@ -18,7 +18,8 @@ from trainer.validation import Scores, Validator
 log = logging.getLogger("gauntlet.trainer")
 
 DIVERGED = 10.0
-"""A loss so many times the first epoch's, and that of a network that knows nothing, will not come back."""
+"""A loss so many times that of the first step (after a restart: epoch), and that of a network that knows nothing,
+will not come back."""
 
 COLLAPSE = 0.2
 """A loss of accuracy under attack, from one epoch to a later one, that training noise does not explain."""
@@ -53,9 +54,14 @@ class Watch(tf_keras.callbacks.Callback):
         self.progress, self.collapsed = progress, False
         self._validator, self._checkpoints, self._classes = validator, checkpoints, classes
         self._first_selected, self._score, self._collapses = first_selected, score, collapses
+        self._first_loss = progress.history[0]["loss"] if progress.history else None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.collapsed = False
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._first_loss is None and logs:
+            self._first_loss = float(logs["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
@@ -83,11 +89,10 @@ class Watch(tf_keras.callbacks.Callback):
         return averaged
 
     def _check_loss(self, epoch: int, loss: float) -> None:
-        first = self.progress.history[0]["loss"] if self.progress.history else loss
-        limit = DIVERGED * max(first, math.log(self._classes))
-        if not loss <= limit:
+        limit = DIVERGED * max(self._first_loss or 0.0, math.log(self._classes))
+        if not (loss <= limit and math.isfinite(loss)):
             raise RunError(
-                f"training diverged: the loss of epoch {epoch + 1} is {loss:.4g}, more than {limit:.4g}; lower "
+                f"training diverged: the loss of epoch {epoch + 1} is {loss:.4g}, expected at most {limit:.4g}; lower "
                 "trainer.learning_rate, set trainer.gradient_clip=1, or let recipe.ramp grow the radius more slowly"
             )
 

@@ -1,9 +1,9 @@
 """Several training processes on this machine, as `trainer.workers` asks for.
 
-    python -m trainer.workers    (a line of JSON on standard input; the parent holds it open)
+    python -m trainer.workers EVENTS_FD    (a line of JSON on standard input; the parent holds it open)
 
-Each process runs the same `run_fn` with a TF_CONFIG of its own, as it would on a cluster. Log records come
-back as JSON lines, so that the run shows the first worker's progress.
+Each process runs the same `run_fn` with a TF_CONFIG of its own, as it would on a cluster. Log records and errors
+come back through a pipe as JSON lines, so that the run shows the first worker's progress.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 from robustness.errors import ConfigError, GauntletError, RunError
 from trainer.config import StrategyName, TrainerConfig
@@ -36,12 +36,12 @@ ARGUMENTS = (
 """What `run_fn` reads of TFX's FnArgs."""
 
 SECONDS_TO_END = 10.0
-"""Time in which a worker may end by itself after another one has died."""
+"""Time in which a worker may end by itself when it is told to."""
 
 
 def wants_workers(config: TrainerConfig) -> bool:
     """Whether this process shall start workers: several are wanted and no platform has started them."""
-    return config.strategy is StrategyName.MULTI_WORKER and config.workers > 1 and "TF_CONFIG" not in os.environ
+    return config.strategy is StrategyName.MULTI_WORKER and config.workers > 1 and not os.environ.get("TF_CONFIG")
 
 
 def launch_workers(fn_args: Any, count: int) -> None:
@@ -49,62 +49,67 @@ def launch_workers(fn_args: Any, count: int) -> None:
 
     Raises:
         RunError: one of them failed or was killed; the others are ended.
-        ConfigError: what `run_fn` itself raises of that kind.
+        ConfigError: one of them found a setting that cannot be used.
     """
     addresses = [f"localhost:{port}" for port in _free_ports(count)]
     arguments = {name: getattr(fn_args, name, None) for name in ARGUMENTS}
-    workers = [_Worker(i, addresses, arguments) for i in range(count)]
-    log.info("training on %d workers: %s", count, ", ".join(addresses))
+    workers: list[_Worker] = []
     try:
-        while any(worker.process.poll() is None for worker in workers):
+        for i in range(count):
+            workers.append(_Worker(i, addresses, arguments))
+        log.info("training on %d workers: %s", count, ", ".join(addresses))
+        codes: list[int | None] = [None]
+        while None in codes and not any(codes):
             time.sleep(0.1)
-            if any(worker.process.poll() for worker in workers):
-                break
+            codes = [worker.process.poll() for worker in workers]
     finally:
+        killed = next((worker for worker in workers if (worker.process.poll() or 0) < 0), None)
         for worker in workers:
             worker.end()
-    for worker in workers:
-        if worker.process.returncode:
-            raise _reason(workers)
+    if any(worker.process.returncode for worker in workers):
+        raise _reason(killed, workers)
 
 
-def _reason(workers: list["_Worker"]) -> GauntletError:
-    """What to tell of workers that failed: the one that was killed, else the one that says why it failed."""
-    failed = [worker for worker in workers if worker.process.returncode and not worker.ended]
-    killed = [worker for worker in failed if worker.process.returncode < 0 or not worker.error]
-    explained = [worker.error for worker in failed if worker.error]
-    if not killed:
-        kind, message = explained[0]
-        return ConfigError(message) if kind == ConfigError.__name__ else RunError(message)
+def _reason(killed: "_Worker | None", workers: list["_Worker"]) -> GauntletError:
+    """Why workers failed. Those that fail because another one has gone say so too, so what came first counts: a
+    signal from outside, else the earliest error."""
+    errors = sorted((worker.error for worker in workers if worker.error), key=lambda error: error["time"])
+    if errors and not killed:
+        return (ConfigError if errors[0]["kind"] == "ConfigError" else RunError)(errors[0]["error"])
+    culprit = killed or next(worker for worker in workers if worker.process.returncode)
     return RunError(
-        f"worker {killed[0].index + 1} of {len(workers)} ended with code {killed[0].process.returncode} and the "
-        "training with it; the same command goes on from the last whole epoch"
+        f"worker {culprit.index + 1} of {len(workers)} ended with code {culprit.process.returncode} (killed, or out of "
+        "memory) and the training with it; the same command goes on from the last whole epoch"
     )
 
 
 class _Worker:
-    """One process, and the thread that reads its records."""
+    """One process, and the thread that reads its records. error: what it said before it failed."""
 
     def __init__(self, index: int, addresses: list[str], arguments: dict[str, Any]) -> None:
-        self.index, self.ended = index, False
-        self.error: tuple[str, str] | None = None  # kind and message
+        self.index = index
+        self.error: dict[str, Any] = {}
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.workers"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"TF_CONFIG": json.dumps(task)},
-            text=True,
-        )
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(arguments) + "\n")
-        self.process.stdin.flush()
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        reading, writing = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trainer.workers", str(writing)],
+                stdin=subprocess.PIPE,
+                pass_fds=[writing],
+                env=os.environ | {"TF_CONFIG": json.dumps(task)},
+                text=True,
+            )
+        finally:
+            os.close(writing)
+        self._reader = threading.Thread(target=self._read, args=[reading], daemon=True)
         self._reader.start()
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code tells
+            self.process.stdin.write(json.dumps(arguments) + "\n")
+            self.process.stdin.flush()
 
     def end(self) -> None:
         """Let the process end; kill it when it does not."""
-        failed = bool(self.process.poll())
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()  # the worker takes this as the end of its parent
@@ -113,31 +118,35 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.ended = not failed and self.process.returncode != 0
         self._reader.join()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                record = json.loads(line)
-            except ValueError:  # whatever a library prints
-                sys.stdout.write(line)
-                continue
-            if "error" in record:
-                self.error = record["kind"], record["error"]
-            elif self.index == 0:
-                log.handle(logging.makeLogRecord(record))
+    def _read(self, reading: int) -> None:
+        with os.fdopen(reading) as events:
+            for line in events:
+                try:
+                    event = json.loads(line)
+                except ValueError:  # the last line of a process that was killed while it wrote
+                    continue
+                if "error" in event:
+                    self.error = event
+                elif self.index == 0:
+                    log.handle(logging.makeLogRecord(event))
 
 
 class _ToParent(logging.Handler):
     """Writes log records as JSON lines."""
 
+    def __init__(self, pipe: TextIO) -> None:
+        super().__init__()
+        self._pipe = pipe
+
     def emit(self, record: logging.LogRecord) -> None:
         fields = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
-        fields |= {"msg": record.getMessage()} | {n: v for n, v in vars(record).items() if n == "progress"}
-        sys.stdout.write(json.dumps(fields) + "\n")
-        sys.stdout.flush()
+        self.send(fields | {"msg": record.getMessage()} | {n: v for n, v in vars(record).items() if n == "progress"})
+
+    def send(self, event: dict[str, Any]) -> None:
+        self._pipe.write(json.dumps(event) + "\n")
+        self._pipe.flush()
 
 
 def _free_ports(count: int) -> list[int]:
@@ -158,34 +167,44 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _own_share_of_gpus() -> None:
-    """Workers on one machine share out its GPUs."""
+def own_share(gpus: list[Any], index: int, workers: int) -> list[Any]:
+    """Workers on one machine share out its GPUs evenly: a collective operation needs as many from each.
+
+    Raises:
+        ConfigError: it cannot be done.
+    """
+    if len(gpus) % workers:
+        raise ConfigError(f"trainer.workers={workers} cannot share out {len(gpus)} GPUs evenly")
+    return gpus[index::workers]
+
+
+def _hide_gpus_of_others() -> None:
     import tensorflow as tf
 
     config = json.loads(os.environ["TF_CONFIG"])
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        tf.config.set_visible_devices(gpus[config["task"]["index"] :: len(config["cluster"]["worker"])], "GPU")
+    tf.config.set_visible_devices(own_share(gpus, config["task"]["index"], len(config["cluster"]["worker"])), "GPU")
 
 
 def main() -> None:
     """Run one worker."""
+    handler = _ToParent(os.fdopen(int(sys.argv[1]), "w"))
     arguments = json.loads(sys.stdin.readline())
     _end_with_parent()
-    ours = logging.getLogger("gauntlet")
-    ours.setLevel(logging.INFO)
-    ours.addHandler(_ToParent())
-    ours.propagate = False  # the parent writes them to the log
+    logger = logging.getLogger("gauntlet")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False  # the parent's log has it
     try:
-        _own_share_of_gpus()
+        _hide_gpus_of_others()
         from trainer.train import run_fn
 
         run_fn(SimpleNamespace(**arguments))
     except Exception as error:
         traceback.print_exc()
-        message = str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
-        sys.stdout.write(json.dumps({"kind": type(error).__name__, "error": message}) + "\n")
-        sys.stdout.flush()
+        explained = str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
+        handler.send({"error": explained, "kind": type(error).__name__, "time": time.time()})
+        sys.stderr.flush()
         os._exit(1)  # the other workers wait in a collective operation; a normal exit would wait for them
 
 

@@ -25,18 +25,12 @@ class NoBoundError(GauntletError):
     """The model contains an operation through which no sound bound is known here."""
 
 
-def trace(
-    model: Model,
-    image_shape: tuple[int, int, int],
-    variables: Sequence[tf.Variable] = (),
-    ignore_casts: bool = False,
-) -> list[Layer]:
+def trace(model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()) -> list[Layer]:
     """The layers from image to logits in topological order; the last gives the logits.
 
     A softmax at the very end is left out: it changes no order among the classes (in float32 it can make a
-    tie of two, so a model is judged by its logits). `variables` are read in place of their copies on single
-    devices, of which a graph knows only one: what trains on several devices names them. With `ignore_casts` the
-    layers of a model in mixed precision are those of the same model in float32, which proves nothing about it.
+    tie of two, so a model is judged by its logits). `variables` are read in place of the model's own, in their
+    order: what is in training may be distributed, or computed in another precision than can be traced.
 
     Raises:
         NoBoundError: an operation without a bound; the message names it.
@@ -45,18 +39,17 @@ def trace(
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
     if any(op.type in CALLS for op in concrete.graph.get_operations()):
         concrete = convert_variables_to_constants_v2(concrete)  # inlines the calls
-    return _Reader(concrete, variables, ignore_casts).read()
+    return _Reader(concrete, getattr(model, "variables", ()) if variables else (), variables).read()
 
 
 class _Reader:
     """Walks from the output of a graph to its input."""
 
-    def __init__(self, concrete: Any, variables: Sequence[tf.Variable], ignore_casts: bool) -> None:
-        self._pass_on = PASS_ON | {"Cast"} if ignore_casts else PASS_ON
+    def __init__(self, concrete: Any, owned: Sequence[tf.Variable], variables: Sequence[tf.Variable]) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
         self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
-        for variable in variables:
-            self._variables |= {copy.handle.ref(): variable for copy in getattr(variable, "values", ())}
+        for own, variable in zip(owned, variables, strict=True):
+            self._variables |= {copy.handle.ref(): variable for copy in getattr(own, "values", [own])}
         self._image = next(tensor for tensor in concrete.inputs if tensor.ref() not in self._captured)
         (self._output,) = tf.nest.flatten(concrete.outputs)
         self._layers: list[Layer] = [layers.Input()]
@@ -65,7 +58,7 @@ class _Reader:
 
     def read(self) -> list[Layer]:
         output = self._output
-        while output.op.type in self._pass_on or output.op.type == "Softmax":
+        while output.op.type in PASS_ON or output.op.type == "Softmax":
             output = output.op.inputs[0]
         for tensor in self._in_order(output):
             self._add(tensor)
@@ -94,7 +87,7 @@ class _Reader:
     def _add(self, tensor: tf.Tensor) -> None:
         """Append the layer of one tensor, or note that it is the same as its operand."""
         op = tensor.op
-        if op.type in self._pass_on:
+        if op.type in PASS_ON:
             self._places[tensor.ref()] = self._places[op.inputs[0].ref()]
             return
         found = [self._places[operand.ref()] for operand in op.inputs if self._from_image(operand)]
@@ -110,8 +103,6 @@ class _Reader:
             outer = self._captured[tensor.ref()]
             return lambda: outer
         op = tensor.op
-        if op.type == "Cast" and op.type in self._pass_on:
-            return self.parameter(op.inputs[0])
         if op.type == "ReadVariableOp" and op.inputs[0].ref() in self._captured:
             variable = self._variables.get(self._captured[op.inputs[0].ref()].ref())
             if variable is not None:  # read as itself, so that gradients find it

@@ -4,6 +4,8 @@ They leave out what rounding may add, so they prove nothing; `robustness.bounds.
 with them up to rounding.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from robustness.arrays import Model
@@ -22,15 +24,16 @@ class TrainingBounds:
     """The interval bounds of one model in training, in float32 also where the model computes in mixed precision.
 
     Args:
-        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k], all in float32.
         image_shape: height, width, channels.
+        variables: the weights in training, in the order of the model's own; those when there are none.
 
     Raises:
         NoBoundError: the model has an operation without a bound, which the message names.
     """
 
-    def __init__(self, model: Model, image_shape: tuple[int, int, int]) -> None:
-        self._layers = trace(model, image_shape, getattr(model, "variables", ()), ignore_casts=True)
+    def __init__(self, model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()) -> None:
+        self._layers = trace(model, image_shape, variables or getattr(model, "variables", ()))
         tail = next(i for i, layer in enumerate(reversed(self._layers)) if not isinstance(layer, Dense | Shift))
         self._body, self._tail = self._layers[: len(self._layers) - tail], self._layers[len(self._layers) - tail :]
 
