@@ -50,6 +50,9 @@ setup(
         "google-crc32c",  # finds damaged records in prepared data; comes with apache-beam[gcp] anyway
         "matplotlib",  # the picture of attacked images
         "scipy",  # corruptions; comes with tfx anyway
+        "keras-tuner",  # the search; comes with tfx anyway
+        "scikit-learn",  # its Bayesian optimisation; comes with tfx anyway
+        "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={
         "dev": ["pytest", "ruff", "mypy", "import-linter", "uv"],

@@ -56,6 +56,14 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     default=None,
     help="A prepared tfds folder, or a folder with the four archives. Default: tfds's own, filled on first use.",
 )
+@click.option(
+    "--tune",
+    "trials",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="First search the recipe's hyper-parameters with N short trainings on the validation split (tuner.trials).",
+)
 @click.option("--orchestrator", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write summary.json here."
@@ -65,6 +73,7 @@ def run(
     assignments: tuple[str, ...],
     root: str,
     data_dir: str | None,
+    trials: int | None,
     orchestrator: str,
     json_file: Path | None,
 ) -> None:
@@ -74,6 +83,8 @@ def run(
     """
     from gauntlet.run import run as run_command
 
+    if trials is not None:
+        assignments = (*assignments, f"tuner.trials={trials}")
     sys.exit(run_command(preset, assignments, root, data_dir, orchestrator, json_file))
 
 

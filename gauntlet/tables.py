@@ -10,6 +10,8 @@ from rich.table import Table
 
 def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> None:
     """Print the tables of a run's summary; `folder` is where its files are."""
+    if "tuning" in summary:
+        console.print(tuning_table(summary["tuning"]))
     console.print(accuracy_table(summary))
     console.print(gate_table(summary))
     for caveat in summary["caveats"]:
@@ -47,6 +49,25 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
     rows["certified"] = {model: result["certified"] for model, result in models.items()}
     for label, values in rows.items():
         table.add_row(label, *("-" if values[model] is None else f"{values[model]:.2%}" for model in models))
+    return table
+
+
+def tuning_table(tuning: dict[str, Any]) -> Table:
+    """One row a trial of the search, the best first."""
+    trials = tuning["trials"]
+    table = Table(title=f"Search on the validation split, clean accuracy at least {tuning['clean_floor']:.2%}")
+    settings = list(trials[0]["values"])
+    for name in (*(setting.rpartition(".")[2] for setting in settings), "clean", "PGD-20", "certified"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("")
+    for trial in trials:
+        marks = [name for name, holds in (("chosen", trial["chosen"]), ("front", trial["front"])) if holds]
+        shares = (trial[name] for name in ("clean", "adversarial", "certified"))
+        table.add_row(
+            *(f"{trial['values'][name]:.4g}" for name in settings),
+            *("-" if share is None else f"{share:.2%}" for share in shares),
+            ", ".join(marks),
+        )
     return table
 
 

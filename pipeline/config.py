@@ -15,7 +15,7 @@ import pydantic
 from components.adversarial_example_gen.config import AttackConfig
 from robustness.config import Norm, ThreatModel
 from robustness.errors import ConfigError
-from trainer.config import CERTIFIED_RECIPES, RecipeConfig, TrainerConfig
+from trainer.config import CERTIFIED_RECIPES, RecipeConfig, TrainerConfig, TunerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    tuner: TunerConfig = field(default_factory=TunerConfig)
     threat: ThreatModel = field(default_factory=ThreatModel)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)

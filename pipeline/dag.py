@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -20,11 +21,13 @@ from components.anomaly_gate import AnomalyGate
 from components.curated_schema import CuratedSchema
 from components.schema import check_schema, schema_of
 from components.tfds_example_gen.component import TfdsExampleGen
+from components.tuner import FrontTuner
 from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.gates import eval_config
 from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
 from trainer.network import users_function
+from trainer.tuning import tuning_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             ).with_id("Champion")
         )
 
-    def trainer(name: str, trainer_config: TrainerConfig, recipe: RecipeConfig) -> Trainer:
-        task = TrainingTask(
+    def task(trainer_config: TrainerConfig, recipe: RecipeConfig) -> TrainingTask:
+        return TrainingTask(
             config=trainer_config,
             recipe=recipe,
             threat=config.threat,
@@ -96,18 +99,32 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             checkpoints=f"{places.pipeline_root}/.checkpoints",
             code=code_hash("trainer", "robustness", *_users_module(trainer_config.network)),
         )
-        return Trainer(
-            run_fn="trainer.train.run_fn",
-            examples=raw,
-            transform_graph=transform.outputs["transform_graph"],
-            base_model=champion[0].outputs["model"] if trainer_config.warm_start else None,
-            train_args=trainer_pb2.TrainArgs(splits=["train"]),
-            eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
-            custom_config=json.loads(json.dumps(dataclasses.asdict(task))),
-        ).with_id(f"Trainer.{name}")
 
-    undefended = trainer("undefended", config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
-    robust = trainer("robust", config.trainer, config.recipe)
+    inputs = {
+        "examples": raw,
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
+    }
+    robust_task = task(config.trainer, config.recipe)
+    tuner = []
+    if config.tuner.trials:
+        epochs = config.tuner.epochs or -(-config.trainer.epochs // 3)
+        search = tuning_task(robust_task, config.tuner.trials, epochs, config.tuner.clean_floor)
+        tuner.append(FrontTuner(tuner_fn="trainer.tuning.tuner_fn", custom_config=_plain(search), **inputs))
+
+    undefended = Trainer(
+        run_fn="trainer.train.run_fn",
+        custom_config=_plain(task(config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))),
+        **inputs,
+    ).with_id("Trainer.undefended")
+    robust = Trainer(
+        run_fn="trainer.train.run_fn",
+        custom_config=_plain(robust_task),
+        base_model=champion[0].outputs["model"] if champion else None,
+        hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
+        **inputs,
+    ).with_id("Trainer.robust")
 
     attack = AdversarialExampleGen(
         examples=raw,
@@ -147,6 +164,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             anomaly_gate,
             transform,
             *champion,
+            *tuner,
             undefended,
             robust,
             attack,
@@ -157,6 +175,11 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         metadata_connection_config=places.metadata,
         beam_pipeline_args=beam_pipeline_args,
     )
+
+
+def _plain(task: Any) -> dict[str, Any]:
+    """A task as TFX carries it: what JSON can hold."""
+    return dict(json.loads(json.dumps(dataclasses.asdict(task))))
 
 
 def _users_module(network: str | None) -> list[str]:

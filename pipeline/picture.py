@@ -1,5 +1,5 @@
-"""Pictures: a run's attacked images with what both models say, how the robust model was trained, and the robustness
-curve of an evaluation."""
+"""Pictures: a run's attacked images with what both models say, how the robust model was trained and tuned, and the
+robustness curve of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,38 @@ def draw_training(history: dict[str, Any], caption: str, path: Path) -> None:
     axis.set(xlabel="epoch", ylabel="accuracy, validation split", ylim=(-0.02, 1.02), title=caption)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def draw_front(tuning: dict[str, Any], caption: str, path: Path) -> None:
+    """Write a PNG of all trials of a search: accuracy under attack, and proven, against clean accuracy.
+
+    Args:
+        tuning: `clean_floor`, and `trials` with `clean`, `adversarial`, `certified`, `front` and `chosen`.
+        caption: what was tuned.
+        path: file to write.
+    """
+    trials = tuning["trials"]
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axis = figure.subplots()
+    kinds = {"adversarial": ("under PGD-20", "tab:blue", "o"), "certified": ("proven by intervals", "tab:green", "s")}
+    for name, (label, colour, marker) in kinds.items():
+        measured = [trial for trial in trials if trial[name] is not None]
+        for on_front, filled in ((True, colour), (False, "none")):
+            points = [(trial["clean"], trial[name]) for trial in measured if trial["front"] is on_front]
+            if points:
+                shown = label if on_front else f"{label}, not on the front"
+                axis.scatter(
+                    *zip(*points, strict=True), edgecolors=colour, facecolors=filled, marker=marker, label=shown
+                )
+    chosen = next(trial for trial in trials if trial["chosen"])
+    axis.scatter(
+        chosen["clean"], chosen["adversarial"], s=160, facecolors="none", edgecolors="tab:orange", label="chosen"
+    )
+    axis.axvline(tuning["clean_floor"], color="tab:gray", linestyle=":", label="floor of clean accuracy")
+    axis.set(xlabel="clean accuracy", ylabel="accuracy", title=f"{caption}\nvalidation split, {len(trials)} trials")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -6,14 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tfx.orchestration.metadata import Metadata
 from tfx.utils import path_utils
 
 from components.adversarial_example_gen.rows import FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
+from components.tuner import read_trials
 from pipeline.config import RunConfig
 from pipeline.gates import gates
 from pipeline.metadata import RunOutputs
-from pipeline.picture import draw_grid, draw_training
+from pipeline.picture import draw_front, draw_grid, draw_training
 from pipeline.results import (
     AttackTable,
     example_counts,
@@ -25,6 +28,7 @@ from pipeline.results import (
 from robustness.attacks.attacker import describe
 from robustness.suites import attacks_of
 from trainer.export import read_history
+from trainer.tuning import SCORES
 
 PICTURE_IMAGES = 32
 
@@ -32,7 +36,7 @@ PICTURE_IMAGES = 32
 def write_results(
     config: RunConfig, folder: Path, run_id: str, connection: Any, nodes: dict[str, dict[str, Any]], begin: float
 ) -> dict[str, Any]:
-    """Write `summary.json`, `attacked.png` and `training.png` into the run's folder.
+    """Write `summary.json`, `attacked.png`, `training.png` and, after a search, `front.png` into the run's folder.
 
     Args:
         config: resolved configuration of the run.
@@ -63,10 +67,14 @@ def write_results(
             **_verdict(outputs, config),
             "nodes": nodes,
         }
+        if config.tuner.trials:
+            summary["tuning"] = tuning(config, outputs)
     summary["caveats"] = caveats(config, summary)
     draw_picture(config, table, folder / "attacked.png")
     caption = f"{config.recipe.name}, {config.data.dataset}, {config.threat.norm}, epsilon {config.threat.epsilon}"
     draw_training(summary["training"][ROBUST], caption, folder / "training.png")
+    if "tuning" in summary:
+        draw_front(summary["tuning"], caption, folder / "front.png")
     summary["seconds"] = round(time.monotonic() - begin, 2)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2))
     return summary
@@ -76,16 +84,42 @@ def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
     """What a reader of a push must know: how far the worst case lies below what the gates asked for."""
     robust = summary["models"]["robust"]
     claim = max((gate["bound"] for gate in summary["gates"] if gate["name"] != "clean"), default=0.0)
+    found = []
+    search = summary.get("tuning")
+    if search and search["trials"][0]["clean"] < search["clean_floor"]:
+        found.append(
+            f"No trial of the search reached the clean accuracy of {search['clean_floor']:.1%} (tuner.clean_floor) on "
+            f"the validation split; the one with the highest, {search['trials'][0]['clean']:.1%}, was taken."
+        )
     if not summary["blessed"] or robust["worst_case"] >= claim:
-        return []
+        return found
     transfer = robust["transfer"][FGSM]
     attack, white_box = min(robust["white_box"].items(), key=lambda item: item[1])
     return [
+        *found,
         f"This push rests on a weak claim. {transfer:.1%} under FGSM is transfer accuracy: the images were made "
         f"against the undefended model. Attacked with its own gradients ({attack}, the same epsilon of "
         f"{config.threat.epsilon}) the pushed model is right on {white_box:.1%}, and on {robust['worst_case']:.1%} in "
-        f"the worst case over all attacks. The gates ask for a worst case of {config.gates.worst_case:.1%} only."
+        f"the worst case over all attacks. The gates ask for a worst case of {config.gates.worst_case:.1%} only.",
     ]
+
+
+def tuning(config: RunConfig, outputs: RunOutputs) -> dict[str, Any]:
+    """All trials of the search, the best first, each with whether it is `chosen` and on the `front`: no other trial is
+    at least as good in clean, adversarial and certified accuracy, and better in one."""
+    trials = read_trials(outputs.artifact("FrontTuner", "tuner_results").uri)
+    front = on_front([[trial[name] or 0.0 for name in SCORES] for trial in trials])
+    for place, trial in enumerate(trials):
+        trial |= {"chosen": place == 0, "front": bool(front[place])}
+    return {"clean_floor": config.tuner.clean_floor, "trials": trials}
+
+
+def on_front(scores: list[list[float]]) -> npt.NDArray[np.bool_]:
+    """Which rows no other row dominates: bool [n]."""
+    points = np.asarray(scores)
+    at_least = np.all(points[:, None] <= points[None], axis=2)
+    better = np.any(points[:, None] < points[None], axis=2)
+    return ~np.any(at_least & better, axis=1)
 
 
 def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:

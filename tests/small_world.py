@@ -94,6 +94,7 @@ def trainer_arguments(small_world: SimpleNamespace, folder: Path, task: dict[str
         "serving_model_dir": str(folder / "Format-Serving"),
         "model_run_dir": str(folder / "logs"),
         "base_model": None,
+        "hyperparameters": None,
     }
 
 

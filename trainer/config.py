@@ -226,6 +226,36 @@ class TrainingTask:
     code: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TunerConfig:
+    """A search over the recipe's hyper-parameters before the robust model is trained.
+
+    trials: trainings of the search; 0 is no search. epochs: of each of them; 0 is a third of trainer.epochs.
+    clean_floor: accuracy on clean images of the validation split that the chosen trial must reach.
+
+    Raises:
+        ConfigError: a negative number of trials or epochs, or a floor outside [0, 1].
+    """
+
+    trials: int = 0
+    epochs: int = 0
+    clean_floor: float = 0.97
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "epochs"):
+            _check_not_negative(f"tuner.{name}", getattr(self, name))
+        _check_fraction("tuner.clean_floor", self.clean_floor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningTask:
+    """What the Tuner node is told through its custom_config. training: of a trial, but for what is searched."""
+
+    training: TrainingTask
+    trials: int
+    clean_floor: float
+
+
 def _check_positive(name: str, value: float) -> None:
     if not 0 < value < float("inf"):
         raise ConfigError(f"{name} is positive and finite, got {value}")

@@ -25,7 +25,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     Args:
         fn_args: `custom_config` holds a `TrainingTask` as a dictionary; the model goes to
             `serving_model_dir`, the TensorBoard logs to `model_run_dir`. `base_model`, where it is given, is a
-            model to begin with.
+            model to begin with, and `hyperparameters` what the Tuner has found.
 
     Raises:
         RunError: training diverged, a worker died, or its checkpoints cannot be read.
@@ -35,6 +35,10 @@ def run_fn(fn_args: "FnArgs") -> None:
     if wants_workers(task.config):
         launch_workers(fn_args, task.config.workers)
         return
+    if fn_args.hyperparameters:
+        from trainer.tuning import tuned  # KerasTuner takes seconds to import
+
+        task = tuned(task, fn_args.hyperparameters)
     strategy = make_strategy(task.config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     train, validation = (load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files))

@@ -32,6 +32,7 @@ ARGUMENTS = (
     "serving_model_dir",
     "model_run_dir",
     "base_model",
+    "hyperparameters",
 )
 """What `run_fn` reads of TFX's FnArgs."""
 

@@ -1,0 +1,183 @@
+"""`tuner_fn`: what the Tuner node runs. It searches the hyper-parameters of a recipe on the validation split.
+
+The search is KerasTuner's. A robust model is a compromise, so every trial keeps its clean, adversarial and certified
+accuracy; the trial that is chosen has the best accuracy under attack of those whose clean accuracy reaches a floor.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras_tuner as kt
+import pydantic
+import tensorflow_transform as tft
+from keras_tuner.oracles import BayesianOptimizationOracle
+from tfx.components.tuner.component import TunerFnResult
+
+from trainer.config import RecipeName, StrategyName, TrainingTask, TuningTask
+from trainer.dataset import load_split
+from trainer.strategy import make_strategy
+from trainer.training import Training
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+log = logging.getLogger("gauntlet.tuner")
+
+SCORES = ("clean", "adversarial", "certified")
+"""What is measured of a trial, as shares of the validation split."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One hyper-parameter and where it is searched: a setting as `--set` names it, evenly or, where `log`, by
+    its order of magnitude."""
+
+    setting: str
+    low: float
+    high: float
+    log: bool = False
+
+
+FACTOR = Dimension("recipe.epsilon_factor", 1.0, 1.35)
+SPACE: dict[RecipeName, tuple[Dimension, ...]] = {
+    RecipeName.UNDEFENDED: (),
+    RecipeName.TUTORIAL: (
+        Dimension("recipe.multiplier", 0.05, 5.0, log=True),
+        Dimension("recipe.step_size", 0.05, 0.5, log=True),
+    ),
+    RecipeName.FAST: (FACTOR,),
+    RecipeName.PGD: (FACTOR, Dimension("recipe.attack_steps", 2, 10)),
+    RecipeName.TRADES: (FACTOR, Dimension("recipe.beta", 1.0, 12.0, log=True)),
+    RecipeName.MTL_IBP: (FACTOR, Dimension("recipe.bound_share", 0.01, 0.9, log=True)),
+    RecipeName.SABR: (FACTOR, Dimension("recipe.box", 0.05, 1.0, log=True)),
+}
+"""What is searched for each recipe, beside the learning rate: only what the recipe uses."""
+
+
+def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
+    """What TFX's Tuner asks for.
+
+    Args:
+        fn_args: `custom_config` holds a `TuningTask` as a dictionary; the rest is as for `trainer.train.run_fn`.
+    """
+    task = pydantic.TypeAdapter(TuningTask).validate_python(fn_args.custom_config)
+    data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
+    what = json.dumps([dataclasses.asdict(task), data], sort_keys=True)
+    folder = os.path.join(task.training.checkpoints, "tuning-" + hashlib.sha256(what.encode()).hexdigest()[:16])
+    return TunerFnResult(tuner=FrontTuner(task, folder), fit_kwargs={"fn_args": fn_args})
+
+
+class FrontTuner(kt.engine.base_tuner.BaseTuner):
+    """Trains a trial with the project's own training and keeps what it measured.
+
+    A search that was killed goes on where it was, in the trial and the epoch, because everything is in `folder`.
+    """
+
+    def __init__(self, task: TuningTask, folder: str) -> None:
+        self._task, self._folder = task, folder
+        oracle = PresentFirstOracle(
+            objective=kt.Objective("score", "max"),
+            max_trials=task.trials,
+            hyperparameters=search_space(task.training),
+            seed=task.training.seed % 2**31,
+        )
+        super().__init__(oracle, directory=folder, project_name="trials")
+
+    def run_trial(self, trial: kt.engine.trial.Trial, fn_args: "FnArgs") -> dict[str, float]:
+        """Train with the trial's values for the tuner's number of epochs; returns its scores."""
+        task = with_values(self._task.training, trial.hyperparameters.values)
+        transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+        train, validation = (load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files))
+        folder = os.path.join(self._folder, f"training-{trial.trial_id}")
+        training = Training(task, make_strategy(task.config), train, validation, folder)
+        progress = training.run(os.path.join(fn_args.working_dir, trial.trial_id))
+        best = progress.history[progress.best_epoch - 1]
+        scores = {name: best[f"val_{name}"] for name in SCORES if f"val_{name}" in best}
+        number = len(self.oracle.trials)
+        log.info(
+            "trial %d of %d: %s: %s", number, self._task.trials, _shown(trial.hyperparameters.values),
+            ", ".join(f"{name} {share:.2%}" for name, share in scores.items()),
+        )  # fmt: skip
+        return {"score": score(scores, self._task.clean_floor)} | scores
+
+    def load_model(self, trial: kt.engine.trial.Trial) -> Any:
+        """Required by KerasTuner; trials leave values and scores, no model."""
+        raise NotImplementedError
+
+
+class PresentFirstOracle(BayesianOptimizationOracle):
+    """KerasTuner's Bayesian optimisation, whose first trial is the configuration as it is."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        if not self.end_order and not self.tried_anything:
+            values = {hp.name: hp.default for hp in self.get_space().space}
+            self._tried_so_far.add(self._compute_values_hash(values))
+            return {"status": kt.engine.trial.TrialStatus.RUNNING, "values": values}
+        return super().populate_space(trial_id)
+
+    @property
+    def tried_anything(self) -> bool:
+        """Whether a trial has been handed out before."""
+        return bool(self._tried_so_far)
+
+
+def search_space(task: TrainingTask) -> kt.HyperParameters:
+    """The dimensions of the task's recipe and the learning rate, with the present values as defaults.
+
+    A range is widened to hold the present value.
+    """
+    rate = task.config.learning_rate
+    space = kt.HyperParameters()
+    for dimension in (*SPACE[task.recipe.name], Dimension("trainer.learning_rate", rate / 4, rate * 4, log=True)):
+        present = _present(task, dimension.setting)
+        low, high = min(dimension.low, present), max(dimension.high, present)
+        if isinstance(present, int):
+            space.Int(dimension.setting, int(low), int(high), default=present)
+        else:
+            space.Float(dimension.setting, low, high, sampling="log" if dimension.log else "linear", default=present)
+    return space
+
+
+def with_values(task: TrainingTask, values: dict[str, Any]) -> TrainingTask:
+    """The task with the settings of a trial; raises ConfigError for values that its configuration refuses."""
+    recipe = {name.removeprefix("recipe."): v for name, v in values.items() if name.startswith("recipe.")}
+    config = {name.removeprefix("trainer."): v for name, v in values.items() if name.startswith("trainer.")}
+    return dataclasses.replace(
+        task, recipe=dataclasses.replace(task.recipe, **recipe), config=dataclasses.replace(task.config, **config)
+    )
+
+
+def tuned(task: TrainingTask, hyperparameters: dict[str, Any] | None) -> TrainingTask:
+    """The task with the values that TFX's Tuner found, which come as KerasTuner's configuration."""
+    if not hyperparameters:
+        return task
+    return with_values(task, kt.HyperParameters.from_config(hyperparameters).values)
+
+
+def tuning_task(training: TrainingTask, trials: int, epochs: int, clean_floor: float) -> TuningTask:
+    """What to search for the robust model: its training, shortened, on one device where it would have workers."""
+    config = training.config
+    strategy = StrategyName.ONE_DEVICE if config.strategy is StrategyName.MULTI_WORKER else config.strategy
+    config = dataclasses.replace(config, epochs=epochs, strategy=strategy, workers=1, warm_start=False)
+    return TuningTask(training=dataclasses.replace(training, config=config), trials=trials, clean_floor=clean_floor)
+
+
+def score(scores: dict[str, float], clean_floor: float) -> float:
+    """What the search maximises: accuracy under attack; below the floor of clean accuracy, that minus 1, so that no
+    such trial is above one that reaches the floor."""
+    clean = scores["clean"]
+    return scores["adversarial"] if clean >= clean_floor else clean - 1.0
+
+
+def _present(task: TrainingTask, setting: str) -> Any:
+    section, _, name = setting.partition(".")
+    return getattr(task.recipe if section == "recipe" else task.config, name)
+
+
+def _shown(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value:.4g}" for name, value in values.items())
