@@ -10,6 +10,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 
 from pipeline.config import RunConfig
 from pipeline.dag import Places, create_pipeline
+from robustness.errors import ConfigError
 
 
 class Target(StrEnum):
@@ -31,7 +32,15 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
     Returns:
         Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: a pipeline specification with
         schema version 2.1.0.
+
+    Raises:
+        ConfigError: the target cannot run what the configuration asks for.
     """
+    if config.trainer.warm_start and target is Target.KFP_V2:
+        raise ConfigError(
+            f"trainer.warm_start begins with the latest blessed model, which {target} cannot look up; compile for "
+            f"{Target.VERTEX}, or set trainer.warm_start=false"
+        )
     root = pipeline_root.rstrip("/")
     places = Places(pipeline_root=f"{root}/artifacts", serving=f"{root}/serving")
     # Beam runs inside each node's container. Its default runner may try to download another one, and without

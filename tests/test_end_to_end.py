@@ -202,3 +202,42 @@ def test_two_workers_go_on_from_the_champion(first: dict[str, Any], root: Path, 
     done = gauntlet(*arguments, "--set", "trainer.network=mine:tiny", cwd=tmp_path)
     assert done.returncode == 2
     assert "trainer.warm_start: the blessed model's weights have the shapes" in done.stderr
+
+
+def test_a_search_chooses_what_is_trained(root: Path, first: dict[str, Any], tmp_path: Path) -> None:
+    arguments = ["--root", root, "--tune", "2", "--set", "tuner.epochs=1", "--json", tmp_path / "s.json"]
+    done = gauntlet("run", "--preset", "smoke", *arguments, cwd=tmp_path)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    assert "Search on the validation split" in done.stdout
+    summary = json.loads((tmp_path / "s.json").read_text())
+    trials = summary["tuning"]["trials"]
+    assert len(trials) == 2
+    assert [trial["chosen"] for trial in trials] == [True, False]
+    assert {"recipe.multiplier", "recipe.step_size", "trainer.learning_rate"} == set(trials[0]["values"])
+    assert (root / "results" / summary["run_id"] / "front.png").stat().st_size > 10_000
+
+
+def test_a_folder_of_colour_images(tmp_path: Path) -> None:
+    """Three classes of 16 x 12 colour images, told apart by where a band lies, in the layout of ImageFolder."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 60), ("test", 20)):
+        for place, label in enumerate(("cat", "dog", "fox")):
+            (tmp_path / "pets" / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 90, (16, 12, 3), dtype=np.uint8)
+                pixels[4 * place + 1 : 4 * place + 5] += 140
+                Image.fromarray(pixels).save(tmp_path / "pets" / split / label / f"{i}.{'jpg' if i % 2 else 'png'}")
+    settings = ["data.dataset=./pets", "trainer.filters=8,16", "trainer.batch_size=8", "trainer.epochs=4"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    arguments += ["--data-dir", tmp_path / "data", "--root", tmp_path / "root", "--json", tmp_path / "s.json"]
+    done = gauntlet("run", "--preset", "smoke", *arguments, cwd=tmp_path)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["examples"] == {"train": 165, "validation": 15, "test": 60}
+    assert summary["models"]["undefended"]["clean"] > 0.9
+    results = tmp_path / "root" / "results" / summary["run_id"]
+    assert "min: 16" in (results / "schema.pbtxt").read_text()
+    config = json.loads((results / "config.json").read_text())["data"]
+    assert (config["image_shape"], config["classes"]) == ([16, 12, 3], 3)

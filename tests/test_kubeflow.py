@@ -12,6 +12,7 @@ from gauntlet_kubeflow.compile import Target, compile_pipeline, write
 
 from pipeline.config import override
 from pipeline.presets import preset
+from robustness.errors import ConfigError
 
 NODES = {
     "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "AnomalyGate", "Transform",
@@ -113,6 +114,23 @@ def test_the_undefended_model_does_not_depend_on_the_defence() -> None:
         compile_pipeline(c, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"] for c in (preset("smoke"), config)
     )
     assert {name for name in one if one[name] != other[name]} == {"Trainer.robust"}
+
+
+def test_the_search_feeds_the_robust_model_only() -> None:
+    config = override(preset("smoke"), ["tuner.trials=2"])
+    tasks = compile_pipeline(config, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"]
+    assert set(tasks) == NODES | {"FrontTuner"}
+    found = {name for name, task in tasks.items() if "FrontTuner" in task.get("dependentTasks", [])}
+    assert found == {"Trainer.robust"}
+
+
+def test_a_warm_start_needs_vertex() -> None:
+    """Kubeflow Pipelines itself has no resolver of the latest blessed model."""
+    config = override(preset("smoke"), ["trainer.warm_start=true"])
+    job = compile_pipeline(config, Target.VERTEX, "i", "gs://b")
+    assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) >= NODES | {"Champion"}
+    with pytest.raises(ConfigError, match=r"trainer\.warm_start .* kfp-v2 cannot look up; compile for vertex"):
+        compile_pipeline(config, Target.KFP_V2, "i", "gs://b")
 
 
 def test_usable_beside_the_kubeflow_sdk(tmp_path: Path) -> None:
