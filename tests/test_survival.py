@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pydantic
@@ -219,6 +221,16 @@ def test_a_damaged_checkpoint_is_an_error_that_loses_nothing(tmp_path: Path, dam
 def test_divergence_ends_the_training(tmp_path: Path, recipe: str) -> None:
     with pytest.raises(RunError, match=r"training diverged: the loss of epoch 1 is .*lower trainer.learning_rate"):
         training_of(task_of(recipe, learning_rate=1e6), tmp_path / "c").run(str(tmp_path / "logs"))
+
+
+@pytest.mark.parametrize(("loss", "diverged"), [(49.0, False), (51.0, True), (np.inf, True), (np.nan, True)])
+def test_a_later_epoch_is_compared_with_the_first(loss: float, diverged: bool) -> None:
+    watch = Watch(
+        Mock(), Mock(), Progress(epoch=1, history=({"loss": 5.0},)),
+        classes=10, first_selected=1, score=lambda scores: scores.adversarial, collapses=False,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="epoch 2 is") if diverged else nullcontext():
+        watch._check_loss(1, loss)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
