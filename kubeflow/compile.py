@@ -12,6 +12,9 @@ from pipeline.config import RunConfig
 from pipeline.dag import Places, create_pipeline
 from robustness.errors import ConfigError
 
+GPU_NODES = ("Trainer.", "AdversarialExampleGen")
+"""How the names of the nodes begin that compute on a GPU where their container is given one."""
+
 
 class Target(StrEnum):
     """Vertex AI takes a pipeline job, open-source Kubeflow Pipelines v2 the bare specification."""
@@ -51,7 +54,15 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
         KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=target is Target.KFP_V2)
     )
     job: dict[str, Any] = runner.run(pipeline, write_out=False)
+    _hide_gpus(job["pipelineSpec"]["deploymentSpec"]["executors"])
     return job if target is Target.VERTEX else dict(job["pipelineSpec"], defaultPipelineRoot=places.pipeline_root)
+
+
+def _hide_gpus(executors: dict[str, Any]) -> None:
+    """TensorFlow in any other node would take what the node's machine shows it, and keep it."""
+    for name, executor in executors.items():
+        if not name.startswith(GPU_NODES):
+            executor["container"]["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
 
 
 def write(compiled: dict[str, Any], output: Path) -> None:

@@ -44,6 +44,15 @@ def test_all_nodes_with_our_image(compiled: dict[Target, dict[str, Any]], target
     assert {e["container"]["image"] for e in executors} == {"registry/gauntlet:1"}
 
 
+@pytest.mark.parametrize("target", list(Target))
+def test_only_training_and_attack_see_a_gpu(compiled: dict[Target, dict[str, Any]], target: Target) -> None:
+    spec = compiled[target].get("pipelineSpec", compiled[target])
+    hidden = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
+    executors = spec["deploymentSpec"]["executors"].items()
+    seeing = {name for name, executor in executors if executor["container"].get("env") != hidden}
+    assert seeing == {f"{node}_executor" for node in ("Trainer.undefended", "Trainer.robust", "AdversarialExampleGen")}
+
+
 def test_training_waits_for_the_gate_on_the_data(compiled: dict[Target, dict[str, Any]]) -> None:
     tasks = compiled[Target.KFP_V2]["root"]["dag"]["tasks"]
     assert "AnomalyGate" in tasks["Transform"]["dependentTasks"]

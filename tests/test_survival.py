@@ -1,4 +1,4 @@
-"""Training that is killed, diverges or overfits to its own attack; what it exports; its schedules."""
+"""Training that survives: kills, damaged checkpoints, divergence, overfitting; and what is exported in the end."""
 
 import json
 import logging
@@ -6,265 +6,385 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import pydantic
 import pytest
 import tensorflow as tf
 import tf_keras
-from small_world import run_trainer, trainer_arguments, training_task
+from replicas import flat
+from small_world import run_trainer, small_images, trainer_arguments, training_task
 
+import trainer.recipes
+import trainer.training
 from robustness.errors import RunError
-from trainer.checkpoints import STATE, Checkpoints, Progress
-from trainer.config import Schedule
+from trainer.checkpoints import Checkpoints, Progress
+from trainer.config import Schedule, TrainingTask
+from trainer.progress import LogProgress
 from trainer.schedules import LearningRate, ramp
-from trainer.training import MOST_ATTACK_STEPS
+from trainer.training import MOST_ATTACK_STEPS, Training
 from trainer.validation import Scores, Validator
 from trainer.watch import Watch
 
-
-def weights_of(folder: str | Path) -> list[np.ndarray]:
-    return tf_keras.models.load_model(Path(folder) / "Format-Serving", compile=False).get_weights()
-
-
-def plant_scores(monkeypatch: pytest.MonkeyPatch, scores: Callable[[int], Scores]) -> list[list[np.ndarray]]:
-    """Have the validator report `scores(number of the call)`; returns the weights that it was asked about."""
-    seen: list[list[np.ndarray]] = []
-
-    def measure(self: Validator, weights: list[np.ndarray]) -> Scores:
-        self.network.set_weights(weights)
-        seen.append(weights)
-        return scores(len(seen))
-
-    monkeypatch.setattr(Validator, "measure", measure)
-    return seen
+EPOCHS, STEPS = 4, 6
+MEDIOCRE = Scores(0.5, 0.5, float("nan"))
 
 
 class Killed(BaseException):
-    """Ends a training as SIGKILL would, but not the test."""
+    """Stands for SIGKILL: nothing of ours may catch it."""
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
-    """Die in the given call of a function, before it has done anything."""
-    original, calls = getattr(owner, name), []
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
+    """The weights of every validation, in which nothing is attacked: that takes most of a small training's time."""
+    measured: list[list[np.ndarray]] = []
 
-    def dying(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        if len(calls) == call:
-            raise Killed
-        return original(*args, **kwargs)
+    def measure(self: Validator, weights: list[np.ndarray]) -> Scores:
+        self.network.set_weights(weights)
+        measured.append(weights)
+        return MEDIOCRE
 
-    monkeypatch.setattr(owner, name, dying)
+    monkeypatch.setattr(Validator, "measure", measure)
+    return measured
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "call", "done"),
-    [
-        (Validator, "measure", 3, 2),
-        (tf.train.Checkpoint, "write", 5, 2),  # an epoch and the best of it are two checkpoints
-        (tf.train.Checkpoint, "write", 6, 2),
-        (tf.io.gfile, "rename", 3, 2),
-        (Checkpoints, "_remove_all_but", 3, 3),
-        (Checkpoints, "restore_best", 1, 6),
-    ],
-    ids=["measuring", "saving", "saving-the-best", "renaming", "removing", "before-the-export"],
-)
-def test_a_killed_training_goes_on_after_its_last_epoch(
-    small_world: SimpleNamespace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    owner: Any,
-    name: str,
-    call: int,
-    done: int,
+@pytest.fixture
+def messages() -> Iterator[list[str]]:
+    """What the trainer logs."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("gauntlet.trainer")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield found
+    logger.removeHandler(handler)
+
+
+def task_of(recipe: str = "pgd", recipe_changes: dict[str, object] | None = None, **changes: object) -> dict[str, Any]:
+    return training_task(recipe, recipe_changes, **({"epochs": EPOCHS} | changes))
+
+
+def training_of(task: dict[str, Any], folder: Path) -> Training:
+    """A training of 96 images, without files."""
+    images, labels = small_images(STEPS * 16, seed=0)
+    split = {"image": images / np.float32(255), "label": labels}
+    settings = pydantic.TypeAdapter(TrainingTask).validate_python(task | {"checkpoints": ""})
+    return Training(settings, tf.distribute.get_strategy(), split, split, str(folder))
+
+
+def exported(folder: Path) -> np.ndarray:
+    return flat(tf_keras.models.load_model(folder / "Format-Serving", compile=False).get_weights())
+
+
+def on_call(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: Callable[..., bool], half: Any = None
 ) -> None:
-    """And ends with the weights of one that was never killed, because steps, noise and schedules are the same."""
-    plant_scores(monkeypatch, lambda call: Scores(1.0, 1.0, 1.0))
-    task = training_task("fast", weight_averaging=0.5, schedule="cyclic")
-    whole = weights_of(run_trainer(small_world, tmp_path / "whole", task))
-    with monkeypatch.context() as patched:
-        kill_at(patched, owner, name, call)
-        with pytest.raises(Killed):
-            run_trainer(small_world, tmp_path / "killed", task)
-    with caplog.at_level(logging.INFO, "gauntlet"):
-        folder = run_trainer(small_world, tmp_path / "killed", task)
-    assert f"going on after epoch {done}" in caplog.text
-    for a, b in zip(whole, weights_of(folder), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
-    assert not list((tmp_path / "killed" / "checkpoints").iterdir()), "the checkpoints are gone with the export"
+    """Kill, once, when a function is called with such arguments, after `half` has done a part of its work."""
+    original = getattr(owner, name)
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        if when(*arguments):
+            monkeypatch.setattr(owner, name, original)
+            if half:
+                half(*arguments)
+            raise Killed
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def half_a_checkpoint(_: Any, prefix: str) -> None:
+    """What TensorFlow leaves when it is killed while it writes one."""
+    os.makedirs(f"{prefix}_temp")
+    for file in (f"{prefix}_temp/part-00000-of-00001.data-00000-of-00001", f"{prefix}.data-00000-of-00001"):
+        Path(file).write_bytes(b"half")
+
+
+def kill_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    match moment:
+        case "in-an-epoch":
+            on_call(monkeypatch, LogProgress, "on_train_batch_end", lambda self, batch, *_: self._done == 2 * STEPS + 3)
+        case "writing-an-epoch":
+            on_call(monkeypatch, tf.train.Checkpoint, "write", lambda _, p: p.endswith("epoch-2"), half_a_checkpoint)
+        case "writing-the-best":
+            on_call(monkeypatch, tf.train.Checkpoint, "write", lambda _, p: p.endswith("best-3"), half_a_checkpoint)
+        case "writing-the-state":
+            on_call(monkeypatch, tf.io.gfile, "rename", lambda new, _: json.loads(Path(new).read_text())["epoch"] == 2)
+        case "removing-the-old":
+            on_call(monkeypatch, tf.io.gfile, "remove", lambda path: "epoch-1.index" in path)
+        case "exporting":
+            on_call(monkeypatch, trainer.training, "export_model", lambda *_: True)
+        case "cleaning-up":
+            on_call(monkeypatch, Checkpoints, "discard", lambda *_: True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_world: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validator, "measure", lambda self, weights: self.network.set_weights(weights) or MEDIOCRE)
+        run_trainer(small_world, folder, KILLED_TASK)
+    return exported(folder)
+
+
+KILLED_TASK = task_of(recipe_changes={"attack_steps": 2, "ramp": 0.7}, weight_averaging=0.8, schedule="cyclic")
+"""With everything that a restart must find again: step count, radius, moving averages, course of the rate."""
 
 
 @pytest.mark.slow
-def test_sigkill(small_world: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A real process, killed at a moment that nobody chose."""
-    task = training_task("fast", epochs=60)
-    arguments = trainer_arguments(small_world, tmp_path, task)
-    code = "import json, sys, types, trainer.train as t; t.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(arguments))
-    process.stdin.close()
-    while not list((tmp_path / "checkpoints").glob(f"*/{STATE}")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(0.3)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "Format-Serving").exists()
-    with caplog.at_level(logging.INFO, "gauntlet"):
-        run_trainer(small_world, tmp_path, task)
-    assert "going on after epoch" in caplog.text
-    assert (tmp_path / "Format-Serving" / "saved_model.pb").exists()
+@pytest.mark.parametrize(
+    ("moment", "epochs_kept"),
+    [("in-an-epoch", 2), ("writing-an-epoch", 1), ("writing-the-best", 2), ("writing-the-state", 1),
+     ("removing-the-old", 2), ("exporting", EPOCHS), ("cleaning-up", EPOCHS)],
+)  # fmt: skip
+def test_a_killed_training_ends_as_if_undisturbed(
+    small_world: SimpleNamespace,
+    undisturbed: np.ndarray,
+    messages: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    epochs_kept: int,
+) -> None:
+    kill_at(moment, monkeypatch)
+    with pytest.raises(Killed):
+        run_trainer(small_world, tmp_path, KILLED_TASK)
+    messages.clear()
+    run_trainer(small_world, tmp_path, KILLED_TASK)
+    assert messages[0].endswith(f"going on after epoch {epochs_kept}")
+    np.testing.assert_allclose(exported(tmp_path), undisturbed, rtol=0, atol=1e-6)
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_another_task_does_not_go_on_from_it(
+def test_the_bar_goes_on_where_it_was(
     small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as patched:
-        kill_at(patched, Validator, "measure", 3)
-        with pytest.raises(Killed):
-            run_trainer(small_world, tmp_path, training_task("fast"))
+    kill_at("writing-the-best", monkeypatch)
+    with pytest.raises(Killed):
+        run_trainer(small_world, tmp_path, KILLED_TASK)
+    caplog.clear()
     with caplog.at_level(logging.INFO, "gauntlet"):
-        run_trainer(small_world, tmp_path, training_task("fast", learning_rate=0.02))
-    assert "from the start" in caplog.text
+        run_trainer(small_world, tmp_path, KILLED_TASK)
+    shown = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    assert shown[0] == (2 * STEPS + 1, EPOCHS * STEPS)
 
 
-@pytest.mark.parametrize("damage", ["state", "weights"])
-def test_damaged_checkpoints_are_named(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+def test_another_task_does_not_go_on_from_there(
+    small_world: SimpleNamespace, messages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
-        kill_at(patched, Validator, "measure", 3)
-        with pytest.raises(Killed):
-            run_trainer(small_world, tmp_path, training_task("fast"))
-    (state,) = (tmp_path / "checkpoints").glob(f"*/{STATE}")
-    if damage == "state":
-        state.write_text("{")
-    else:
-        for file in state.parent.glob("epoch-*.index"):
-            file.unlink()
-    with pytest.raises(RunError, match=rf"the checkpoint {state.parent}/.* cannot be read.*to train from the start"):
-        run_trainer(small_world, tmp_path, training_task("fast"))
+    kill_at("writing-the-best", monkeypatch)
+    with pytest.raises(Killed):
+        run_trainer(small_world, tmp_path, KILLED_TASK)
+    messages.clear()
+    run_trainer(small_world, tmp_path, KILLED_TASK | {"seed": 7})
+    assert messages[0].endswith("from the start")
 
 
-def test_a_loss_that_is_no_number_stops_with_a_way_out(small_world: SimpleNamespace, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"training diverged: the loss of epoch \d is nan.*lower trainer\.learning_rate"):
-        run_trainer(small_world, tmp_path, training_task("fast", learning_rate=1e30))
+@pytest.mark.slow
+def test_sigkill_in_training(
+    small_world: SimpleNamespace, undisturbed: np.ndarray, messages: list[str], tmp_path: Path
+) -> None:
+    """The real signal, in a process of its own."""
+    code = """
+import json, os, signal, sys
+from types import SimpleNamespace
+from trainer.validation import Scores, Validator
+from trainer.progress import LogProgress
+from trainer.train import run_fn
+Validator.measure = lambda self, weights: self.network.set_weights(weights) or Scores(0.5, 0.5, float("nan"))
+LogProgress.on_epoch_begin = lambda self, epoch, logs=None: epoch < 2 or os.kill(os.getpid(), signal.SIGKILL)
+run_fn(SimpleNamespace(**json.load(sys.stdin)))
+"""
+    arguments = json.dumps(trainer_arguments(small_world, tmp_path, KILLED_TASK))
+    done = subprocess.run([sys.executable, "-c", code], input=arguments, text=True, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    run_trainer(small_world, tmp_path, KILLED_TASK)
+    assert messages[0].endswith("going on after epoch 2")
+    np.testing.assert_allclose(exported(tmp_path), undisturbed, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "stops"), [(22.0, False), (26.0, True)])
-def test_a_growing_loss_stops(loss: float, stops: bool) -> None:
-    """Ten times the first epoch's, or that of a network that knows nothing: 10 ln 3 = 11 and 10 * 2.5 = 25."""
-    progress = Progress(epoch=1, history=({"loss": 2.5},))
-    watch = Watch(None, None, progress, classes=3, first_selected=1, score=None, collapses=False)  # type: ignore[arg-type]
-    if stops:
-        with pytest.raises(RunError, match="the loss of epoch 2 is 26, expected at most 25"):
-            watch._check_loss(1, loss)
-    else:
+def damage_state(folder: Path) -> None:
+    (folder / "state.json").write_text("{")
+
+
+def lose_the_epoch(folder: Path) -> None:
+    for file in folder.glob("epoch-1.*"):
+        file.unlink()
+
+
+def cut_the_epoch(folder: Path) -> None:
+    (data,) = folder.glob("epoch-1.data*")
+    data.write_bytes(data.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damage", [damage_state, lose_the_epoch, cut_the_epoch])
+def test_a_damaged_checkpoint_is_an_error_that_loses_nothing(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    network = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.Dense(2)])
+    optimizer = tf_keras.optimizers.Adam()
+    optimizer.build(network.trainable_variables)
+    checkpoints = Checkpoints(str(tmp_path / "c"), network, optimizer, network)
+    assert checkpoints.restore() == Progress()
+    saved = Progress(epoch=1, best_epoch=1, best_score=0.25, history=({"loss": 1.0},))
+    checkpoints.save(saved)
+    assert checkpoints.restore() == saved
+    damage(tmp_path / "c")
+    left = sorted((tmp_path / "c").iterdir())
+    with pytest.raises(RunError, match=r"cannot be read: .*; bring it back, or remove the folder .*/c to train from"):
+        checkpoints.restore()
+    assert sorted((tmp_path / "c").iterdir()) == left
+
+
+@pytest.mark.parametrize("recipe", ["undefended", "tutorial", "pgd"])
+def test_divergence_ends_the_training(tmp_path: Path, recipe: str) -> None:
+    with pytest.raises(RunError, match=r"training diverged: the loss of epoch 1 is .*lower trainer.learning_rate"):
+        training_of(task_of(recipe, learning_rate=1e6), tmp_path / "c").run(str(tmp_path / "logs"))
+
+
+@pytest.mark.parametrize(("loss", "diverged"), [(49.0, False), (51.0, True), (np.inf, True), (np.nan, True)])
+def test_a_later_epoch_is_compared_with_the_first(loss: float, diverged: bool) -> None:
+    watch = Watch(
+        Mock(), Mock(), Progress(epoch=1, history=({"loss": 5.0},)),
+        classes=10, first_selected=1, score=lambda scores: scores.adversarial, collapses=False,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="epoch 2 is") if diverged else nullcontext():
         watch._check_loss(1, loss)
 
 
-def test_overfitting_to_the_own_attack_takes_the_epoch_back(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    built = training_of(task_of(), tmp_path / "c")
+    built._network.layers[-1].bias.assign([0.0, np.nan, 0.0])
+    with pytest.raises(RunError, match="training diverged: the loss of epoch 1 is nan"):
+        built.run(str(tmp_path / "logs"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_overfitting_to_a_cheap_attack_is_answered_with_dearer_ones(
+    tmp_path: Path, messages: list[str], measured: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accuracy under attack falls in the third epoch: it is trained again, with twice the attack steps."""
-    seen = plant_scores(monkeypatch, lambda call: Scores(1.0, 0.3 if call == 3 else 0.9, 0.0))
-    with caplog.at_level(logging.INFO, "gauntlet"):
-        run_trainer(small_world, tmp_path, training_task("fast"))
-    assert "fell from 90.0 % to 30.0 %: the training overfits to its own attack" in caplog.text
-    assert "going back to the end of epoch 2, and on with 2 attack steps" in caplog.text
-    assert len(seen) == 7, "six epochs, one of them twice"
-    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(seen[2], seen[3], strict=True)), "another attack"
+    """Every epoch after the first looks overfitted: each time back to its begin, with twice the attack's steps, until
+    there are enough."""
+    attacked_with: list[int] = []
+    begins: list[list[np.ndarray]] = []
+    fit, neighbours, measure = Training._fit, trainer.recipes.neighbours, Validator.measure
+
+    def scores(self: Validator, weights: list[np.ndarray]) -> Scores:
+        measure(self, weights)
+        return Scores(0.9, 0.7 if len(measured) == 1 else 0.1, float("nan"))
+
+    def noted_fit(self: Training, *arguments: Any) -> Watch:
+        begins.append(self._network.get_weights())
+        return fit(self, *arguments)
+
+    def noted_neighbours(*arguments: Any) -> tf.Tensor:  # called when the step is traced
+        attacked_with.append(arguments[-1])
+        return neighbours(*arguments)
+
+    monkeypatch.setattr(Validator, "measure", scores)
+    monkeypatch.setattr(Training, "_fit", noted_fit)
+    monkeypatch.setattr(trainer.recipes, "neighbours", noted_neighbours)
+    built = training_of(task_of("fast", epochs=3), tmp_path / "c")
+    built.run(str(tmp_path / "logs"))
+    assert list(dict.fromkeys(attacked_with)) == [1, 2, 4, MOST_ATTACK_STEPS]
+    assert [m for m in messages if "going back" in m] == [
+        f"going back to the end of epoch 1, and on with {steps} attack steps" for steps in (2, 4, 8)
+    ]
+    assert sum("fell from 70.0 % to 10.0 %" in m for m in messages) == 3
+    for begin in begins[1:]:
+        np.testing.assert_array_equal(flat(begin), flat(measured[0]))
+    assert not np.allclose(flat(measured[1]), flat(measured[2]), atol=1e-4), "another attack, other weights"
+    assert "the weights of epoch 1 are exported" in messages
 
 
-def test_an_attack_is_strengthened_up_to_a_limit(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    plant_scores(monkeypatch, lambda call: Scores(1.0, 0.9 if call == 1 else 0.3, 0.0))
-    with caplog.at_level(logging.INFO, "gauntlet"):
-        run_trainer(small_world, tmp_path, training_task("fast"))
-    assert [f"on with {n} attack steps" in caplog.text for n in (2, 4, 8, 16)] == [True, True, True, False]
-    assert MOST_ATTACK_STEPS == 8
-
-
+@pytest.mark.parametrize(
+    ("recipe", "changes", "scores", "best"),
+    [("pgd", {}, [(0.3, 0), (0.6, 0), (0.5, 0)], 2), ("pgd", {}, [(0.3, 0), (0.6, 0), (0.6, 0)], 3),
+     ("mtl-ibp", {}, [(0.6, 0.1), (0.6, 0.3), (0.7, 0.1)], 2),
+     ("pgd", {"ramp": 0.9}, [(0.9, 0), (0.9, 0), (0.75, 0)], 3),
+     ("undefended", {}, [(0.3, 0), (0.6, 0), (0.5, 0)], 3)],
+    ids=["under-attack", "of-equals-the-later", "and-proven", "not-before-the-full-radius", "undefended-as-it-is"],
+)  # fmt: skip
 def test_the_best_epoch_is_exported(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    measured: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    changes: Any,
+    scores: Any,
+    best: int,
 ) -> None:
-    """By accuracy under attack; with a certified recipe also by what is proven, from the full radius on."""
-    adversarial = [0.99, 0.5, 0.8, 0.7, 0.75, 0.7]
-    certified = [0.99, 0.1, 0.2, 0.5, 0.3, 0.3]
-    seen = plant_scores(monkeypatch, lambda call: Scores(1.0, adversarial[call - 1], certified[call - 1]))
-    expected = {"undefended": 6, "tutorial": 6, "pgd": 1, "mtl-ibp": 4}
-    for recipe, epoch in expected.items():
-        seen.clear()
-        changes = {"ramp": 0.3 if recipe == "mtl-ibp" else 0.0, "attack_steps": MOST_ATTACK_STEPS}
-        folder = run_trainer(small_world, tmp_path / recipe, training_task(recipe, changes))
-        for a, b in zip(weights_of(folder), seen[epoch - 1], strict=True):
-            np.testing.assert_array_equal(a, b)
+    measure = Validator.measure
+
+    def scored(self: Validator, weights: list[np.ndarray]) -> Scores:
+        measure(self, weights)
+        return Scores(0.9, *scores[len(measured) - 1])
+
+    monkeypatch.setattr(Validator, "measure", scored)
+    built = training_of(task_of(recipe, changes, epochs=3), tmp_path / "c")
+    built.run(str(tmp_path / "logs"))
+    np.testing.assert_array_equal(flat(built._exported.get_weights()), flat(measured[best - 1]))
+    others = [flat(measured[i]) for i in range(3) if i != best - 1]
+    assert all(np.abs(other - flat(measured[best - 1])).max() > 1e-4 for other in others)
 
 
-def test_the_average_of_the_weights_is_exported(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_averaged_weights_are_the_moving_average_of_the_trajectory(
+    tmp_path: Path, measured: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One step an epoch, so that the trajectory is seen: against NumPy's exponential average of it."""
-    whole = {"batch_size": 96, "epochs": 5}
-    plain = plant_scores(monkeypatch, lambda call: Scores(1.0, 1.0, 1.0))
-    run_trainer(small_world, tmp_path / "plain", training_task("undefended", **whole))
-    averaged = plant_scores(monkeypatch, lambda call: Scores(1.0, 1.0, 1.0))
-    run_trainer(small_world, tmp_path / "averaged", training_task("undefended", weight_averaging=0.6, **whole))
-    # The average begins at the first weights, which are not seen: w1 is enough to follow it from the first epoch.
-    average = averaged[0]
-    for weights, found in zip(plain[1:], averaged[1:], strict=True):
-        average = [0.6 * a + 0.4 * w for a, w in zip(average, weights, strict=True)]
-        for a, b in zip(average, found, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5)
+    trajectory: list[np.ndarray] = []
+    noted = Watch.on_train_batch_end
+
+    def on_train_batch_end(self: Watch, batch: int, logs: Any = None) -> None:
+        noted(self, batch, logs)
+        trajectory.append(flat(self.model.network.get_weights()))
+
+    monkeypatch.setattr(Watch, "on_train_batch_end", on_train_batch_end)
+    built = training_of(task_of(epochs=2, weight_averaging=0.7), tmp_path / "c")
+    average = flat(built._network.get_weights())
+    built.run(str(tmp_path / "logs"))
+    for weights in trajectory:
+        average = 0.7 * average + 0.3 * weights
+    np.testing.assert_allclose(flat(built._exported.get_weights()), average, rtol=0, atol=1e-6)
+    assert np.abs(average - trajectory[-1]).max() > 0.001
 
 
-def test_metrics_of_every_epoch_reach_tensorboard(small_world: SimpleNamespace, tmp_path: Path) -> None:
-    run_trainer(small_world, tmp_path, training_task("mtl-ibp"))
-    found: dict[str, list[int]] = {}
-    for file in (tmp_path / "logs" / "validation").glob("events*"):
-        for event in tf.compat.v1.train.summary_iterator(str(file)):
-            for value in event.summary.value:
-                found.setdefault(value.tag, []).append(event.step)
-    assert {f"epoch_{name}" for name in ("clean", "adversarial", "certified")} <= set(found)
-    assert found["epoch_certified"] == list(range(6))
+def test_a_warm_start_begins_with_the_blessed_weights_and_their_average(tmp_path: Path) -> None:
+    blessed = tf_keras.models.clone_model(training_of(task_of(), tmp_path / "c")._exported)
+    blessed.set_weights([weight + 1 for weight in blessed.get_weights()])
+    blessed.save(tmp_path / "blessed", save_format="tf")
+    built = training_of(task_of(epochs=1, learning_rate=1e-9, weight_averaging=0.9), tmp_path / "c")
+    built.begin_with(str(tmp_path / "blessed"))
+    built.run(str(tmp_path / "logs"))
+    np.testing.assert_allclose(flat(built._exported.get_weights()), flat(blessed.get_weights()), atol=1e-5)
+
+
+def closed_form(schedule: Schedule, t: np.ndarray) -> np.ndarray:
+    """Of the peak, at parts t of the training."""
+    match schedule:
+        case Schedule.CONSTANT:
+            return np.ones_like(t)
+        case Schedule.CYCLIC:
+            return np.interp(t, [0, 0.4, 1], [0, 1, 0])
+        case Schedule.DROPS:
+            return np.select([t < 0.75, t < 0.9], [1, 1 / 5], 1 / 25)
+        case Schedule.COSINE:
+            return np.select([t < 0.02, t < 0.5], [t / 0.02, 1], (1 + np.cos(2 * np.pi * (t - 0.5))) / 2)
 
 
 @pytest.mark.parametrize("schedule", list(Schedule))
-def test_learning_rates_against_their_formulas(schedule: Schedule) -> None:
-    rate = LearningRate(schedule, 0.4, 1000)
-    steps = np.arange(0, 1000, 25)
-    found = np.array([float(rate(tf.constant(step))) for step in steps]) / 0.4
-    t = steps / 1000
-    expected = {
-        Schedule.CONSTANT: np.ones_like(t),
-        Schedule.CYCLIC: np.interp(t, [0, 0.4, 1], [0, 1, 0]),
-        Schedule.DROPS: 0.2 ** ((t >= 0.75).astype(int) + (t >= 0.9)),
-        Schedule.COSINE: np.where(t < 0.5, np.minimum(1, t / 0.02), np.cos(np.pi * (t - 0.5)) ** 2),
-    }[schedule]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def test_the_rate_follows_its_schedule(schedule: Schedule) -> None:
+    steps = np.arange(1001)
+    rate = LearningRate(schedule, 0.01, 1000)
+    np.testing.assert_allclose(
+        [rate(tf.constant(s)) for s in steps], 0.01 * closed_form(schedule, steps / 1000), atol=1e-7
+    )
 
 
-def test_the_ramp_is_even() -> None:
-    assert [float(ramp(tf.constant(step), 8.0)) for step in (0, 2, 8, 20)] == [0.0, 0.25, 1.0, 1.0]
-    assert float(ramp(tf.constant(0), 0.0)) == 1.0
-
-
-def test_progress_goes_on_where_it_was(
-    small_world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    with monkeypatch.context() as patched:
-        kill_at(patched, Validator, "measure", 4)
-        with pytest.raises(Killed):
-            run_trainer(small_world, tmp_path, training_task("fast"))
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "gauntlet"):
-        run_trainer(small_world, tmp_path, training_task("fast"))
-    shown = [record.progress for record in caplog.records if hasattr(record, "progress")]
-    assert shown[0] == (19, 36)
+def test_the_radius_grows_evenly_and_stays() -> None:
+    np.testing.assert_allclose([ramp(tf.constant(s), 40.0) for s in range(60)], np.minimum(np.arange(60) / 40, 1))
+    assert ramp(tf.constant(0), 0.0) == 1

@@ -125,8 +125,14 @@ def test_export_keeps_configuration_and_seed(small_models: dict[str, str]) -> No
     assert settings["config"]["batch_size"] == 16
 
 
-def test_tensorboard_logs_are_written(small_models: dict[str, str]) -> None:
-    assert list(Path(small_models["robust"], "logs", "train").glob("events.out.tfevents.*"))
+def test_metrics_of_every_epoch_reach_tensorboard(small_models: dict[str, str]) -> None:
+    found: dict[str, list[int]] = {}
+    for file in Path(small_models["robust"], "logs", "validation").glob("events.out.tfevents.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(event.step)
+    for name in ("clean", "adversarial", "certified"):
+        assert found[f"epoch_{name}"] == list(range(6))
 
 
 def test_same_seed_same_weights(small_world: SimpleNamespace, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Checkpoints:
     def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
         try:
             checkpoint.read(os.path.join(self.folder, name)).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise self._damaged(name, error) from error
 
     def _damaged(self, name: str, error: Exception) -> RunError:

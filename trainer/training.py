@@ -112,8 +112,8 @@ class Training:
             watch = self._fit(progress, logs)
             progress = watch.progress
             if watch.collapsed:
-                progress = self._strengthened(self._checkpoints.restore())
-        if is_chief(self._strategy):
+                progress = self._taken_back(progress)
+        if is_chief(self._strategy):  # the others may be here before the best weights are on disk
             self._checkpoints.restore_best(progress)
             log.info("the weights of epoch %d are exported", progress.best_epoch)
         return progress
@@ -208,11 +208,12 @@ class Training:
             )
         return progress
 
-    def _strengthened(self, progress: Progress) -> Progress:
-        assert self._recipe is not None
-        steps = 2 * self._recipe.attack_steps
+    def _taken_back(self, collapsed: Progress) -> Progress:
+        """Where the last checkpoint is, with twice the attack steps of the training that collapsed."""
+        steps = min(2 * max(collapsed.attack_steps, self._task.recipe.attack_steps), MOST_ATTACK_STEPS)
+        progress = dataclasses.replace(self._checkpoints.restore(), attack_steps=steps)
         log.info("going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps)
-        return dataclasses.replace(progress, attack_steps=steps)
+        return progress
 
 
 def _score(recipe: RecipeName) -> Callable[[Scores], float]:

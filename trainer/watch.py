@@ -18,8 +18,11 @@ from trainer.validation import Scores, Validator
 log = logging.getLogger("gauntlet.trainer")
 
 DIVERGED = 10.0
-"""A loss so many times that of the first step (after a restart: epoch), and that of a network that knows nothing,
-will not come back."""
+"""A loss so many times the first epoch's, and that of a network that knows nothing, will not come back."""
+
+EXPLODED = 1000.0
+"""The same in the first epoch, over the first step's: an untrained interval bound grows with the radius before it
+shrinks."""
 
 COLLAPSE = 0.2
 """A loss of accuracy under attack, from one epoch to a later one, that training noise does not explain."""
@@ -54,14 +57,14 @@ class Watch(tf_keras.callbacks.Callback):
         self.progress, self.collapsed = progress, False
         self._validator, self._checkpoints, self._classes = validator, checkpoints, classes
         self._first_selected, self._score, self._collapses = first_selected, score, collapses
-        self._first_loss = progress.history[0]["loss"] if progress.history else None
+        self._first_step: float | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.collapsed = False
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._first_loss is None and logs:
-            self._first_loss = float(logs["loss"])
+        if self._first_step is None and logs:
+            self._first_step = float(logs["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
@@ -89,7 +92,11 @@ class Watch(tf_keras.callbacks.Callback):
         return averaged
 
     def _check_loss(self, epoch: int, loss: float) -> None:
-        limit = DIVERGED * max(self._first_loss or 0.0, math.log(self._classes))
+        knows_nothing, history = math.log(self._classes), self.progress.history
+        if history:
+            limit = DIVERGED * max(history[0]["loss"], knows_nothing)
+        else:
+            limit = EXPLODED * max(self._first_step or 0.0, knows_nothing)
         if not (loss <= limit and math.isfinite(loss)):
             raise RunError(
                 f"training diverged: the loss of epoch {epoch + 1} is {loss:.4g}, expected at most {limit:.4g}; lower "
