@@ -12,7 +12,7 @@ from pipeline.config import RunConfig
 from pipeline.dag import Places, create_pipeline
 from robustness.errors import ConfigError
 
-GPU_NODES = ("Trainer.", "AdversarialExampleGen")
+GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen")
 """How the names of the nodes begin that compute on a GPU where their container is given one."""
 
 
@@ -61,7 +61,7 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
 def _hide_gpus(executors: dict[str, Any]) -> None:
     """TensorFlow in any other node would take what the node's machine shows it, and keep it."""
     for name, executor in executors.items():
-        if not name.startswith(GPU_NODES):
+        if "container" in executor and not name.startswith(GPU_NODES):  # a resolver has none
             executor["container"]["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
 
 

@@ -137,7 +137,7 @@ def test_a_warm_start_needs_vertex() -> None:
     """Kubeflow Pipelines itself has no resolver of the latest blessed model."""
     config = override(preset("smoke"), ["trainer.warm_start=true"])
     job = compile_pipeline(config, Target.VERTEX, "i", "gs://b")
-    assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) >= NODES | {"Champion"}
+    assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) >= NODES | {"Champion-model-resolver"}
     with pytest.raises(ConfigError, match=r"trainer\.warm_start .* kfp-v2 cannot look up; compile for vertex"):
         compile_pipeline(config, Target.KFP_V2, "i", "gs://b")
 
