@@ -33,9 +33,9 @@ from trainer.workers import own_share, wants_workers
 ON_FOUR = ("trades", "mtl-ibp")
 """Recipes that are also trained on four devices."""
 
-ON_WORKERS = ("tutorial", "trades", "mtl-ibp", "sabr")
-"""Recipes trained here on two workers. The platform's case below trains `pgd` (`fast` is that with one step), and the
-killed training `undefended`."""
+ON_WORKERS = ("tutorial", "mtl-ibp")
+"""Recipes trained here on two workers: NSL's own model, and the one with most in its loss. The platform's case below
+trains `pgd` (`fast` is that with one step), and the killed training `undefended`."""
 
 
 def replicas(world: SimpleNamespace, output: Path, strategy: str, devices: int, recipes: Sequence[str], **env: str):
