@@ -51,6 +51,7 @@ class BoundName(StrEnum):
     IBP = "ibp"
     CROWN = "crown"
     ALPHA_CROWN = "alpha-crown"
+    BRANCH_AND_BOUND = "branch-and-bound"
 
 
 @dataclass(frozen=True, kw_only=True)

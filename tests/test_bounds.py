@@ -11,7 +11,7 @@ import tf_keras
 from scipy.optimize import linprog
 
 from robustness.ball import BALL_TOLERANCE
-from robustness.bounds import layers, rounding
+from robustness.bounds import branching, layers, rounding
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.bounds.training import TrainingBounds
@@ -160,11 +160,17 @@ def test_linear_networks_are_exact() -> None:
 TINY = (1, 2, 1)
 
 
-def tiny_network(seed: int) -> tuple[tf_keras.Model, list[np.ndarray]]:
-    """Two pixels, five ReLUs, three classes; and its weights."""
+def tiny_network(seed: int, hidden: tuple[int, ...] = (5,)) -> tuple[tf_keras.Model, list[np.ndarray]]:
+    """Two pixels, one or two layers of ReLUs, three classes; and its weights."""
     random = np.random.default_rng(seed)
-    weights = [random.normal(size=shape).astype(np.float32) for shape in ((2, 5), (5,), (5, 3), (3,))]
-    model = tf_keras.Sequential([keras.Input(TINY), keras.Flatten(), keras.Dense(5, activation="relu"), keras.Dense(3)])
+    sizes = [2, *hidden, 3]
+    weights = [
+        random.normal(size=shape).astype(np.float32)
+        for inputs, outputs in itertools.pairwise(sizes)
+        for shape in ((inputs, outputs), (outputs,))
+    ]
+    layers_of_relus = [keras.Dense(size, activation="relu") for size in hidden]
+    model = tf_keras.Sequential([keras.Input(TINY), keras.Flatten(), *layers_of_relus, keras.Dense(3)])
     model.set_weights(weights)
     return model, weights
 
@@ -203,6 +209,39 @@ def test_bounds_stay_below_the_exact_minimum_in_their_order(seed: int) -> None:
     assert np.all(alpha >= crown)
     assert np.all(alpha >= ibp - 1e-5)
     np.testing.assert_allclose(alpha, exact, atol=0.8 * np.max(exact - ibp) + 1e-4)
+
+
+def test_branch_and_bound_decides_what_a_fine_grid_decides() -> None:
+    """Catches a wrong sign of a multiplier or a case that is lost (proves too much), and splits without effect."""
+    model, _ = tiny_network(2, hidden=(6, 5))
+    random = np.random.default_rng(0)
+    x = random.uniform(size=(60, *TINY)).astype(np.float32)
+    y, epsilon = predictions(model, x), 0.4
+    other = (y + random.integers(1, 3, len(y))) % 3
+    certifier = Certifier(model, TINY, epsilon)
+    bounds, alpha = certifier.branching_margins(x, y, other), certifier.alpha_crown_margins(x, y, other)
+    steps = np.linspace(-epsilon, epsilon, 201, dtype=np.float32)
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, *TINY)
+    lowest = np.array(
+        [
+            margins_at(model, np.clip(one + grid, 0, 1), np.full(len(grid), true))[:, wrong].min()
+            for one, true, wrong in zip(x, y, other, strict=True)
+        ]
+    )
+    assert np.all(bounds <= lowest)
+    clear = np.abs(lowest) > 0.03
+    np.testing.assert_array_equal(bounds[clear] > 0, lowest[clear] > 0)
+    by_branching = (bounds > 0) & (alpha <= 0)
+    assert by_branching.sum() >= 5, "alpha-CROWN proves all: the test sees nothing"
+    assert (lowest[clear] < 0).sum() >= 5, "all is provable: the test sees nothing"
+
+
+def test_branch_and_bound_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = network(convolutions), images()
+    y = predictions(model, x)
+    monkeypatch.setattr(branching, "DOMAINS", 8)
+    certifier = Certifier(model, SHAPE, 0.2)
+    assert np.isneginf(certifier.branching_margins(x, y, (y + 1) % CLASSES)).any()
 
 
 @pytest.mark.slow

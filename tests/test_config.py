@@ -103,7 +103,7 @@ def test_a_suite_starts_with_the_cheapest_bound_and_names_no_attack_twice(name: 
     stages = suite(name)
     attacks = [attack.name for attack in attacks_of(stages)]
     assert stages[0] is BoundName.IBP
-    assert bounds_of(stages) == tuple(BoundName), "dearer bounds come later"
+    assert bounds_of(stages) == tuple(bound for bound in BoundName if bound in stages), "dearer bounds come later"
     assert len(set(attacks)) == len(attacks)
     assert set(stages) == {*attacks_of(stages), *bounds_of(stages)}
 
@@ -114,7 +114,7 @@ def test_named_attacks_take_the_place_of_the_suites_own(name: SuiteName) -> None
     stages = AttackConfig(suite=name, names=everything).stages
     assert tuple(attack.name for attack in attacks_of(stages)) == everything, "in the order in which they are named"
     assert stages[0] is BoundName.IBP
-    assert stages[-2:] == (BoundName.CROWN, BoundName.ALPHA_CROWN)
+    assert (stages[0], *stages[1 + len(everything) :]) == bounds_of(suite(name)), "the dearer bounds come last"
     own = set(attacks_of(suite(name)))
     assert own <= set(stages), "with the effort of the suite where it contains them"
     published = {a for a in attacks_of(suite(SuiteName.AUTOATTACK)) if a.name not in {mine.name for mine in own}}

@@ -1,4 +1,4 @@
-"""Bounds of a whole network: interval bound propagation, CROWN and alpha-CROWN on the margins of logits.
+"""Bounds of a whole network on the margins of logits: intervals, CROWN, alpha-CROWN, branch and bound.
 
 A margin is the true logit minus another one. An image is proven when the lower bounds of all its margins
 are positive: the network, computed in float32, then gives the true class on every image of the ball. The
@@ -7,7 +7,8 @@ so that whatever an attack may write is covered.
 
 Sources: intervals with the last linear layers merged into the margin, Gowal et al. 2019; CROWN on interval
 intermediate bounds, Zhang et al. 2020 (CROWN-IBP); alpha-CROWN, Xu et al. 2021, with the slopes of each
-margin optimised on their own and the intermediate bounds left as they are.
+margin optimised on their own and the intermediate bounds left as they are; branch and bound stands in
+`robustness.bounds.branching`.
 """
 
 from collections.abc import Callable
@@ -20,8 +21,9 @@ import tensorflow as tf
 
 from robustness.arrays import BoolArray, FloatArray, IntArray, Model
 from robustness.ball import BALL_TOLERANCE
-from robustness.bounds.layers import Box, Lines, Relu, dot
-from robustness.bounds.rounding import FEW
+from robustness.bounds.branching import branch_and_bound, make_bounder
+from robustness.bounds.layers import Box, Lines, Relu
+from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName
 
@@ -55,9 +57,7 @@ class Certifier:
                 "tf.config.experimental.enable_tensor_float_32_execution(False), or hide the GPU"
             )
         self._model = model  # its variables must live as long as the layers that read them
-        self._layers = trace(model, image_shape)
-        self._radius = epsilon + 2 * BALL_TOLERANCE
-        self._relus = [place for place, layer in enumerate(self._layers) if isinstance(layer, Relu)]
+        self._network = Propagation(trace(model, image_shape), epsilon + 2 * BALL_TOLERANCE)
         images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         self._interval_margins = tf.function(
@@ -83,7 +83,7 @@ class Certifier:
             bound: the method.
             x: float32 [n, h, w, c] in [0, 1].
             y: int64 [n], the classes that shall be proven.
-            margins: float32 [n, k], what is known already; CROWN and alpha-CROWN only look at what is open
+            margins: float32 [n, k], what is known already; all but intervals only look at what is open
                 there. None: all cheaper bounds are computed first.
 
         Returns:
@@ -92,8 +92,10 @@ class Certifier:
         if margins is None or bound is BoundName.IBP:
             known = np.asarray(self._interval_margins(x, y))
             margins = known if margins is None else np.maximum(margins, known)
-            if bound is BoundName.ALPHA_CROWN:
+            if bound in (BoundName.ALPHA_CROWN, BoundName.BRANCH_AND_BOUND):
                 margins = self.tighten(BoundName.CROWN, x, y, margins)
+            if bound is BoundName.BRANCH_AND_BOUND:
+                margins = self.tighten(BoundName.ALPHA_CROWN, x, y, margins)
         match bound:
             case BoundName.IBP:
                 return margins
@@ -102,6 +104,9 @@ class Certifier:
             case BoundName.ALPHA_CROWN:
                 tried = self._promising(x, y, margins)
                 return self._tightened(self.alpha_crown_margins, x, y, margins, tried)
+            case BoundName.BRANCH_AND_BOUND:
+                tried = self._promising(x, y, margins)
+                return self._tightened(self.branching_margins, x, y, margins, tried)
             case never:
                 assert_never(never)
 
@@ -112,6 +117,14 @@ class Certifier:
     def alpha_crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
         """alpha-CROWN's bound by itself, up to where it proves something or gives up; as `crown_margins`."""
         return self._optimised(x, y, other).astype(np.float32)
+
+    def branching_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
+        """Branch and bound's by itself, a positive number or -infinity; as `crown_margins`."""
+        return branch_and_bound(self._bounder, x, y, other).astype(np.float32)
+
+    @cached_property
+    def _bounder(self) -> Any:
+        return make_bounder(self._network, self._crown.input_signature)
 
     def _tightened(
         self,
@@ -166,35 +179,27 @@ class Certifier:
             state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
         return best
 
-    # Only Python loops inside: converting them took most of the tracing.
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def _boxes(self, x: tf.Tensor) -> list[Box]:
-        """Bounds of every layer's output by intervals."""
-        boxes = [Box(tf.maximum(x - self._radius, 0.0), tf.minimum(x + self._radius, 1.0))]
-        for layer in self._layers[1:]:
-            boxes.append(layer.interval(*(boxes[i] for i in layer.inputs)))
-        return boxes
-
     def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        boxes = self._boxes(x)
+        boxes = self._network.boxes(x)
         classes = boxes[-1].low.shape[1]
         repeated = [Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0)) for box in boxes]
         a = tf.one_hot(y, classes)[:, tf.newaxis] - tf.eye(classes)
-        bound = self._lower_bound(repeated, tf.reshape(a, [-1, classes]), merged=True)
+        bound, _ = self._network.lower_bound(repeated, tf.reshape(a, [-1, classes]), merged=True)
         margins = tf.reshape(tf.cast(bound, tf.float32), [-1, classes])
         return tf.where(tf.one_hot(y, classes, on_value=True, off_value=False), np.inf, margins)
 
     def _crown_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        boxes = self._boxes(x)
-        return tf.cast(self._lower_bound(boxes, self._margin(boxes, y, other)), tf.float32)
+        boxes = self._network.boxes(x)
+        bound, _ = self._network.lower_bound(boxes, margin(boxes, y, other))
+        return tf.cast(bound, tf.float32)
 
     def _alpha_start_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, list[Lines]]:
         """Image by image the better of CROWN's lines and those of the intervals; their bound, float64 [n]."""
-        boxes = self._boxes(x)
-        margin = self._margin(boxes, y, other)
-        operands = [boxes[self._layers[place].inputs[0]] for place in self._relus]
+        boxes = self._network.boxes(x)
+        a = margin(boxes, y, other)
+        operands = self._network.relu_operands(boxes)
         crown, interval = ([make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines))
-        first, second = (self._lower_bound(boxes, margin, lines) for lines in (crown, interval))
+        (first, _), (second, _) = (self._network.lower_bound(boxes, a, lines) for lines in (crown, interval))
 
         def better(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
             return tf.where(tf.reshape(first >= second, [-1] + [1] * (len(a.shape) - 1)), a, b)
@@ -213,13 +218,13 @@ class Certifier:
         step: tf.Tensor,
     ) -> tuple[tf.Tensor, list[Lines], list[Lines], list[Lines]]:
         """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the new state."""
-        boxes = self._boxes(x)
-        margin = self._margin(boxes, y, other)
+        boxes = self._network.boxes(x)
+        a = margin(boxes, y, other)
         best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
         for ahead in tf.range(ALPHA_PATIENCE):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(lines)
-                bound = self._lower_bound(boxes, margin, lines)
+                bound, _ = self._network.lower_bound(boxes, a, lines)
             best = tf.maximum(best, bound)
             gradients = tape.gradient(bound, lines, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             now = tf.cast(step + ahead, tf.float32)
@@ -232,51 +237,6 @@ class Certifier:
                 lines, means, squares,
             )  # fmt: skip
         return best, lines, means, squares
-
-    @staticmethod
-    def _margin(boxes: list[Box], y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """Coefficients of logit y - logit other: float32 [n, k]."""
-        classes = boxes[-1].low.shape[1]
-        return tf.one_hot(y, classes) - tf.one_hot(other, classes)
-
-    # Only Python loops inside: converting them took most of the tracing.
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def _lower_bound(
-        self, boxes: list[Box], a: tf.Tensor, lines: list[Lines] | None = None, merged: bool = False
-    ) -> tf.Tensor:
-        """Lower bound of a * output over the boxes, by backward substitution: float64 [n].
-
-        Args:
-            boxes: of every layer's output.
-            a: float32 [n, k], coefficients of the logits.
-            lines: around each ReLU; None is CROWN's own choice.
-            merged: stop at the last layers that are not linear and take their boxes (intervals), instead of
-                going back to the image (CROWN).
-        """
-        given = dict(zip(self._relus, lines or [], strict=False))
-        coefficients = {len(self._layers) - 1: a}
-        total = tf.zeros(tf.shape(a)[:1], tf.float64)
-        for place in reversed(range(len(self._layers))):
-            a_here = coefficients.pop(place, None)
-            if a_here is None:
-                continue
-            layer, box = self._layers[place], boxes[place]
-            if place == 0 or (merged and not layer.linear):
-                total += dot(tf.nn.relu(a_here), box.low) + dot(tf.minimum(a_here, 0.0), box.high)
-                continue
-            operands = [boxes[i] for i in layer.inputs]
-            error = layer.error(*operands)
-            if error is not None:
-                total -= dot(tf.abs(a_here), error)
-            backward, constant = layer.backward(a_here, *operands, lines=given.get(place))
-            total += constant
-            for i, part in zip(layer.inputs, backward, strict=True):
-                part.shape[1:].assert_is_compatible_with(boxes[i].low.shape[1:])
-                if i in coefficients:
-                    part += coefficients[i]
-                    total -= FEW * dot(tf.abs(part), boxes[i].magnitude)
-                coefficients[i] = part
-        return total
 
 
 def proven(margins: FloatArray) -> BoolArray:
