@@ -33,7 +33,7 @@ from trainer.training import Training
 FOLDER = Path(__file__).parent.parent / "data" / "models"
 
 NETWORK = TrainerConfig(
-    filters=(16, 32), kernel_size=4, stride=2, padding=Padding.SAME, pool_size=1, dense=(100,), batch_size=100
+    filters=(16, 32), kernel_size=(4,), stride=(2,), padding=Padding.SAME, pool_size=1, dense=(100,), batch_size=100
 )
 MODELS = {
     "fast_at": (

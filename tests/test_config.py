@@ -61,6 +61,11 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("attack.suite=slow", "attack.suite='slow': Input should be 'fast' or 'autoattack'"),
         ("attack.steps=20", "unknown setting 'attack.steps'; .* attack.suite, attack.names"),
         ("seed=-1", "seed is a whole number from 0 to 4294967295, got -1"),
+        (
+            "trainer.kernel_size=4,3",
+            "trainer.kernel_size is one number, or one for each of the 3 convolutions .* got 4,3",
+        ),
+        ("trainer.stride=0", "trainer.stride is at least 1, got 0"),
         ("trainer.filters=8,8,8,8,8", "shrinks images of shape .* to nothing"),
         ("trainer.learning_rate=inf", "trainer.learning_rate is positive and finite, got inf"),
         ("threat.norm=l1", "threat.norm='l1': Input should be 'linf' or 'l2'"),

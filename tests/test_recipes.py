@@ -233,7 +233,9 @@ def test_ibp_initialisation_keeps_interval_widths() -> None:
 
 def test_the_strided_network_of_fast_adversarial_training() -> None:
     """Wong et al. 2020: 272 + 8,224 + 156,900 + 1,010 weights."""
-    config = TrainerConfig(filters=(16, 32), kernel_size=4, stride=2, padding=Padding.SAME, pool_size=1, dense=(100,))
+    config = TrainerConfig(
+        filters=(16, 32), kernel_size=(4,), stride=(2,), padding=Padding.SAME, pool_size=1, dense=(100,)
+    )
     assert build_network(config, (28, 28, 1), 10).count_params() == 166_406
 
 
@@ -241,7 +243,9 @@ def test_the_strided_network_of_fast_adversarial_training() -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [13, 28])
 def test_the_predicted_feature_size_is_the_networks(size: int, stride: int, padding: Padding) -> None:
-    config = TrainerConfig(filters=(4, 4), stride=stride, padding=padding, pool_size=3 - stride)
+    config = TrainerConfig(
+        filters=(4, 4), kernel_size=(3, 2), stride=(stride, 1), padding=padding, pool_size=3 - stride
+    )
     built = build_network(config, (size, size + 3, 1), CLASSES)
     (flatten,) = (layer for layer in built.layers if isinstance(layer, tf_keras.layers.Flatten))
     assert config.feature_size(size, size + 3) == flatten.input_shape[1:3]

@@ -136,7 +136,8 @@ class TrainerConfig:
     network: `package.module:function` in place of the built-in one, a function of image shape and number of
         classes that gives a tf_keras model from images in [0, 1] to logits.
     filters, kernel_size, stride, padding, pool_size, dense: convolutions, max pooling between them (a
-        pool_size of 1 is none), then dense layers, then the logits. initialization: of their weights.
+        pool_size of 1 is none), then dense layers, then the logits; kernel_size and stride are one for all
+        convolutions or one for each. initialization: of their weights.
     batch_size: see `scaling`. learning_rate, schedule: Adam's rate at its peak, and its course.
     gradient_clip: largest norm of all gradients together; 0 is no limit.
     weight_averaging: momentum of an exponential moving average of the weights, which is what is evaluated and
@@ -155,8 +156,8 @@ class TrainerConfig:
     scaling: Scaling = Scaling.SQRT
     network: str | None = None
     filters: tuple[int, ...] = (32, 64, 64)
-    kernel_size: int = 3
-    stride: int = 1
+    kernel_size: tuple[int, ...] = (3,)
+    stride: tuple[int, ...] = (1,)
     padding: Padding = Padding.VALID
     pool_size: int = 2
     dense: tuple[int, ...] = (64,)
@@ -181,21 +182,36 @@ class TrainerConfig:
             TrainerConfig(), epochs=min(self.epochs, 5), **{name: getattr(self, name) for name in kept}
         )
 
+    @property
+    def convolutions(self) -> list[tuple[int, int, int]]:
+        """Filters, kernel size and stride of each."""
+        kernels, strides = (
+            each * len(self.filters) if len(each) == 1 else each for each in (self.kernel_size, self.stride)
+        )
+        return list(zip(self.filters, kernels, strides, strict=True))
+
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the last convolution's output; below 1 when the images are too small."""
-        for i in range(len(self.filters)):
+        for i, (_, kernel_size, stride) in enumerate(self.convolutions):
             if i:
                 height, width = height // self.pool_size, width // self.pool_size
             if self.padding is Padding.VALID:
-                height, width = height - self.kernel_size + 1, width - self.kernel_size + 1
-            height, width = -(-height // self.stride), -(-width // self.stride)
+                height, width = height - kernel_size + 1, width - kernel_size + 1
+            height, width = -(-height // stride), -(-width // stride)
         return height, width
 
     def __post_init__(self) -> None:
-        sizes = {name: getattr(self, name) for name in ("kernel_size", "stride", "pool_size", "batch_size", "workers")}
-        sizes |= {"epochs": self.epochs, "filters": min(self.filters, default=0), "dense": min(self.dense, default=1)}
+        sizes = {name: getattr(self, name) for name in ("pool_size", "batch_size", "workers", "epochs")}
+        sizes |= {name: min(getattr(self, name), default=0) for name in ("filters", "kernel_size", "stride")}
+        sizes["dense"] = min(self.dense, default=1)
         for name, size in (sizes | {"validation_images": self.validation_images}).items():
             _check_size(f"trainer.{name}", size)
+        for name in ("kernel_size", "stride"):
+            if len(getattr(self, name)) not in (1, len(self.filters)):
+                raise ConfigError(
+                    f"trainer.{name} is one number, or one for each of the {len(self.filters)} convolutions of "
+                    f"trainer.filters, got {','.join(map(str, getattr(self, name)))}"
+                )
         _check_positive("trainer.learning_rate", self.learning_rate)
         _check_fraction("trainer.weight_averaging", self.weight_averaging, below_one=True)
         for name in ("gradient_clip", "l1"):

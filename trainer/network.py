@@ -37,13 +37,13 @@ def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], clas
         return _users_network(config.network, image_shape, classes)
     inputs = tf_keras.Input(shape=image_shape, name="image")
     x = inputs
-    for i, filters in enumerate(config.filters):
+    for i, (filters, kernel_size, stride) in enumerate(config.convolutions):
         if i and config.pool_size > 1:
             x = tf_keras.layers.MaxPooling2D(config.pool_size)(x)
         x = tf_keras.layers.Conv2D(
             filters,
-            config.kernel_size,
-            strides=config.stride,
+            kernel_size,
+            strides=stride,
             padding=str(config.padding),
             activation="relu",
             kernel_initializer=_initializer(config.initialization),
