@@ -55,7 +55,7 @@ setup(
         "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={
-        "dev": ["pytest", "ruff", "mypy", "import-linter", "uv"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv"],
         "peers": ["foolbox", "adversarial-robustness-toolbox"],  # what our attacks are compared with
     },
 )
