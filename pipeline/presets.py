@@ -9,7 +9,6 @@ from robustness.config import AttackName, ThreatModel
 from robustness.errors import ConfigError
 from trainer.config import Initialization, Padding, RecipeConfig, RecipeName, Schedule, TrainerConfig
 
-
 NETWORK = TrainerConfig(
     filters=(32, 64, 64),
     kernel_size=(4, 4, 3),
