@@ -19,7 +19,7 @@ def main() -> None:
 
     \b
     Start here:
-      gauntlet run                     the NSL tutorial on real MNIST, gated
+      gauntlet run                     train a robust model on real MNIST, attack it, push it
       gauntlet run --preset smoke      the same pipeline on a few thousand images
       gauntlet evaluate MODEL          attack and certify any model, yours included
       gauntlet compile --target kfp-v2 --image IMAGE --output pipeline.yaml
@@ -36,9 +36,13 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. Lists are "
         "written with commas. A wrong name lists all settings.",
     )(command)
-    return click.option("--preset", default="tutorial", show_default=True, help="Named configuration to start from.")(
-        command
-    )
+    return click.option(
+        "--preset",
+        default="robust",
+        show_default=True,
+        help="Named configuration to start from: robust (epsilon 0.2), record (epsilon 0.3), fashion (Fashion-MNIST, "
+        "epsilon 0.1), tutorial (NSL as shipped), smoke (a few thousand images, a minute).",
+    )(command)
 
 
 @main.command()

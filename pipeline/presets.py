@@ -23,10 +23,22 @@ NETWORK = TrainerConfig(
     gradient_clip=10.0,
     weight_averaging=0.999,
 )
-"""473,138 weights on MNIST, and how they are optimised for a certified recipe."""
+"""473,130 weights on images of 28 x 28 x 1, and how a certified recipe optimises them. Strides take the place of
+pooling, which loosens interval bounds and costs time."""
 
-RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.2, epsilon_factor=1.05, ramp=0.4, warm_up=0.5)
-"""Half an attacked image's loss, half its bound's, after a ramp."""
+RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.2, epsilon_factor=1.1, ramp=0.4, warm_up=0.5)
+"""A fifth of the loss is that of the interval bound, the rest that of NSL's neighbours."""
+
+
+def robust() -> RunConfig:
+    """Robust."""
+    return RunConfig(
+        preset="robust",
+        threat=ThreatModel(epsilon=0.2),
+        trainer=dataclasses.replace(NETWORK, epochs=18),
+        recipe=RECIPE,
+        gates=GatesConfig(clean=0.97, worst_case=0.92, certified=0.91),
+    )
 
 
 def record() -> RunConfig:
@@ -35,8 +47,20 @@ def record() -> RunConfig:
         preset="record",
         threat=ThreatModel(epsilon=0.3),
         trainer=dataclasses.replace(NETWORK, epochs=50),
+        recipe=dataclasses.replace(RECIPE, epsilon_factor=1.05),
+        gates=GatesConfig(clean=0.97, worst_case=0.88, certified=0.87),
+    )
+
+
+def fashion() -> RunConfig:
+    """Fashion."""
+    return RunConfig(
+        preset="fashion",
+        data=DataConfig(dataset="fashion_mnist"),
+        threat=ThreatModel(epsilon=0.1),
+        trainer=dataclasses.replace(NETWORK, epochs=15),
         recipe=RECIPE,
-        gates=GatesConfig(clean=0.97, worst_case=0.88, certified=0.88),
+        gates=GatesConfig(clean=0.75, worst_case=0.65, certified=0.6),
     )
 
 
@@ -74,7 +98,13 @@ def smoke() -> RunConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], RunConfig]] = {"record": record, "tutorial": tutorial, "smoke": smoke}
+PRESETS: dict[str, Callable[[], RunConfig]] = {
+    "robust": robust,
+    "record": record,
+    "fashion": fashion,
+    "tutorial": tutorial,
+    "smoke": smoke,
+}
 
 
 def preset(name: str) -> RunConfig:

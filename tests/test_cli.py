@@ -54,7 +54,10 @@ def test_every_command_and_option_explains_itself(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--preset", "tutorail"], "unknown preset 'tutorail'; the presets are tutorial, smoke"),
+        (
+            ["run", "--preset", "tutorail"],
+            "unknown preset 'tutorail'; the presets are robust, record, fashion",
+        ),
         (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
         (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
         (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),

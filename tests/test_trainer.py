@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 import tf_keras
 from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, training_task
 
+from pipeline.presets import preset
 from trainer.config import RecipeConfig, StrategyName, TrainerConfig
 from trainer.dataset import load_split, training_batches
 from trainer.network import build_network
@@ -26,6 +27,12 @@ def test_the_default_network_is_the_tutorials() -> None:
     network = build_network(TrainerConfig(), (28, 28, 1), 10)
     assert network.count_params() == 93_322
     assert network.layers[-1].activation is tf_keras.activations.linear
+
+
+@pytest.mark.parametrize("name", ["robust", "record", "fashion"])
+def test_the_presets_networks_are_small(name: str) -> None:
+    config = preset(name)
+    assert build_network(config.trainer, config.data.image_shape, config.data.classes).count_params() == 473_130
 
 
 @pytest.mark.parametrize("size", [8, 9, 28, 31])
