@@ -27,8 +27,9 @@ NETWORK = TrainerConfig(
 """473,130 weights on images of 28 x 28 x 1, and how a certified recipe optimises them. Strides take the place of
 pooling, which loosens interval bounds and costs time."""
 
-RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.2, epsilon_factor=1.1, ramp=0.4, warm_up=0.5)
-"""A fifth of the loss is that of the interval bound, the rest that of NSL's neighbours."""
+RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.02, epsilon_factor=1.1, ramp=0.4, warm_up=0.5)
+"""Little of the interval bound, and most of the loss from NSL's neighbours. Intervals then prove less, but alpha-CROWN
+and branch and bound make up for it, and both clean and worst-case accuracy gain."""
 
 ATTACK = AttackConfig(suite=SuiteName.AUTOATTACK)
 """On a model that bounds can prove, few images are left for the dear attacks: the full suite takes a minute or two."""
@@ -42,7 +43,7 @@ def robust() -> RunConfig:
         trainer=dataclasses.replace(NETWORK, epochs=18),
         recipe=RECIPE,
         attack=ATTACK,
-        gates=GatesConfig(clean=0.97, worst_case=0.92, certified=0.91),
+        gates=GatesConfig(clean=0.98, worst_case=0.93, certified=0.92),
     )
 
 
@@ -52,7 +53,7 @@ def record() -> RunConfig:
         preset="record",
         threat=ThreatModel(epsilon=0.3),
         trainer=dataclasses.replace(NETWORK, epochs=50),
-        recipe=dataclasses.replace(RECIPE, epsilon_factor=1.05),
+        recipe=dataclasses.replace(RECIPE, bound_share=0.05, epsilon_factor=1.05),
         attack=ATTACK,
         gates=GatesConfig(clean=0.97, worst_case=0.88, certified=0.87),
     )
