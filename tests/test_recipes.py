@@ -11,6 +11,8 @@ from small_world import CLASSES, SHAPE, small_images
 
 from robustness.ball import inside_ball
 from robustness.bounds.certifier import Certifier
+from robustness.bounds.propagation import Propagation
+from robustness.bounds.trace import trace
 from robustness.config import BoundName, Norm, ThreatModel
 from robustness.errors import ConfigError
 from trainer.config import Initialization, Padding, RecipeConfig, RecipeName, TrainerConfig
@@ -221,10 +223,9 @@ def test_ibp_initialisation_keeps_interval_widths() -> None:
     def growth(initialization: Initialization) -> float:
         tf_keras.utils.set_random_seed(1)
         config = TrainerConfig(filters=(16,), dense=(300, 300, 300), initialization=initialization)
-        certifier = Certifier(build_network(config, SHAPE, CLASSES), SHAPE, 0.05)
-        boxes = certifier._boxes(tf.fill((1, *SHAPE), 0.5))
-        relus = [box for box, layer in zip(boxes, certifier._layers, strict=True) if not layer.linear]
-        widths = [float(tf.reduce_mean(box.high - box.low)) for box in relus]
+        propagation = Propagation(trace(build_network(config, SHAPE, CLASSES), SHAPE), 0.05)
+        boxes = propagation.boxes(tf.fill((1, *SHAPE), 0.5))
+        widths = [float(tf.reduce_mean(boxes[place].high - boxes[place].low)) for place in propagation.relus]
         return (widths[-1] / widths[0]) ** (1 / (len(widths) - 1))
 
     assert growth(Initialization.IBP) == pytest.approx(1.0, abs=0.1)
