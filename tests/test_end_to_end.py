@@ -136,6 +136,23 @@ def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: 
     assert not started & set(os.listdir(folders)), "what the killed run had half written is still there"
 
 
+def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
+    """Its network, recipe and suite, through to a model that Keras loads where this package is not imported."""
+    small = {"data.train": "train[:3000]", "data.validation": "train[55000:55200]", "data.test": "test[:200]"}
+    small |= {f"gates.{gate}": "0" for gate in ("clean", "worst_case", "certified")} | {"trainer.epochs": "3"}
+    settings = [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
+    done = gauntlet("run", *settings, "--root", tmp_path, "--json", tmp_path / "s.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["preset"], summary["suite"]) == ("robust", "autoattack")
+    assert list(summary["models"]["robust"]["certified_by"]) == ["ibp", "crown", "alpha-crown", "branch-and-bound"]
+    code = "import sys, tf_keras; print(tf_keras.models.load_model(sys.argv[1], compile=False).count_params())"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, summary["pushed"]], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert loaded.stdout.strip() == "473130", loaded.stderr
+
+
 def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path) -> None:
     """A prepared folder that calls itself MNIST, with images of 20 x 20 and a twelfth class."""
     import tensorflow_datasets as tfds

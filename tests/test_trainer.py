@@ -14,7 +14,7 @@ import tf_keras
 from small_world import CLASSES, EXAMPLES, SHAPE, run_trainer, small_images, training_task
 
 from pipeline.presets import preset
-from trainer.config import RecipeConfig, StrategyName, TrainerConfig
+from trainer.config import Initialization, RecipeConfig, StrategyName, TrainerConfig
 from trainer.dataset import load_split, training_batches
 from trainer.network import build_network
 from trainer.nsl import adversarial_regularization
@@ -33,6 +33,14 @@ def test_the_default_network_is_the_tutorials() -> None:
 def test_the_presets_networks_are_small(name: str) -> None:
     config = preset(name)
     assert build_network(config.trainer, config.data.image_shape, config.data.classes).count_params() == 473_130
+
+
+@pytest.mark.parametrize("initialization", Initialization)
+def test_the_network_is_of_stock_keras(initialization: Initialization) -> None:
+    """The export is loaded where this package is not."""
+    network = build_network(TrainerConfig(initialization=initialization), (28, 28, 1), 10)
+    again = tf_keras.Model.from_config(json.loads(network.to_json())["config"])
+    assert [w.shape for w in again.get_weights()] == [w.shape for w in network.get_weights()]
 
 
 @pytest.mark.parametrize("size", [8, 9, 28, 31])

@@ -5,7 +5,7 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,29 +46,27 @@ def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], clas
             strides=stride,
             padding=str(config.padding),
             activation="relu",
-            kernel_initializer=_initializer(config.initialization),
+            kernel_initializer=_initializer(config.initialization, kernel_size**2 * x.shape[-1]),
         )(x)
     x = tf_keras.layers.Flatten()(x)
     for units in config.dense:
-        x = tf_keras.layers.Dense(units, activation="relu", kernel_initializer=_initializer(config.initialization))(x)
+        initializer = _initializer(config.initialization, x.shape[-1])
+        x = tf_keras.layers.Dense(units, activation="relu", kernel_initializer=initializer)(x)
     # The logits are float32 also where the rest is computed in mixed precision.
-    logits = tf_keras.layers.Dense(
-        classes, name="logits", dtype="float32", kernel_initializer=_initializer(config.initialization)
-    )
+    initializer = _initializer(config.initialization, x.shape[-1])
+    logits = tf_keras.layers.Dense(classes, name="logits", dtype="float32", kernel_initializer=initializer)
     return tf_keras.Model(inputs, logits(x), name="classifier")
 
 
-class IbpInitializer(tf_keras.initializers.Initializer):
-    """Normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU the mean width of an
-    interval stays what it was."""
+def _initializer(name: Initialization, fan_in: int) -> tf_keras.initializers.Initializer:
+    """A new one for each layer: Keras's initializers give the same values each time they are called.
 
-    def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> tf.Tensor:
-        return tf.random.normal(shape, stddev=math.sqrt(2 * math.pi) / math.prod(shape[:-1]), dtype=dtype or tf.float32)
-
-
-def _initializer(name: Initialization) -> tf_keras.initializers.Initializer:
-    """A new one for each layer: Keras's initializers give the same values each time they are called."""
-    return IbpInitializer() if name is Initialization.IBP else tf_keras.initializers.GlorotUniform()
+    ibp: normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU the mean width of an
+    interval stays what it was. One of Keras's own, because the export is loaded without this package.
+    """
+    if name is Initialization.IBP:
+        return tf_keras.initializers.RandomNormal(stddev=math.sqrt(2 * math.pi) / fan_in)
+    return tf_keras.initializers.GlorotUniform()
 
 
 def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
