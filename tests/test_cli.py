@@ -21,6 +21,7 @@ from gauntlet.child import describe
 from gauntlet.run import check_writable, writable_root
 from gauntlet.supervisor import call
 from gauntlet.tables import accuracy_table, print_summary
+from pipeline.presets import PRESETS
 from robustness.errors import ConfigError, DataError, RunError
 
 
@@ -51,12 +52,17 @@ def test_every_command_and_option_explains_itself(command: str) -> None:
             assert explained, f"{command} {parameter.opts} has no help"
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_help_names_every_preset(name: str) -> None:
+    assert f"{name} (" in " ".join(run("run", "--help").output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             ["run", "--preset", "tutorail"],
-            "unknown preset 'tutorail'; the presets are robust, record, fashion",
+            "unknown preset 'tutorail'; the presets are robust, record, fashion, tutorial, smoke",
         ),
         (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
         (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),

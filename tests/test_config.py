@@ -83,7 +83,8 @@ def test_mistakes_are_named(assignment: str, message: str) -> None:
 
 
 def test_unknown_preset_lists_the_presets() -> None:
-    with pytest.raises(ConfigError, match="unknown preset 'tutorail'; the presets are robust, record, fashion"):
+    message = "unknown preset 'tutorail'; the presets are robust, record, fashion, tutorial, smoke"
+    with pytest.raises(ConfigError, match=message):
         preset("tutorail")
 
 
