@@ -30,8 +30,8 @@ def fast() -> tuple[Stage, ...]:
         Attack(name=AttackName.PGD, steps=20),
         BoundName.CROWN,
         Attack(name=AttackName.APGD_CE, steps=50),
-        Attack(name=AttackName.APGD_T, steps=50, targets=4),
         BoundName.ALPHA_CROWN,
+        Attack(name=AttackName.APGD_T, steps=50, targets=4),
         Attack(name=AttackName.SQUARE, steps=2500),
     )
 
@@ -39,17 +39,17 @@ def fast() -> tuple[Stage, ...]:
 def autoattack() -> tuple[Stage, ...]:
     """The published *standard* suite with its iterations and restarts (Croce & Hein 2020), between bounds.
 
-    Branch and bound comes last: it is the dearest by far, and sees only what no attack has broken.
+    Every bound comes before the attack that costs more than it on the same images.
     """
     return (
         BoundName.IBP,
         Attack(name=AttackName.APGD_CE, steps=100),
         BoundName.CROWN,
-        Attack(name=AttackName.APGD_T, steps=100, targets=9),
         BoundName.ALPHA_CROWN,
+        Attack(name=AttackName.APGD_T, steps=100, targets=9),
+        BoundName.BRANCH_AND_BOUND,
         Attack(name=AttackName.FAB_T, steps=100, targets=9),
         Attack(name=AttackName.SQUARE, steps=5000),
-        BoundName.BRANCH_AND_BOUND,
     )
 
 
