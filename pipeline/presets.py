@@ -33,13 +33,15 @@ RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.02, epsilon_factor=
 and branch and bound make up for it, and both clean and worst-case accuracy gain."""
 
 ATTACK = AttackConfig(suite=SuiteName.AUTOATTACK)
-"""On a model that bounds can prove, few images are left for the dear attacks: the full suite takes a minute or two."""
+"""On a model that bounds can prove, few images are left for the dear attacks: on two cores the full suite takes nine
+minutes of the 22 of `gauntlet run --preset robust`."""
 
 
 def robust() -> RunConfig:
     """MNIST at epsilon 0.2, in ten minutes of training on two cores.
 
-    Command: `gauntlet run --preset robust`.
+    Command: `gauntlet run --preset robust`. Measured on all 10,000 test images by `autoattack`, means of three
+    seeds (`scripts/preset_seeds.py robust`): 98.62 % clean, 94.67 % in the worst case, 93.85 % certified.
     """
     return RunConfig(
         preset="robust",
@@ -104,7 +106,7 @@ def smoke() -> RunConfig:
     """The same pipeline on a few thousand images in under 90 seconds, for tests and first looks.
 
     Command: `gauntlet run --preset smoke`, about a minute on two cores. Measured on 500 test images,
-    L-infinity, epsilon 0.2, seed 0: robust 94.6 % clean, 35.4 % in the worst case. Its models are too weak
+    L-infinity, epsilon 0.2, seed 0: robust 95.2 % clean, 33.4 % in the worst case. Its models are too weak
     to mean anything.
     """
     return RunConfig(
