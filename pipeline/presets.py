@@ -56,7 +56,8 @@ def robust() -> RunConfig:
 def record() -> RunConfig:
     """MNIST at epsilon 0.3, in half an hour of training on two cores.
 
-    Command: `gauntlet run --preset record`.
+    Command: `gauntlet run --preset record`. Measured as `robust`, seed 0: 98.20 % clean, 90.92 % in the worst case,
+    89.78 % certified. Square breaks 1.4 points beyond all gradient attacks, so those mislead here.
     """
     return RunConfig(
         preset="record",

@@ -39,7 +39,7 @@ def fast() -> tuple[Stage, ...]:
 def autoattack() -> tuple[Stage, ...]:
     """The published *standard* suite with its iterations and restarts (Croce & Hein 2020), between bounds.
 
-    Every bound comes before the attack that costs more than it on the same images.
+    A bound comes before the first attack that costs more than it on a model that bounds can prove.
     """
     return (
         BoundName.IBP,
