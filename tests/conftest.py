@@ -1,6 +1,7 @@
 """The environment that TensorFlow needs, and the fixtures that several test files share."""
 
 import os
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -23,3 +24,13 @@ def small_models(small_world: SimpleNamespace) -> dict[str, str]:
         "undefended": run_trainer(small_world, small_world.root / "undefended", training_task("undefended")),
         "robust": run_trainer(small_world, small_world.root / "robust", training_task("tutorial")),
     }
+
+
+@pytest.fixture(scope="module")
+def in_memory_beam() -> Iterator[None]:
+    """Beam pipelines in this process, as `pipeline.runner` runs them."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", "FnApiRunner")
+        yield

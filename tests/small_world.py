@@ -1,15 +1,17 @@
 """A small world of real files: what the pipeline makes of MNIST, in miniature.
 
-Shards of 8 x 8 images of three classes, the Transform graph, and exported models. `conftest.py` makes
-the fixtures of it.
+Shards of 8 x 8 images of three classes, the Transform graph, and exported models; how to read what components
+write. `conftest.py` makes the fixtures of it.
 """
 
 import dataclasses
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 SHAPE = (8, 8, 1)
 CLASSES = 3
@@ -28,8 +30,6 @@ def small_images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def write_split(folder: Path, n: int, seed: int) -> None:
     """Two shards of raw tf.Examples, as TfdsExampleGen writes them."""
-    import tensorflow as tf
-
     from components.shards import shard_path, write_shard
     from components.tfds_example_gen.executor import to_example
 
@@ -45,7 +45,6 @@ def write_split(folder: Path, n: int, seed: int) -> None:
 def build_small_world(root: Path) -> SimpleNamespace:
     """`examples` (artifact folder with Split-train, -validation, -test) and `transform` (graph folder)."""
     import apache_beam as beam
-    import tensorflow as tf
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
@@ -104,3 +103,30 @@ def run_trainer(small_world: SimpleNamespace, folder: Path, task: dict[str, obje
 
     run_fn(SimpleNamespace(**trainer_arguments(small_world, folder, task)))
     return str(folder)
+
+
+def artifact(kind: type, uri: str, **properties: Any) -> Any:
+    """A TFX artifact of that kind, as a driver hands it to an executor."""
+    result = kind()
+    result.uri = uri
+    for name, value in properties.items():
+        setattr(result, name, value)
+    return result
+
+
+def read_rows(folder: str) -> list[tf.train.Example]:
+    """All rows of a folder of shards, in the order of the shards."""
+    from components.shards import list_shards, read_shards
+
+    return [tf.train.Example.FromString(r) for r in read_shards(list_shards(folder)).as_numpy_iterator()]
+
+
+def column(row: tf.train.Example, name: str) -> Any:
+    """The first value of a feature."""
+    feature = row.features.feature[name]
+    return next(iter(getattr(feature, feature.WhichOneof("kind")).value))
+
+
+def pixels(row: tf.train.Example) -> np.ndarray:
+    """float32 [height * width * channels] of a row that holds pixels."""
+    return np.asarray(row.features.feature["image"].float_list.value, np.float32)
