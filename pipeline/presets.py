@@ -72,7 +72,8 @@ def record() -> RunConfig:
 def fashion() -> RunConfig:
     """Fashion-MNIST at epsilon 0.1: nothing is tied to digits.
 
-    Command: `gauntlet run --preset fashion`.
+    Command: `gauntlet run --preset fashion`, as many epochs as `robust`. Measured as `robust`, seed 0: 84.89 % clean,
+    75.58 % in the worst case, 74.33 % certified.
     """
     return RunConfig(
         preset="fashion",
@@ -81,7 +82,7 @@ def fashion() -> RunConfig:
         trainer=dataclasses.replace(NETWORK, epochs=15),
         recipe=RECIPE,
         attack=ATTACK,
-        gates=GatesConfig(clean=0.75, worst_case=0.65, certified=0.6),
+        gates=GatesConfig(clean=0.83, worst_case=0.73, certified=0.72),
     )
 
 
