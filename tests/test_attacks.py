@@ -358,8 +358,9 @@ def test_auto_pgd_goes_where_its_paper_says(threat: ThreatModel) -> None:
         one = slice(i, i + 1)
         expected = np.concatenate(list(auto_pgd_by_hand(x[one], y[one], start[one], threat)))
         np.testing.assert_allclose(found[:81], expected[:81], atol=1e-4)
-        # The last steps change the loss by less than float32 resolves, so what counts as a rise is chance.
-        np.testing.assert_allclose(found[81:], expected[81:], atol=0.02 * threat.epsilon)
+        # The last steps change the loss by less than float32 resolves, so what counts as a rise, and with it when the
+        # step is halved, is chance and depends on the processor.
+        np.testing.assert_allclose(found[81:], expected[81:], atol=0.1 * threat.epsilon)
 
 
 def test_auto_pgd_halves_its_step_where_the_ascent_stalls_or_stands() -> None:
