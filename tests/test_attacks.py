@@ -361,6 +361,7 @@ def test_auto_pgd_goes_where_its_paper_says(threat: ThreatModel) -> None:
         # The last steps change the loss by less than float32 resolves, so what counts as a rise, and with it when the
         # step is halved, is chance and depends on the processor.
         np.testing.assert_allclose(found[81:], expected[81:], atol=0.1 * threat.epsilon)
+        assert np.mean(np.abs(found[81:] - expected[81:]) <= 0.02 * threat.epsilon) > 0.99
 
 
 def test_auto_pgd_halves_its_step_where_the_ascent_stalls_or_stands() -> None:

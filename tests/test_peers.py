@@ -3,7 +3,7 @@
 With the same number of steps, restarts and queries and the same step size, what is left of the accuracy must be
 no more than with theirs. From seed to seed it differs by about 0.4 points (standard deviation, 500 images), for
 ART's Square, which moves all images alike, by 1.3; and training differs a little between machines.
-So means of a few seeds are compared, and two standard errors are granted: both sides are the same algorithm.
+So means of a few seeds are compared, and where both sides are the same algorithm, two standard errors are granted.
 """
 
 from collections.abc import Callable
@@ -72,10 +72,10 @@ def art_apgd_dlr(model: tf_keras.Model, threat: ThreatModel, attack: Attack) -> 
 @pytest.mark.parametrize(
     ("threat", "attack", "peer", "seeds", "chance"),
     [
-        pytest.param(LINF, PGD, foolbox_pgd, 3, CHANCE, id="pgd-linf-foolbox"),
-        pytest.param(LINF, PGD, art_pgd, 3, CHANCE, id="pgd-linf-art"),
-        pytest.param(L2, PGD_L2, foolbox_pgd, 3, CHANCE, id="pgd-l2-foolbox"),
-        pytest.param(L2, PGD_L2, art_pgd, 3, CHANCE, id="pgd-l2-art"),
+        pytest.param(LINF, PGD, foolbox_pgd, 3, 0, id="pgd-linf-foolbox"),
+        pytest.param(LINF, PGD, art_pgd, 3, 0, id="pgd-linf-art"),
+        pytest.param(L2, PGD_L2, foolbox_pgd, 3, 0, id="pgd-l2-foolbox"),
+        pytest.param(L2, PGD_L2, art_pgd, 3, 0, id="pgd-l2-art"),
         pytest.param(LINF, APGD_CE, art_apgd, 3, CHANCE, id="apgd-ce-linf-art"),
         pytest.param(L2, APGD_CE, art_apgd, 1, CHANCE, id="apgd-ce-l2-art"),
         pytest.param(LINF, APGD_T, art_apgd_dlr, 1, CHANCE, id="apgd-t-linf-art-dlr"),
@@ -94,4 +94,5 @@ def test_leaves_no_more_accuracy_than_the_peer(
         theirs.append(accuracy(victim, np.asarray(peer_run(x, y)), threat))
     clean = float(np.mean(np.argmax(victim.model(x, training=False), axis=1) == y))
     assert 0.2 < np.mean(theirs) < clean - 0.05, "the peer's attack must neither fail nor break everything"
-    assert np.mean(ours) <= np.mean(theirs) + MORE + chance, f"{ours} {theirs}"
+    difference = round(float(np.mean(ours) - np.mean(theirs)), 9)  # or float rounding refuses what is just allowed
+    assert difference <= MORE + chance, f"{ours} {theirs}"
