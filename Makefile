@@ -1,23 +1,27 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
-# make test     all tests
+# make test     all tests but `planted`
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
+# make planted  only the tests that plant bad models in the pipeline
 # make check    ruff, mypy, import-linter
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment
 
 ARGS ?=
 
-.PHONY: run test peers check bench install
+.PHONY: run test peers planted check bench install
 .DEFAULT_GOAL := run
 
 run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist worksteal -m "not planted" $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/test_peers.py $(ARGS)
+
+planted: install
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m planted tests/test_planted.py $(ARGS)
 
 check: install
 	@.venv/bin/ruff check .

@@ -44,6 +44,7 @@ setup(
         "click",  # the command line
         "rich",  # tables and progress
         "pydantic",  # configuration from text, with errors that name the valid choices
+        "etils[epath]",  # paths of pushed versions, local or on an object store; comes with tensorflow-datasets anyway
         "filelock",  # one run at a time on a root
         "tensorboard",  # training logs; TensorFlow no longer brings it
         "requests",  # the data mirror, where npm is not installed

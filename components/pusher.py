@@ -1,5 +1,6 @@
 """The push: TFX's Pusher, made to appear at once or not at all, and to see what is being served."""
 
+import datetime
 import json
 import os
 import uuid
@@ -11,21 +12,23 @@ from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
-from tfx.utils import proto_utils
+from tfx.utils import io_utils, proto_utils
 
+from components.evaluator.executor import read_explanations
+from components.versions import CARD, newest_version, read_card
 from robustness.errors import RunError
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
 
-SOURCE = os.path.join("assets.extra", "source.json")
-"""File in a pushed version that names the model artifact it came from."""
+SHOWN = ("clean", "worst_case", "certified")
+"""Gates whose values the card of a version holds."""
 
 
 class Executor(tfx_pusher.Executor):
     """TFX copies a model file by file into its final folder, so a full disk would leave a part of it.
 
-    Here TFX pushes into a staging folder beside the destination, which is then renamed: on a file system
+    Here the model goes into a staging folder beside the destination, which is then renamed: on a file system
     that is atomic, on an object store it is a copy. What is left after a failure is removed. A model that
     is the newest version already is not pushed again.
     """
@@ -45,46 +48,57 @@ class Executor(tfx_pusher.Executor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
-        source = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
-        newest = newest_version(base)
-        if self.CheckBlessing(input_dict) and newest and source_of(os.path.join(base, newest)) == source:
-            self._MarkPushed(pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest)
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
             return
-        staging = os.path.join(base, f"{STAGING}{uuid.uuid4().hex}")
-        destination.filesystem.base_directory = staging
-        target = {standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)}
+        newest = newest_version(base)
+        if newest is None or read_card(os.path.join(base, newest)).get("model") != model.uri:
+            (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
+            run = json.loads(exec_properties.get("custom_config") or "null") or {}
+            card = card_of(model, blessing, kind="run", run_id=run.get("run_id", ""))
+            newest = publish(self.GetModelPath(input_dict), base, card)
+        self._MarkPushed(pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest)
+
+
+def card_of(model: Artifact, blessing: Artifact, **more: Any) -> dict[str, Any]:
+    """The card of a version: the model's artifact, what the gates measured, and how it came here."""
+    measured = {gate["name"]: gate["value"] for gate in read_explanations(blessing.uri) if gate["name"] in SHOWN}
+    return {"model": model.uri, "model_id": model.id, **measured, **more}
+
+
+def publish(source: str, base: str, card: dict[str, Any]) -> str:
+    """Copy an exported model to a new version under `base`, at once or not at all; returns its number.
+
+    The number is above all that are there, so a server takes the new version. Two at once get two numbers.
+
+    Raises:
+        RunError: it could not be written; `base` is as it was.
+    """
+    staging = os.path.join(base, f"{STAGING}{uuid.uuid4().hex}")
+    try:
+        io_utils.copy_dir(source, staging)
+        fileio.makedirs(os.path.join(staging, os.path.dirname(CARD)))
+        pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with fileio.open(os.path.join(staging, CARD), "w") as file:
+            file.write(json.dumps(card | {"pushed_at": pushed_at}, indent=2))
+        return _rename(staging, base)
+    except (OSError, tf.errors.OpError) as error:
+        raise RunError(f"the model could not be pushed to {base}: {error}; nothing was changed there") from error
+    finally:
+        if fileio.exists(staging):
+            fileio.rmtree(staging)
+
+
+def _rename(staging: str, base: str) -> str:
+    """Move the staged version to the next free number; another push may take it first."""
+    while True:
+        taken = int(newest_version(base) or 0)
+        version = str(max(int(datetime.datetime.now().timestamp()), taken + 1))
         try:
-            super().Do(input_dict, output_dict, exec_properties | target)
-            if pushed.get_int_custom_property("pushed"):
-                self._publish(pushed, staging, base, source)
-        except (OSError, tf.errors.OpError) as error:
-            raise RunError(f"the model could not be pushed to {base}: {error}; nothing was changed there") from error
-        finally:
-            if fileio.exists(staging):
-                fileio.rmtree(staging)
-
-    def _publish(self, pushed: Artifact, staging: str, base: str, source: str) -> None:
-        """Move the staged version to its place, under a number above all that are there."""
-        staged = os.path.join(staging, pushed.get_string_custom_property("pushed_version"))
-        fileio.makedirs(os.path.join(staged, "assets.extra"))
-        with fileio.open(os.path.join(staged, SOURCE), "w") as file:
-            file.write(json.dumps({"model": source}))
-        version = str(max(int(os.path.basename(staged)), int(newest_version(base) or 0) + 1))
-        final = os.path.join(base, version)
-        fileio.rename(staged, final)
-        self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)
-
-
-def newest_version(base: str) -> str | None:
-    """The version that TensorFlow Serving loads: the highest number among the folders of `base`."""
-    names = [name.rstrip("/") for name in fileio.listdir(base)] if fileio.exists(base) else []
-    return max((name for name in names if name.isdigit()), key=int, default=None)
-
-
-def source_of(version: str) -> str | None:
-    """URI of the model artifact that a pushed version came from; None when it does not say."""
-    path = os.path.join(version, SOURCE)
-    if not fileio.exists(path):
-        return None
-    with fileio.open(path, "r") as file:
-        return str(json.loads(file.read())["model"])
+            fileio.rename(staging, os.path.join(base, version))
+        except (OSError, tf.errors.OpError):
+            if int(newest_version(base) or 0) <= taken:
+                raise
+        else:
+            return version

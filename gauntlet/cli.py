@@ -21,9 +21,21 @@ def main() -> None:
     Start here:
       gauntlet run                     train a robust model on real MNIST, attack it, push it
       gauntlet run --preset smoke      the same pipeline on a few thousand images
+      gauntlet gates                   what a model must reach to be pushed
       gauntlet evaluate MODEL          attack and certify any model, yours included
       gauntlet compile --target kfp-v2 --image IMAGE --output pipeline.yaml
     """
+
+
+def _root(command: Callable[..., None]) -> Callable[..., None]:
+    """--root, the same for every command about a pipeline that has run."""
+    return click.option(
+        "--root",
+        type=click.Path(),
+        default="runs",
+        show_default=True,
+        help="Root of the pipeline, as for `gauntlet run`.",
+    )(command)
 
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,6 +80,13 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     metavar="N",
     help="First search the recipe's hyper-parameters with N short trainings on the validation split (tuner.trials).",
 )
+@click.option(
+    "--span",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Of a folder of spans (span-1, span-2, ...) given as data.dataset take this one. Default: the newest.",
+)
 @click.option("--orchestrator", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write summary.json here."
@@ -78,6 +97,7 @@ def run(
     root: str,
     data_dir: str | None,
     trials: int | None,
+    span: int | None,
     orchestrator: str,
     json_file: Path | None,
 ) -> None:
@@ -89,6 +109,8 @@ def run(
 
     if trials is not None:
         assignments = (*assignments, f"tuner.trials={trials}")
+    if span is not None:
+        assignments = (*assignments, f"data.span={span}")
     sys.exit(run_command(preset, assignments, root, data_dir, orchestrator, json_file))
 
 
@@ -159,6 +181,73 @@ def evaluate(**options: Any) -> None:
     from gauntlet.evaluate import evaluate as evaluate_command
 
     sys.exit(evaluate_command(**options))
+
+
+@main.command()
+@_common
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the gates here.")
+def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> None:
+    """Show the gates: what a model must reach to be pushed.
+
+    \b
+      gauntlet gates --preset record
+      gauntlet gates --set gates.worst_case=0.95 --json gates.json
+    """
+    from gauntlet.gates import gates as gates_command
+
+    sys.exit(gates_command(preset, assignments, json_file))
+
+
+@main.command()
+@_root
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the list here.")
+def models(root: str, json_file: Path | None) -> None:
+    """List the pushed versions with their numbers; the newest is served."""
+    from gauntlet.production import models as models_command
+
+    sys.exit(models_command(root, json_file))
+
+
+@main.command()
+@_root
+@click.argument("version", required=False)
+@click.option("--reason", default="", help="Why; it stands in the metadata and in every listing.")
+def rollback(root: str, version: str | None, reason: str) -> None:
+    """Serve VERSION again. Default: the latest one with another model than the one that is served.
+
+    It comes back as a new version, so a server that watches the folder takes it. The models after it lose their
+    blessing: the next candidate is compared with the one that is served.
+    """
+    from gauntlet.production import rollback as rollback_command
+
+    sys.exit(rollback_command(root, version, reason))
+
+
+@main.command()
+@_root
+@click.argument("run_id", required=False)
+@click.option("--force", "forced", is_flag=True, help="Yes, against the gates.")
+@click.option("--reason", default="", help="Why; it stands in the metadata and in every listing.")
+def bless(root: str, run_id: str | None, forced: bool, reason: str) -> None:
+    """Push the model of a refused run, in an emergency. Default: of the latest run.
+
+    \b
+      gauntlet bless --force --reason "the served model fails on new scanners; this one is the lesser evil"
+    """
+    from gauntlet.production import bless as bless_command
+
+    sys.exit(bless_command(root, run_id, forced, reason))
+
+
+@main.command()
+@_root
+@click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the answers here.")
+def predict(root: str, images: tuple[str, ...], json_file: Path | None) -> None:
+    """Classify PNG files with the served model."""
+    from gauntlet.production import predict as predict_command
+
+    sys.exit(predict_command(root, images, json_file))
 
 
 @main.command()

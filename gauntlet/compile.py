@@ -34,6 +34,11 @@ def compile(
     call("gauntlet.compile:compile_task", arguments | {"output": str(output.absolute())}, log, console)
     shutil.rmtree(log.parent)  # after a failure it stays, the message names it
     console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
+    if target == "kfp-v2" and config.gates.champion:
+        console.print(
+            "[yellow]Note:[/] Kubeflow Pipelines v2 cannot look up the latest blessed model: there is no champion gate",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     return 0
 
 

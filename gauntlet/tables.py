@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+SHOWN_IDS = 5
+"""Images that the terminal names for a refusal."""
+
 
 def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> None:
     """Print the tables of a run's summary; `folder` is where its files are."""
@@ -19,8 +22,12 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
     if summary["pushed"]:
         console.print(f"[green]Pushed[/] to {escape(summary['pushed'])}", highlight=False, soft_wrap=True)
     else:
-        missed = ", ".join(gate["name"] for gate in summary["gates"] if not gate["passed"])
-        console.print(f"[red]Refused[/] by {missed or 'the Evaluator'}; nothing was pushed", highlight=False)
+        missed = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
+        missed += ["the serving check"] if summary["serving_problems"] else []
+        console.print(f"[red]Refused[/] by {', '.join(missed)}; nothing was pushed", highlight=False)
+        for problem in summary["serving_problems"]:
+            console.print(f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+        print_refusals(summary["gates"], folder, console)
     nodes = summary["nodes"].values()
     cached = f"{sum(node['cached'] for node in nodes)} of {len(nodes)} nodes from the cache"
     results = f"{summary['seconds']:.0f} s, {cached}; results in {escape(str(folder))}"
@@ -72,17 +79,37 @@ def tuning_table(tuning: dict[str, Any]) -> Table:
 
 
 def gate_table(summary: dict[str, Any]) -> Table:
-    """One row a gate: what the robust model reached and what it had to."""
+    """One row a gate: what was found of the robust model, and what had to be."""
     table = Table(title="Gates on the robust model")
     table.add_column("gate")
-    table.add_column("value", justify="right")
-    table.add_column("bound", justify="right")
+    for column in ("value", "95 % interval", "bound"):
+        table.add_column(column, justify="right")
     table.add_column("")
     for gate in summary["gates"]:
-        value = "did not run" if gate["value"] is None else f"{gate['value']:.2%}"
+        share = gate["interval"] is not None
+        shown = [f"{end:.2%}" for end in gate["interval"]] if share else []
+        value = "did not run" if gate["value"] is None else f"{gate['value']:.2%}" if share else f"{gate['value']:.4g}"
+        bound = f"{gate['bound']:.2%}" if share else f"{gate['bound']:g}"
         verdict = "[green]passed" if gate["passed"] else "[red]refused"
-        table.add_row(gate["name"], value, f"{gate['op']} {gate['bound']:.2%}", verdict)
+        table.add_row(gate["name"], value, " to ".join(shown), f"{gate['op']} {bound}", verdict)
     return table
+
+
+def print_refusals(gates: list[dict[str, Any]], folder: Path, console: Console) -> None:
+    """What each refusing gate says, how far the model is from passing, and some of the images against it."""
+    for gate in gates:
+        if gate["passed"]:
+            continue
+        lines = [f"[red]{gate['name']}:[/] {escape(gate['sentence'])}"]
+        if gate["images_to_change"]:
+            lines.append(f"{gate['images_to_change']:,} more images would have to be answered rightly.")
+        if gate["ids"]:
+            shown = ", ".join(gate["ids"][:SHOWN_IDS])
+            more = len(gate["ids"]) - SHOWN_IDS
+            rest = f" and {more:,} more in {folder / 'summary.json'}" if more > 0 else ""
+            lines.append(escape(f"Images against it: {shown}{rest}"))
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_evaluation(report: dict[str, Any], console: Console) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, ServingPlatform
 from pipeline.dag import Places, create_pipeline
 from robustness.errors import ConfigError
 
-GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen")
+GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen", "ChampionChallenge")
 """How the names of the nodes begin that compute on a GPU where their container is given one."""
 
 
@@ -44,8 +44,15 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
             f"trainer.warm_start begins with the latest blessed model, which {target} cannot look up; compile for "
             f"{Target.VERTEX}, or set trainer.warm_start=false"
         )
+    if config.serving.platform is not ServingPlatform.NONE:
+        raise ConfigError(
+            f"serving.platform={config.serving.platform} starts TFX's InfraValidator, which cannot be compiled for "
+            f"{target}; set serving.platform=none"
+        )
     root = pipeline_root.rstrip("/")
-    places = Places(pipeline_root=f"{root}/artifacts", serving=f"{root}/serving")
+    places = Places(
+        pipeline_root=f"{root}/artifacts", serving=f"{root}/serving", knows_blessings=target is not Target.KFP_V2
+    )
     # Beam runs inside each node's container. Its default runner may try to download another one, and without
     # an image TFX would build a package for remote workers in each node.
     beam_pipeline_args = ["--runner=FnApiRunner", f"--sdk_container_image={image}"]

@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
-from robustness.config import Norm, ThreatModel
+from robustness.config import AttackName, BoundName, CheckName, Norm, ThreatModel
 from robustness.errors import ConfigError
 from trainer.config import CERTIFIED_RECIPES, RecipeConfig, TrainerConfig, TunerConfig
 
@@ -23,10 +24,11 @@ class DataConfig:
     """The data set, by its tfds name, and the tfds splits that become ours.
 
     image_shape: height, width, channels that every image must have. classes: number of labels.
-    shards: files a split; it bounds how many workers read and attack in parallel.
+    shards: files a split; it bounds how many workers read and attack in parallel. span: which delivery of data it is,
+    from 1; 0 where data does not come in spans.
 
     Raises:
-        ConfigError: a size below 1.
+        ConfigError: a size below 1, or a negative span.
     """
 
     dataset: str = "mnist"
@@ -36,6 +38,7 @@ class DataConfig:
     image_shape: tuple[int, int, int] = (28, 28, 1)
     classes: int = 10
     shards: int = 8
+    span: int = 0
 
     def __post_init__(self) -> None:
         for name, size in {
@@ -45,6 +48,8 @@ class DataConfig:
         }.items():
             if size < 1:
                 raise ConfigError(f"data.{name} is at least 1, got {size}")
+        if self.span < 0:
+            raise ConfigError(f"data.span is at least 1, or 0 for data without spans, got {self.span}")
 
     @property
     def splits(self) -> dict[str, str]:
@@ -54,25 +59,59 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GatesConfig:
-    """Lower bounds, as fractions, that the robust model must reach on the test split to be pushed.
+    """What the robust model must reach on the test split to be pushed.
 
-    clean: accuracy on unmodified images. worst_case: share of images right under every attack.
-    transfer_fgsm: accuracy on FGSM images made against the undefended model (the tutorial's claim).
-    certified: share of images that a bound proves; 0 where no bound applies (L2, layers without one).
+    Shares of images are fractions, judged on the far end of their exact 95 % interval. A share of 0 (of `gap`: 1), and
+    an empty list, is no gate.
+
+    clean: right on unmodified images. worst_case: right under every attack. certified: proven by a bound (0 where none
+    applies: L2, layers without one). fgsm, white_box: right under FGSM, and under the whole suite, made with the
+    model's own gradients. transfer_fgsm, transfer: the same made with the undefended model's. gap: right on clean
+    images but broken by an attack, at most. worst_class: the worst case in the class where it is lowest.
+    required: attacks and bounds that must have run. checks: honesty checks that must not fail.
+    champion: significance level at which the model must not be worse than the latest blessed one, on clean images and
+    in the worst case; 0 is no comparison.
 
     Raises:
-        ConfigError: a bound is outside [0, 1].
+        ConfigError: a value outside [0, 1].
     """
 
     clean: float = 0.98
     worst_case: float = 0.9
-    transfer_fgsm: float = 0.0
     certified: float = 0.0
+    fgsm: float = 0.0
+    white_box: float = 0.0
+    transfer_fgsm: float = 0.0
+    transfer: float = 0.0
+    gap: float = 1.0
+    worst_class: float = 0.0
+    required: tuple[AttackName | BoundName, ...] = ()
+    checks: tuple[CheckName, ...] = tuple(CheckName)
+    champion: float = 0.025
 
     def __post_init__(self) -> None:
         for name, bound in dataclasses.asdict(self).items():
-            if not 0.0 <= bound <= 1.0:
+            if isinstance(bound, float) and not 0.0 <= bound <= 1.0:
                 raise ConfigError(f"gates.{name} is a fraction in [0, 1], got {bound}")
+
+
+class ServingPlatform(StrEnum):
+    """Where TFX's InfraValidator starts TensorFlow Serving to try a model before its push."""
+
+    NONE = "none"
+    DOCKER = "docker"
+    KUBERNETES = "kubernetes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingConfig:
+    """How a model is tried before its push, beyond the fresh process that every model meets.
+
+    platform: where a real server runs, if any. tag: of the image `tensorflow/serving`.
+    """
+
+    platform: ServingPlatform = ServingPlatform.NONE
+    tag: str = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +131,7 @@ class RunConfig:
     threat: ThreatModel = field(default_factory=ThreatModel)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

@@ -5,26 +5,29 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.components import ExampleValidator, InfraValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
-from components.anomaly_gate import AnomalyGate
+from components.anomaly_gate import AcceptedStatistics, AnomalyGate, LastSpan
+from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
+from components.evaluator.component import ExplainedEvaluator
 from components.schema import check_schema, schema_of
+from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tuner import FrontTuner
 from pipeline.code import code_hash
-from pipeline.config import RunConfig
-from pipeline.gates import eval_config
+from pipeline.config import RunConfig, ServingConfig, ServingPlatform
+from pipeline.eval_config import eval_config
 from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
 from trainer.network import users_function
 from trainer.tuning import tuning_task
@@ -36,7 +39,8 @@ class Places:
 
     pipeline_root: artifacts of all nodes. serving: folder of pushed versions. data_dir and
     data_fingerprint: see `TfdsExampleGen`. metadata: None where the platform brings its own. run_id: empty
-    where the platform counts runs and keeps the cache itself.
+    where the platform counts runs and keeps the cache itself. knows_blessings: whether the platform can look up the
+    latest blessed model; without that, no model has a champion to beat.
     """
 
     pipeline_root: str
@@ -45,6 +49,7 @@ class Places:
     data_fingerprint: str = ""
     metadata: ConnectionConfigType | None = None
     run_id: str = ""
+    knows_blessings: bool = True
 
 
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
@@ -65,7 +70,22 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     statistics = StatisticsGen(examples=raw)
     schema = CuratedSchema(text=text)
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
-    anomaly_gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    last_span = []
+    if config.data.span:
+        last_span.append(
+            Resolver(
+                strategy_class=LastSpan,
+                config={"before": config.data.span},
+                accepted=Channel(type=AcceptedStatistics),
+            ).with_id("LastSpan")
+        )
+    anomaly_gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"],
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        span=config.data.span,
+        **({"last": last_span[0].outputs["accepted"]} if last_span else {}),
+    )
 
     transform = Transform(
         examples=raw,
@@ -79,7 +99,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     transform.add_upstream_node(anomaly_gate)
 
     champion = []
-    if config.trainer.warm_start:
+    if config.trainer.warm_start or (config.gates.champion and places.knows_blessings):
         champion.append(
             Resolver(
                 strategy_class=LatestBlessedModelStrategy,
@@ -121,7 +141,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     robust = Trainer(
         run_fn="trainer.train.run_fn",
         custom_config=_plain(robust_task),
-        base_model=champion[0].outputs["model"] if champion else None,
+        base_model=champion[0].outputs["model"] if config.trainer.warm_start else None,
         hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
         **inputs,
     ).with_id("Trainer.robust")
@@ -137,15 +157,50 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         seed=config.seed,
         code=code_hash("components", "trainer", "robustness"),
     )
-    evaluator = Evaluator(
-        examples=attack.outputs["adversarial_examples"],
+    challenge = ChampionChallenge(
+        adversarial_examples=attack.outputs["adversarial_examples"],
+        undefended=undefended.outputs["model"],
+        robust=robust.outputs["model"],
+        champion=champion[0].outputs["model"] if champion else None,
+        split="test",
+        threat=config.threat,
+        attack=config.attack,
+        seed=config.seed,
+        code=code_hash("components", "trainer", "robustness"),
+    )
+    evaluator = ExplainedEvaluator(
+        examples=challenge.outputs["challenged_examples"],
         model=robust.outputs["model"],
         eval_config=eval_config(config),
         example_splits=["test"],
+    ).with_id("Evaluator")
+    server = []
+    if config.serving.platform is not ServingPlatform.NONE:
+        server.append(
+            InfraValidator(
+                model=robust.outputs["model"],
+                examples=raw,
+                serving_spec=serving_spec(config.serving),
+                request_spec=infra_validator_pb2.RequestSpec(
+                    tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(
+                        signature_names=["serialized_examples"]
+                    ),
+                    split_name="test",
+                    num_examples=8,
+                ),
+            )
+        )
+    serving = ServingCheck(
+        model=robust.outputs["model"],
+        examples=raw,
+        split="test",
+        code=code_hash("components", "trainer"),
+        **({"infra_blessing": server[0].outputs["blessing"]} if server else {}),
     )
     push = Pusher(
         model=robust.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
         ),
@@ -161,6 +216,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             statistics,
             schema,
             validator,
+            *last_span,
             anomaly_gate,
             transform,
             *champion,
@@ -168,13 +224,26 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
             undefended,
             robust,
             attack,
+            challenge,
             evaluator,
+            *server,
+            serving,
             push,
         ],
         enable_cache=True,
         metadata_connection_config=places.metadata,
         beam_pipeline_args=beam_pipeline_args,
     )
+
+
+def serving_spec(config: ServingConfig) -> infra_validator_pb2.ServingSpec:
+    """Where InfraValidator starts TensorFlow Serving."""
+    spec = infra_validator_pb2.ServingSpec(tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[config.tag]))
+    if config.platform is ServingPlatform.DOCKER:
+        spec.local_docker.SetInParent()
+    else:
+        spec.kubernetes.SetInParent()
+    return spec
 
 
 def _plain(task: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.picture import draw_curve
 from robustness.arrays import Model, image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
-from robustness.checks import Subject, run_checks
+from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import AttackName, Norm, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.errors import DataError, RunError
@@ -42,9 +42,6 @@ log = logging.getLogger("gauntlet.evaluation")
 
 BATCH = 500
 """Images judged, and kept on disk, at once; it changes memory and what an interruption costs, not results."""
-
-CHECKED = 500
-"""The honesty checks look at so many images, the first of the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +76,7 @@ def run_evaluation(task: EvaluationTask) -> dict[str, Any]:
     """
     with stage("data"):
         prepared = prepare(task.dataset, task.data_dir)
-        first = next(image_batches(prepared, task.split, CHECKED, task.limit))
+        first = next(image_batches(prepared, task.split, SAMPLE, task.limit))
         for family in Corruption if task.corruptions else ():  # images that cannot be corrupted are found out now
             corrupt(family, first.x[:1], image_seeds(first.ids[:1], task.seed))
     with stage("model"):

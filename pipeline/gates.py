@@ -1,72 +1,44 @@
-"""The gates: what the Evaluator measures and what decides the blessing, as a TFMA EvalConfig."""
+"""The gates of a run: from the configuration to the conditions on a model. Read without TensorFlow."""
 
-from dataclasses import dataclass
+from components.adversarial_example_gen.columns import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, attack_column
+from components.evaluator.gate import Gate, Op, Quantity
+from pipeline.config import GatesConfig
 
-from tensorflow_model_analysis.proto import config_pb2
-
-# TFX first: without it, TFMA has none of its config messages.
-from tfx.types import standard_artifacts  # noqa: F401
-
-from components.adversarial_example_gen.rows import CLEAN, FGSM, UNDEFENDED, attack_column
-from components.metrics import CERTIFIED_ACCURACY, WORST_CASE_ACCURACY, CertifiedAccuracy, WorstCaseAccuracy
-from pipeline.config import RunConfig
-
-ACCURACY = "accuracy"
+ALWAYS = ("clean", "worst_case", "certified")
+"""Gates that are judged even where nothing is asked for, because a version is known by their values."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """One lower bound: a metric of the robust model on a slice (an attack, or all rows when None)."""
-
-    name: str
-    metric: str
-    attack: str | None
-    bound: float
-
-    @property
-    def slicing_spec(self) -> config_pb2.SlicingSpec:
-        """The TFMA slice that the gate looks at."""
-        return config_pb2.SlicingSpec(feature_values={"attack": self.attack} if self.attack else {})
-
-
-def gates(config: RunConfig) -> list[Gate]:
-    """The gates of a run, in the order in which they are shown."""
-    fgsm, bounds = attack_column(FGSM, UNDEFENDED), config.gates
-    return [
-        Gate(name="clean", metric=ACCURACY, attack=CLEAN, bound=bounds.clean),
-        Gate(name="transfer_fgsm", metric=ACCURACY, attack=fgsm, bound=bounds.transfer_fgsm),
-        Gate(name="worst_case", metric=WORST_CASE_ACCURACY, attack=None, bound=bounds.worst_case),
-        Gate(name="certified", metric=CERTIFIED_ACCURACY, attack=None, bound=bounds.certified),
-    ]
-
-
-def eval_config(config: RunConfig) -> config_pb2.EvalConfig:
-    """What the Evaluator does: accuracy, worst case and what is proven, overall, by attack and by label, with
-    the gates."""
-    ours = {WORST_CASE_ACCURACY: WorstCaseAccuracy, CERTIFIED_ACCURACY: CertifiedAccuracy}
-    metrics = {
-        ACCURACY: config_pb2.MetricConfig(class_name="SparseCategoricalAccuracy", config=f'{{"name": "{ACCURACY}"}}'),
-        **{n: config_pb2.MetricConfig(class_name=m.__name__, module=m.__module__) for n, m in ours.items()},
-        "example_count": config_pb2.MetricConfig(class_name="ExampleCount"),
+def gates(config: GatesConfig) -> list[Gate]:
+    """The gates, in the order in which they are shown."""
+    attacks = {
+        "clean": CLEAN,
+        "fgsm": attack_column(FGSM, ROBUST),
+        "white_box": attack_column(STRONGEST, ROBUST),
+        "transfer_fgsm": attack_column(FGSM, UNDEFENDED),
+        "transfer": attack_column(STRONGEST, UNDEFENDED),
     }
-    for gate in gates(config):
-        threshold = config_pb2.MetricThreshold(
-            value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": gate.bound})
-        )
-        metrics[gate.metric].per_slice_thresholds.append(
-            config_pb2.PerSliceMetricThreshold(slicing_specs=[gate.slicing_spec], threshold=threshold)
-        )
-    return config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                signature_name="transformed_examples", prediction_key="probabilities", label_key="label"
-            )
-        ],
-        slicing_specs=[
-            config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=["attack"]),
-            config_pb2.SlicingSpec(feature_keys=["label"]),
-        ],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=list(metrics.values()))],
-        options=config_pb2.Options(include_default_metrics={"value": False}),
-    )
+    shares = [
+        Gate(name=name, quantity=Quantity.ACCURACY, argument=(attack,), bound=getattr(config, name))
+        for name, attack in attacks.items()
+    ]
+    shares += [
+        Gate(name=quantity, quantity=quantity, bound=getattr(config, quantity))
+        for quantity in (Quantity.WORST_CASE, Quantity.CERTIFIED, Quantity.WORST_CLASS)
+    ]
+    found = [gate for gate in shares if gate.bound > 0.0 or gate.name in ALWAYS]
+    if config.gap < 1.0:
+        found.append(Gate(name="gap", quantity=Quantity.GAP, op=Op.AT_MOST, bound=config.gap))
+    if config.required:
+        stages = tuple(map(str, config.required))
+        found.append(Gate(name="required", quantity=Quantity.MISSING, argument=stages, op=Op.AT_MOST, bound=0.0))
+    found.append(Gate(name="served", quantity=Quantity.DISAGREEMENT, op=Op.AT_MOST, bound=0.0))
+    found += [
+        Gate(name=check, quantity=Quantity.FAILED_CHECK, argument=(str(check),), op=Op.AT_MOST, bound=0.0)
+        for check in config.checks
+    ]
+    if config.champion > 0.0:
+        found += [
+            Gate(name=f"champion_{on}", quantity=Quantity.NO_WORSE, argument=(on,), bound=config.champion)
+            for on in (CLEAN, str(Quantity.WORST_CASE))
+        ]
+    return found

@@ -1,4 +1,4 @@
-"""Results of a run, read from its artifacts: accuracies by model and attack, and the gates' verdicts."""
+"""Results of a run, read from its artifacts: accuracies by model and attack, and images."""
 
 import os
 import zlib
@@ -9,13 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components.adversarial_example_gen.rows import BROKEN_BY, CERTIFIED_BY, CLEAN, FGSM, NO_BOUND, PREDICTION
-from components.metrics import CERTIFIED_ACCURACY, WORST_CASE_ACCURACY
+from components.adversarial_example_gen.columns import BROKEN_BY, CERTIFIED_BY, CLEAN, FGSM, NO_BOUND, PREDICTION
 from components.shards import list_shards, read_shards
-from pipeline.gates import ACCURACY, Gate
 from robustness.evaluation import accuracies_by_stage
 from robustness.suites import Stage, attacks_of
 
@@ -86,39 +83,6 @@ def some_rows(table: AttackTable, attack: str, limit: int) -> pd.DataFrame:
     which by themselves may be sorted by class."""
     rows = table.rows[table.rows["attack"] == attack]
     return rows.loc[rows["id"].map(zlib.crc32).sort_values(kind="stable").index].head(limit)
-
-
-def judged_gates(gates: list[Gate], evaluation: str) -> list[dict[str, Any]]:
-    """What TFMA measured and decided for each gate: name, value, bound, op, passed."""
-    measured = {}
-    for slice_key, metrics in tfma.load_eval_result(evaluation).slicing_metrics:
-        attack = dict(slice_key).get("attack") if slice_key else None
-        if not slice_key or attack:
-            measured[attack] = {name: value.get("doubleValue") for name, value in metrics[""][""].items()}
-    refused = set(_refusals(tfma.load_validation_result(evaluation)))
-    return [
-        {
-            "name": gate.name,
-            "value": measured.get(gate.attack, {}).get(gate.metric),
-            "bound": gate.bound,
-            "op": ">=",
-            "passed": (gate.metric, gate.attack) not in refused,
-        }
-        for gate in gates
-    ]
-
-
-def _refusals(verdict: Any) -> list[tuple[str, str | None]]:
-    """(metric, attack) of every threshold that TFMA found missed, or whose slice was missing."""
-    refusals = []
-    for validation in verdict.metric_validations_per_slice:
-        keys = {key.column: key.bytes_value.decode() for key in validation.slice_key.single_slice_keys}
-        refusals += [(failure.metric_key.name, keys.get("attack")) for failure in validation.failures]
-    for missing in verdict.missing_slices:
-        refusals += [
-            (name, missing.feature_values.get("attack")) for name in (ACCURACY, WORST_CASE_ACCURACY, CERTIFIED_ACCURACY)
-        ]
-    return refusals
 
 
 def example_counts(statistics: str, splits: list[str]) -> dict[str, int]:

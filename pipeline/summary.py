@@ -11,16 +11,17 @@ import numpy.typing as npt
 from tfx.orchestration.metadata import Metadata
 from tfx.utils import path_utils
 
-from components.adversarial_example_gen.rows import FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
+from components.adversarial_example_gen.columns import FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
+from components.adversarial_example_gen.rows import read_checks
+from components.evaluator.executor import read_explanations
+from components.serving_check.component import read_problems
 from components.tuner import read_trials
 from pipeline.config import RunConfig
-from pipeline.gates import gates
 from pipeline.metadata import RunOutputs
 from pipeline.picture import draw_front, draw_grid, draw_training
 from pipeline.results import (
     AttackTable,
     example_counts,
-    judged_gates,
     read_attack_table,
     read_images,
     some_rows,
@@ -31,6 +32,9 @@ from trainer.export import read_history
 from trainer.tuning import SCORES
 
 PICTURE_IMAGES = 32
+
+CLAIMS = ("fgsm", "white_box", "transfer_fgsm", "transfer", "worst_case", "certified")
+"""Gates that claim robustness."""
 
 
 def write_results(
@@ -64,7 +68,8 @@ def write_results(
             "examples": example_counts(outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)),
             "models": {model: table.accuracies(model, stages) for model in MODELS},
             "training": {model: _history(outputs, model) for model in MODELS},
-            **_verdict(outputs, config),
+            "checks": read_checks(outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri),
+            **_verdict(outputs),
             "nodes": nodes,
         }
         if config.tuner.trials:
@@ -83,7 +88,7 @@ def write_results(
 def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
     """What a reader of a push must know: how far the worst case lies below what the gates asked for."""
     robust = summary["models"]["robust"]
-    claim = max((gate["bound"] for gate in summary["gates"] if gate["name"] != "clean"), default=0.0)
+    claim = max(getattr(config.gates, name) for name in CLAIMS)
     found = []
     search = summary.get("tuning")
     if search and search["trials"][0]["clean"] < search["clean_floor"]:
@@ -130,12 +135,13 @@ def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
     draw_grid(images, some_rows(table, column, PICTURE_IMAGES), caption, path)
 
 
-def _verdict(outputs: RunOutputs, config: RunConfig) -> dict[str, Any]:
+def _verdict(outputs: RunOutputs) -> dict[str, Any]:
     """Gates, blessing, and the folder that was pushed (null when nothing was)."""
     blessing = outputs.artifact("Evaluator", "blessing")
     pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
     return {
-        "gates": judged_gates(gates(config), outputs.artifact("Evaluator", "evaluation").uri),
+        "gates": read_explanations(blessing.uri),
+        "serving_problems": read_problems(outputs.artifact("ServingCheck", "blessing").uri),
         "blessed": blessing.custom_properties["blessed"].int_value == 1,
         "pushed": pushed["pushed_destination"].string_value if pushed["pushed"].int_value == 1 else None,
     }

@@ -16,7 +16,7 @@ import tensorflow as tf
 from robustness.arrays import BoolArray, FloatArray, IntArray, Model, image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
-from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.config import Attack, AttackName, BoundName, CheckName, Norm, ThreatModel
 from robustness.losses import cross_entropy
 
 TOLERANCE = 0.002
@@ -33,6 +33,9 @@ ZERO_GRADIENTS = 0.1
 
 SQUARE_QUERIES = 500
 
+SAMPLE = 500
+"""Images of the split, the first ones, that a caller gives to the checks."""
+
 WHITE_BOX = (
     Attack(name=AttackName.PGD_MARGIN, steps=100),
     Attack(name=AttackName.APGD_CE, steps=100),
@@ -45,7 +48,7 @@ WHITE_BOX = (
 class Check:
     """One verdict: `value` is what was measured, `sentence` says what it was compared with and what it means."""
 
-    name: str
+    name: CheckName
     passed: bool
     value: float
     sentence: str
@@ -121,11 +124,22 @@ def run_checks(subject: Subject) -> Iterator[Check]:
             yield found
 
 
+def logits_are_finite(subject: Subject) -> Check:
+    """A logit that is not a number is no answer."""
+    broken = float(np.mean(~np.all(np.isfinite(subject.attacker.logits(subject.x)), axis=1)))
+    return Check(
+        name=CheckName.LOGITS_ARE_FINITE,
+        passed=broken == 0.0,
+        value=broken,
+        sentence=f"A logit is infinite or not a number for {broken:.1%} of the images.",
+    )
+
+
 def iterated_beats_one_step(subject: Subject) -> Check:
     """Many small steps must find at least what one large step finds."""
     one, many = float(np.mean(subject.fgsm)), float(np.mean(subject.pgd))
     return Check(
-        name="iterated_beats_one_step",
+        name=CheckName.ITERATED_BEATS_ONE_STEP,
         passed=many <= one + TOLERANCE,
         value=many - one,
         sentence=f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps that find less than "
@@ -144,7 +158,7 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Check:
     falls = curve[-1] < curve[0] or epsilon == 0
     shown = ", ".join(f"{a:.1%} at {e:g}" for e, a in zip([0.0, *radii], curve, strict=True))
     return Check(
-        name="accuracy_falls_with_epsilon",
+        name=CheckName.ACCURACY_FALLS_WITH_EPSILON,
         passed=rise <= TOLERANCE and falls,
         value=rise,
         sentence=f"Accuracy under PGD-20 is {shown}; it must fall as epsilon grows.",
@@ -158,7 +172,7 @@ def large_epsilon_breaks_everything(subject: Subject) -> Check:
     accuracy = float(np.mean(subject.survives(Attack(name=AttackName.PGD, steps=40), radius)))
     chance = float(np.bincount(subject.y).max() / len(subject.y))
     return Check(
-        name="large_epsilon_breaks_everything",
+        name=CheckName.LARGE_EPSILON_BREAKS_EVERYTHING,
         passed=accuracy <= chance + CHANCE_SLACK,
         value=accuracy,
         sentence=f"Accuracy under PGD-40 at {subject.attacker.threat.norm} epsilon {radius:g}, where every image can "
@@ -172,7 +186,7 @@ def black_box_finds_no_more(subject: Subject) -> Check:
     unbroken = subject.unbroken(Attack(name=AttackName.SQUARE, steps=SQUARE_QUERIES), left)
     more = float(np.sum(~unbroken) / len(subject.y))
     return Check(
-        name="black_box_finds_no_more",
+        name=CheckName.BLACK_BOX_FINDS_NO_MORE,
         passed=more <= TOLERANCE,
         value=more,
         sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD and Auto-PGD leave; "
@@ -193,7 +207,7 @@ def transfer_finds_no_more(subject: Subject) -> Check | None:
         broken |= subject.attacker.predict(x_adv) != y
     more = float(np.sum(broken) / len(subject.y))
     return Check(
-        name="transfer_finds_no_more",
+        name=CheckName.TRANSFER_FINDS_NO_MORE,
         passed=more <= TOLERANCE,
         value=more,
         sentence=f"Images made against {', '.join(subject.sources)} break {more:.1%} of the images that PGD and "
@@ -205,7 +219,7 @@ def attack_has_converged(subject: Subject) -> Check:
     """Five times as many steps must find hardly more."""
     short, long = float(np.mean(subject.pgd)), float(np.mean(subject.long_pgd))
     return Check(
-        name="attack_has_converged",
+        name=CheckName.ATTACK_HAS_CONVERGED,
         passed=abs(short - long) <= CONVERGED,
         value=short - long,
         sentence=f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference above "
@@ -223,7 +237,7 @@ def gradients_are_not_zero(subject: Subject) -> Check:
     useless = (np.asarray(gradient) == 0) | ~np.isfinite(gradient)
     share = float(np.mean(np.all(useless, axis=(1, 2, 3))))
     return Check(
-        name="gradients_are_not_zero",
+        name=CheckName.GRADIENTS_ARE_NOT_ZERO,
         passed=share <= ZERO_GRADIENTS,
         value=share,
         sentence=f"The gradient of the cross-entropy is exactly zero (or not a number) for {share:.1%} of the images; "
@@ -237,7 +251,7 @@ def same_seed_same_result(subject: Subject) -> Check:
     difference = float(np.max(np.abs(first - again)))
     scale = float(np.max(np.abs(first)))
     return Check(
-        name="same_seed_same_result",
+        name=CheckName.SAME_SEED_SAME_RESULT,
         passed=difference <= 1e-4 * max(scale, 1.0),
         value=difference,
         sentence=f"Asked twice for the same images, the model gives logits that differ by up to {difference:.2g}; a "
@@ -251,7 +265,7 @@ def noise_does_not_help(subject: Subject) -> Check:
     noisy = np.clip(subject.x + draw * min(subject.attacker.threat.epsilon / 4, 0.05), 0, 1).astype(np.float32)
     clean, shaken = float(np.mean(subject._right)), float(np.mean(subject.attacker.predict(noisy) == subject.y))
     return Check(
-        name="noise_does_not_help",
+        name=CheckName.NOISE_DOES_NOT_HELP,
         passed=shaken <= clean + CONVERGED,
         value=shaken - clean,
         sentence=f"Accuracy is {clean:.1%} on clean images and {shaken:.1%} with a little random noise.",
@@ -265,7 +279,7 @@ def proofs_hold(subject: Subject) -> Check | None:
     margins = subject.certifier.tighten(BoundName.CROWN, subject.x, subject.y)
     contradicted = proven(margins) & ~subject.white_box
     return Check(
-        name="proofs_hold",
+        name=CheckName.PROOFS_HOLD,
         passed=not np.any(contradicted),
         value=float(np.mean(contradicted)),
         sentence=f"{int(np.sum(contradicted))} of {int(np.sum(proven(margins)))} proven images of the sample were "
@@ -279,7 +293,7 @@ def served_model_is_the_evaluated_one(subject: Subject) -> Check | None:
         return None
     other = float(np.mean(subject.serve(subject.x) != subject.attacker.predict(subject.x)))
     return Check(
-        name="served_model_is_the_evaluated_one",
+        name=CheckName.SERVED_MODEL_IS_THE_EVALUATED_ONE,
         passed=other == 0.0,
         value=other,
         sentence=f"The serving signature gives another class than the evaluated logits for {other:.1%} of the images.",
@@ -287,6 +301,7 @@ def served_model_is_the_evaluated_one(subject: Subject) -> Check | None:
 
 
 CHECKS: tuple[Callable[[Subject], Check | None], ...] = (
+    logits_are_finite,
     iterated_beats_one_step,
     accuracy_falls_with_epsilon,
     large_epsilon_breaks_everything,

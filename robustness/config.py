@@ -54,6 +54,44 @@ class BoundName(StrEnum):
     BRANCH_AND_BOUND = "branch-and-bound"
 
 
+class CheckName(StrEnum):
+    """The honesty checks that exist (`robustness.checks`)."""
+
+    LOGITS_ARE_FINITE = "logits_are_finite"
+    ITERATED_BEATS_ONE_STEP = "iterated_beats_one_step"
+    ACCURACY_FALLS_WITH_EPSILON = "accuracy_falls_with_epsilon"
+    LARGE_EPSILON_BREAKS_EVERYTHING = "large_epsilon_breaks_everything"
+    BLACK_BOX_FINDS_NO_MORE = "black_box_finds_no_more"
+    TRANSFER_FINDS_NO_MORE = "transfer_finds_no_more"
+    ATTACK_HAS_CONVERGED = "attack_has_converged"
+    GRADIENTS_ARE_NOT_ZERO = "gradients_are_not_zero"
+    SAME_SEED_SAME_RESULT = "same_seed_same_result"
+    NOISE_DOES_NOT_HELP = "noise_does_not_help"
+    PROOFS_HOLD = "proofs_hold"
+    SERVED_MODEL_IS_THE_EVALUATED_ONE = "served_model_is_the_evaluated_one"
+
+    @property
+    def meaning(self) -> str:
+        """What holds where the check passes."""
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    CheckName.LOGITS_ARE_FINITE: "every logit is a number",
+    CheckName.ITERATED_BEATS_ONE_STEP: "many small steps find what one large step finds",
+    CheckName.ACCURACY_FALLS_WITH_EPSILON: "a larger ball is not safer",
+    CheckName.LARGE_EPSILON_BREAKS_EVERYTHING: "where every image can turn grey, accuracy is chance",
+    CheckName.BLACK_BOX_FINDS_NO_MORE: "Square, which sees no gradients, breaks no more than gradient attacks",
+    CheckName.TRANSFER_FINDS_NO_MORE: "images made against other models break no more than gradient attacks",
+    CheckName.ATTACK_HAS_CONVERGED: "five times as many steps find hardly more",
+    CheckName.GRADIENTS_ARE_NOT_ZERO: "gradient attacks have something to follow",
+    CheckName.SAME_SEED_SAME_RESULT: "the model is not random",
+    CheckName.NOISE_DOES_NOT_HELP: "a little noise makes the model no better",
+    CheckName.PROOFS_HOLD: "no attack breaks what a bound has proven",
+    CheckName.SERVED_MODEL_IS_THE_EVALUATED_ONE: "the served signature answers as the attacked network",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attack:
     """One attack and how hard it tries. A field that an attack does not use is ignored by it.

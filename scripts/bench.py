@@ -1,6 +1,6 @@
 """`make bench`: measures the project against its peers and writes BENCHMARKS.md.
 
-    python scripts/bench.py [--runs 3] [--only pipeline|training|robustness] [--output BENCHMARKS.md]
+    python scripts/bench.py [--runs 3] [--only pipeline|training|robustness|gates] [--output BENCHMARKS.md]
 
 Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
 medians, and ratios taken pair by pair.
@@ -20,12 +20,13 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import click
+from bench_gates import gates_section
 from bench_robustness import robustness_section
 from bench_training import training_section
 from measurement import GAUNTLET, Measurement, measure, target_table
 
 HERE = Path(__file__).parent
-PARTS = {"pipeline": "# Benchmarks", "training": "## Training", "robustness": "## Robustness"}
+PARTS = {"pipeline": "# Benchmarks", "training": "## Training", "robustness": "## Robustness", "gates": "## Gates"}
 """The parts of the report, in their order, and the heading with which each begins."""
 
 
@@ -187,6 +188,8 @@ def main(runs: int, only: str | None, images: int, output: Path) -> None:
             parts["training"] = training_section(runs, written(runs))
         if only in (None, "robustness"):
             parts["robustness"] = robustness_section(runs, images, work, written(runs))
+        if only in (None, "gates"):
+            parts["gates"] = gates_section(runs, work, written(runs))
     output.write_text("\n\n".join(parts[name].strip() for name in PARTS if parts[name]) + "\n")
     click.echo(f"wrote {output}")
 

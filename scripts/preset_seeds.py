@@ -16,7 +16,9 @@ from measurement import GAUNTLET
 
 from pipeline.presets import PRESETS
 
-OPEN_GATES = [f"--set=gates.{name}=0" for name in ("clean", "worst_case", "transfer_fgsm", "certified")]
+OPEN_GATES = [f"--set=gates.{name}=0" for name in ("clean", "worst_case", "transfer_fgsm", "certified")] + [
+    "--set=gates.checks="
+]
 
 
 def measure_seed(name: str, seed: int, folder: Path) -> dict[str, float]:

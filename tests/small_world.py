@@ -44,6 +44,14 @@ def write_split(folder: Path, n: int, seed: int) -> None:
 
 def build_small_world(root: Path) -> SimpleNamespace:
     """`examples` (artifact folder with Split-train, -validation, -test) and `transform` (graph folder)."""
+    for seed, split in enumerate(("train", "validation", "test")):
+        write_split(root / "examples" / f"Split-{split}", EXAMPLES, seed)
+    write_transform(root, SHAPE)
+    return SimpleNamespace(root=root, examples=str(root / "examples"), transform=str(root / "transform"))
+
+
+def write_transform(root: Path, shape: tuple[int, int, int]) -> None:
+    """The Transform graph for images of that shape, in the folder `transform`."""
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
@@ -51,21 +59,18 @@ def build_small_world(root: Path) -> SimpleNamespace:
 
     from trainer.preprocessing import preprocessing_fn
 
-    for seed, split in enumerate(("train", "validation", "test")):
-        write_split(root / "examples" / f"Split-{split}", EXAMPLES, seed)
     spec = {"image": tf.string, "label": tf.int64, "id": tf.string}
     schema = schema_utils.schema_from_feature_spec({k: tf.io.FixedLenFeature([1], v) for k, v in spec.items()})
     metadata = dataset_metadata.DatasetMetadata(schema)
     with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(root / "tmp")):
         rows = pipeline | beam.Create([{"image": [b""], "label": [0], "id": [b""]}])
         transform_fn = (rows, metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"image_shape": SHAPE})
+            lambda inputs: preprocessing_fn(inputs, {"image_shape": shape})
         )
         _ = transform_fn | tft_beam.WriteTransformFn(str(root / "transform"))
         metadata | tft_beam.WriteMetadata(
             os.path.join(root, "transform", tft.TFTransformOutput.RAW_METADATA_DIR), pipeline
         )
-    return SimpleNamespace(root=root, examples=str(root / "examples"), transform=str(root / "transform"))
 
 
 def training_task(recipe: str, recipe_changes: dict[str, object] | None = None, **changes: object) -> dict[str, object]:

@@ -14,8 +14,7 @@ from small_world import EXAMPLES, artifact, column, pixels, read_rows
 from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from components.adversarial_example_gen import executor as adversarial
-from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.rows import (
+from components.adversarial_example_gen.columns import (
     BROKEN_BY,
     CERTIFIED_BY,
     CLEAN,
@@ -23,8 +22,9 @@ from components.adversarial_example_gen.rows import (
     NO_BOUND,
     PREDICTION,
     ROBUST,
-    Row,
 )
+from components.adversarial_example_gen.config import AttackConfig
+from components.adversarial_example_gen.rows import Row
 from components.shards import list_shards, read_shards, shard_path, write_shard
 from pipeline.results import AttackTable, read_attack_table
 from robustness.attacks.attacker import Attacker
@@ -240,6 +240,7 @@ def row(identity: bytes, attack: str, value: float) -> bytes:
         predictions={ROBUST: 0},
         broken_by={ROBUST: ""},
         certified_by={ROBUST: ""},
+        judged_by={ROBUST: ""},
     ).serialize()
 
 

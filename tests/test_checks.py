@@ -12,24 +12,12 @@ from small_world import CLASSES, SHAPE, small_images
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier
 from robustness.checks import CHECKS, Check, Subject, run_checks
-from robustness.config import ThreatModel
+from robustness.config import CheckName, ThreatModel
 
 pytestmark = pytest.mark.slow
 
 EPSILON = 0.2
-NAMES = {
-    "iterated_beats_one_step",
-    "accuracy_falls_with_epsilon",
-    "large_epsilon_breaks_everything",
-    "black_box_finds_no_more",
-    "transfer_finds_no_more",
-    "attack_has_converged",
-    "gradients_are_not_zero",
-    "same_seed_same_result",
-    "noise_does_not_help",
-    "proofs_hold",
-    "served_model_is_the_evaluated_one",
-}
+NAMES = set(CheckName)
 
 
 def trained(seed: int) -> tf_keras.Model:
@@ -84,6 +72,10 @@ def rounded(x: tf.Tensor, model: Callable[..., tf.Tensor]) -> tf.Tensor:
     return model(tf.round(x * 3) / 3, training=False)
 
 
+def not_a_number(x: tf.Tensor, model: Callable[..., tf.Tensor]) -> tf.Tensor:
+    return tf.where(x[:, 0, 0] > 0.2, np.nan, model(x, training=False))
+
+
 def noisy(x: tf.Tensor, model: Callable[..., tf.Tensor]) -> tf.Tensor:
     return model(x + tf.random.normal(tf.shape(x), stddev=0.1), training=False)
 
@@ -108,6 +100,7 @@ def test_a_healthy_model_passes_every_check(healthy: Subject) -> None:
 @pytest.mark.parametrize(
     ("defence", "flagged_by"),
     [
+        (not_a_number, "logits_are_finite"),
         (saturated, "gradients_are_not_zero"),
         (rounded, "gradients_are_not_zero"),
         (rounded, "black_box_finds_no_more"),

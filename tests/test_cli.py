@@ -164,6 +164,16 @@ def test_unexpected_errors_are_described_by_their_last_line() -> None:
     assert describe(KeyError()) == "KeyError: no message"
 
 
+def judged(
+    name: str, value: float | None, bound: float, passed: bool, interval: Any = None, change: Any = None, ids: Any = ()
+) -> dict[str, Any]:
+    """A gate as summaries hold it."""
+    return {
+        "name": name, "value": value, "bound": bound, "op": ">=", "passed": passed, "interval": interval,
+        "images_to_change": change, "ids": list(ids), "sentence": "What [was] found.",
+    }  # fmt: skip
+
+
 def example_summary(pushed: str | None) -> dict[str, Any]:
     undefended = {
         "clean": 0.99,
@@ -184,10 +194,11 @@ def example_summary(pushed: str | None) -> dict[str, Any]:
         "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
         "examples": {"test": 10_000}, "models": {"undefended": undefended, "robust": robust},
         "blessed": bool(pushed), "pushed": pushed, "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
+        "serving_problems": [] if pushed else ["signature [x] is missing"],
         "gates": [
-            {"name": "clean", "value": 0.99, "bound": 0.98, "op": ">=", "passed": True},
-            {"name": "worst_case", "value": None, "bound": 0.9, "op": ">=", "passed": bool(pushed)},
-            {"name": "certified", "value": 0.25, "bound": 0.26, "op": ">=", "passed": bool(pushed)},
+            judged("clean", 0.99, 0.98, True, (0.985, 0.995)),
+            judged("worst_case", None, 0.9, bool(pushed)),
+            judged("certified", 0.25, 0.26, bool(pushed), (0.24, 0.26), 130, [f"image-{i}" for i in range(7)]),
         ],
     }  # fmt: skip
 
@@ -199,7 +210,15 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     text = console.export_text()
     for part in ("10,000 test images", "99.00%", "95.00%", "did not run", "Weak.", "1 of 1 nodes", "/data/[x]/runs/r"):
         assert part in text
-    assert (f"Pushed to {pushed}" if pushed else "Refused by worst_case, certified; nothing was pushed") in text
+    if pushed:
+        assert f"Pushed to {pushed}" in text
+        return
+    assert "Refused by worst_case, certified, the serving check; nothing was pushed" in text
+    assert "serving check: signature [x] is missing" in text
+    assert "certified: What [was] found." in text
+    assert "130 more images would have to be answered rightly" in text
+    assert "image-0, image-1, image-2, image-3, image-4 and 2 more in /data/[x]/runs/r/summary.json" in text
+    assert "24.00% to 26.00%" in text
 
 
 def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven() -> None:

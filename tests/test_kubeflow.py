@@ -11,12 +11,14 @@ import yaml
 from gauntlet_kubeflow.compile import Target, compile_pipeline, write
 
 from pipeline.config import override
+from pipeline.dag import Places, create_pipeline
 from pipeline.presets import preset
 from robustness.errors import ConfigError
 
 NODES = {
     "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "AnomalyGate", "Transform",
-    "Trainer.undefended", "Trainer.robust", "AdversarialExampleGen", "Evaluator", "Pusher",
+    "Trainer.undefended", "Trainer.robust", "AdversarialExampleGen", "ChampionChallenge", "Evaluator", "ServingCheck",
+    "Pusher",
 }  # fmt: skip
 
 
@@ -39,8 +41,10 @@ def test_vertex_gets_a_job_and_kfp_the_bare_specification(compiled: dict[Target,
 @pytest.mark.parametrize("target", list(Target))
 def test_all_nodes_with_our_image(compiled: dict[Target, dict[str, Any]], target: Target) -> None:
     spec = compiled[target].get("pipelineSpec", compiled[target])
-    assert set(spec["root"]["dag"]["tasks"]) == NODES
-    executors = spec["deploymentSpec"]["executors"].values()
+    found = set(spec["root"]["dag"]["tasks"])
+    assert {name for name in found if not name.startswith("Champion-")} == NODES
+    assert any(name.startswith("Champion-") for name in found) == (target is Target.VERTEX)
+    executors = [e for e in spec["deploymentSpec"]["executors"].values() if "container" in e]
     assert {e["container"]["image"] for e in executors} == {"registry/gauntlet:1"}
 
 
@@ -49,8 +53,9 @@ def test_only_training_and_attack_see_a_gpu(compiled: dict[Target, dict[str, Any
     spec = compiled[target].get("pipelineSpec", compiled[target])
     hidden = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
     executors = spec["deploymentSpec"]["executors"].items()
-    seeing = {name for name, executor in executors if executor["container"].get("env") != hidden}
-    assert seeing == {f"{node}_executor" for node in ("Trainer.undefended", "Trainer.robust", "AdversarialExampleGen")}
+    seeing = {name for name, e in executors if "container" in e and e["container"].get("env") != hidden}
+    nodes = ("Trainer.undefended", "Trainer.robust", "AdversarialExampleGen", "ChampionChallenge")
+    assert seeing == {f"{node}_executor" for node in nodes}
 
 
 def test_training_waits_for_the_gate_on_the_data(compiled: dict[Target, dict[str, Any]]) -> None:
@@ -104,9 +109,11 @@ def test_settings_reach_the_compiled_pipeline() -> None:
 
     assert parameter("Trainer.robust", "custom_config")["config"]["epochs"] == 17
     assert parameter("AdversarialExampleGen", "threat")["epsilon"] == 0.125
-    assert parameter("AdversarialExampleGen", "attack") == {"suite": "autoattack", "names": ["fgsm", "square"]}
+    assert parameter("AdversarialExampleGen", "attack") == {
+        "suite": "autoattack", "names": ["fgsm", "square"], "checks": False,
+    }  # fmt: skip
     (specs,) = parameter("Evaluator", "eval_config")["metrics_specs"]
-    (certified,) = (metric for metric in specs["metrics"] if metric["class_name"] == "CertifiedAccuracy")
+    (certified,) = (metric for metric in specs["metrics"] if '"certified"' in metric.get("config", ""))
     (gate,) = certified["per_slice_thresholds"]
     assert gate["threshold"]["value_threshold"] == {"lower_bound": 0.375}
 
@@ -140,6 +147,20 @@ def test_a_warm_start_needs_vertex() -> None:
     assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) >= NODES | {"Champion-model-resolver"}
     with pytest.raises(ConfigError, match=r"trainer\.warm_start .* kfp-v2 cannot look up; compile for vertex"):
         compile_pipeline(config, Target.KFP_V2, "i", "gs://b")
+
+
+@pytest.mark.parametrize("platform", ["docker", "kubernetes"])
+def test_a_real_server_tries_the_model_of_a_local_run_only(platform: str) -> None:
+    """TFX cannot compile its InfraValidator for Kubeflow Pipelines v2."""
+    config = override(preset("smoke"), [f"serving.platform={platform}", "serving.tag=2.19.0"])
+    nodes = {node.id: node for node in create_pipeline(config, Places(pipeline_root="r", serving="s"), []).components}
+    spec = json.loads(nodes["InfraValidator"].exec_properties["serving_spec"])
+    assert spec["tensorflow_serving"]["tags"] == ["2.19.0"]
+    assert {"docker": "local_docker", "kubernetes": "kubernetes"}[platform] in spec
+    assert nodes["InfraValidator"] in nodes["ServingCheck"].upstream_nodes
+    for target in Target:
+        with pytest.raises(ConfigError, match=r"serving\.platform=.* cannot be compiled"):
+            compile_pipeline(config, target, "i", "gs://b")
 
 
 def test_usable_beside_the_kubeflow_sdk(tmp_path: Path) -> None:

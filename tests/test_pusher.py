@@ -1,8 +1,10 @@
 """The push: blessed models as versions, refused ones not at all, and nothing by halves."""
 
 import errno
+import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,17 @@ from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import io_utils, proto_utils
 
 from components import pusher
+from components.versions import list_versions, read_card
 from robustness.errors import RunError
+
+GATES = [{"name": "clean", "value": 0.9}, {"name": "worst_case", "value": 0.5}, {"name": "square", "value": 1.0}]
 
 
 def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> PushedModel:
     blessing = artifact(ModelBlessing, str(tmp_path / "blessing"))
     blessing.set_int_custom_property("blessed", int(blessed))
+    Path(blessing.uri).mkdir(exist_ok=True)
+    (Path(blessing.uri) / "gates.json").write_text(json.dumps(GATES))
     pushed = artifact(PushedModel, str(tmp_path / "pushed"))
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
     destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=filesystem))
@@ -33,6 +40,11 @@ def test_a_blessed_model_is_pushed_as_a_version(small_models: dict[str, str], tm
     assert pushed.get_string_custom_property("pushed_destination") == str(tmp_path / "serving" / version)
     answer = tf.saved_model.load(str(tmp_path / "serving" / version)).signatures["serving_default"]
     assert "probabilities" in answer.structured_outputs
+    card = read_card(str(tmp_path / "serving" / version))
+    assert (card["model"], card["kind"], card["clean"], card["worst_case"]) == (
+        small_models["robust"], "run", 0.9, 0.5,
+    )  # fmt: skip
+    assert "square" not in card
 
 
 def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:
@@ -72,3 +84,37 @@ def test_a_full_disk_leaves_nothing_half_pushed(
     with pytest.raises(RunError, match=r"could not be pushed to .*No space left on device.*nothing was changed there"):
         push(small_models, tmp_path)
     assert not (tmp_path / "serving").exists() or os.listdir(tmp_path / "serving") == []
+
+
+def test_pushes_at_once_get_numbers_of_their_own(small_models: dict[str, str], tmp_path: Path) -> None:
+    """Each version is whole, and of one push."""
+    source = f"{small_models['robust']}/Format-Serving"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: pusher.publish(source, str(tmp_path), {"model": str(i)}), range(8)))
+    assert len(set(found)) == 8
+    assert {entry["model"] for entry in list_versions(str(tmp_path))} == set(map(str, range(8)))
+    assert sorted(os.listdir(tmp_path)) == sorted(found)
+    for version in found:
+        assert {path.name for path in (tmp_path / version).rglob("*")} >= {
+            path.name for path in Path(source).rglob("*")
+        }
+
+
+def test_a_reader_sees_whole_versions_only(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at before every file that is copied, and killed in the middle: only the old champion is there."""
+    source = f"{small_models['robust']}/Format-Serving"
+    old = pusher.publish(source, str(tmp_path), {"model": "old"})
+    copy = io_utils.fileio.copy
+
+    def killed(one: str, other: str, overwrite: bool = False) -> None:
+        assert [entry["version"] for entry in list_versions(str(tmp_path))] == [old]
+        copy(one, other, overwrite)
+        if one.endswith("saved_model.pb"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(io_utils.fileio, "copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pusher.publish(source, str(tmp_path), {"model": "new"})
+    assert [entry["model"] for entry in list_versions(str(tmp_path))] == ["old"]

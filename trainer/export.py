@@ -7,19 +7,29 @@ logits, ready for a gradient attack. The signatures serve and evaluate:
 - `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
 - `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them -> `logits`,
   `probabilities` float32 [n, k]
+
+Each refuses an empty batch, and what it cannot read as images of the right shape, with an error. TensorFlow Serving
+sends the warm-up requests in `assets.extra` to a version before it takes it into service.
 """
 
 import json
 import os
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
 SETTINGS, HISTORY = "settings.json", "history.json"
 """Files in the export's `assets.extra`, which serving ignores."""
+
+WARM_UP = "tf_serving_warmup_requests"
+"""File in `assets.extra` that TensorFlow Serving looks for, and the sizes of the batches in it."""
+
+WARM_UP_BATCHES = (1, 32)
 
 
 def export_model(
@@ -44,6 +54,19 @@ def export_model(
     for name, content in ((SETTINGS, settings), (HISTORY, history)):
         with fileio.open(os.path.join(extra, name), "w") as file:
             file.write(json.dumps(content, indent=2, sort_keys=True))
+    with tf.io.TFRecordWriter(os.path.join(extra, WARM_UP)) as writer:
+        for size in WARM_UP_BATCHES:
+            writer.write(warm_up_request(clean.input_shape[1:], size).SerializeToString())
+
+
+def warm_up_request(image_shape: tuple[int, int, int], size: int) -> prediction_log_pb2.PredictionLog:
+    """A request of black images to `serving_default`."""
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+    image = tf.io.encode_png(np.zeros(image_shape, np.uint8)).numpy()
+    request.inputs["image"].CopyFrom(tf.make_tensor_proto([image] * size))
+    return log
 
 
 def read_history(directory: str) -> dict[str, Any]:
@@ -56,8 +79,12 @@ def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict
     raw_image = {"image": transform.raw_feature_spec()["image"]}
     pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
 
+    def logits_of(images: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(images)[0], "the batch is empty")]):
+            return model(tf.identity(images), training=False)
+
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = model(images, training=False)
+        logits = logits_of(images)
         return {"class": tf.argmax(logits, axis=1), "probabilities": tf.nn.softmax(logits)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
@@ -70,7 +97,7 @@ def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transformed_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = model(tf.io.parse_example(examples, pixels)["image"], training=False)
+        logits = logits_of(tf.io.parse_example(examples, pixels)["image"])
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
     return {

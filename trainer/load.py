@@ -60,7 +60,7 @@ def load_model(path: Path) -> LoadedModel:
         model=model,
         image_shape=_image_shape(model, path),
         fingerprint=_fingerprint(path),
-        serve=_serve(path),
+        serve=serving_signature(str(path)),
     )
 
 
@@ -154,11 +154,12 @@ def _fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _serve(path: Path) -> Callable[[FloatArray], IntArray] | None:
-    """What the `serving_default` signature answers to PNG images, where there is one that takes them."""
-    if path.is_file():
+def serving_signature(path: str) -> Callable[[FloatArray], IntArray] | None:
+    """The classes that the `serving_default` signature of a SavedModel gives for images in [0, 1] that it gets as PNG;
+    None where there is no signature that takes them."""
+    if not tf.io.gfile.isdir(path):
         return None
-    loaded = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(path)
     signature = loaded.signatures.get("serving_default")
     if signature is None:
         return None

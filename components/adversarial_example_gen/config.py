@@ -11,6 +11,7 @@ class AttackConfig:
     """The bounds and attacks that both models face.
 
     suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite itself.
+    checks: whether the honesty checks look at the robust model.
 
     Raises:
         ConfigError: an attack twice.
@@ -18,6 +19,7 @@ class AttackConfig:
 
     suite: SuiteName = SuiteName.FAST
     names: tuple[AttackName, ...] = ()
+    checks: bool = True
 
     def __post_init__(self) -> None:
         _ = self.stages

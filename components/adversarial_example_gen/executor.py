@@ -1,10 +1,14 @@
 """Judges the trained models through Beam, writes the attacked images, reads them back and checks them.
 
-Each image makes five rows: clean, FGSM against either model, and the suite's strongest image against either.
+Each image makes five rows: clean, FGSM against either model, and the suite's strongest image against either. The
+honesty checks look at the robust model first; what they found stands in `checks.json` and, by name, on every row.
 """
 
+import dataclasses
+import json
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,21 +22,35 @@ import tf_keras
 from apache_beam.utils.shared import Shared
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
+from components.adversarial_example_gen.columns import (
+    CHECKS,
+    CLEAN,
+    FGSM,
+    MODELS,
+    NO_BOUND,
+    ROBUST,
+    STRONGEST,
+    UNDEFENDED,
+    attack_column,
+)
 from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.rows import CLEAN, FGSM, MODELS, NO_BOUND, STRONGEST, Row, attack_column
+from components.adversarial_example_gen.rows import Row
 from components.shards import list_shards, read_shards, shard_path, write_shard
 from robustness.arrays import image_seeds
 from robustness.ball import inside_ball
+from robustness.checks import SAMPLE, Check, Subject, run_checks
 from robustness.config import Attack, AttackName, ThreatModel
 from robustness.errors import RunError
-from robustness.evaluation import Judge
+from robustness.evaluation import Judge, stage_name
 from robustness.suites import Stage
 from trainer.dataset import raw_parser
+from trainer.load import serving_signature
 
 log = logging.getLogger("gauntlet.adversarial_example_gen")
 METRICS = "gauntlet.adversarial_example_gen"
@@ -64,7 +82,7 @@ class Executor(BaseBeamExecutor):
         output = artifact_utils.get_single_instance(output_dict["adversarial_examples"])
         output.split_names = artifact_utils.encode_split_names([split])
         examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        attack = AttackShard(
+        task = AttackTask(
             transform=artifact_utils.get_single_uri(input_dict["transform_graph"]),
             models=models,
             threat=threat,
@@ -76,11 +94,16 @@ class Executor(BaseBeamExecutor):
         # Not compressed: noise does not shrink, and gzip would cost as much as the attack.
         outputs = [shard_path(folder, i, len(inputs), compressed=False) for i in range(len(inputs))]
         with self._make_beam_pipeline() as pipeline:
+            checks = (
+                pipeline
+                | "Sample" >> beam.Create([(inputs, os.path.join(output.uri, CHECKS))])
+                | "CheckModel" >> beam.ParDo(CheckModel(task, config.checks))
+            )
             _ = (
                 pipeline
                 | beam.Create(list(zip(inputs, outputs, strict=True)))
                 | beam.Reshuffle()
-                | "Attack" >> beam.ParDo(attack)
+                | "Attack" >> beam.ParDo(AttackShard(task), checks=beam.pvalue.AsSingleton(checks))
             )
         self._check(folder, threat, 1 + 2 * len(models), count(pipeline, "attacked"))
 
@@ -104,43 +127,91 @@ class Executor(BaseBeamExecutor):
         log.info("%d images, %d rows each, all inside the ball: %s", checked, rows_per_image, folder)
 
 
-class AttackShard(beam.DoFn):
-    """Reads a shard of examples and writes a shard of rows: each image clean and under every attack."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackTask:
+    """What the workers need to know. transform: folder of the Transform graph. models: folder of each export."""
 
-    def __init__(
-        self, transform: str, models: dict[str, str], threat: ThreatModel, stages: tuple[Stage, ...], seed: int
-    ) -> None:
-        self._transform = transform
-        self._models = models
-        self._threat = threat
-        self._stages = stages
-        self._seed = seed
-        self._shared = Shared()  # one copy of the models in a worker process, not one a thread
-        self._attacked = beam.metrics.Metrics.counter(METRICS, "attacked")
+    transform: str
+    models: dict[str, str]
+    threat: ThreatModel
+    stages: tuple[Stage, ...]
+    seed: int
+
+
+class _Worker(beam.DoFn):
+    """Holds the models: one copy in a worker process, not one a thread."""
+
+    def __init__(self, task: AttackTask) -> None:
+        self._task = task
+        self._shared = Shared()
 
     def setup(self) -> None:
-        self._loaded = self._shared.acquire(
-            lambda: LoadedModels(self._transform, self._models, self._threat, self._stages)
+        self._loaded = self._shared.acquire(lambda: LoadedModels(self._task))
+
+
+class CheckModel(_Worker):
+    """Runs the honesty checks on the robust model, writes them to a file, and gives the list; empty where they are not
+    wanted."""
+
+    def __init__(self, task: AttackTask, wanted: bool) -> None:
+        super().__init__(task)
+        self._wanted = wanted
+
+    def process(self, paths: tuple[list[str], str]) -> Iterator[list[Check]]:
+        sources, target = paths
+        found = list(self._found(sources)) if self._wanted else []
+        fileio.makedirs(os.path.dirname(target))
+        with fileio.open(target, "w") as file:
+            file.write(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+        yield found
+
+    def _found(self, sources: list[str]) -> Iterator[Check]:
+        sample = read_shards(sources).take(SAMPLE).batch(SAMPLE).get_single_element().numpy()
+        x, y, ids = self._loaded.features(sample)
+        judges = self._loaded.judges
+        subject = Subject(
+            attacker=judges[ROBUST].attacker,
+            x=x,
+            y=y,
+            ids=ids,
+            seed=self._task.seed,
+            serve=serving_signature(self._task.models[ROBUST]),
+            sources={UNDEFENDED: judges[UNDEFENDED].attacker.model},
+            certifier=judges[ROBUST].certifier,
         )
+        for check in run_checks(subject):
+            log.info("check %s", check.name)
+            yield check
 
-    def process(self, paths: tuple[str, str]) -> None:
+
+class AttackShard(_Worker):
+    """Reads a shard of examples and writes a shard of rows: each image clean and under every attack."""
+
+    def __init__(self, task: AttackTask) -> None:
+        super().__init__(task)
+        self._attacked = beam.metrics.Metrics.counter(METRICS, "attacked")
+
+    def process(self, paths: tuple[str, str], checks: list[Check]) -> None:
         source, target = paths
-        write_shard(target, self._rows(source))
+        write_shard(target, self._rows(source, checks))
 
-    def _rows(self, source: str) -> Iterator[bytes]:
+    def _rows(self, source: str, checks: list[Check]) -> Iterator[bytes]:
         for batch in read_shards([source]).batch(BATCH).as_numpy_iterator():
-            yield from self._judged(*self._loaded.features(batch))
+            x, y, ids = self._loaded.features(batch)
+            yield from self._judged(x, y, ids, checks)
             self._attacked.inc(len(batch))
             log.info("attacking", extra={"advance": len(batch)})
 
-    def _judged(self, x: np.ndarray, y: np.ndarray, ids: list[bytes]) -> Iterator[bytes]:
+    def _judged(self, x: np.ndarray, y: np.ndarray, ids: list[bytes], checks: list[Check]) -> Iterator[bytes]:
         """All rows of a batch."""
-        judges, seeds = self._loaded.judges, image_seeds(ids, self._seed)
-        verdicts = {model: judge.judge(x, y, ids, self._seed) for model, judge in judges.items()}
-        images = {CLEAN: x}
+        judges, threat, seed = self._loaded.judges, self._task.threat, self._task.seed
+        verdicts = {model: judge.judge(x, y, ids, seed) for model, judge in judges.items()}
+        images, seeds = {CLEAN: x}, image_seeds(ids, seed)
         for model, judge in judges.items():
             images[attack_column(FGSM, model)] = judge.attacker.run(Attack(name=AttackName.FGSM), x, y, seeds)
             images[attack_column(STRONGEST, model)] = verdicts[model].x_adv
+        judged_by = {model: ",".join(map(stage_name, judge.ordered())) for model, judge in judges.items()}
+        passed, failed = (",".join(c.name for c in checks if c.passed is wanted) for wanted in (True, False))
         for column, shown in images.items():
             attacked = column != CLEAN
             predictions = {model: judge.attacker.predict(shown) for model, judge in judges.items()}
@@ -150,27 +221,30 @@ class AttackShard(beam.DoFn):
                     image=shown[i],
                     label=int(y[i]),
                     attack=column,
-                    norm=str(self._threat.norm) if attacked else "",
-                    epsilon=self._threat.epsilon if attacked else 0.0,
-                    seed=self._seed,
+                    norm=str(threat.norm) if attacked else "",
+                    epsilon=threat.epsilon if attacked else 0.0,
+                    seed=seed,
                     predictions={model: int(predicted[i]) for model, predicted in predictions.items()},
                     broken_by={model: str(verdict.broken_by[i]) for model, verdict in verdicts.items()},
                     certified_by={
                         model: str(verdict.certified_by[i]) if judges[model].certifier else NO_BOUND
                         for model, verdict in verdicts.items()
                     },
+                    judged_by=judged_by,
+                    passed_checks=passed,
+                    failed_checks=failed,
                 ).serialize()
 
 
 class LoadedModels:
     """What a worker process loads once: the Transform graph and a judge for each model."""
 
-    def __init__(self, transform: str, models: dict[str, str], threat: ThreatModel, stages: tuple[Stage, ...]) -> None:
-        self._parse = raw_parser(tft.TFTransformOutput(transform))
+    def __init__(self, task: AttackTask) -> None:
+        self._parse = raw_parser(tft.TFTransformOutput(task.transform))
         self.judges = {}
-        for name, path in models.items():
+        for name, path in task.models.items():
             model = tf_keras.models.load_model(path, compile=False)
-            self.judges[name] = Judge(model, threat, stages, model.input_shape[1:])
+            self.judges[name] = Judge(model, task.threat, task.stages, model.input_shape[1:])
 
     def features(self, batch: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
         """Serialized raw examples to images float32 [n, h, w, c], labels int64 [n] and ids."""

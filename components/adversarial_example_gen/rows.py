@@ -7,33 +7,32 @@ model the attack is white-box, seen from any other it is a transfer. `fgsm` rows
 clean image where a bound proved that there is none, else the last attack's.
 """
 
+import json
+import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from tfx.dsl.io import fileio
 
-UNDEFENDED, ROBUST = "undefended", "robust"
-MODELS = (UNDEFENDED, ROBUST)
-"""Names of the models; each is attacked, and each predicts every image."""
-
-CLEAN, FGSM, STRONGEST = "clean", "fgsm", "strongest"
-PREDICTION = "prediction_"
-"""Prefix of the columns that hold each model's predicted class."""
-
-BROKEN_BY, CERTIFIED_BY = "broken_by_", "certified_by_"
-"""Prefixes of the columns, the same on all rows of an image, that hold the attack that changed a model's
-prediction (`clean`: it was wrong without one) and the bound that proves it right; each may be empty."""
-
-NO_BOUND = "none"
-"""In `certified_by_` of a model to which no bound applies."""
+from components.adversarial_example_gen.columns import (
+    BROKEN_BY,
+    CERTIFIED_BY,
+    CHECKS,
+    FAILED_CHECKS,
+    JUDGED_BY,
+    PASSED_CHECKS,
+    PREDICTION,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One image under one attack.
 
-    image: float32 [h, w, c] in [0, 1]. epsilon is in pixel units. predictions, broken_by, certified_by: by
+    image: float32 [h, w, c] in [0, 1]. epsilon is in pixel units. predictions, broken_by, certified_by, judged_by: by
     model name. Clean rows have norm '' and epsilon 0.
     """
 
@@ -47,6 +46,9 @@ class Row:
     predictions: dict[str, int]
     broken_by: dict[str, str]
     certified_by: dict[str, str]
+    judged_by: dict[str, str]
+    passed_checks: str = ""
+    failed_checks: str = ""
 
     def serialize(self) -> bytes:
         """The row as a serialized tf.Example."""
@@ -58,14 +60,16 @@ class Row:
             features[name].int64_list.value.append(getattr(self, name))
         for model, prediction in self.predictions.items():
             features[PREDICTION + model].int64_list.value.append(prediction)
-        texts = {"id": self.id, "attack": self.attack.encode(), "norm": self.norm.encode()}
-        texts |= {BROKEN_BY + model: name.encode() for model, name in self.broken_by.items()}
-        texts |= {CERTIFIED_BY + model: name.encode() for model, name in self.certified_by.items()}
+        features["id"].bytes_list.value.append(self.id)
+        texts = {name: getattr(self, name) for name in ("attack", "norm", PASSED_CHECKS, FAILED_CHECKS)}
+        by_model = {BROKEN_BY: self.broken_by, CERTIFIED_BY: self.certified_by, JUDGED_BY: self.judged_by}
+        texts |= {prefix + model: text for prefix, column in by_model.items() for model, text in column.items()}
         for name, text in texts.items():
-            features[name].bytes_list.value.append(text)
+            features[name].bytes_list.value.append(text.encode())
         return example.SerializeToString()
 
 
-def attack_column(attack: str, model: str) -> str:
-    """Value of the `attack` column for an attack made with a model's gradients."""
-    return f"{attack}@{model}"
+def read_checks(artifact: str) -> list[dict[str, Any]]:
+    """The honesty checks that lie beside the rows of an artifact."""
+    with fileio.open(os.path.join(artifact, CHECKS)) as file:
+        return list(json.load(file))

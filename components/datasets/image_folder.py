@@ -27,6 +27,9 @@ ENDINGS = (".png", ".jpg", ".jpeg")
 CHANNELS = {"1": 1, "L": 1, "RGB": 3, "P": 3}
 """Pillow's modes that decode to 8 bits a channel without loss, and their channels."""
 
+SPAN = "span-"
+"""How the name of a span's folder begins; its number follows."""
+
 HELD_OUT = 12
 """Without a split for validation, one image in so many of the training split is held out."""
 
@@ -47,6 +50,13 @@ class ImageFolder:
         cut = len(self.files["train"]) - max(1, len(self.files["train"]) // HELD_OUT)
         own = {"train": f"train[:{cut}]", "validation": f"train[{cut}:]"}
         return (own if held_out is None else {"train": "train", "validation": held_out}) | {"test": "test"}
+
+
+def spans(dataset: str) -> dict[int, Path]:
+    """The spans in a folder of spans, `span-1`, `span-2` and so on, each a folder of images; empty for any other."""
+    root = Path(dataset).expanduser().absolute()
+    names = {entry.name.removeprefix(SPAN): entry for entry in _folders(root)} if root.is_dir() else {}
+    return {int(name): entry for name, entry in names.items() if entry.name.startswith(SPAN) and name.isdigit()}
 
 
 def is_folder(dataset: str) -> bool:

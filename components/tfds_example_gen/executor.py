@@ -1,7 +1,8 @@
 """Reads a tfds data set through Beam, in parallel, as tf.Examples.
 
-Every example has `id` (tfds's own stable name of the record), `image` (PNG bytes), `label`, and the
-`height`, `width` and `channels` of the image, which the schema checks. The files of the data set are
+Every example has `id` (tfds's own stable name of the record), `image` (PNG bytes), `label`, and what the schema checks
+of an image: its `height`, `width` and `channels`, and `brightness` and `contrast`, mean and standard deviation of its
+pixels in [0, 1], by which a span of data is compared with the last one. The files of the data set are
 read in batches here: tfds's own reader works record by record and takes over ten times as long.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tfx.components.util import examples_utils
@@ -149,8 +151,11 @@ def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
     if not image.startswith(PNG_SIGNATURE):
         image = tf.io.encode_png(tf.io.decode_image(image, expand_animations=False)).numpy()
     width, height, _, colour = struct.unpack(">IIBB", image[16:26])
+    pixels = tf.io.decode_png(image).numpy() / np.float32(255)
     example = tf.train.Example()
     features = example.features.feature
+    features["brightness"].float_list.value.append(float(pixels.mean()))
+    features["contrast"].float_list.value.append(float(pixels.std()))
     features["id"].bytes_list.value.append(identity)
     features["image"].bytes_list.value.append(image)
     for name, value in {"label": label, "height": height, "width": width, "channels": PNG_CHANNELS[colour]}.items():

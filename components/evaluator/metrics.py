@@ -1,0 +1,131 @@
+"""The gates as TFMA metrics: one table of images a slice, and from it the value by which each gate is judged.
+
+TFMA's workers import this module, so it stays light. Importing it registers the metric.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from tensorflow_model_analysis.metrics import metric_types, metric_util
+
+from components.adversarial_example_gen.columns import (
+    CERTIFIED_BY,
+    CHAMPION,
+    FAILED_CHECKS,
+    JUDGED_BY,
+    NO_BOUND,
+    PASSED_CHECKS,
+    PREDICTION,
+    ROBUST,
+)
+from components.evaluator.gate import Gate, Quantity
+from components.evaluator.table import Gathering, ImageTable, RowVerdict
+
+IMAGES = "_images"
+"""Name of the private metric whose value is the table."""
+
+FEATURES = (
+    "id",
+    "attack",
+    PREDICTION + ROBUST,
+    PREDICTION + CHAMPION,
+    CERTIFIED_BY + ROBUST,
+    JUDGED_BY + ROBUST,
+    PASSED_CHECKS,
+    FAILED_CHECKS,
+)
+
+
+class GateMetric(metric_types.Metric):
+    """The value by which a gate is judged, on the images of a slice; the name is the gate's.
+
+    quantity, argument: see `components.evaluator.gate.Gate`. Not a number on a slice that lacks what it needs.
+    """
+
+    def __init__(self, name: str, quantity: str, argument: Iterable[str] = ()) -> None:
+        super().__init__(_computations, name=name, quantity=quantity, argument=list(argument))
+
+
+def _computations(
+    name: str,
+    quantity: str,
+    argument: list[str],
+    eval_config: Any = None,
+    model_names: list[str] | None = None,
+) -> metric_types.MetricComputations:
+    gate = Gate(name=name, quantity=Quantity(quantity), argument=tuple(argument), bound=0.0)
+    computations: list[Any] = []
+    for model_name in model_names or [""]:
+        images = metric_types.MetricKey(name=IMAGES, model_name=model_name)
+        key = metric_types.MetricKey(name=name, model_name=model_name)
+        features = metric_types.FeaturePreprocessor(feature_keys=list(FEATURES))
+        computations += [
+            metric_types.MetricComputation(
+                keys=[images], preprocessors=[features], combiner=_Gather(images, eval_config)
+            ),
+            metric_types.DerivedMetricComputation(keys=[key], result=_Judge(gate, images, key)),
+        ]
+    return computations
+
+
+class _Judge:
+    """The derived metric: from the table to the judged value."""
+
+    def __init__(self, gate: Gate, images: metric_types.MetricKey, key: metric_types.MetricKey) -> None:
+        self._gate, self._images, self._key = gate, images, key
+
+    def __call__(self, metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
+        table: ImageTable = metrics[self._images]
+        return {self._key: self._gate.judge(table).judged}
+
+
+class _Gather(beam.CombineFn):
+    """Gathers the rows of a slice, with the answers of the served model, to a table."""
+
+    def __init__(self, key: metric_types.MetricKey, eval_config: Any) -> None:
+        self._key = key
+        self._eval_config = eval_config
+
+    def create_accumulator(self) -> Gathering:
+        return Gathering()
+
+    def add_input(self, accumulator: Gathering, element: Any) -> Gathering:
+        label, prediction, _ = next(
+            metric_util.to_label_prediction_example_weight(
+                element, eval_config=self._eval_config, model_name=self._key.model_name, flatten=False
+            )
+        )
+        probabilities = prediction.ravel()
+        answer = int(np.argmax(probabilities)) if np.all(np.isfinite(probabilities)) else -1
+        id_, attack, recorded, champion, certified_by, ran, passed, failed = (
+            np.asarray(element.features[name]).ravel()[0] for name in FEATURES
+        )
+        accumulator.add(
+            RowVerdict(
+                id=bytes(id_),
+                attack=attack.decode(),
+                label=int(label.ravel()[0]),
+                right=answer == int(label.ravel()[0]),
+                agrees=answer == int(recorded),
+                champion=int(champion),
+                certified=certified_by not in (b"", NO_BOUND.encode()),
+                ran=ran.decode(),
+                passed=passed.decode(),
+                failed=failed.decode(),
+            )
+        )
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[Gathering]) -> Gathering:
+        merged = Gathering()
+        for accumulator in accumulators:
+            merged.merge(accumulator)
+        return merged
+
+    def extract_output(self, accumulator: Gathering) -> dict[metric_types.MetricKey, ImageTable]:
+        return {self._key: accumulator.table()}
+
+
+metric_types.register_metric(GateMetric)

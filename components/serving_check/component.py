@@ -1,0 +1,175 @@
+"""The ServingCheck node: blesses the infrastructure's side of a model, as TFX's InfraValidator does with a real server.
+
+Knows nothing of accuracy: it asks whether what will be served answers as what was evaluated.
+"""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tfx.components.util.model_utils import is_infra_validated
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
+from tfx.utils import path_utils
+
+from components.shards import list_shards, read_shards
+
+SAMPLE = 64
+"""Images that are asked for."""
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit or a probability between the served and the evaluated model, relative to the largest
+logit; float32 sums in another order differ by about a hundredth of it."""
+
+TIMEOUT = 300
+"""Seconds in which the fresh process must have answered."""
+
+PROBLEMS = "problems.json"
+"""File in the blessing: a list of sentences, empty for a model that may be served."""
+
+
+@component
+def ServingCheck(
+    model: InputArtifact[Model],
+    examples: InputArtifact[Examples],
+    split: Parameter[str],
+    blessing: OutputArtifact[InfraBlessing],
+    code: Parameter[str] = "",
+    infra_blessing: InputArtifact[InfraBlessing] = None,
+) -> None:
+    """Asks a fresh process, and blesses when every answer is right and every bad request is refused.
+
+    examples: raw examples with PNG images. infra_blessing: of TFX's InfraValidator, where one ran; without its blessing
+    there is none here.
+    """
+    path = path_utils.serving_model_path(model.uri)
+    records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
+    problems = list(find_problems(path, list(records.take(SAMPLE).as_numpy_iterator())))
+    if infra_blessing is not None and not is_infra_validated(infra_blessing):
+        problems.append("TFX's InfraValidator could not serve the model")
+    fileio.makedirs(blessing.uri)
+    with fileio.open(os.path.join(blessing.uri, PROBLEMS), "w") as file:
+        file.write(json.dumps(problems, indent=2))
+    with fileio.open(os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w") as file:
+        file.write("")
+    blessing.set_int_custom_property("blessed", int(not problems))
+
+
+def read_problems(blessing: str) -> list[str]:
+    """What `ServingCheck` found."""
+    with fileio.open(os.path.join(blessing, PROBLEMS)) as file:
+        return list(json.load(file))
+
+
+def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
+    """What is wrong with the model at `path` as a server would load it; a sentence each.
+
+    records: serialized raw examples, with `image` as PNG.
+    """
+    network = tf_keras.models.load_model(path, compile=False)
+    encoded = [tf.train.Example.FromString(r).features.feature["image"].bytes_list.value[0] for r in records]
+    x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
+    logits = network(tf.constant(x), training=False).numpy()
+    requests = requests_for(encoded, records, x)
+    answers = ask(path, requests)
+    if "error" in answers:
+        yield f"a fresh process cannot load the model: {answers['error']}"
+        return
+    for signature, kinds in answers.items():
+        if isinstance(kinds, str):
+            yield f"signature {signature}: {kinds}"
+            continue
+        good = kinds.pop("good")
+        if isinstance(good, str):
+            yield f"signature {signature} answers {len(x)} images with an error: {good}"
+        else:
+            yield from differences(signature, good, logits)
+        for kind, found in kinds.items():
+            if not isinstance(found, str):
+                yield f"signature {signature} answers {kind} instead of refusing it"
+
+
+def requests_for(encoded: list[bytes], records: list[bytes], x: np.ndarray) -> dict[str, dict[str, list[bytes]]]:
+    """By signature a good request and bad ones, each a batch of strings."""
+    larger = tf.io.encode_png(np.zeros((x.shape[1] + 1, *x.shape[2:]), np.uint8)).numpy()
+    garbage = b"these bytes are no image"
+    return {
+        "serving_default": {
+            "good": encoded,
+            "garbage bytes": [garbage],
+            "an empty batch": [],
+            "an image of another shape": [larger],
+        },
+        "serialized_examples": {
+            "good": records,
+            "garbage bytes": [garbage],
+            "an empty batch": [],
+            "an image of another shape": [example(image=larger)],
+            "an example without an image": [example()],
+        },
+        "transformed_examples": {
+            "good": [example(image=image) for image in x],
+            "garbage bytes": [garbage],
+            "an empty batch": [],
+            "an image of another shape": [example(image=x[0, 1:])],
+            "an example without an image": [example()],
+        },
+    }
+
+
+def example(image: Any = None) -> bytes:
+    """A serialized tf.Example with an image: PNG bytes, or pixels."""
+    found = tf.train.Example()
+    if isinstance(image, bytes):
+        found.features.feature["image"].bytes_list.value.append(image)
+    elif image is not None:
+        found.features.feature["image"].float_list.value.extend(image.ravel())
+    return found.SerializeToString()
+
+
+def ask(path: str, requests: dict[str, dict[str, list[bytes]]]) -> dict[str, Any]:
+    """The answers of a fresh process."""
+    with tempfile.TemporaryDirectory(prefix="gauntlet-serving-") as folder:
+        files = [Path(folder) / name for name in ("requests", "answers")]
+        files[0].write_bytes(pickle.dumps(requests))
+        command = [sys.executable, "-m", "components.serving_check.process", path, *map(str, files)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return {"error": f"no answer within {TIMEOUT} seconds"}
+        if done.returncode or not files[1].exists():
+            return {"error": f"it ended with code {done.returncode}: {done.stderr.strip()[-300:]}"}
+        return dict(pickle.loads(files[1].read_bytes()))
+
+
+def differences(signature: str, answer: dict[str, np.ndarray], logits: np.ndarray) -> Iterator[str]:
+    """Where the served answer is not what the evaluated logits say."""
+    expected = {"logits": logits, "probabilities": tf.nn.softmax(logits).numpy(), "class": logits.argmax(axis=1)}
+    if not answer.keys() & {"logits", "probabilities"}:
+        yield f"signature {signature} gives {', '.join(answer)}, expected logits or probabilities"
+    for name, value in answer.items():
+        if name not in expected:
+            continue
+        if value.shape != expected[name].shape:
+            yield f"signature {signature} gives {name} of shape {value.shape}, expected {expected[name].shape}"
+        elif not np.all(np.isfinite(value)):
+            yield f"signature {signature} gives {name} that are not finite"
+        elif name == "class":
+            if wrong := int(np.sum(value != expected[name])):
+                yield f"signature {signature} gives another class than the evaluated model for {wrong} images"
+        else:
+            most = float(np.max(np.abs(value - expected[name])))
+            if most > TOLERANCE * max(1.0, float(np.max(np.abs(logits)))):
+                yield f"signature {signature} gives {name} that differ by up to {most:.2g} from the evaluated model's"

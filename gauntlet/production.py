@@ -1,0 +1,131 @@
+"""`gauntlet models`, `rollback`, `bless` and `predict`: the life of a model after its push."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.versions import list_versions
+from gauntlet.errors import exit_code
+from gauntlet.run import check_writable, local_folder
+from gauntlet.supervisor import call
+from robustness.errors import ConfigError
+
+HISTORY = {"run": "", "rollback": "back to version {of}, by {by}: {reason}", "forced": "FORCED by {by}: {reason}"}
+"""How a version came into service."""
+
+
+@exit_code
+def models(root: str, json_file: Path | None) -> int:
+    """The command; returns the exit code."""
+    found = list_versions(str(_folder(root) / "serving"))
+    if json_file:
+        check_writable(json_file)
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
+    console = Console()
+    if not found:
+        console.print(escape(f"nothing has been pushed in {root} yet"), highlight=False, soft_wrap=True)
+        return 0
+    table = Table(title=f"Versions in {root}/serving")
+    for column in ("version", "pushed at", "clean", "worst case", "certified"):
+        table.add_column(column, justify="right")
+    table.add_column("", overflow="fold")
+    for entry in found:
+        shares = (entry.get(name) for name in ("clean", "worst_case", "certified"))
+        notes = ["[green]serving"] if entry["serving"] else []
+        notes.append(escape(HISTORY.get(entry.get("kind", "run"), "").format(**entry)))
+        table.add_row(
+            entry["version"],
+            entry.get("pushed_at", "-"),
+            *("-" if share is None else f"{share:.2%}" for share in shares),
+            " ".join(filter(None, notes)),
+        )
+    console.print(table)
+    return 0
+
+
+@exit_code
+def rollback(root: str, version: str | None, reason: str) -> int:
+    """The command; returns the exit code."""
+    served = _call("rollback_task", root, version=version, reason=reason)
+    Console().print(f"version {served['version']} is served: {HISTORY['rollback'].format(**served)}", markup=False)
+    return 0
+
+
+@exit_code
+def bless(root: str, run_id: str | None, forced: bool, reason: str) -> int:
+    """The command; returns the exit code."""
+    if not forced:
+        raise ConfigError("a blessing by hand overrides the gates; say --force if that is what you want")
+    if not reason.strip():
+        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+    served = _call("bless_task", root, run_id=run_id, reason=reason)
+    Console().print(
+        f"version {served['version']} is served, though {served['refused_by']} refused it; recorded: {served['by']}, "
+        f"{served['at']}, {served['reason']}", markup=False, soft_wrap=True,
+    )  # fmt: skip
+    return 0
+
+
+@exit_code
+def predict(root: str, images: tuple[str, ...], json_file: Path | None) -> int:
+    """The command; returns the exit code."""
+    if json_file:
+        check_writable(json_file)
+    found = _call("predict_task", root, images=[str(Path(image).absolute()) for image in images])
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
+    table = Table(title=f"Version {found['version']}")
+    for column in ("image", "class", "probability"):
+        table.add_column(column, justify="left" if column == "image" else "right", overflow="fold")
+    for image, answer in zip(images, found["answers"], strict=True):
+        table.add_row(escape(image), str(answer["class"]), f"{answer['probability']:.2%}")
+    Console().print(table)
+    return 0
+
+
+def _folder(root: str) -> Path:
+    """The root, which must be there."""
+    folder = Path(local_folder(root))
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}; name the root of a pipeline with --root")
+    return folder
+
+
+def _call(task: str, root: str, **arguments: Any) -> Any:
+    """Run one of the tasks below in a child process."""
+    folder = _folder(root)
+    return call(f"gauntlet.production:{task}", {"root": str(folder)} | arguments, folder / "log.txt", Console())
+
+
+def rollback_task(root: str, version: str | None, reason: str) -> dict[str, Any]:
+    """What the child process does."""
+    from pipeline.job import stage
+
+    with stage("rollback"):
+        from pipeline.production import rollback
+
+        return rollback(Path(root), version, reason)
+
+
+def bless_task(root: str, run_id: str | None, reason: str) -> dict[str, Any]:
+    """What the child process does."""
+    from pipeline.job import stage
+
+    with stage("bless"):
+        from pipeline.production import force
+
+        return force(Path(root), run_id, reason)
+
+
+def predict_task(root: str, images: list[str]) -> dict[str, Any]:
+    """What the child process does."""
+    from pipeline.job import stage
+
+    with stage("predict"):
+        from pipeline.champion import predict
+
+        return predict(Path(root), images)

@@ -1,0 +1,56 @@
+"""The benchmark's fourth part: what the Evaluator with all gates costs, beside a plain loop of `model.predict`."""
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from measurement import GAUNTLET, measure, target_table
+
+from components.shards import list_shards, read_shards
+
+SETTINGS = ("data.test=test", "attack.names=fgsm", "gates.checks=", "gates.clean=0", "gates.transfer_fgsm=0")
+"""All test images and all rows of each, with the cheapest attack: the Evaluator does not see how they were made."""
+
+CHANGED = "gates.champion=0.0{:02d}"
+"""A setting that has only the Evaluator run again."""
+
+
+def gates_section(runs: int, work: Path, written: str) -> str:
+    """Measure, and give the Markdown."""
+    root, evaluator = work / "gates", []
+    for i in range(runs):
+        click.echo(f"gates, run {i + 1} of {runs}")
+        settings = [f"--set={setting}" for setting in (*SETTINGS, CHANGED.format(10 + i))]
+        command = [GAUNTLET, "run", "--preset", "smoke", "--root", str(root), *settings]
+        measure([*command, "--json", str(work / "gates.json")], work / "gates.log")
+        summary = json.loads((work / "gates.json").read_text())
+        evaluator.append(summary["nodes"]["Evaluator"]["seconds"])
+    (folder,) = (root / "artifacts" / "ChampionChallenge" / "challenged_examples").iterdir()
+    predict = [plain_loop(summary["pushed"], str(folder / "Split-test")) for _ in range(runs + 1)][1:]
+    loop, rows = statistics.median(seconds for seconds, _ in predict), predict[0][1]
+    most, found = 2 * loop + 20, statistics.median(evaluator)
+    target = f"at most {most:.1f} s: twice the loop, and 20 s"
+    lines = [("Evaluator", f"{found:.1f} s", target, found <= most), ("loop of `predict`", f"{loop:.1f} s", "", True)]
+    return f"""## Gates
+
+{written}.
+The Evaluator with all gates over {rows:,} rows, 10,000 images with all their attacks, and a loop that reads the same
+rows and calls `predict` on batches of 500 (medians).
+
+{target_table(lines)}
+"""
+
+
+def plain_loop(model: str, folder: str) -> tuple[float, int]:
+    """Seconds and number of rows of a loop that reads rows and predicts them."""
+    network = tf_keras.models.load_model(model, compile=False)
+    pixels = {"image": tf.io.FixedLenFeature(network.input_shape[1:], tf.float32)}
+    begin, answers = time.monotonic(), []
+    for batch in read_shards(list_shards(folder)).batch(500):
+        answers.append(network.predict(tf.io.parse_example(batch, pixels)["image"], verbose=0))
+    return time.monotonic() - begin, len(np.concatenate(answers))
