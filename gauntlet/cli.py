@@ -213,7 +213,7 @@ def models(root: str, json_file: Path | None) -> None:
 @click.argument("version", required=False)
 @click.option("--reason", default="", help="Why; it stands in the metadata and in every listing.")
 def rollback(root: str, version: str | None, reason: str) -> None:
-    """Serve VERSION again. Default: the latest one with another model than the one that is served.
+    """Serve VERSION again. Default: the newest one of an earlier model whose blessing is in force.
 
     It comes back as a new version, so a server that watches the folder takes it. The models after it lose their
     blessing: the next candidate is compared with the one that is served.

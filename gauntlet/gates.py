@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from components.evaluator.gate import Gate, Op, Quantity
+from components.evaluator.gate import Gate, Quantity
 from gauntlet.errors import exit_code
 from gauntlet.run import check_writable
 from pipeline.config import override
@@ -32,7 +32,11 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
         table.add_row(gate.name, condition(gate))
     console = Console()
     console.print(table)
-    console.print("One that fails refuses the push. Change them with --set gates.NAME=VALUE.", highlight=False)
+    console.print(
+        "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the upper for <=.\n"
+        "One gate that fails refuses the push. Change them with --set gates.NAME=VALUE.",
+        highlight=False,
+    )
     return 0
 
 
@@ -40,20 +44,19 @@ def condition(gate: Gate) -> str:
     """The gate in words."""
     bound = f"{gate.bound:.4g}"
     share = f"{gate.op} {gate.bound:.2%} of the images"
-    end = f"({'lower' if gate.op is Op.AT_LEAST else 'upper'} end of the exact 95 % interval)"
     match gate.quantity:
         case Quantity.ACCURACY:
             attack, _, source = gate.argument[0].partition("@")
             shown = f"under the {attack} images made against the {source} model" if source else "without any attack"
-            return f"{share} are right {shown} {end}"
+            return f"{share} are right {shown}"
         case Quantity.WORST_CASE:
-            return f"{share} are right under every attack {end}"
+            return f"{share} are right under every attack"
         case Quantity.CERTIFIED:
-            return f"{share} are proven right {end}"
+            return f"{share} are proven right"
         case Quantity.WORST_CLASS:
-            return f"{share} of each class are right under every attack {end}"
+            return f"{share} of each class are right under every attack"
         case Quantity.GAP:
-            return f"{share} are right without, and broken by, an attack {end}"
+            return f"{share} are right without, and broken by, an attack"
         case Quantity.MISSING:
             return f"the model faced {', '.join(gate.argument)}"
         case Quantity.FAILED_CHECK:

@@ -14,7 +14,11 @@ from gauntlet.run import check_writable, local_folder
 from gauntlet.supervisor import call
 from robustness.errors import ConfigError
 
-HISTORY = {"run": "", "rollback": "back to version {of}, by {by}: {reason}", "forced": "FORCED by {by}: {reason}"}
+HISTORY = {
+    "run": "",
+    "rollback": "back to version {of}, by {by}: {reason}",
+    "forced": "FORCED by {by}: {reason}",
+}
 """How a version came into service."""
 
 
@@ -37,6 +41,8 @@ def models(root: str, json_file: Path | None) -> int:
         shares = (entry.get(name) for name in ("clean", "worst_case", "certified"))
         notes = ["[green]serving"] if entry["serving"] else []
         notes.append(escape(HISTORY.get(entry.get("kind", "run"), "").format(**entry)))
+        if entry.get("refused_by"):
+            notes.append(f"[red]refused by {escape(entry['refused_by'])}[/]")
         table.add_row(
             entry["version"],
             entry.get("pushed_at", "-"),

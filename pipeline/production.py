@@ -34,28 +34,26 @@ def rollback(root: Path, version: str | None, reason: str) -> dict[str, Any]:
 
     Args:
         root: of the pipeline.
-        version: which; None for the newest version with another model than the one that is served.
+        version: which; None for the newest one of an earlier model whose blessing is in force.
         reason: why, for the metadata.
 
     Returns:
         The card of the new version. Where the wanted model is served already, nothing is pushed.
 
     Raises:
-        ConfigError: there is no such version. RunError: its model was never blessed, or a run is under way.
+        ConfigError: there is no such version. RunError: its model was never blessed, or a run is under way; or the push
+            failed, then the blessings are changed already, and the same call again completes it.
     """
     with locked(root), metadata(root) as store:
-        found = list_versions(str(root / "serving"))
-        target = _earlier(found, version)
+        serving = root / "serving"
+        found = list_versions(str(serving))
         blessings = store.get_artifacts_by_type("ModelBlessing")
+        target = _named(found, version) if version is not None else _before(found, blessings)
         own = [blessing for blessing in blessings if model_of(blessing) == target["model_id"]]
         once = [blessing for blessing in own if is_blessed(blessing) or WITHDRAWN in blessing.custom_properties]
         if not once:
             raise RunError(f"the model of version {target['version']} was never blessed, so it cannot be served again")
-        serving = root / "serving"
-        if target["model"] != found[-1]["model"]:
-            card = {k: v for k, v in target.items() if k not in ("version", "serving", "pushed_at")}
-            card |= signed(reason) | {"kind": "rollback", "of": target["version"]}
-            publish(str(serving / target["version"]), str(serving), card)
+        # The metadata first: whoever is killed between the two finds the same target again.
         later = [b for b in blessings if model_of(b) > target["model_id"] and is_blessed(b)]
         for blessing in later:
             sign(blessing, False, WITHDRAWN, reason)
@@ -63,7 +61,11 @@ def rollback(root: Path, version: str | None, reason: str) -> dict[str, Any]:
             if not is_blessed(blessing):
                 sign(blessing, True, RESTORED, reason)
         store.put_artifacts([*later, *once])
-        return list_versions(str(root / "serving"))[-1]
+        if target["model"] != found[-1]["model"]:
+            card = {k: v for k, v in target.items() if k not in ("version", "serving", "pushed_at")}
+            card |= signed(reason) | {"kind": "rollback", "of": target["version"]}
+            publish(str(serving / target["version"]), str(serving), card)
+        return list_versions(str(serving))[-1]
 
 
 def force(root: Path, run_id: str | None, reason: str) -> dict[str, Any]:
@@ -78,7 +80,8 @@ def force(root: Path, run_id: str | None, reason: str) -> dict[str, Any]:
         The card of the new version.
 
     Raises:
-        ConfigError: there is no such run, or it was not refused. RunError: a run is under way.
+        ConfigError: there is no such run, or it was not refused. RunError: it did not come as far as its gates, the
+            serving check refused the model too, or a run is under way.
     """
     with locked(root), metadata(root) as store:
         run_id = run_id or max((c.name for c in store.get_contexts_by_type("pipeline_run")), default=None)
@@ -86,6 +89,8 @@ def force(root: Path, run_id: str | None, reason: str) -> dict[str, Any]:
             raise ConfigError(f"no run is known in {root}")
         outputs = RunOutputs(store, run_id)
         model, blessing = outputs.artifact("Trainer.robust", "model"), outputs.artifact("Evaluator", "blessing")
+        if not is_blessed(outputs.artifact("ServingCheck", "blessing")):
+            raise RunError(f"the serving check refused the model of run {run_id}, which no server could use")
         if is_blessed(blessing):
             raise ConfigError(f"the model of run {run_id} is blessed already; there is nothing to force")
         refused_by = blessing.custom_properties[REFUSED_BY].string_value
@@ -104,18 +109,25 @@ def force(root: Path, run_id: str | None, reason: str) -> dict[str, Any]:
         return list_versions(str(root / "serving"))[-1]
 
 
-def _earlier(found: list[dict[str, Any]], version: str | None) -> dict[str, Any]:
-    """The version to go back to."""
-    known = ", ".join(entry["version"] for entry in found) or "none"
-    if version is not None:
-        for entry in found:
-            if entry["version"] == version:
-                return entry
-        raise ConfigError(f"there is no version {version}; there are {known}")
-    for entry in reversed(found):
-        if entry["model"] != found[-1]["model"]:
+def _named(found: list[dict[str, Any]], version: str) -> dict[str, Any]:
+    """The version of that number."""
+    for entry in found:
+        if entry["version"] == version:
             return entry
-    raise ConfigError(f"there is no version with another model to go back to; there are {known}")
+    raise ConfigError(f"there is no version {version}; there are {_known(found)}")
+
+
+def _before(found: list[dict[str, Any]], blessings: list[mlmd.Artifact]) -> dict[str, Any]:
+    """The newest version of an older model than the one that is served, whose blessing is still in force."""
+    blessed = {model_of(blessing) for blessing in blessings if is_blessed(blessing)}
+    for entry in reversed(found):
+        if entry["model_id"] < found[-1]["model_id"] and entry["model_id"] in blessed:
+            return entry
+    raise ConfigError(f"there is no earlier blessed model to go back to; versions are {_known(found)}")
+
+
+def _known(found: list[dict[str, Any]]) -> str:
+    return ", ".join(entry["version"] for entry in found) or "none"
 
 
 def model_of(blessing: mlmd.Artifact) -> int:

@@ -12,7 +12,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import artifact_utils
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.pusher import publish
 from components.versions import list_versions
@@ -49,7 +49,11 @@ def record(store: MetadataStore, root: Path, run: str, blessed: bool) -> None:
     gates = [{"name": "clean", "value": 0.9}, {"name": "worst_case", "value": 0.5}, {"name": "certified", "value": 0.4}]
     (folder / "blessing" / "gates.json").write_text(json.dumps(gates))
     (run_context,) = store.put_contexts([mlmd.Context(type_id=store.get_context_type("pipeline_run").id, name=run)])
-    outputs = (("Trainer.robust", "model", Model), ("Evaluator", "blessing", ModelBlessing))
+    outputs = (
+        ("Trainer.robust", "model", Model),
+        ("Evaluator", "blessing", ModelBlessing),
+        ("ServingCheck", "blessing", InfraBlessing),
+    )
     model_id = 0
     for node, key, kind in outputs:
         made = kind()
@@ -57,7 +61,9 @@ def record(store: MetadataStore, root: Path, run: str, blessed: bool) -> None:
         type_id = store.put_artifact_type(made.artifact_type, can_add_fields=True)
         entry = made.mlmd_artifact
         entry.type_id = type_id
-        if key == "blessing":
+        if node == "ServingCheck":
+            entry.custom_properties["blessed"].int_value = 1
+        if node == "Evaluator":
             entry.custom_properties["blessed"].int_value = int(blessed)
             entry.custom_properties["current_model_id"].int_value = model_id
             entry.custom_properties["refused_by"].string_value = "" if blessed else "worst_case,square"
@@ -130,18 +136,26 @@ def test_rollback_to_what_is_served_pushes_nothing(root: Path) -> None:
     assert len(list_versions(str(root / "serving"))) == 2
 
 
-def test_a_rollback_that_was_killed_after_the_push_is_finished_by_the_next(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", ["first", None])
+def test_a_rollback_that_was_killed_before_the_push_is_finished_by_the_next(
+    version: str | None, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = list_versions(str(root / "serving"))[0]["version"]
+    wanted = version and list_versions(str(root / "serving"))[0]["version"]
     with monkeypatch.context() as patch:
-        patch.setattr(production, "sign", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(production, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            rollback(root, first, "")
-    assert (served(root), champion(root)) == ("run-1", "run-2")
-    rollback(root, first, "")
+            rollback(root, wanted, "")
+    assert (served(root), champion(root)) == ("run-2", "run-1")
+    rollback(root, wanted, "")
     assert (served(root), champion(root)) == ("run-1", "run-1")
     assert len(list_versions(str(root / "serving"))) == 3
+
+
+def test_a_second_rollback_does_not_come_forward_again(root: Path) -> None:
+    rollback(root, None, "")
+    with pytest.raises(ConfigError, match="no earlier blessed model"):
+        rollback(root, None, "")
+    assert served(root) == "run-1"
 
 
 def test_a_refused_model_can_be_forced_and_it_shows(root: Path) -> None:
@@ -153,6 +167,12 @@ def test_a_refused_model_can_be_forced_and_it_shows(root: Path) -> None:
     assert "nothing better" in listing
     rollback(root, None, "")
     assert (served(root), champion(root)) == ("run-2", "run-2")
+    rollback(root, card["version"], "after all")
+    *_, last = (
+        CliRunner().invoke(main, ["models", "--root", str(root)], env={"COLUMNS": "200"}).output.splitlines()[:-1]
+    )
+    assert "after all" in last
+    assert "refused by worst_case,square" in last
 
 
 @pytest.mark.parametrize(
@@ -176,9 +196,18 @@ def test_a_model_that_was_never_blessed_does_not_come_back(root: Path) -> None:
     with production.metadata(root) as store:
         (model,) = [a for a in store.get_artifacts_by_type("Model") if a.name == "run-3"]
     stray = publish(f"{model.uri}/Format-Serving", str(root / "serving"), {"model": model.uri, "model_id": model.id})
-    rollback(root, None, "")
     with pytest.raises(RunError, match="was never blessed"):
         rollback(root, stray, "")
+
+
+def test_what_cannot_be_served_cannot_be_forced(root: Path) -> None:
+    with production.metadata(root) as store:
+        checks = store.get_artifacts_by_type("InfraBlessing")
+        checks[-1].custom_properties["blessed"].int_value = 0
+        store.put_artifacts(checks)
+    with pytest.raises(RunError, match="the serving check refused the model of run run-3"):
+        force(root, None, "hurry")
+    assert served(root) == "run-2"
 
 
 def test_nothing_is_changed_while_a_run_is_under_way(root: Path) -> None:
