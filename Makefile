@@ -15,7 +15,7 @@ run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist worksteal -m "not planted" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted" $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/test_peers.py $(ARGS)

@@ -193,7 +193,7 @@ def served(found: list[RowVerdict], metric: GateMetric) -> float:
     inputs = [
         metric_types.StandardMetricInputs(
             label=np.asarray([row.label]),
-            prediction=np.eye(10)[row.label if row.right else 9],
+            prediction={"probabilities": np.eye(10)[row.label if row.right else 9]},
             example_weight=np.asarray([1.0]),
             features={
                 "id": np.asarray([row.id]),

@@ -12,14 +12,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
-from components.adversarial_example_gen.columns import NO_BOUND, PREDICTION
+from components.adversarial_example_gen.columns import CLEAN, NO_BOUND, PREDICTION
 from components.evaluator.gate import Finding, Gate, Op, Quantity
 from components.evaluator.metrics import FEATURES, GateMetric
 from components.evaluator.table import Gathering, ImageTable, RowVerdict
 from components.shards import list_shards, read_shards
 
 MEANING = {
-    Quantity.ACCURACY: "are right on the rows {argument}",
+    Quantity.ACCURACY: "are right {shown}",
     Quantity.WORST_CASE: "are right on the clean image and under every attack",
     Quantity.CERTIFIED: "are proven right, and right under every attack",
     Quantity.GAP: "are right on the clean image and broken by an attack",
@@ -129,7 +129,8 @@ def sentence(gate: Gate, finding: Finding, table: ImageTable, checks: dict[str, 
     if finding.interval is None:
         return "Nothing was measured."
     low, high = finding.interval
-    meaning = MEANING[gate.quantity].format(argument=", ".join(gate.argument))
+    shown = "without an attack" if gate.argument == (CLEAN,) else f"under {', '.join(gate.argument)}"
+    meaning = MEANING[gate.quantity].format(shown=shown)
     end = "lower" if gate.op is Op.AT_LEAST else "upper"
     return (
         f"{finding.value:.2%} of {len(table.ids):,} images (95 % interval {low:.2%} to {high:.2%}) {meaning}; the "
@@ -141,7 +142,7 @@ def no_worse_sentence(gate: Gate, finding: Finding, table: ImageTable) -> str:
     """The comparison with the champion."""
     if not table.champion_right:
         return "There is no champion to compare with."
-    where = "on clean images" if gate.argument == ("clean",) else "in the worst case"
+    where = "on clean images" if gate.argument == (CLEAN,) else "in the worst case"
     lost = len(finding.against)
     won = lost + round(finding.value * len(table.ids))
     return (

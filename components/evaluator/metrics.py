@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.metrics import metric_types
 
 from components.adversarial_example_gen.columns import (
     CERTIFIED_BY,
@@ -52,7 +52,6 @@ def _computations(
     name: str,
     quantity: str,
     argument: list[str],
-    eval_config: Any = None,
     model_names: list[str] | None = None,
 ) -> metric_types.MetricComputations:
     gate = Gate(name=name, quantity=Quantity(quantity), argument=tuple(argument), bound=0.0)
@@ -62,9 +61,7 @@ def _computations(
         key = metric_types.MetricKey(name=name, model_name=model_name)
         features = metric_types.FeaturePreprocessor(feature_keys=list(FEATURES))
         computations += [
-            metric_types.MetricComputation(
-                keys=[images], preprocessors=[features], combiner=_Gather(images, eval_config)
-            ),
+            metric_types.MetricComputation(keys=[images], preprocessors=[features], combiner=_Gather(images)),
             metric_types.DerivedMetricComputation(keys=[key], result=_Judge(gate, images, key)),
         ]
     return computations
@@ -84,30 +81,27 @@ class _Judge:
 class _Gather(beam.CombineFn):
     """Gathers the rows of a slice, with the answers of the served model, to a table."""
 
-    def __init__(self, key: metric_types.MetricKey, eval_config: Any) -> None:
+    def __init__(self, key: metric_types.MetricKey) -> None:
         self._key = key
-        self._eval_config = eval_config
 
     def create_accumulator(self) -> Gathering:
         return Gathering()
 
     def add_input(self, accumulator: Gathering, element: Any) -> Gathering:
-        label, prediction, _ = next(
-            metric_util.to_label_prediction_example_weight(
-                element, eval_config=self._eval_config, model_name=self._key.model_name, flatten=False
-            )
-        )
-        probabilities = prediction.ravel()
-        answer = int(np.argmax(probabilities)) if np.all(np.isfinite(probabilities)) else -1
+        # Not TFMA's own way to labels and predictions, which costs more than all that is done with them here.
+        probabilities = np.asarray(element.get_predictions()["probabilities"]).ravel()
+        answer = int(probabilities.argmax()) if np.isfinite(probabilities).all() else -1
+        label = int(np.asarray(element.get_labels()).item())
+        features = element.get_features()
         id_, attack, recorded, champion, certified_by, ran, passed, failed = (
-            np.asarray(element.features[name]).ravel()[0] for name in FEATURES
+            features[name].item() for name in FEATURES
         )
         accumulator.add(
             RowVerdict(
                 id=bytes(id_),
                 attack=attack.decode(),
-                label=int(label.ravel()[0]),
-                right=answer == int(label.ravel()[0]),
+                label=label,
+                right=answer == label,
                 agrees=answer == int(recorded),
                 champion=int(champion),
                 certified=certified_by not in (b"", NO_BOUND.encode()),
