@@ -14,6 +14,7 @@ from gauntlet.errors import REFUSED, exit_code
 from gauntlet.supervisor import call
 from gauntlet.tables import print_summary
 from pipeline.config import RunConfig, override
+from pipeline.gates import out_of_reach
 from pipeline.presets import preset as named_preset
 from robustness.errors import ConfigError, RunError
 
@@ -34,6 +35,8 @@ def run(
     if json_file:
         check_writable(json_file)
     console = Console()
+    for reason in out_of_reach(config):
+        console.print(f"[yellow]Note:[/] whatever is trained will be refused: {escape(reason)}", soft_wrap=True)
     summary = run_in_child(config, folder, data_dir, orchestrator, console)
     results = folder / "results" / summary["run_id"]
     if json_file:

@@ -2,7 +2,8 @@
 
 from components.adversarial_example_gen.columns import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, attack_column
 from components.evaluator.gate import Gate, Op, Quantity
-from pipeline.config import GatesConfig
+from pipeline.config import GatesConfig, RunConfig
+from robustness.suites import attacks_of, bounds_of
 
 ALWAYS = ("clean", "worst_case", "certified")
 """Gates that are judged even where nothing is asked for, because a version is known by their values."""
@@ -45,4 +46,15 @@ def gates(config: GatesConfig) -> list[Gate]:
             Gate(name=f"champion_{on}", quantity=Quantity.NO_WORSE, argument=(on,), bound=config.champion)
             for on in (CLEAN, str(Quantity.WORST_CASE))
         ]
+    return found
+
+
+def out_of_reach(config: RunConfig) -> list[str]:
+    """Why no model can be pushed with this configuration; a sentence for each reason."""
+    stages = config.attack.stages
+    runs = {*bounds_of(stages), *(attack.name for attack in attacks_of(stages))}
+    missing = [str(stage) for stage in config.gates.required if stage not in runs]
+    found = [f"gates.required asks for {', '.join(missing)}, which attack.* leaves out"] if missing else []
+    if config.gates.checks and not config.attack.checks:
+        found.append("gates.checks asks for honesty checks, which attack.checks=false leaves out")
     return found

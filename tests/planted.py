@@ -190,7 +190,7 @@ def constant(world: PlantedWorld, folder: Path) -> str:
 def a_little_worse(world: PlantedWorld, folder: Path) -> str:
     """The robust model with less of an eye for one class; above every absolute gate."""
     bias = tf.constant([1.0 if label == 8 else 0.0 for label in range(10)])
-    return export(world, around(load(world, "robust"), after=lambda logits: logits + 1.2 * bias), folder)
+    return export(world, around(load(world, "robust"), after=lambda logits: logits + 4.0 * bias), folder)
 
 
 def serves_another(world: PlantedWorld, folder: Path) -> str:

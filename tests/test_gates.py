@@ -20,13 +20,13 @@ from components.adversarial_example_gen.columns import (
     PREDICTION,
     ROBUST,
 )
-from components.evaluator.explanation import gates_of
-from components.evaluator.gate import Gate, Op, Quantity, interval
+from components.evaluator.explanation import gates_of, sentence
+from components.evaluator.gate import Finding, Gate, Op, Quantity, interval
 from components.evaluator.metrics import GateMetric
 from components.evaluator.table import ImageTable, RowVerdict, gather
 from pipeline.config import GatesConfig, override
 from pipeline.eval_config import eval_config
-from pipeline.gates import gates
+from pipeline.gates import gates, out_of_reach
 from pipeline.presets import PRESETS, preset
 from robustness.config import CheckName
 from robustness.errors import ConfigError
@@ -258,6 +258,34 @@ def test_what_is_set_becomes_a_gate() -> None:
     assert {name for name in found if name in set(CheckName)} == {"proofs_hold"}
     assert "champion_clean" in found
     assert not any(gate.name.startswith("champion") for gate in gates(GatesConfig(champion=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([], []),
+        (["gates.required=ibp,pgd"], []),
+        (["gates.required=ibp,square,fab-t"], ["square, fab-t, which attack"]),
+        (["gates.checks=proofs_hold", "gates.required=square"], ["square, which attack", "honesty checks"]),
+    ],
+)
+def test_what_no_model_can_pass_is_said_before_the_run(settings: list[str], names: list[str]) -> None:
+    found = out_of_reach(override(preset("smoke"), settings))
+    assert len(found) == len(names)
+    for text, name in zip(found, names, strict=True):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_the_gates_of_a_preset_can_be_passed(name: str) -> None:
+    assert out_of_reach(preset(name)) == []
+
+
+def test_a_refusal_says_what_the_served_model_answered() -> None:
+    """The table is of the recorded answers; what TFMA found is another thing."""
+    gate = Gate(name="served", quantity=Quantity.DISAGREEMENT, op=Op.AT_MOST, bound=0.0)
+    found = sentence(gate, Finding(value=0.016, judged=0.016), gather(rows({CLEAN: [True] * 10})), {})
+    assert found.startswith("The served model answers otherwise than the attacked one did on 1.60% of 10 rows")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ The verdicts are TFMA's. What stands beside them (intervals, images that speak a
 recorded rows.
 """
 
+import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,13 +90,16 @@ def explain(gates: list[Gate], evaluation: str, rows: str, checks: dict[str, str
     found = []
     for gate in gates:
         finding, passed = gate.judge(table), gate.name not in refused
+        judged = number(metrics.get(gate.name, {}).get("doubleValue"))
+        if gate.quantity is Quantity.DISAGREEMENT:  # the rows do not know what the served model answers
+            finding = dataclasses.replace(finding, value=math.nan if judged is None else judged)
         found.append(
             Explanation(
                 name=gate.name,
                 passed=passed,
                 value=number(finding.value),
                 interval=finding.interval,
-                judged=number(metrics.get(gate.name, {}).get("doubleValue")),
+                judged=judged,
                 op=str(gate.op),
                 bound=gate.bound,
                 images_to_change=None if passed else finding.images_to_change(gate),
@@ -121,8 +126,8 @@ def sentence(gate: Gate, finding: Finding, table: ImageTable, checks: dict[str, 
             return checks.get(check, "It does not apply to this model." if checks else "No honesty check ran.")
         case Quantity.DISAGREEMENT:
             return (
-                f"The served model answers otherwise than the attacked one did on {table.disagreements:,} of "
-                f"{table.rows:,} rows."
+                f"The served model answers otherwise than the attacked one did on {finding.value:.2%} of "
+                f"{table.rows:,} rows, which must be {gate.op} {gate.bound:.2%}."
             )
         case Quantity.NO_WORSE:
             return no_worse_sentence(gate, finding, table)
@@ -142,13 +147,13 @@ def no_worse_sentence(gate: Gate, finding: Finding, table: ImageTable) -> str:
     """The comparison with the champion."""
     if not table.champion_right:
         return "There is no champion to compare with."
-    where = "on clean images" if gate.argument == (CLEAN,) else "in the worst case"
+    where = "On clean images" if gate.argument == (CLEAN,) else "In the worst case"
     lost = len(finding.against)
     won = lost + round(finding.value * len(table.ids))
     return (
-        f"Of the images on which {where} only one of the two is right, the candidate loses {lost:,} to the champion "
-        f"and wins {won:,}; as good a model loses so many with probability {finding.judged:.2g}, which must be "
-        f"{gate.op} {gate.bound:g}."
+        f"{where}, the candidate is wrong on {lost:,} images on which the champion is right, and right on {won:,} on "
+        f"which it is wrong; were it as good, it would lose so many with probability {finding.judged:.2g}, which must "
+        f"be {gate.op} {gate.bound:g}."
     )
 
 
