@@ -261,7 +261,7 @@ PLANTS: dict[str, tuple[Callable[[PlantedWorld, Path], str], set[str]]] = {
     "not a number": (not_a_number, {"logits_are_finite"}),
     "serves another model": (serves_another, {"served_model_is_the_evaluated_one"}),
     "ignores its input": (constant, {"clean"}),
-    "remembers test ids": (remembers, {"served"}),
+    "remembers test ids": (remembers, {"served", "worst_case"}),
 }
 """How each bad model is made, and gates that must be among those that refuse it."""
 

@@ -147,7 +147,7 @@ def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "s.json").read_text())
     ran = {name for name, node in summary["nodes"].items() if not node["cached"]}
-    assert ran == {"AdversarialExampleGen", "Evaluator", "Pusher"}
+    assert ran == {"AdversarialExampleGen", "ChampionChallenge", "Evaluator", "Pusher"}
     assert not started & set(os.listdir(folders)), "what the killed run had half written is still there"
 
 
@@ -155,7 +155,7 @@ def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
     """Its network, recipe and suite, through to a model that Keras loads where this package is not imported."""
     small = {"data.train": "train[:2000]", "data.validation": "train[55000:55100]", "data.test": "test[:80]"}
     small |= {f"gates.{gate}": "0" for gate in ("clean", "worst_case", "certified")} | {"trainer.epochs": "2"}
-    small["gates.checks"] = ""
+    small |= {"gates.gap": "1", "gates.worst_class": "0", "gates.checks": ""}
     settings = [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
     done = gauntlet("run", *settings, "--root", tmp_path, "--json", tmp_path / "s.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

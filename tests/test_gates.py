@@ -239,6 +239,12 @@ def test_tfma_sees_a_served_model_that_answers_otherwise() -> None:
     assert served(found, GateMetric("served", Quantity.DISAGREEMENT)) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("right", [True, False], ids=["served-right", "attacked-right"])
+def test_a_row_on_which_served_and_attacked_model_differ_is_not_right(right: bool) -> None:
+    found = [dataclasses.replace(row, right=right, agrees=False) for row in rows({CLEAN: [True] * 10})]
+    assert served(found, GateMetric("clean", Quantity.ACCURACY, (CLEAN,))) == 0.0
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_the_evaluator_is_told_every_gate(name: str) -> None:
     config = preset(name)

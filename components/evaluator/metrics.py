@@ -41,6 +41,8 @@ FEATURES = (
 class GateMetric(metric_types.Metric):
     """The value by which a gate is judged, on the images of a slice; the name is the gate's.
 
+    A row counts as right where both are: the served model, which TFMA asks, and the network that was attacked.
+
     quantity, argument: see `components.evaluator.gate.Gate`. Not a number on a slice that lacks what it needs.
     """
 
@@ -101,7 +103,7 @@ class _Gather(beam.CombineFn):
                 id=bytes(id_),
                 attack=attack.decode(),
                 label=label,
-                right=answer == label,
+                right=answer == label == int(recorded),
                 agrees=answer == int(recorded),
                 champion=int(champion),
                 certified=certified_by not in (b"", NO_BOUND.encode()),
