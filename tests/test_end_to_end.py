@@ -252,18 +252,11 @@ def test_a_search_chooses_what_is_trained(root: Path, first: dict[str, Any], tmp
     assert (root / "results" / summary["run_id"] / "front.png").stat().st_size > 10_000
 
 
-def test_a_folder_of_colour_images(tmp_path: Path) -> None:
-    """Three classes of 16 x 12 colour images, told apart by where a band lies, in the layout of ImageFolder."""
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 60), ("test", 20)):
-        for place, label in enumerate(("cat", "dog", "fox")):
-            (tmp_path / "pets" / split / label).mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.integers(0, 90, (16, 12, 3), dtype=np.uint8)
-                pixels[4 * place + 1 : 4 * place + 5] += 140
-                Image.fromarray(pixels).save(tmp_path / "pets" / split / label / f"{i}.{'jpg' if i % 2 else 'png'}")
+def test_spans_of_colour_images(tmp_path: Path) -> None:
+    """Three classes of 16 x 12 colour images, told apart by where a band lies, in the layout of ImageFolder; and a
+    second delivery of them, taken with a lamp on."""
+    pets = tmp_path / "pets"
+    deliver(pets / "span-1", light=0)
     settings = ["data.dataset=./pets", "trainer.filters=8,16", "trainer.batch_size=8", "trainer.epochs=4"]
     arguments = [part for setting in settings for part in ("--set", setting)]
     arguments += ["--data-dir", tmp_path / "data", "--root", tmp_path / "root", "--json", tmp_path / "s.json"]
@@ -275,4 +268,26 @@ def test_a_folder_of_colour_images(tmp_path: Path) -> None:
     results = tmp_path / "root" / "results" / summary["run_id"]
     assert "min: 16" in (results / "schema.pbtxt").read_text()
     config = json.loads((results / "config.json").read_text())["data"]
-    assert (config["image_shape"], config["classes"]) == ([16, 12, 3], 3)
+    assert (config["image_shape"], config["classes"], config["span"]) == ([16, 12, 3], 3, 1)
+
+    deliver(pets / "span-2", light=20)
+    done = gauntlet("run", "--preset", "smoke", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the data is no longer what it was (span 2, compared with span 1), nothing was trained" in done.stderr
+    assert "feature brightness: drift" in done.stderr
+    assert "feature label" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def deliver(folder: Path, light: int) -> None:
+    """Write a folder of images."""
+    from PIL import Image
+
+    rng = np.random.default_rng(light)
+    for split, count in (("train", 60), ("test", 20)):
+        for place, label in enumerate(("cat", "dog", "fox")):
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(light, 90 + light, (16, 12, 3), dtype=np.uint8)
+                pixels[4 * place + 1 : 4 * place + 5] += 140
+                Image.fromarray(pixels).save(folder / split / label / f"{i}.{'jpg' if i % 2 else 'png'}")
