@@ -81,14 +81,15 @@ def tuning_table(tuning: dict[str, Any]) -> Table:
 def gate_table(summary: dict[str, Any]) -> Table:
     """One row a gate: what was found of the robust model, and what had to be."""
     table = Table(title="Gates on the robust model")
-    table.add_column("gate")
+    table.add_column("gate", overflow="fold")
     for column in ("value", "95 % interval", "bound"):
         table.add_column(column, justify="right")
     table.add_column("")
     for gate in summary["gates"]:
         share = gate["interval"] is not None
         shown = [f"{end:.2%}" for end in gate["interval"]] if share else []
-        value = "did not run" if gate["value"] is None else f"{gate['value']:.2%}" if share else f"{gate['value']:.4g}"
+        found = gate["value"] if share else gate["judged"]
+        value = "did not run" if found is None else f"{found:.2%}" if share else f"{found:.2g}"
         bound = f"{gate['bound']:.2%}" if share else f"{gate['bound']:g}"
         verdict = "[green]passed" if gate["passed"] else "[red]refused"
         table.add_row(gate["name"], value, " to ".join(shown), f"{gate['op']} {bound}", verdict)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 def gauntlet(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the installed command line."""
-    return subprocess.run(command(arguments), cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(arguments), cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
 def command(arguments: Sequence[str | Path]) -> list[str]:
@@ -125,7 +125,7 @@ def test_one_changed_setting_runs_only_what_depends_on_it_and_can_refuse(
     refused = [g for g in summary["gates"] if not g["passed"]]
     assert [g["name"] for g in refused] == ["worst_case", "certified"]
     worst_case = summary["models"]["robust"]["worst_case"]
-    assert len(refused[0]["ids"]) == round(500 * (1 - worst_case)) > refused[0]["images_to_change"] > 0
+    assert len(refused[0]["ids"]) == round(500 * (1 - worst_case)) >= refused[0]["images_to_change"] > 0
     assert all(identity.startswith("mnist-test.tfrecord-") for identity in refused[0]["ids"])
     ran = {name for name, node in summary["nodes"].items() if not node["cached"]}
     assert ran == {"Champion", "Evaluator", "Pusher"}
@@ -156,7 +156,7 @@ def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
     """Its network, recipe and suite, through to a model that Keras loads where this package is not imported."""
     small = {"data.train": "train[:2000]", "data.validation": "train[55000:55100]", "data.test": "test[:80]"}
     small |= {f"gates.{gate}": "0" for gate in ("clean", "worst_case", "certified")} | {"trainer.epochs": "2"}
-    small |= {"gates.gap": "1", "gates.worst_class": "0", "gates.checks": ""}
+    small |= {"gates.gap": "1", "gates.worst_class": "0", "gates.checks": "", "attack.checks": "false"}
     settings = [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
     done = gauntlet("run", *settings, "--root", tmp_path, "--json", tmp_path / "s.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
