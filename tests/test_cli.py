@@ -169,7 +169,8 @@ def judged(
 ) -> dict[str, Any]:
     """A gate as summaries hold it."""
     return {
-        "name": name, "value": value, "bound": bound, "op": ">=", "passed": passed, "interval": interval,
+        "name": name, "value": value, "judged": value, "bound": bound, "op": ">=", "passed": passed,
+        "interval": interval,
         "images_to_change": change, "ids": list(ids), "sentence": "What [was] found.",
     }  # fmt: skip
 
