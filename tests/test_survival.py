@@ -23,7 +23,7 @@ from small_world import run_trainer, small_images, trainer_arguments, training_t
 
 import trainer.recipes
 import trainer.training
-from robustness.errors import RunError
+from robustness.errors import ConfigError, RunError
 from trainer.checkpoints import Checkpoints, Progress
 from trainer.config import Schedule, TrainingTask
 from trainer.progress import LogProgress
@@ -361,6 +361,13 @@ def test_a_warm_start_begins_with_the_blessed_weights_and_their_average(tmp_path
     built.begin_with(str(tmp_path / "blessed"))
     built.run(str(tmp_path / "logs"))
     np.testing.assert_allclose(flat(built._exported.get_weights()), flat(blessed.get_weights()), atol=1e-5)
+
+
+def test_a_warm_start_from_another_network_is_refused(tmp_path: Path) -> None:
+    other = tf_keras.Sequential([tf_keras.layers.Input((2, 2, 1)), tf_keras.layers.Flatten(), tf_keras.layers.Dense(9)])
+    other.save(tmp_path / "blessed", save_format="tf")
+    with pytest.raises(ConfigError, match=r"trainer\.warm_start: the blessed model's weights have the shapes"):
+        training_of(task_of(), tmp_path / "c").begin_with(str(tmp_path / "blessed"))
 
 
 def closed_form(schedule: Schedule, t: np.ndarray) -> np.ndarray:
