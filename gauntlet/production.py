@@ -34,8 +34,8 @@ def models(root: str, json_file: Path | None) -> int:
         console.print(escape(f"nothing has been pushed in {root} yet"), highlight=False, soft_wrap=True)
         return 0
     table = Table(title=f"Versions in {root}/serving")
-    for column in ("version", "pushed at", "clean", "worst case", "certified"):
-        table.add_column(column, justify="right")
+    for column in ("version", "pushed (UTC)", "clean", "worst case", "certified"):
+        table.add_column(column, justify="right", overflow="fold")
     table.add_column("", overflow="fold")
     for entry in found:
         shares = (entry.get(name) for name in ("clean", "worst_case", "certified"))
@@ -45,7 +45,7 @@ def models(root: str, json_file: Path | None) -> int:
             notes.append(f"[red]refused by {escape(entry['refused_by'])}[/]")
         table.add_row(
             entry["version"],
-            entry.get("pushed_at", "-"),
+            entry.get("pushed_at", "-")[:16].replace("T", " "),
             *("-" if share is None else f"{share:.2%}" for share in shares),
             " ".join(filter(None, notes)),
         )
