@@ -35,7 +35,7 @@ def predict(root: Path, images: list[str]) -> dict[str, Any]:
         try:
             answer = signature(image=tf.constant([encoded]))
         except tf.errors.OpError as error:
-            raise DataError(f"{path} is no PNG image that version {version} takes: {error.message}") from error
+            raise DataError(f"{path} is no PNG image of the shape that version {version} takes") from error
         probabilities = answer["probabilities"].numpy()[0]
         answers.append({"class": int(np.argmax(probabilities)), "probability": float(np.max(probabilities))})
     return {"version": version, "answers": answers}
