@@ -31,6 +31,7 @@ from components.adversarial_example_gen.columns import (
     attack_column,
 )
 from components.adversarial_example_gen.config import AttackConfig
+from components.adversarial_example_gen.executor import BATCH
 from components.shards import list_shards, read_shards, shard_path, write_shard
 from robustness.arrays import image_seeds
 from robustness.attacks.attacker import Attacker
@@ -38,9 +39,6 @@ from robustness.config import Attack, AttackName, ThreatModel
 from robustness.evaluation import Judge
 
 log = logging.getLogger("gauntlet.champion_challenge")
-
-BATCH = 500
-"""Images attacked at once; it changes speed and memory, not results."""
 
 
 class Executor(BaseBeamExecutor):

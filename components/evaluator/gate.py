@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from components.adversarial_example_gen.columns import CLEAN
 from components.evaluator.table import BoolArray, ImageTable
 
 CONFIDENCE = 0.95
@@ -179,9 +180,9 @@ def disagreement(table: ImageTable) -> Finding:
 
 def no_worse(table: ImageTable, on: str) -> Finding:
     """`value` is the candidate's accuracy less the champion's. Without a champion it is 0, and the gate holds."""
-    clean = on == "clean"
+    clean = on == CLEAN
     candidate = table.clean if clean else table.robust
-    champion = table.champion_right.get("clean") if clean else table.champion_robust
+    champion = table.champion_right.get(CLEAN) if clean else table.champion_robust
     if not table.champion_right:
         return Finding(value=0.0, judged=1.0)
     if candidate is None or champion is None:
