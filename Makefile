@@ -18,15 +18,15 @@ test: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted" $(ARGS)
 
 peers: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/test_peers.py $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/robustness/attacks/test_peers.py $(ARGS)
 
 planted: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m planted tests/test_planted.py $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m planted tests/pipeline/test_planted.py $(ARGS)
 
 check: install
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness
+	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness foundation
 	@.venv/bin/lint-imports
 
 bench: install

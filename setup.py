@@ -8,8 +8,8 @@ The pins are the versions that TFX 1.21 is tested with; `requirements.lock` reso
     uv pip compile setup.py --extra dev --python-version 3.11 \
         --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements.lock
 
-The libraries that our attacks are compared with are a group of their own, locked on top of it. A checkout has
-them too (six small packages, one second); an image for Kubeflow has not:
+The libraries that our attacks are compared with are a group of their own, locked on top of it. A
+checkout has them too (six small packages, one second); an image for Kubeflow has not:
 
     uv pip compile setup.py --extra peers --excludes requirements.lock --python-version 3.11 \
         --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements-peers.lock
@@ -17,14 +17,17 @@ them too (six small packages, one second); an image for Kubeflow has not:
 
 from setuptools import find_packages, setup
 
-FOLDERS = ["gauntlet", "pipeline", "components", "trainer", "robustness"]
+FOLDERS = ["gauntlet", "pipeline", "components", "trainer", "robustness", "foundation"]
 
 setup(
     name="gauntlet-tfx",
     version="0.1.0",
     description="A TFX pipeline that ships an image classifier only after it has survived attack.",
     python_requires="==3.11.*",
-    packages=[*find_packages(include=[*FOLDERS, "components.*"]), "gauntlet_kubeflow"],
+    packages=[
+        *find_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]),
+        "gauntlet_kubeflow",
+    ],
     package_dir={"gauntlet_kubeflow": "kubeflow"},
     package_data={
         "components.schema": ["*.pbtxt"],
@@ -57,6 +60,9 @@ setup(
     ],
     extras_require={
         "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv"],
-        "peers": ["foolbox", "adversarial-robustness-toolbox"],  # what our attacks are compared with
+        "peers": [
+            "foolbox",
+            "adversarial-robustness-toolbox",
+        ],  # what our attacks are compared with
     },
 )

@@ -1,8 +1,10 @@
-"""AnomalyGate: ends the run before training when the data breaks the schema, or is no longer like the last span's.
+"""AnomalyGate: ends the run before training when the data breaks the schema, or is no longer like
+the last span's.
 
-ExampleValidator only reports anomalies; nothing stops on them unless a node does. Drift (against the last span that
-passed) and skew (of the training split against the test split, which stands for what will be served) are judged here,
-because ExampleValidator does not compare; the thresholds are the comparators in the schema.
+ExampleValidator only reports anomalies; nothing stops on them unless a node does. Drift (against
+the last span that passed) and skew (of the training split against the test split, which stands for
+what will be served) are judged here, because ExampleValidator does not compare; the thresholds are
+the comparators in the schema.
 """
 
 import os
@@ -20,14 +22,15 @@ from tfx.types.artifact import Artifact
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from tfx.utils import io_utils
 
-from robustness.errors import DataError
+from foundation.errors import DataError
 
 SPLIT, SERVING_SPLIT = "train", "test"
 SPAN = "span"
 
 
 class AcceptedStatistics(Artifact):
-    """Statistics of a span that passed the gate: what the next span is compared with. Custom property `span`."""
+    """Statistics of a span that passed the gate: what the next span is compared with. Custom
+    property `span`."""
 
     TYPE_NAME = "gauntlet.AcceptedStatistics"  # as Kubeflow wants it: NAMESPACE.Name
 
@@ -43,10 +46,14 @@ class LastSpan(ResolverStrategy):
     def __init__(self, before: int) -> None:
         self._before = before
 
-    def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
         """What TFX asks for: of each input at most one artifact."""
         return {
-            name: sorted((a for a in found if span_of(a) < self._before), key=lambda a: (span_of(a), a.id))[-1:]
+            name: sorted(
+                (a for a in found if span_of(a) < self._before), key=lambda a: (span_of(a), a.id)
+            )[-1:]
             for name, found in input_dict.items()
         }
 
@@ -62,8 +69,8 @@ def AnomalyGate(
 ) -> None:
     """Passes clean data, raises DataError otherwise.
 
-    span: 0 for data that does not come in spans; it is not compared. last: of the span before; without it there is no
-    drift.
+    span: 0 for data that does not come in spans; it is not compared. last: of the span before;
+    without it there is no drift.
     """
     found = [
         line
@@ -75,12 +82,14 @@ def AnomalyGate(
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     own = artifact_utils.get_split_uri([statistics], SPLIT)
     serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
-    moved = list(distances(rules, own, serving, last.uri if last is not None else None)) if span else []
+    moved = (
+        list(distances(rules, own, serving, last.uri if last is not None else None)) if span else []
+    )
     if moved:
         before = f"span {span_of(last)}" if last is not None else "nothing"
         raise DataError(
-            f"the data is no longer what it was (span {span}, compared with {before}), nothing was trained:\n"
-            + "\n".join(moved)
+            f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
+            "trained:\n" + "\n".join(moved)
         )
     accepted.set_int_custom_property(SPAN, span)
     fileio.makedirs(accepted.uri)
@@ -94,7 +103,11 @@ def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str | None
         compared["previous_statistics"] = read_statistics(last)
     for kind, other in compared.items():
         found = tfdv.validate_statistics(read_statistics(own), rules, **{kind: other})
-        name = "skew of the training split against the test split" if kind.startswith("serving") else "drift"
+        name = (
+            "skew of the training split against the test split"
+            if kind.startswith("serving")
+            else "drift"
+        )
         for feature, info in sorted(found.anomaly_info.items()):
             yield f"- feature {feature}: {name}: {info.description}"
 

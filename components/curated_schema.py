@@ -1,7 +1,7 @@
 """CuratedSchema: the schema kept in the repository, as an artifact.
 
-TFX's ImportSchemaGen knows a schema by its path, so its cache would miss an edit, and the path would
-differ in a container. Here the node's parameter is the text itself.
+TFX's ImportSchemaGen knows a schema by its path, so its cache would miss an edit, and the path
+would differ in a container. Here the node's parameter is the text itself.
 """
 
 import os

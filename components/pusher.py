@@ -16,7 +16,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components.evaluator.executor import read_explanations
 from components.versions import CARD, newest_version, read_card
-from robustness.errors import RunError
+from foundation.errors import RunError
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -26,11 +26,12 @@ SHOWN = ("clean", "worst_case", "certified")
 
 
 class Executor(tfx_pusher.Executor):
-    """TFX copies a model file by file into its final folder, so a full disk would leave a part of it.
+    """TFX copies a model file by file into its final folder, so a full disk would leave a part of
+    it.
 
-    Here the model goes into a staging folder beside the destination, which is then renamed: on a file system
-    that is atomic, on an object store it is a copy. What is left after a failure is removed. A model that
-    is the newest version already is not pushed again.
+    Here the model goes into a staging folder beside the destination, which is then renamed: on a
+    file system that is atomic, on an object store it is a copy. What is left after a failure is
+    removed. A model that is the newest version already is not pushed again.
     """
 
     def Do(
@@ -45,9 +46,13 @@ class Executor(tfx_pusher.Executor):
             RunError: the model could not be written; the destination is as it was.
         """
         destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
+        )
         base = destination.filesystem.base_directory
-        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        pushed = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
+        )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
@@ -58,19 +63,28 @@ class Executor(tfx_pusher.Executor):
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
             card = card_of(model, blessing, kind="run", run_id=run.get("run_id", ""))
             newest = publish(self.GetModelPath(input_dict), base, card)
-        self._MarkPushed(pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest)
+        self._MarkPushed(
+            pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
+        )
 
 
 def card_of(model: Artifact, blessing: Artifact, **more: Any) -> dict[str, Any]:
-    """The card of a version: the model's artifact, what the gates measured, and how it came here."""
-    measured = {gate["name"]: gate["value"] for gate in read_explanations(blessing.uri) if gate["name"] in SHOWN}
+    """The card of a version: the model's artifact, what the gates measured, and how it came
+    here."""
+    measured = {
+        gate["name"]: gate["value"]
+        for gate in read_explanations(blessing.uri)
+        if gate["name"] in SHOWN
+    }
     return {"model": model.uri, "model_id": model.id, **measured, **more}
 
 
 def publish(source: str, base: str, card: dict[str, Any]) -> str:
-    """Copy an exported model to a new version under `base`, at once or not at all; returns its number.
+    """Copy an exported model to a new version under `base`, at once or not at all; returns its
+    number.
 
-    The number is above all that are there, so a server takes the new version. Two at once get two numbers.
+    The number is above all that are there, so a server takes the new version. Two at once get two
+    numbers.
 
     Raises:
         RunError: it could not be written; `base` is as it was.
@@ -84,7 +98,9 @@ def publish(source: str, base: str, card: dict[str, Any]) -> str:
             file.write(json.dumps(card | {"pushed_at": pushed_at}, indent=2))
         return _rename(staging, base)
     except (OSError, tf.errors.OpError) as error:
-        raise RunError(f"the model could not be pushed to {base}: {error}; nothing was changed there") from error
+        raise RunError(
+            f"the model could not be pushed to {base}: {error}; nothing was changed there"
+        ) from error
     finally:
         if fileio.exists(staging):
             fileio.rmtree(staging)

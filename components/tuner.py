@@ -34,7 +34,10 @@ class Executor(TfxExecutor):
                 "trial": trial.trial_id,
                 "values": trial.hyperparameters.values,
                 "score": trial.score,
-                **{n: trial.metrics.get_best_value(n) if trial.metrics.exists(n) else None for n in SCORES},
+                **{
+                    n: trial.metrics.get_best_value(n) if trial.metrics.exists(n) else None
+                    for n in SCORES
+                },
             }
             for trial in tuner.oracle.get_best_trials(tuner.oracle.max_trials)
         ]
@@ -50,7 +53,7 @@ class FrontTuner(Tuner):
 
 
 def read_trials(tuner_results: str) -> list[dict[str, Any]]:
-    """All finished trials, the best first: `trial`, `values` by setting, `score`, and `clean`, `adversarial`,
-    `certified` (None: no bound)."""
+    """All finished trials, the best first: `trial`, `values` by setting, `score`, and `clean`,
+    `adversarial`, `certified` (None: no bound)."""
     with fileio.open(os.path.join(tuner_results, TRIALS)) as file:
         return list(json.load(file))

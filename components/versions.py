@@ -1,4 +1,5 @@
-"""Pushed versions: numbered folders, of which a server takes the highest, and the card that each carries.
+"""Pushed versions: numbered folders, of which a server takes the highest, and the card that each
+carries.
 
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
@@ -27,14 +28,19 @@ def newest_version(base: str) -> str | None:
 def read_card(version: str) -> dict[str, Any]:
     """What a pushed version says of itself.
 
-    `model` and `model_id` (its artifact), `clean`, `worst_case` and `certified` as its gates measured them,
-    `pushed_at`, and `kind`: `run`, `rollback` or `forced`, with what belongs to it. Empty where there is no card.
+    `model` and `model_id` (its artifact), `clean`, `worst_case` and `certified` as its gates
+    measured them, `pushed_at`, and `kind`: `run`, `rollback` or `forced`, with what belongs to it.
+        Empty where there is no card.
     """
     card = epath.Path(version) / CARD
     return dict(json.loads(card.read_text())) if card.exists() else {}
 
 
 def list_versions(base: str) -> list[dict[str, Any]]:
-    """All pushed versions, oldest first: `version`, `serving` (true for the last), and their cards."""
+    """All pushed versions, oldest first: `version`, `serving` (true for the last), and their
+    cards."""
     known = versions(base)
-    return [{"version": version, "serving": version == known[-1]} | read_card(f"{base}/{version}") for version in known]
+    return [
+        {"version": version, "serving": version == known[-1]} | read_card(f"{base}/{version}")
+        for version in known
+    ]

@@ -4,8 +4,8 @@
 
 The parent gives it the environment that TensorFlow needs before it is imported, and a log file as
 standard output and error. Log records of the `gauntlet` loggers become events: JSON lines with
-`message` and, where the record has them, `node`, `state`, `seconds`, `progress`, `advance`. The last
-event has `result` or `error`.
+`message` and, where the record has them, `node`, `state`, `seconds`, `progress`, `advance`. The
+last event has `result` or `error`.
 """
 
 import importlib
@@ -16,8 +16,8 @@ import sys
 import traceback
 from typing import Any, TextIO
 
-from components.datasets.process import end_with_parent
-from robustness.errors import GauntletError
+from foundation.errors import GauntletError
+from foundation.process import end_with_parent
 
 FIELDS = ("node", "state", "seconds", "progress", "advance")
 
@@ -43,7 +43,9 @@ def main() -> None:
     end_with_parent()
     events_fd, task = sys.argv[1:]
     handler = EventHandler(os.fdopen(int(events_fd), "w"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
     for to_log_file in logging.getLogger().handlers:  # many records a second that only move a bar
         to_log_file.addFilter(lambda record: not hasattr(record, "progress"))
     logging.getLogger("gauntlet").addHandler(handler)
@@ -60,7 +62,8 @@ def main() -> None:
 
 
 def describe(error: BaseException) -> str:
-    """The line of an unexpected error that says most: what a Beam worker raised, or the error itself."""
+    """The line of an unexpected error that says most: what a Beam worker raised, or the error
+    itself."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
 

@@ -87,9 +87,15 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     metavar="N",
     help="Of a folder of spans (span-1, span-2, ...) given as data.dataset take this one. Default: the newest.",
 )
-@click.option("--orchestrator", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write summary.json here."
+    "--orchestrator", type=click.Choice(["local", "beam"]), default="local", show_default=True
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write summary.json here.",
 )
 def run(
     preset: str,
@@ -140,11 +146,26 @@ def run(
     metavar="E",
     help="Radius of the ball, pixels in [0, 1]; repeat it for the robustness curve. Default: 0.2 (linf), 2.0 (l2).",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=None, help="Only the first N images. Default: all.")
-@click.option("--split", default="test", show_default=True, help="A tfds split, or a part such as test[:500].")
-@click.option("--dataset", default="mnist", show_default=True, help="A tfds data set of labelled images.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Only the first N images. Default: all.",
+)
+@click.option(
+    "--split", default="test", show_default=True, help="A tfds split, or a part such as test[:500]."
+)
+@click.option(
+    "--dataset", default="mnist", show_default=True, help="A tfds data set of labelled images."
+)
 @click.option("--data-dir", type=click.Path(), default=None, help="As for `gauntlet run`.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the attacks.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the attacks.",
+)
 @click.option(
     "--transfer-from",
     "sources",
@@ -153,8 +174,15 @@ def run(
     metavar="MODEL",
     help="Another model; attacks against it are tried on this one too. Repeatable.",
 )
-@click.option("--checks/--no-checks", default=True, show_default=True, help="Look for signs that a number is fake.")
-@click.option("--corruptions", is_flag=True, help="Also report accuracy on the fifteen MNIST-C families.")
+@click.option(
+    "--checks/--no-checks",
+    default=True,
+    show_default=True,
+    help="Look for signs that a number is fake.",
+)
+@click.option(
+    "--corruptions", is_flag=True, help="Also report accuracy on the fifteen MNIST-C families."
+)
 @click.option(
     "--output",
     type=click.Path(),
@@ -163,20 +191,25 @@ def run(
     help="Folder of verdicts on every image, curves and results. An interrupted evaluation goes on from there.",
 )
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write results.json here."
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write results.json here.",
 )
 def evaluate(**options: Any) -> None:
     """Attack and certify MODEL: clean, worst-case and certified accuracy, with honesty checks.
 
-    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras or .h5 file. It
-    takes images in [0, 1] and gives logits, or probabilities.
+    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras
+    or .h5 file. It takes images in [0, 1] and gives logits, or probabilities.
 
     \b
       gauntlet evaluate runs/serving
       gauntlet evaluate my_model.keras --epsilon 0.1 --epsilon 0.2 --epsilon 0.3
       gauntlet evaluate runs/serving --suite autoattack --json results.json
 
-    Every image is proven, broken, or left open: the true robust accuracy lies between certified and worst case.
+    Every image is proven, broken, or left open: the true robust accuracy lies between certified and
+        worst case.
     """
     from gauntlet.evaluate import evaluate as evaluate_command
 
@@ -185,7 +218,13 @@ def evaluate(**options: Any) -> None:
 
 @main.command()
 @_common
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the gates here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the gates here.",
+)
 def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> None:
     """Show the gates: what a model must reach to be pushed.
 
@@ -200,7 +239,13 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
 
 @main.command()
 @_root
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the list here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the list here.",
+)
 def models(root: str, json_file: Path | None) -> None:
     """List the pushed versions with their numbers; the newest is served."""
     from gauntlet.production import models as models_command
@@ -215,8 +260,8 @@ def models(root: str, json_file: Path | None) -> None:
 def rollback(root: str, version: str | None, reason: str) -> None:
     """Serve VERSION again. Default: the newest one of an earlier model whose blessing is in force.
 
-    It comes back as a new version, so a server that watches the folder takes it. The models after it lose their
-    blessing: the next candidate is compared with the one that is served.
+    It comes back as a new version, so a server that watches the folder takes it. The models after
+    it lose their blessing: the next candidate is compared with the one that is served.
     """
     from gauntlet.production import rollback as rollback_command
 
@@ -232,7 +277,8 @@ def bless(root: str, run_id: str | None, forced: bool, reason: str) -> None:
     """Push the model of a refused run, in an emergency. Default: of the latest run.
 
     \b
-      gauntlet bless --force --reason "the served model fails on new scanners; this one is the lesser evil"
+      gauntlet bless --force --reason "the served model fails on new scanners; this one is the
+      lesser evil"
     """
     from gauntlet.production import bless as bless_command
 
@@ -242,7 +288,13 @@ def bless(root: str, run_id: str | None, forced: bool, reason: str) -> None:
 @main.command()
 @_root
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the answers here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the answers here.",
+)
 def predict(root: str, images: tuple[str, ...], json_file: Path | None) -> None:
     """Classify PNG files with the served model."""
     from gauntlet.production import predict as predict_command
@@ -252,9 +304,23 @@ def predict(root: str, images: tuple[str, ...], json_file: Path | None) -> None:
 
 @main.command()
 @_common
-@click.option("--target", type=click.Choice(["vertex", "kfp-v2"]), required=True, help="Where the pipeline shall run.")
-@click.option("--image", required=True, help="Container image with this project, built from kubeflow/Dockerfile.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write (.json or .yaml).")
+@click.option(
+    "--target",
+    type=click.Choice(["vertex", "kfp-v2"]),
+    required=True,
+    help="Where the pipeline shall run.",
+)
+@click.option(
+    "--image",
+    required=True,
+    help="Container image with this project, built from kubeflow/Dockerfile.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write (.json or .yaml).",
+)
 @click.option(
     "--pipeline-root",
     default="gs://YOUR-BUCKET/gauntlet",
@@ -262,7 +328,12 @@ def predict(root: str, images: tuple[str, ...], json_file: Path | None) -> None:
     help="Where the pipeline keeps artifacts and pushed models: your bucket and folder.",
 )
 def compile(
-    target: str, image: str, output: Path, pipeline_root: str, preset: str, assignments: tuple[str, ...]
+    target: str,
+    image: str,
+    output: Path,
+    pipeline_root: str,
+    preset: str,
+    assignments: tuple[str, ...],
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
 

@@ -7,14 +7,15 @@ from typing import ParamSpec
 from rich.console import Console
 from rich.markup import escape
 
-from robustness.errors import ConfigError, GauntletError
+from foundation.errors import ConfigError, GauntletError
 
 FAILURE, USAGE, REFUSED = 1, 2, 3
 P = ParamSpec("P")
 
 
 def exit_code(command: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a command: what a user can understand is shown without a traceback and becomes an exit code."""
+    """Wrap a command: what a user can understand is shown without a traceback and becomes an exit
+    code."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -22,7 +23,9 @@ def exit_code(command: Callable[P, int]) -> Callable[P, int]:
         try:
             return command(*args, **kwargs)
         except ConfigError as error:
-            errors.print(f"[red]wrong usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            errors.print(
+                f"[red]wrong usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            )
             return USAGE
         except (GauntletError, OSError) as error:
             errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

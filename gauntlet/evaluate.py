@@ -1,4 +1,5 @@
-"""`gauntlet evaluate`: checks what the user gave, has one model judged in a child process, shows the results."""
+"""`gauntlet evaluate`: checks what the user gave, has one model judged in a child process, shows
+the results."""
 
 import shutil
 from pathlib import Path
@@ -7,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from foundation.errors import ConfigError
 from gauntlet.errors import exit_code
 from gauntlet.run import check_writable, local_folder, writable_root
 from gauntlet.supervisor import call
 from gauntlet.tables import print_evaluation
 from robustness.config import AttackName, Norm, ThreatModel
-from robustness.errors import ConfigError
 from robustness.suites import SuiteName, suite
 
 DEFAULT_EPSILON = {Norm.LINF: 0.2, Norm.L2: 2.0}
@@ -52,7 +53,9 @@ def evaluate(
     }
     console = Console()
     console.print(escape(f"evaluating {model}"), highlight=False, soft_wrap=True)
-    report = call("gauntlet.evaluate:evaluate_task", {"task": arguments}, folder / "log.txt", console)
+    report = call(
+        "gauntlet.evaluate:evaluate_task", {"task": arguments}, folder / "log.txt", console
+    )
     if json_file:
         shutil.copyfile(Path(report["folder"]) / "results.json", json_file)
     print_evaluation(report, console)
@@ -63,10 +66,10 @@ def evaluate_task(task: dict[str, Any]) -> dict[str, Any]:
     """What the child process does."""
     import pydantic
 
-    from pipeline.job import stage
+    from foundation.events import phase
 
-    with stage("TensorFlow"):
-        from pipeline.evaluation import EvaluationTask, run_evaluation
+    with phase("TensorFlow"):
+        from gauntlet.evaluation.evaluator import EvaluationTask, run_evaluation
     return run_evaluation(pydantic.TypeAdapter(EvaluationTask).validate_python(task))
 
 
@@ -79,5 +82,8 @@ def attack_names(text: str | None) -> tuple[AttackName, ...]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     unknown = [name for name in names if name not in set(AttackName)]
     if unknown or (text is not None and not names):
-        raise ConfigError(f"unknown attack {', '.join(unknown) or repr(text)}; the attacks are {', '.join(AttackName)}")
+        raise ConfigError(
+            f"unknown attack {', '.join(unknown) or repr(text)}; the attacks are "
+            f"{', '.join(AttackName)}"
+        )
     return tuple(AttackName(name) for name in names)

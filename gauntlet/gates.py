@@ -10,9 +10,9 @@ from rich.table import Table
 from components.evaluator.gate import Gate, Quantity
 from gauntlet.errors import exit_code
 from gauntlet.run import check_writable
-from pipeline.config import override
-from pipeline.gates import gates as gates_of
-from pipeline.presets import preset as named_preset
+from pipeline.definition.config import override
+from pipeline.definition.gates import gates as gates_of
+from pipeline.definition.presets import preset as named_preset
 from robustness.config import CheckName
 
 
@@ -23,9 +23,13 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
     found = gates_of(config.gates)
     if json_file:
         check_writable(json_file)
-        json_file.write_text(json.dumps([dataclasses.asdict(gate) for gate in found], indent=2) + "\n")
+        json_file.write_text(
+            json.dumps([dataclasses.asdict(gate) for gate in found], indent=2) + "\n"
+        )
     threat = config.threat
-    table = Table(title=f"Gates of preset {preset}: {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}")
+    table = Table(
+        title=f"Gates of preset {preset}: {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
+    )
     for column in ("gate", "what must hold on the test split"):
         table.add_column(column)
     for gate in found:
@@ -33,8 +37,9 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
     console = Console()
     console.print(table)
     console.print(
-        "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the upper for <=.\n"
-        "One gate that fails refuses the push. Change them with --set gates.NAME=VALUE.",
+        "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
+        "upper for <=.\nOne gate that fails refuses the push. Change them with --set "
+        "gates.NAME=VALUE.",
         highlight=False,
     )
     return 0
@@ -47,7 +52,11 @@ def condition(gate: Gate) -> str:
     match gate.quantity:
         case Quantity.ACCURACY:
             attack, _, source = gate.argument[0].partition("@")
-            shown = f"under the {attack} images made against the {source} model" if source else "without any attack"
+            shown = (
+                f"under the {attack} images made against the {source} model"
+                if source
+                else "without any attack"
+            )
             return f"{share} are right {shown}"
         case Quantity.WORST_CASE:
             return f"{share} are right under every attack"

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.versions import list_versions
+from foundation.errors import ConfigError
 from gauntlet.errors import exit_code
 from gauntlet.run import check_writable, local_folder
 from gauntlet.supervisor import call
-from robustness.errors import ConfigError
 
 HISTORY = {
     "run": "",
@@ -31,7 +31,9 @@ def models(root: str, json_file: Path | None) -> int:
         json_file.write_text(json.dumps(found, indent=2) + "\n")
     console = Console()
     if not found:
-        console.print(escape(f"nothing has been pushed in {root} yet"), highlight=False, soft_wrap=True)
+        console.print(
+            escape(f"nothing has been pushed in {root} yet"), highlight=False, soft_wrap=True
+        )
         return 0
     table = Table(title=f"Versions in {root}/serving")
     for column in ("version", "pushed (UTC)", "clean", "worst case", "certified"):
@@ -57,7 +59,10 @@ def models(root: str, json_file: Path | None) -> int:
 def rollback(root: str, version: str | None, reason: str) -> int:
     """The command; returns the exit code."""
     served = _call("rollback_task", root, version=version, reason=reason)
-    Console().print(f"version {served['version']} is served: {HISTORY['rollback'].format(**served)}", markup=False)
+    Console().print(
+        f"version {served['version']} is served: {HISTORY['rollback'].format(**served)}",
+        markup=False,
+    )
     return 0
 
 
@@ -65,13 +70,16 @@ def rollback(root: str, version: str | None, reason: str) -> int:
 def bless(root: str, run_id: str | None, forced: bool, reason: str) -> int:
     """The command; returns the exit code."""
     if not forced:
-        raise ConfigError("a blessing by hand overrides the gates; say --force if that is what you want")
+        raise ConfigError(
+            "a blessing by hand overrides the gates; say --force if that is what you want"
+        )
     if not reason.strip():
         raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
     served = _call("bless_task", root, run_id=run_id, reason=reason)
     Console().print(
-        f"version {served['version']} is served, though {served['refused_by']} refused it; recorded: {served['by']}, "
-        f"{served['at']}, {served['reason']}", markup=False, soft_wrap=True,
+        f"version {served['version']} is served, though {served['refused_by']} refused it; "
+        f"recorded: {served['by']}, {served['at']}, "
+        f"{served['reason']}", markup=False, soft_wrap=True,
     )  # fmt: skip
     return 0
 
@@ -104,34 +112,39 @@ def _folder(root: str) -> Path:
 def _call(task: str, root: str, **arguments: Any) -> Any:
     """Run one of the tasks below in a child process."""
     folder = _folder(root)
-    return call(f"gauntlet.production:{task}", {"root": str(folder)} | arguments, folder / "log.txt", Console())
+    return call(
+        f"gauntlet.production:{task}",
+        {"root": str(folder)} | arguments,
+        folder / "log.txt",
+        Console(),
+    )
 
 
 def rollback_task(root: str, version: str | None, reason: str) -> dict[str, Any]:
     """What the child process does."""
-    from pipeline.job import stage
+    from foundation.events import phase
 
-    with stage("rollback"):
-        from pipeline.production import rollback
+    with phase("rollback"):
+        from pipeline.production.changes import rollback
 
         return rollback(Path(root), version, reason)
 
 
 def bless_task(root: str, run_id: str | None, reason: str) -> dict[str, Any]:
     """What the child process does."""
-    from pipeline.job import stage
+    from foundation.events import phase
 
-    with stage("bless"):
-        from pipeline.production import force
+    with phase("bless"):
+        from pipeline.production.changes import force
 
         return force(Path(root), run_id, reason)
 
 
 def predict_task(root: str, images: list[str]) -> dict[str, Any]:
     """What the child process does."""
-    from pipeline.job import stage
+    from foundation.events import phase
 
-    with stage("predict"):
-        from pipeline.champion import predict
+    with phase("predict"):
+        from pipeline.production.served import predict
 
         return predict(Path(root), images)

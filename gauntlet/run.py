@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.datasets.image_folder import describe, is_folder, spans
+from foundation.errors import ConfigError, RunError
 from gauntlet.errors import REFUSED, exit_code
 from gauntlet.supervisor import call
 from gauntlet.tables import print_summary
-from pipeline.config import RunConfig, override
-from pipeline.gates import out_of_reach
-from pipeline.presets import preset as named_preset
-from robustness.errors import ConfigError, RunError
+from pipeline.definition.config import RunConfig, override
+from pipeline.definition.gates import out_of_reach
+from pipeline.definition.presets import preset as named_preset
 
 
 @exit_code
@@ -36,7 +36,10 @@ def run(
         check_writable(json_file)
     console = Console()
     for reason in out_of_reach(config):
-        console.print(f"[yellow]Note:[/] whatever is trained will be refused: {escape(reason)}", soft_wrap=True)
+        console.print(
+            f"[yellow]Note:[/] whatever is trained will be refused: {escape(reason)}",
+            soft_wrap=True,
+        )
     summary = run_in_child(config, folder, data_dir, orchestrator, console)
     results = folder / "results" / summary["run_id"]
     if json_file:
@@ -46,7 +49,8 @@ def run(
 
 
 def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
-    """The preset with the user's settings; where these name a folder of images, with what lies in there.
+    """The preset with the user's settings; where these name a folder of images, with what lies in
+    there.
 
     Raises:
         ConfigError: a wrong name or value.
@@ -55,18 +59,27 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     config = override(named_preset(preset), assignments)
     if not is_folder(config.data.dataset):
         if config.data.span:
-            raise ConfigError(f"data.span={config.data.span} is for a folder of spans; {config.data.dataset} is none")
+            raise ConfigError(
+                f"data.span={config.data.span} is for a folder of spans; {config.data.dataset} is "
+                "none"
+            )
         return config
     span, root = chosen_span(config.data.dataset, config.data.span)
     images = describe(root)
     derived = {f"data.{name}": split for name, split in images.splits.items()}
-    derived |= {"data.image_shape": ",".join(map(str, images.image_shape)), "data.classes": str(len(images.classes))}
+    derived |= {
+        "data.image_shape": ",".join(map(str, images.image_shape)),
+        "data.classes": str(len(images.classes)),
+    }
     chosen = (f"data.dataset={images.root}", f"data.span={span}")
-    return override(named_preset(preset), (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen))
+    return override(
+        named_preset(preset), (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen)
+    )
 
 
 def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:
-    """The span that was asked for, or (0) the newest, and its folder; 0 and the folder itself where there are no spans.
+    """The span that was asked for, or (0) the newest, and its folder; 0 and the folder itself where
+    there are no spans.
 
     Raises:
         ConfigError: there is no such span.
@@ -86,7 +99,11 @@ def run_in_child(
     run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     folder = root / "results" / run_id
     folder.mkdir(parents=True)
-    console.print(escape(f"run {run_id}, preset {config.preset}, root {root}"), highlight=False, soft_wrap=True)
+    console.print(
+        escape(f"run {run_id}, preset {config.preset}, root {root}"),
+        highlight=False,
+        soft_wrap=True,
+    )
     arguments = {
         "config": config.to_json(),
         "root": str(root),
@@ -97,12 +114,18 @@ def run_in_child(
     return call("gauntlet.run:run_task", arguments, folder / "log.txt", console)
 
 
-def run_task(config: str, root: str, run_id: str, data_dir: str | None, orchestrator: str) -> dict[str, Any]:
+def run_task(
+    config: str, root: str, run_id: str, data_dir: str | None, orchestrator: str
+) -> dict[str, Any]:
     """What the child process does."""
-    from pipeline.job import Job, run_job
+    from pipeline.local.job import Job, run_job
 
     job = Job(
-        config=RunConfig.from_json(config), root=Path(root), run_id=run_id, data_dir=data_dir, orchestrator=orchestrator
+        config=RunConfig.from_json(config),
+        root=Path(root),
+        run_id=run_id,
+        data_dir=data_dir,
+        orchestrator=orchestrator,
     )
     return run_job(job)
 
@@ -115,13 +138,18 @@ def writable_root(root: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        raise RunError(f"cannot write to the root {folder}: {error.strerror}; name another with --root") from error
+        raise RunError(
+            f"cannot write to the root {folder}: {error.strerror}; name another with --root"
+        ) from error
 
 
 def local_folder(path: str) -> str:
-    """The absolute path of a local folder; raises ConfigError for an address such as gs://bucket."""
+    """The absolute path of a local folder; raises ConfigError for an address such as
+    gs://bucket."""
     if "://" in path:
-        raise ConfigError(f"expected a local folder, got {path}; copy the data to one, or compile for a platform")
+        raise ConfigError(
+            f"expected a local folder, got {path}; copy the data to one, or compile for a platform"
+        )
     return str(Path(path).expanduser().absolute())
 
 

@@ -12,9 +12,17 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from robustness.errors import ConfigError, RunError
+from foundation.errors import ConfigError, RunError
 
 ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # NSL needs Keras 2, decided when TensorFlow is imported
@@ -26,14 +34,16 @@ ENVIRONMENT = {
 
 
 def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console) -> Any:
-    """Run `module:function` in a child process, its output in `log_file`, its progress on the console.
+    """Run `module:function` in a child process, its output in `log_file`, its progress on the
+    console.
 
     Returns:
         What the function returned.
 
     Raises:
         ConfigError: the child found a setting that cannot be used.
-        RunError: the child failed; the message is the child's own, with the log file when it was unexpected.
+        RunError: the child failed; the message is the child's own, with the log file when it was
+            unexpected.
     """
     with NodeDisplay(console) as display, started(task, arguments, log_file) as (child, events):
         last: dict[str, Any] = {}
@@ -49,13 +59,16 @@ def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console)
         hint = f"\nThe log has the traceback: {log_file}" if last["kind"] == "defect" else ""
         raise RunError(last["error"] + hint)
     raise RunError(
-        f"the process that did the work ended with code {child.returncode} (killed, or out of memory); "
-        f"its log is {log_file}. Run the same command again: finished nodes are not repeated"
+        f"the process that did the work ended with code {child.returncode} (killed, or out of "
+        f"memory); its log is {log_file}. Run the same command again: finished nodes are not "
+        "repeated"
     )
 
 
 @contextmanager
-def started(task: str, arguments: dict[str, Any], log_file: Path) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+def started(
+    task: str, arguments: dict[str, Any], log_file: Path
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """The running child and its stream of events; an interrupted parent ends its child."""
     reading, writing = os.pipe()
     with open(log_file, "a") as log:
@@ -134,6 +147,8 @@ class NodeDisplay:
         if "advance" in event:
             self._progress.advance(task, event["advance"])
             completed = self._progress.tasks[task].completed if self._live else 0
-            self._progress.update(task, note=f"[dim]{escape(event.get('message', ''))} {completed:,.0f} images")
+            self._progress.update(
+                task, note=f"[dim]{escape(event.get('message', ''))} {completed:,.0f} images"
+            )
         elif event.get("message"):
             self._progress.update(task, note=f"[dim]{escape(event['message'])}")

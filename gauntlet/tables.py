@@ -1,4 +1,5 @@
-"""What a person sees at the end of a run or an evaluation: accuracies, gates or checks, where results are."""
+"""What a person sees at the end of a run or an evaluation: accuracies, gates or checks, where
+results are."""
 
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,19 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
     for caveat in summary["caveats"]:
         console.print(f"[yellow]Caveat:[/] {escape(caveat)}", highlight=False)
     if summary["pushed"]:
-        console.print(f"[green]Pushed[/] to {escape(summary['pushed'])}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[green]Pushed[/] to {escape(summary['pushed'])}", highlight=False, soft_wrap=True
+        )
     else:
         missed = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
         missed += ["the serving check"] if summary["serving_problems"] else []
-        console.print(f"[red]Refused[/] by {', '.join(missed)}; nothing was pushed", highlight=False)
+        console.print(
+            f"[red]Refused[/] by {', '.join(missed)}; nothing was pushed", highlight=False
+        )
         for problem in summary["serving_problems"]:
-            console.print(f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+            console.print(
+                f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True
+            )
         print_refusals(summary["gates"], folder, console)
     nodes = summary["nodes"].values()
     cached = f"{sum(node['cached'] for node in nodes)} of {len(nodes)} nodes from the cache"
@@ -38,7 +45,9 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
     """One row an attack, one column a model."""
     models, threat = summary["models"], summary["threat"]
     images = f"{summary['examples']['test']:,} test images"
-    table = Table(title=f"Accuracy on {images}, {threat['norm']}, epsilon {threat['epsilon']}, seed {summary['seed']}")
+    table = Table(
+        title=f"Accuracy on {images}, {threat['norm']}, epsilon {threat['epsilon']}, seed {summary['seed']}"
+    )
     table.add_column("images")
     for model in models:
         table.add_column(model, justify="right")
@@ -51,24 +60,41 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
         effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
         shown = f"{attack}, {effort['steps']} steps" if effort["steps"] > 1 else attack
         shown = f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
-        rows[f"left by {shown}"] = {model: result["white_box"][attack] for model, result in models.items()}
-    rows["worst case over all of these"] = {model: result["worst_case"] for model, result in models.items()}
+        rows[f"left by {shown}"] = {
+            model: result["white_box"][attack] for model, result in models.items()
+        }
+    rows["worst case over all of these"] = {
+        model: result["worst_case"] for model, result in models.items()
+    }
     rows["certified"] = {model: result["certified"] for model, result in models.items()}
     for label, values in rows.items():
-        table.add_row(label, *("-" if values[model] is None else f"{values[model]:.2%}" for model in models))
+        table.add_row(
+            label, *("-" if values[model] is None else f"{values[model]:.2%}" for model in models)
+        )
     return table
 
 
 def tuning_table(tuning: dict[str, Any]) -> Table:
     """One row a trial of the search, the best first."""
     trials = tuning["trials"]
-    table = Table(title=f"Search on the validation split, clean accuracy at least {tuning['clean_floor']:.2%}")
+    table = Table(
+        title=f"Search on the validation split, clean accuracy at least {tuning['clean_floor']:.2%}"
+    )
     settings = list(trials[0]["values"])
-    for name in (*(setting.rpartition(".")[2] for setting in settings), "clean", "PGD-20", "certified"):
+    for name in (
+        *(setting.rpartition(".")[2] for setting in settings),
+        "clean",
+        "PGD-20",
+        "certified",
+    ):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("")
     for trial in trials:
-        marks = [name for name, holds in (("chosen", trial["chosen"]), ("front", trial["front"])) if holds]
+        marks = [
+            name
+            for name, holds in (("chosen", trial["chosen"]), ("front", trial["front"]))
+            if holds
+        ]
         shares = (trial[name] for name in ("clean", "adversarial", "certified"))
         table.add_row(
             *(f"{trial['values'][name]:.4g}" for name in settings),
@@ -97,13 +123,16 @@ def gate_table(summary: dict[str, Any]) -> Table:
 
 
 def print_refusals(gates: list[dict[str, Any]], folder: Path, console: Console) -> None:
-    """What each refusing gate says, how far the model is from passing, and some of the images against it."""
+    """What each refusing gate says, how far the model is from passing, and some of the images
+    against it."""
     for gate in gates:
         if gate["passed"]:
             continue
         lines = [f"[red]{gate['name']}:[/] {escape(gate['sentence'])}"]
         if gate["images_to_change"]:
-            lines.append(f"{gate['images_to_change']:,} more images would have to be answered rightly.")
+            lines.append(
+                f"{gate['images_to_change']:,} more images would have to be answered rightly."
+            )
         if gate["ids"]:
             shown = ", ".join(gate["ids"][:SHOWN_IDS])
             more = len(gate["ids"]) - SHOWN_IDS
@@ -117,7 +146,9 @@ def print_evaluation(report: dict[str, Any], console: Console) -> None:
     """Print the tables of an evaluation's report."""
     results = report["results"]
     console.print(evaluation_table(results))
-    for reason in dict.fromkeys(entry["not_certified"] for entry in results if entry["not_certified"]):
+    for reason in dict.fromkeys(
+        entry["not_certified"] for entry in results if entry["not_certified"]
+    ):
         console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
     for note in report["notes"]:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
@@ -139,7 +170,10 @@ def evaluation_table(results: list[dict[str, Any]]) -> Table:
     for entry in results:
         table.add_column(f"{entry['epsilon']:g}", justify="right")
     rows: list[tuple[str, list[float | None]]] = [("clean", [entry["clean"] for entry in results])]
-    rows += [(f"left by {name}", [entry["attacks"][name] for entry in results]) for name in first["attacks"]]
+    rows += [
+        (f"left by {name}", [entry["attacks"][name] for entry in results])
+        for name in first["attacks"]
+    ]
     rows += [("[bold]worst case", [entry["worst_case"] for entry in results])]
     rows += [
         (f"proven up to {name}", [entry["certified_by"].get(name) for entry in results])
@@ -154,7 +188,8 @@ def evaluation_table(results: list[dict[str, Any]]) -> Table:
 def check_table(entry: dict[str, Any]) -> Table:
     """One row a check: the verdict and its sentence."""
     table = Table(
-        title=f"Signs that a number is fake, epsilon {entry['epsilon']:g}, on the first images", show_lines=True
+        title=f"Signs that a number is fake, epsilon {entry['epsilon']:g}, on the first images",
+        show_lines=True,
     )
     for column in ("check", "", "what was found"):
         table.add_column(column)

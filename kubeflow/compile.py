@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
 
-from pipeline.config import RunConfig, ServingPlatform
-from pipeline.dag import Places, create_pipeline
-from robustness.errors import ConfigError
+from foundation.errors import ConfigError
+from pipeline.definition.config import RunConfig, ServingPlatform
+from pipeline.definition.dag import Places, create_pipeline
 
 GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen", "ChampionChallenge")
 """How the names of the nodes begin that compute on a GPU where their container is given one."""
@@ -23,7 +26,9 @@ class Target(StrEnum):
     KFP_V2 = "kfp-v2"
 
 
-def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_root: str) -> dict[str, Any]:
+def compile_pipeline(
+    config: RunConfig, target: Target, image: str, pipeline_root: str
+) -> dict[str, Any]:
     """The compiled pipeline.
 
     Args:
@@ -33,36 +38,44 @@ def compile_pipeline(config: RunConfig, target: Target, image: str, pipeline_roo
         pipeline_root: folder of artifacts and pushed models that all containers can reach.
 
     Returns:
-        Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: a pipeline specification with
-        schema version 2.1.0.
+        Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: a pipeline
+        specification with schema version 2.1.0.
 
     Raises:
         ConfigError: the target cannot run what the configuration asks for.
     """
     if config.trainer.warm_start and target is Target.KFP_V2:
         raise ConfigError(
-            f"trainer.warm_start begins with the latest blessed model, which {target} cannot look up; compile for "
-            f"{Target.VERTEX}, or set trainer.warm_start=false"
+            f"trainer.warm_start begins with the latest blessed model, which {target} cannot look "
+            f"up; compile for {Target.VERTEX}, or set trainer.warm_start=false"
         )
     if config.serving.platform is not ServingPlatform.NONE:
         raise ConfigError(
-            f"serving.platform={config.serving.platform} starts TFX's InfraValidator, which cannot be compiled for "
-            f"{target}; set serving.platform=none"
+            f"serving.platform={config.serving.platform} starts TFX's InfraValidator, which cannot "
+            f"be compiled for {target}; set serving.platform=none"
         )
     root = pipeline_root.rstrip("/")
     places = Places(
-        pipeline_root=f"{root}/artifacts", serving=f"{root}/serving", knows_blessings=target is not Target.KFP_V2
+        pipeline_root=f"{root}/artifacts",
+        serving=f"{root}/serving",
+        knows_blessings=target is not Target.KFP_V2,
     )
-    # Beam runs inside each node's container. Its default runner may try to download another one, and without
-    # an image TFX would build a package for remote workers in each node.
+    # Beam runs inside each node's container. Its default runner may try to download another one,
+    # and without an image TFX would build a package for remote workers in each node.
     beam_pipeline_args = ["--runner=FnApiRunner", f"--sdk_container_image={image}"]
     pipeline = create_pipeline(config, places, beam_pipeline_args)
     runner = KubeflowV2DagRunner(
-        KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=target is Target.KFP_V2)
+        KubeflowV2DagRunnerConfig(
+            default_image=image, use_pipeline_spec_2_1=target is Target.KFP_V2
+        )
     )
     job: dict[str, Any] = runner.run(pipeline, write_out=False)
     _hide_gpus(job["pipelineSpec"]["deploymentSpec"]["executors"])
-    return job if target is Target.VERTEX else dict(job["pipelineSpec"], defaultPipelineRoot=places.pipeline_root)
+    return (
+        job
+        if target is Target.VERTEX
+        else dict(job["pipelineSpec"], defaultPipelineRoot=places.pipeline_root)
+    )
 
 
 def _hide_gpus(executors: dict[str, Any]) -> None:
@@ -73,7 +86,8 @@ def _hide_gpus(executors: dict[str, Any]) -> None:
 
 
 def write(compiled: dict[str, Any], output: Path) -> None:
-    """Write as YAML where the file's name says so, else as JSON; keys sorted, so that equal is equal."""
+    """Write as YAML where the file's name says so, else as JSON; keys sorted, so that equal is
+    equal."""
     if output.suffix in (".yaml", ".yml"):
         text = yaml.safe_dump(compiled, sort_keys=True)
     else:

@@ -22,8 +22,9 @@ def image_norm(delta: tf.Tensor, norm: Norm) -> tf.Tensor:
 def project(x_adv: tf.Tensor, x: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
     """A point of the ball around x and of [0, 1]; float32 [n, h, w, c] each.
 
-    L-infinity: the nearest one. L2: cut to [0, 1] first and then pulled straight towards x, which lies in
-    [0, 1] itself, so that both hold. The other order would spend epsilon on pixels that cannot move.
+    L-infinity: the nearest one. L2: cut to [0, 1] first and then pulled straight towards x, which
+    lies in [0, 1] itself, so that both hold. The other order would spend epsilon on pixels that
+    cannot move.
     """
     return project_to(x_adv, x, threat.norm, threat.epsilon)
 
@@ -34,10 +35,14 @@ def project_to(x_adv: tf.Tensor, x: tf.Tensor, norm: Norm, epsilon: float | tf.T
         return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -epsilon, epsilon), 0.0, 1.0)
     delta = tf.clip_by_value(x_adv, 0.0, 1.0) - x
     length = image_norm(delta, Norm.L2)[:, None, None, None]
-    return tf.clip_by_value(x + delta * tf.minimum(1.0, epsilon / tf.maximum(length, 1e-12)), 0.0, 1.0)
+    return tf.clip_by_value(
+        x + delta * tf.minimum(1.0, epsilon / tf.maximum(length, 1e-12)), 0.0, 1.0
+    )
 
 
-def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface: bool = False) -> tf.Tensor:
+def random_start(
+    x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface: bool = False
+) -> tf.Tensor:
     """A random point of each image's ball, clipped to [0, 1].
 
     Each image draws from its own seed, so its start depends neither on the batch size nor on its
@@ -57,9 +62,17 @@ def random_start(x: tf.Tensor, seeds: tf.Tensor, threat: ThreatModel, on_surface
     def draw(seed: tf.Tensor) -> tf.Tensor:
         if threat.norm is Norm.LINF:
             delta = tf.random.stateless_uniform(shape, seed, -threat.epsilon, threat.epsilon)
-            return threat.epsilon * delta / tf.maximum(tf.reduce_max(tf.abs(delta)), 1e-12) if on_surface else delta
+            return (
+                threat.epsilon * delta / tf.maximum(tf.reduce_max(tf.abs(delta)), 1e-12)
+                if on_surface
+                else delta
+            )
         direction = tf.random.stateless_normal(shape, seed)
-        length = threat.epsilon if on_surface else tf.random.stateless_uniform([], seed + 1, 0.0, threat.epsilon)
+        length = (
+            threat.epsilon
+            if on_surface
+            else tf.random.stateless_uniform([], seed + 1, 0.0, threat.epsilon)
+        )
         return length * direction / tf.maximum(tf.norm(direction), 1e-12)
 
     delta = tf.map_fn(draw, seeds, fn_output_signature=tf.float32)

@@ -1,8 +1,9 @@
-"""Honesty checks: signs that a robust accuracy is an artefact of a weak attack, each with a verdict.
+"""Honesty checks: signs that a robust accuracy is an artefact of a weak attack, each with a
+verdict.
 
-Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al. 2019 (on evaluating adversarial
-robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell that a number is
-fake, not that it is true.
+Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al. 2019 (on evaluating
+adversarial robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell
+that a number is fake, not that it is true.
 """
 
 import itertools
@@ -13,11 +14,12 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import BoolArray, FloatArray, IntArray, Model, image_seeds
+from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.config import Attack, AttackName, BoundName, CheckName, Norm, ThreatModel
 from robustness.losses import cross_entropy
+from robustness.types import BoolArray, FloatArray, IntArray, Model
 
 TOLERANCE = 0.002
 """Accuracy, 0.2 points: how far a stronger attack may fall behind a weaker one by chance."""
@@ -46,7 +48,8 @@ WHITE_BOX = (
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One verdict: `value` is what was measured, `sentence` says what it was compared with and what it means."""
+    """One verdict: `value` is what was measured, `sentence` says what it was compared with and what
+    it means."""
 
     name: CheckName
     passed: bool
@@ -58,8 +61,9 @@ class Check:
 class Subject:
     """What is checked, and on which images.
 
-    attacker: the model and the ball. x, y, ids: the sample, float32 [n, h, w, c], int64 [n], n names. serve: the
-    classes that the served signature gives for the same images, int64 [n]. sources: other models, whose attacks
+    attacker: the model and the ball. x, y, ids: the sample, float32 [n, h, w, c], int64 [n], n
+    names. serve: the classes that the served signature gives for the same images, int64 [n].
+        sources: other models, whose attacks
     are transferred. certifier: None where bounds do not apply.
     """
 
@@ -77,10 +81,13 @@ class Subject:
         return image_seeds(self.ids, self.seed)
 
     def survives(self, attack: Attack, epsilon: float | None = None) -> BoolArray:
-        """Images right before and under a white-box attack, at another epsilon if one is given: bool [n]."""
+        """Images right before and under a white-box attack, at another epsilon if one is given:
+        bool [n]."""
         attacker = self.attacker
         if epsilon is not None:
-            attacker = Attacker(attacker.model, ThreatModel(norm=attacker.threat.norm, epsilon=epsilon))
+            attacker = Attacker(
+                attacker.model, ThreatModel(norm=attacker.threat.norm, epsilon=epsilon)
+            )
         x_adv = attacker.run(attack, self.x, self.y, self.seeds)
         return np.asarray(self._right & (attacker.predict(x_adv) == self.y))
 
@@ -153,7 +160,9 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Check:
     radii = [epsilon / 2, epsilon, 1.5 * epsilon]
     attack = Attack(name=AttackName.PGD, steps=20)
     curve = [float(np.mean(subject._right))]
-    curve += [float(np.mean(subject.pgd if e == epsilon else subject.survives(attack, e))) for e in radii]
+    curve += [
+        float(np.mean(subject.pgd if e == epsilon else subject.survives(attack, e))) for e in radii
+    ]
     rise = max(after - before for before, after in itertools.pairwise(curve))
     falls = curve[-1] < curve[0] or epsilon == 0
     shown = ", ".join(f"{a:.1%} at {e:g}" for e, a in zip([0.0, *radii], curve, strict=True))
@@ -168,7 +177,11 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Check:
 def large_epsilon_breaks_everything(subject: Subject) -> Check:
     """At epsilon 0.5 every image can become grey, so no model can be much better than chance."""
     x = subject.x
-    radius = 0.5 if subject.attacker.threat.norm is Norm.LINF else 0.5 * float(np.sqrt(np.prod(x.shape[1:])))
+    radius = (
+        0.5
+        if subject.attacker.threat.norm is Norm.LINF
+        else 0.5 * float(np.sqrt(np.prod(x.shape[1:])))
+    )
     accuracy = float(np.mean(subject.survives(Attack(name=AttackName.PGD, steps=40), radius)))
     chance = float(np.bincount(subject.y).max() / len(subject.y))
     return Check(
@@ -190,8 +203,8 @@ def black_box_finds_no_more(subject: Subject) -> Check:
         passed=more <= TOLERANCE,
         value=more,
         sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD and Auto-PGD leave; "
-        f"more than {TOLERANCE:.1%} means that the gradients mislead, and that white-box attacks alone overrate the "
-        "model.",
+        f"more than {TOLERANCE:.1%} means that the gradients mislead, and that white-box attacks "
+        "alone overrate the model.",
     )
 
 
@@ -228,7 +241,8 @@ def attack_has_converged(subject: Subject) -> Check:
 
 
 def gradients_are_not_zero(subject: Subject) -> Check:
-    """An image whose gradient is exactly zero at all pixels gives a gradient attack nothing to follow."""
+    """An image whose gradient is exactly zero at all pixels gives a gradient attack nothing to
+    follow."""
     x, y = tf.constant(subject.x), tf.constant(subject.y)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -260,10 +274,16 @@ def same_seed_same_result(subject: Subject) -> Check:
 
 
 def noise_does_not_help(subject: Subject) -> Check:
-    """A model that is better on slightly noisy images than on clean ones was tuned to the attack's start."""
+    """A model that is better on slightly noisy images than on clean ones was tuned to the attack's
+    start."""
     draw = np.random.default_rng(subject.seed).uniform(-1, 1, subject.x.shape)
-    noisy = np.clip(subject.x + draw * min(subject.attacker.threat.epsilon / 4, 0.05), 0, 1).astype(np.float32)
-    clean, shaken = float(np.mean(subject._right)), float(np.mean(subject.attacker.predict(noisy) == subject.y))
+    noisy = np.clip(subject.x + draw * min(subject.attacker.threat.epsilon / 4, 0.05), 0, 1).astype(
+        np.float32
+    )
+    clean, shaken = (
+        float(np.mean(subject._right)),
+        float(np.mean(subject.attacker.predict(noisy) == subject.y)),
+    )
     return Check(
         name=CheckName.NOISE_DOES_NOT_HELP,
         passed=shaken <= clean + CONVERGED,

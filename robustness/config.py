@@ -6,7 +6,7 @@ Pixels live in [0, 1] and epsilon is in the same unit.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from robustness.errors import ConfigError
+from foundation.errors import ConfigError
 
 
 class Norm(StrEnum):
@@ -37,7 +37,9 @@ class AttackName(StrEnum):
 
     FGSM = "fgsm"
     PGD = "pgd"  # on the cross-entropy
-    PGD_MARGIN = "pgd-margin"  # on the largest other logit minus the true one (Carlini & Wagner's loss)
+    PGD_MARGIN = (
+        "pgd-margin"  # on the largest other logit minus the true one (Carlini & Wagner's loss)
+    )
     PGD_DLR = "pgd-dlr"  # on the difference of logits ratio
     APGD_CE = "apgd-ce"
     APGD_T = "apgd-t"  # on the targeted difference of logits ratio
@@ -46,7 +48,8 @@ class AttackName(StrEnum):
 
 
 class BoundName(StrEnum):
-    """The certified bounds that exist, for L-infinity; each is tighter and dearer than the one before."""
+    """The certified bounds that exist, for L-infinity; each is tighter and dearer than the one
+    before."""
 
     IBP = "ibp"
     CROWN = "crown"
@@ -97,14 +100,14 @@ class Attack:
     """One attack and how hard it tries. A field that an attack does not use is ignored by it.
 
     steps: gradient steps of a restart, or queries of Square.
-    step_size: of PGD, in pixel units; None means 2.5 * epsilon / steps (Madry et al. 2018), which lets
-        an iterate reach any point of the ball from any other.
+    step_size: of PGD, in pixel units; None means 2.5 * epsilon / steps (Madry et al. 2018), which
+        lets an iterate reach any point of the ball from any other.
     momentum: decay of PGD's accumulated gradient (Dong et al. 2018); 0 is plain PGD.
     targets: how many classes a targeted attack aims at, the likeliest first.
 
     Raises:
-        ConfigError: steps, restarts or targets below 1, a step_size that is not positive, or a negative
-            momentum.
+        ConfigError: steps, restarts or targets below 1, a step_size that is not positive, or a
+            negative momentum.
     """
 
     name: AttackName
@@ -121,7 +124,9 @@ class Attack:
                 f"got {self.steps}, {self.restarts} and {self.targets}"
             )
         if self.step_size is not None and not 0.0 < self.step_size < float("inf"):
-            raise ConfigError(f"{self.name}: step_size is a finite number > 0 or left out, got {self.step_size}")
+            raise ConfigError(
+                f"{self.name}: step_size is a finite number > 0 or left out, got {self.step_size}"
+            )
         if not 0.0 <= self.momentum < float("inf"):
             raise ConfigError(f"{self.name}: momentum is a finite number >= 0, got {self.momentum}")
 

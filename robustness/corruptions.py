@@ -1,19 +1,22 @@
 """Corruptions that nobody aims: the fifteen families of MNIST-C, drawn on the spot for any images.
 
-The attacks ask how a model fails against an adversary; these ask how it fails in ordinary bad luck (noise, blur, a
-tilted scan, scribbles). They take pixels and seeds and give pixels; they must not know of models, labels, data
-sets, files or pipelines.
+The attacks ask how a model fails against an adversary; these ask how it fails in ordinary bad luck
+(noise, blur, a tilted scan, scribbles). They take pixels and seeds and give pixels; they must not
+know of models, labels, data sets, files or pipelines.
 
-Definitions and parameters are those of Mu & Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision" (2019,
-arXiv:1906.02337), at the severities to which the functions of the released code (github.com/google-research/mnist-c,
-corruptions.py) default. That code stands on the scikit-image of 2019 (0.15), ImageMagick and OpenCV; here NumPy and
-SciPy do. Two effects of the old scikit-image are part of the published images and are kept: glass blur smooths down
-the columns only, and shear also stretches. Where a family departs from the released code, its function says so. Two
-departures are common to all: the random streams are ours, so that images agree with the published ones in
-distribution, not pixel by pixel; and lengths given in pixels (blurs, shifts, dots, teeth) stay so at every image size,
-while those that follow the frame (centre, stripes, line ends) move with it.
+Definitions and parameters are those of Mu & Gilmer, "MNIST-C: A Robustness Benchmark for Computer
+Vision" (2019, arXiv:1906.02337), at the severities to which the functions of the released code
+(github.com/google-research/mnist-c, corruptions.py) default. That code stands on the scikit-image
+of 2019 (0.15), ImageMagick and OpenCV; here NumPy and SciPy do. Two effects of the old scikit-image
+are part of the published images and are kept: glass blur smooths down the columns only, and shear
+    also stretches. Where a family departs from the released code, its function says so. Two
+departures are common to all: the random streams are ours, so that images agree with the published
+ones in distribution, not pixel by pixel; and lengths given in pixels (blurs, shifts, dots, teeth)
+stay so at every image size, while those that follow the frame (centre, stripes, line ends) move
+with it.
 
-Fifteen small families that share few tools stand here one below the other: hence the length of the file.
+Fifteen small families that share few tools stand here one below the other: hence the length of the
+file.
 """
 
 import zlib
@@ -24,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from robustness.arrays import FloatArray, IntArray
-from robustness.errors import ConfigError
+from foundation.errors import ConfigError
+from robustness.types import FloatArray, IntArray
 
 Pixels = npt.NDArray[np.floating]
 Generators = list[np.random.Generator]
@@ -61,16 +64,18 @@ class Corruption(StrEnum):
 
 
 def corrupt(name: Corruption, x: FloatArray, seeds: IntArray) -> FloatArray:
-    """Each image under one corruption; what becomes of it depends on the image, its seed and the family alone.
+    """Each image under one corruption; what becomes of it depends on the image, its seed and the
+    family alone.
 
     Args:
         name: the family.
         x: float32 [n, h, w, c] in [0, 1], h and w at least 11.
-        seeds: int64 [n, 2], one seed an image (`robustness.arrays.image_seeds`). Families draw from the same seed
-            independently of each other.
+        seeds: int64 [n, 2], one seed an image (`robustness.types.image_seeds`). Families draw from
+            the same seed independently of each other.
 
     Returns:
-        float32 [n, h, w, c] in [0, 1], each value rounded to a multiple of 1/255, as MNIST-C is stored.
+        float32 [n, h, w, c] in [0, 1], each value rounded to a multiple of 1/255, as MNIST-C is
+        stored.
 
     Raises:
         ConfigError: x has another rank, is too small or leaves [0, 1], or seeds do not fit it.
@@ -89,9 +94,14 @@ def _check(x: FloatArray, seeds: IntArray) -> None:
         expected = f"images [n, h, w, c] with h and w of {SMALLEST} or more"
         raise ConfigError(f"corruptions: expected {expected}, got shape {list(x.shape)}.")
     if not np.all((x >= 0) & (x <= 1)):  # NaN fails as well
-        raise ConfigError(f"corruptions: expected values in [0, 1], got {x.min()} to {x.max()}; divide bytes by 255.")
+        raise ConfigError(
+            f"corruptions: expected values in [0, 1], got {x.min()} to {x.max()}; divide bytes by "
+            "255."
+        )
     if seeds.shape != (len(x), 2):
-        raise ConfigError(f"corruptions: expected seeds of shape [{len(x)}, 2], got {list(seeds.shape)}.")
+        raise ConfigError(
+            f"corruptions: expected seeds of shape [{len(x)}, 2], got {list(seeds.shape)}."
+        )
 
 
 # Noise
@@ -112,16 +122,24 @@ def _impulse_noise(x: FloatArray, generators: Generators) -> Pixels:
 
 
 def _glass_blur(x: FloatArray, generators: Generators) -> Pixels:
-    """Pixels change places with a neighbour above or to the left, one after the other, between two Gaussian blurs.
+    """Pixels change places with a neighbour above or to the left, one after the other, between two
+    Gaussian blurs.
 
-    Sigma 0.7, distance 1, two passes from the lower right corner; each pixel is moved with probability 1/2, then to
-    one of four places of which one is its own. The blurs run down the columns only: scikit-image takes the last axis
-    of a grey image for its channels. We do it for colour images as well, and do not cut to 8 bits in between.
+    Sigma 0.7, distance 1, two passes from the lower right corner; each pixel is moved with
+    probability 1/2, then to one of four places of which one is its own. The blurs run down the
+    columns only: scikit-image takes the last axis of a grey image for its channels. We do it for
+        colour images as well, and do not cut to 8 bits in between.
     """
     n, h, w, c = x.shape
     steps = np.asarray([0, 0, 0, 0, 0, 1, w, w + 1])
-    draws = np.stack([g.integers(8, size=(2, h - 2, w - 2), dtype=np.uint8) for g in generators], axis=-1)
-    pixels = ndimage.gaussian_filter1d(x, 0.7, axis=1, mode="nearest").transpose(1, 2, 0, 3).reshape(h * w, n, c)
+    draws = np.stack(
+        [g.integers(8, size=(2, h - 2, w - 2), dtype=np.uint8) for g in generators], axis=-1
+    )
+    pixels = (
+        ndimage.gaussian_filter1d(x, 0.7, axis=1, mode="nearest")
+        .transpose(1, 2, 0, 3)
+        .reshape(h * w, n, c)
+    )
     every = np.arange(n)
     for sweep in draws:
         for i, j in np.ndindex(h - 2, w - 2):
@@ -136,7 +154,8 @@ def _glass_blur(x: FloatArray, generators: Generators) -> Pixels:
 
 
 def _motion_blur(x: FloatArray, generators: Generators) -> Pixels:
-    """A one-sided trail up to 45 degrees off the horizontal, fading as half a Gaussian (radius 10, sigma 3).
+    """A one-sided trail up to 45 degrees off the horizontal, fading as half a Gaussian (radius 10,
+    sigma 3).
 
     The trail steps over whole pixels and repeats the border, as ImageMagick's MotionBlurImage does.
     """
@@ -167,7 +186,8 @@ def _warp(x: FloatArray, matrices: Pixels, shifts: Pixels | float = 0.0) -> Pixe
 
     Args:
         x: float32 [n, h, w, c].
-        matrices: [n, 2, 2]; they take (row, column) relative to the centre of the result to those of x.
+        matrices: [n, 2, 2]; they take (row, column) relative to the centre of the result to those
+            of x.
         shifts: [n, 2] in pixels, added after.
     """
     centre = (np.asarray(x.shape[1:3]) - 1) / 2
@@ -175,12 +195,15 @@ def _warp(x: FloatArray, matrices: Pixels, shifts: Pixels | float = 0.0) -> Pixe
     warped = np.empty_like(x)
     for image, out, matrix, offset in zip(x, warped, matrices, offsets, strict=True):
         for c in range(x.shape[3]):
-            out[..., c] = ndimage.affine_transform(image[..., c], matrix, offset, order=1, mode="grid-constant")
+            out[..., c] = ndimage.affine_transform(
+                image[..., c], matrix, offset, order=1, mode="grid-constant"
+            )
     return warped
 
 
 def _shear(x: FloatArray, generators: Generators) -> Pixels:
-    """0.4 rad to the left or right; upright lines also grow by 1 / cos 0.4, as in the scikit-image of the time."""
+    """0.4 rad to the left or right; upright lines also grow by 1 / cos 0.4, as in the scikit-image
+    of the time."""
     cos, sin = np.cos(0.4), np.sin(0.4)
     return _warp(x, np.asarray([[[cos, 0], [-sign * sin, 1]] for (sign,) in _signs(generators, 1)]))
 
@@ -193,7 +216,10 @@ def _scale(x: FloatArray, generators: Generators) -> Pixels:
 def _rotate(x: FloatArray, generators: Generators) -> Pixels:
     """0.4 rad (23 degrees) either way about the centre."""
     cos, sin = np.cos(0.4), np.sin(0.4)
-    return _warp(x, np.asarray([[[cos, sign * sin], [-sign * sin, cos]] for (sign,) in _signs(generators, 1)]))
+    return _warp(
+        x,
+        np.asarray([[[cos, sign * sin], [-sign * sin, cos]] for (sign,) in _signs(generators, 1)]),
+    )
 
 
 def _translate(x: FloatArray, generators: Generators) -> Pixels:
@@ -222,7 +248,8 @@ def _stripe(x: FloatArray, generators: Generators) -> Pixels:
 
 
 def _fog(x: FloatArray, generators: Generators) -> Pixels:
-    """Three times a cloud added, then the contrast pressed so that the brightest value could not grow."""
+    """Three times a cloud added, then the contrast pressed so that the brightest value could not
+    grow."""
     h, w = x.shape[1:3]
     chunks = [generators[i : i + FOG_CHUNK] for i in range(0, len(x), FOG_CHUNK)]
     clouds: FloatArray = np.concatenate([_clouds(chunk, h, w) for chunk in chunks])[..., None]
@@ -233,21 +260,27 @@ def _fog(x: FloatArray, generators: Generators) -> Pixels:
 def _clouds(generators: Generators, h: int, w: int) -> FloatArray:
     """Corners of height maps by the diamond-square algorithm on a torus: float32 [n, h, w].
 
-    A map of side 256, or the next power of two that holds the image and a margin, is stretched over [0, 1]. The noise
-    of each level is 1.4 ** 2 times weaker than that of the level before. The finest level is drawn in the corner alone,
-    which saves three quarters of the time; the lowest and highest points are those of the coarser levels.
+    A map of side 256, or the next power of two that holds the image and a margin, is stretched over
+    [0, 1]. The noise of each level is 1.4 ** 2 times weaker than that of the level before. The
+    finest level is drawn in the corner alone, which saves three quarters of the time; the lowest
+    and highest points are those of the coarser levels.
     """
     grid, strength = np.zeros((len(generators), 1, 1), np.float32), 1.0
     while 2 * grid.shape[1] < max(FOG_MAP, h + 6, w + 6):
         grid, strength = _finer(grid, strength, generators), strength / 1.4**2
     low: FloatArray = grid.min(axis=(1, 2), keepdims=True)
     high: FloatArray = grid.max(axis=(1, 2), keepdims=True)
-    corner = np.roll(grid, (1, 1), axis=(1, 2))[:, : h // 2 + 3, : w // 2 + 3]  # with the neighbours across the border
-    return np.clip((_finer(corner, strength, generators)[:, 2 : h + 2, 2 : w + 2] - low) / (high - low), 0, 1)
+    corner = np.roll(grid, (1, 1), axis=(1, 2))[
+        :, : h // 2 + 3, : w // 2 + 3
+    ]  # with the neighbours across the border
+    return np.clip(
+        (_finer(corner, strength, generators)[:, 2 : h + 2, 2 : w + 2] - low) / (high - low), 0, 1
+    )
 
 
 def _finer(grid: FloatArray, strength: float, generators: Generators) -> FloatArray:
-    """One level of the algorithm, float32 [n, h, w] to [n, 2 h, 2 w]: squares, then diamonds, with uniform noise."""
+    """One level of the algorithm, float32 [n, h, w] to [n, 2 h, 2 w]: squares, then diamonds, with
+    uniform noise."""
     n, h, w = grid.shape
     noise = np.stack([g.random((3, h, w), np.float32) for g in generators], axis=1)
     noise -= np.float32(0.5)
@@ -265,12 +298,14 @@ def _finer(grid: FloatArray, strength: float, generators: Generators) -> FloatAr
 def _spatter(x: FloatArray, generators: Generators) -> Pixels:
     """Spots of grey mud (63/255) where smoothed noise is high, the same in all channels.
 
-    Noise of mean 0.65 and deviation 0.3, smoothed with sigma 1, cut at 0.65; the spots smoothed with sigma 1.5 and
-    kept where they cover 0.8 or more.
+    Noise of mean 0.65 and deviation 0.3, smoothed with sigma 1, cut at 0.65; the spots smoothed
+    with sigma 1.5 and kept where they cover 0.8 or more.
     """
     noise = np.stack([g.normal(0.65, 0.3, x.shape[1:3]) for g in generators])
     wet = ndimage.gaussian_filter(noise, (0, 1, 1), mode="nearest") > 0.65
-    cover: FloatArray = ndimage.gaussian_filter(wet.astype(np.float32), (0, 1.5, 1.5), mode="nearest")[..., None]
+    cover: FloatArray = ndimage.gaussian_filter(
+        wet.astype(np.float32), (0, 1.5, 1.5), mode="nearest"
+    )[..., None]
     cover[cover < 0.8] = 0
     return x * (1 - cover) + 63 / 255 * cover
 
@@ -281,8 +316,8 @@ def _spatter(x: FloatArray, generators: Generators) -> Pixels:
 def _line(shape: tuple[int, ...], start: Pixels, end: Pixels) -> FloatArray:
     """One straight stroke an image, float32 [n, h, w, 1] in [0, 1].
 
-    Ink falls off with the vertical distance d as 1 + log(1 - d / 2.3). Columns from the one that holds the start up
-    to, but without, the first one at or after the end have ink.
+    Ink falls off with the vertical distance d as 1 + log(1 - d / 2.3). Columns from the one that
+    holds the start up to, but without, the first one at or after the end have ink.
 
     Args:
         shape: (n, h, w, c).
@@ -294,7 +329,9 @@ def _line(shape: tuple[int, ...], start: Pixels, end: Pixels) -> FloatArray:
     slope = (r1 - r0) / np.where(c1 > c0, c1 - c0, 1)
     middle = r0 + slope * (columns - c0)
     distance = np.abs(rows[:, None] - middle[:, None, :]).astype(np.float32)
-    ink = np.maximum(1 + np.log1p(-np.minimum(distance, 2) / np.float32(2.3)), 0)  # no ink from 1.46 on
+    ink = np.maximum(
+        1 + np.log1p(-np.minimum(distance, 2) / np.float32(2.3)), 0
+    )  # no ink from 1.46 on
     inside = (columns >= np.floor(c0)) & (columns < np.ceil(c1)) & (c1 > c0)
     line: FloatArray = ink * inside[:, None, :]
     return line[..., None]
@@ -304,15 +341,18 @@ def _dotted_line(x: FloatArray, generators: Generators) -> Pixels:
     """A line from the left to the right border at random heights, two columns off and two on."""
     n, h, w, _ = x.shape
     r0, r1 = np.stack([g.integers(h - 1, size=2) for g in generators], axis=1)
-    line = _line(x.shape, np.stack([np.zeros(n), r0], axis=1), np.stack([np.full(n, w - 1), r1], axis=1))
+    line = _line(
+        x.shape, np.stack([np.zeros(n), r0], axis=1), np.stack([np.full(n, w - 1), r1], axis=1)
+    )
     return x + line * (np.arange(w) // 2 % 2)[:, None]
 
 
 def _zigzag(x: FloatArray, generators: Generators) -> Pixels:
-    """Teeth of width and height 2 along a line, two columns from each border, that ends 5 rows higher to 4 lower.
+    """Teeth of width and height 2 along a line, two columns from each border, that ends 5 rows
+    higher to 4 lower.
 
-    The last, cut-off tooth ends on that line; that of the released code ends near it, or, at other image widths, far
-    away from it.
+    The last, cut-off tooth ends on that line; that of the released code ends near it, or, at other
+    image widths, far away from it.
     """
     w = x.shape[2]
     left, right = 2, w - 3
@@ -322,9 +362,15 @@ def _zigzag(x: FloatArray, generators: Generators) -> Pixels:
     tips = np.arange(2, length.max(), 4)  # those beyond the end of a shorter line fall onto it
     heights = np.where(tips < length, 2 * (-1) ** np.arange(len(tips)), 0)
     zero = np.zeros_like(length)
-    along, height = np.hstack([zero, np.minimum(tips, length), length]), np.hstack([zero, heights, zero])
+    along, height = (
+        np.hstack([zero, np.minimum(tips, length), length]),
+        np.hstack([zero, heights, zero]),
+    )
     cosine, sine = (right - left) / length, rise[:, None] / length
-    corners = np.stack([left + cosine * along - sine * height, r0[:, None] + sine * along + cosine * height], axis=-1)
+    corners = np.stack(
+        [left + cosine * along - sine * height, r0[:, None] + sine * along + cosine * height],
+        axis=-1,
+    )
     drawn = x.copy()
     for i in range(corners.shape[1] - 1):
         drawn += _line(x.shape, corners[:, i], corners[:, i + 1])
@@ -334,14 +380,16 @@ def _zigzag(x: FloatArray, generators: Generators) -> Pixels:
 def _canny_edges(x: FloatArray, generators: Generators) -> Pixels:
     """White edges on black (Canny 1986): sigma 1, thresholds 0.1 and 0.2 of the Sobel magnitude.
 
-    As the `canny` of scikit-image (0.26), with which it agrees on all pixels of MNIST's test images, but for a batch at
-    once: smoothing that makes up for the border, maxima along the gradient between neighbours interpolated bilinearly,
-    no edges on the border itself. Channels are averaged first and get the same edges.
+    As the `canny` of scikit-image (0.26), with which it agrees on all pixels of MNIST's test
+    images, but for a batch at once: smoothing that makes up for the border, maxima along the
+    gradient between neighbours interpolated bilinearly, no edges on the border itself. Channels are
+    averaged first and get the same edges.
     """
     smooth = {"sigma": (0, 1, 1), "mode": "constant"}
     grey = ndimage.gaussian_filter(x.mean(axis=3, dtype=np.float64), **smooth)
     grey /= ndimage.gaussian_filter(np.ones((1, *grey.shape[1:])), **smooth)
-    # Sobel's two, without the smoothing over all other axes of `ndimage.sobel`, of which one is the batch
+    # Sobel's two, without the smoothing over all other axes of `ndimage.sobel`, of which one is the
+    # batch
     down = ndimage.correlate1d(ndimage.correlate1d(grey, [-1, 0, 1], axis=1), [1, 2, 1], axis=2)
     across = ndimage.correlate1d(ndimage.correlate1d(grey, [-1, 0, 1], axis=2), [1, 2, 1], axis=1)
     magnitude = np.hypot(down, across)

@@ -1,7 +1,8 @@
 """The evaluation: bounds and attacks, each on what all earlier stages left undecided.
 
-`Judge` decides a batch; `summarise` makes the published figures of many verdicts. The same code runs in the
-pipeline's attack node and behind `gauntlet evaluate`. Knows nothing of files, splits and pipelines.
+`Judge` decides a batch; `summarise` makes the published figures of many verdicts. The same code
+runs in the pipeline's attack node and behind `gauntlet evaluate`. Knows nothing of files, splits
+and pipelines.
 """
 
 import time
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import BoolArray, FloatArray, IntArray, Model, image_seeds
+from foundation.errors import RunError
+from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
 from robustness.config import Attack, BoundName, Norm, ThreatModel
-from robustness.errors import RunError
 from robustness.suites import Stage
+from robustness.types import BoolArray, FloatArray, IntArray, Model
 
 OPEN = ""
 """Neither broken nor proven."""
@@ -36,10 +38,11 @@ class Verdict:
     """What was found out about each image of a batch.
 
     label: int64 [n]. prediction: int64 [n], on the clean image; -1 where a logit is not finite.
-    broken_by: str [n], the attack that changed the prediction, `clean` where it was wrong without one, ''.
+    broken_by: str [n], the attack that changed the prediction, `clean` where it was wrong without
+        one, ''.
     certified_by: str [n], the bound that proves the prediction right in the whole ball, or ''.
-    x_adv: float32 [n, h, w, c], the misclassified image; where there is none the one that the last attack
-        left; the clean image where no attack was needed.
+    x_adv: float32 [n, h, w, c], the misclassified image; where there is none the one that the last
+        attack left; the clean image where no attack was needed.
     seconds: by stage.
     """
 
@@ -64,7 +67,8 @@ class Judge:
         threat: norm and epsilon.
         stages: attacks and bounds in the order in which they run.
         image_shape: height, width, channels.
-        sources: other models by name; PGD against each is tried on this model before its own attacks.
+        sources: other models by name; PGD against each is tried on this model before its own
+            attacks.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class Judge:
         self.attacker = Attacker(model, threat)
         self.threat = threat
         self._stages = tuple(stages)
-        self._sources = {TRANSFER + name: Attacker(source, threat) for name, source in (sources or {}).items()}
+        self._sources = {
+            TRANSFER + name: Attacker(source, threat) for name, source in (sources or {}).items()
+        }
         self.certifier: Certifier | None = None
         self.not_certified = ""
         if threat.norm is not Norm.LINF:
@@ -93,8 +99,12 @@ class Judge:
 
     def ordered(self) -> list[Stage | str]:
         """The stages that apply, with the transfers before the first attack of the model's own."""
-        stages = [s for s in self._stages if self.certifier is not None or not isinstance(s, BoundName)]
-        first = next((i for i, stage in enumerate(stages) if isinstance(stage, Attack)), len(stages))
+        stages = [
+            s for s in self._stages if self.certifier is not None or not isinstance(s, BoundName)
+        ]
+        first = next(
+            (i for i, stage in enumerate(stages) if isinstance(stage, Attack)), len(stages)
+        )
         return [*stages[:first], *self._sources, *stages[first:]]
 
     def judge(self, x: FloatArray, y: IntArray, ids: Sequence[bytes], seed: int) -> Verdict:
@@ -131,9 +141,15 @@ class Judge:
         return verdict
 
     def _prove(
-        self, bound: BoundName, verdict: Verdict, rows: IntArray, x: FloatArray, margins: FloatArray | None
+        self,
+        bound: BoundName,
+        verdict: Verdict,
+        rows: IntArray,
+        x: FloatArray,
+        margins: FloatArray | None,
     ) -> FloatArray | None:
-        """Note what the bound proves among the rows; returns the margins of all images known so far."""
+        """Note what the bound proves among the rows; returns the margins of all images known so
+        far."""
         assert self.certifier is not None
         if not len(rows):
             return margins
@@ -145,18 +161,22 @@ class Judge:
         verdict.certified_by[rows[proven(found)]] = str(bound)
         return margins
 
-    def _attack(self, stage: Attack | str, verdict: Verdict, rows: IntArray, x: FloatArray, seeds: IntArray) -> None:
+    def _attack(
+        self, stage: Attack | str, verdict: Verdict, rows: IntArray, x: FloatArray, seeds: IntArray
+    ) -> None:
         """Note what the attack breaks among the rows."""
         y = verdict.label[rows]
         if isinstance(stage, Attack):
             x_adv = self.attacker.run(stage, x[rows], y, seeds[rows])
         else:
             x_adv = self._sources[stage].transferable(x[rows], y, seeds[rows])
-        outside = int(np.sum(~np.asarray(inside_ball(tf.constant(x_adv), tf.constant(x[rows]), self.threat))))
+        outside = int(
+            np.sum(~np.asarray(inside_ball(tf.constant(x_adv), tf.constant(x[rows]), self.threat)))
+        )
         if outside:
             raise RunError(
-                f"{stage_name(stage)}: {outside} attacked images lie outside the {self.threat.norm} ball of radius "
-                f"{self.threat.epsilon} or outside [0, 1]"
+                f"{stage_name(stage)}: {outside} attacked images lie outside the "
+                f"{self.threat.norm} ball of radius {self.threat.epsilon} or outside [0, 1]"
             )
         verdict.x_adv[rows] = x_adv
         verdict.broken_by[rows[self.attacker.predict(x_adv) != y]] = stage_name(stage)
@@ -168,8 +188,9 @@ def stage_name(stage: Stage | str) -> str:
 
 
 def summarise(verdict: Verdict, judge: Judge) -> dict[str, Any]:
-    """The published figures, as fractions of all images: `clean`, those of `accuracies_by_stage`, `worst_case`,
-    and the seconds of each stage. The true robust accuracy lies between `certified` and `worst_case`.
+    """The published figures, as fractions of all images: `clean`, those of `accuracies_by_stage`,
+    `worst_case`, and the seconds of each stage. The true robust accuracy lies between `certified`
+    and `worst_case`.
     """
     figures = accuracies_by_stage(verdict.broken_by, verdict.certified_by, judge.ordered())
     return {
@@ -181,7 +202,9 @@ def summarise(verdict: Verdict, judge: Judge) -> dict[str, Any]:
     }
 
 
-def accuracies_by_stage(broken_by: Any, certified_by: Any, stages: Sequence[Stage | str]) -> dict[str, Any]:
+def accuracies_by_stage(
+    broken_by: Any, certified_by: Any, stages: Sequence[Stage | str]
+) -> dict[str, Any]:
     """What attacks leave and bounds prove.
 
     Args:
@@ -189,8 +212,10 @@ def accuracies_by_stage(broken_by: Any, certified_by: Any, stages: Sequence[Stag
         stages: attacks and bounds that ran, in order.
 
     Returns:
-        `attacks`: the accuracy that is left once an attack has run too, so it falls from one to the next and
-        ends at the worst case. `certified_by`: in the same way what is proven once a bound has run too.
+        `attacks`: the accuracy that is left once an attack has run too, so it falls from one to the
+            next and
+        ends at the worst case. `certified_by`: in the same way what is proven once a bound has run
+            too.
         `certified`: what is proven by all, None where there was no bound.
     """
     attacks, certified = {}, {}

@@ -1,5 +1,5 @@
-"""What attacks maximise, image by image: every loss is positive exactly where the model is wrong, except
-the cross-entropy, and all of them grow as the model comes closer to a mistake.
+"""What attacks maximise, image by image: every loss is positive exactly where the model is wrong,
+except the cross-entropy, and all of them grow as the model comes closer to a mistake.
 
 Logits are float32 [n, k], labels and targets int64 [n]; a loss is float32 [n].
 """
@@ -26,7 +26,8 @@ def margin(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def dlr(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Difference of logits ratio (Croce & Hein 2020, eq. 6): the margin over the spread of the top logits.
+    """Difference of logits ratio (Croce & Hein 2020, eq. 6): the margin over the spread of the top
+    logits.
 
     Invariant to shifting and scaling the logits; with two classes it is the margin alone.
     """
@@ -36,15 +37,15 @@ def dlr(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def targeted_dlr(logits: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """The same towards one wrong class (Croce & Hein 2020, eq. 7).
 
-    It needs four classes. With fewer there is no spread: with three, the ratio would be -1 wherever the target
-    comes last, and its gradient zero.
+    It needs four classes. With fewer there is no spread: with three, the ratio would be -1 wherever
+    the target comes last, and its gradient zero.
     """
     return (pick(logits, target) - pick(logits, y)) / _spread(logits, 4)
 
 
 def _spread(logits: tf.Tensor, wanted: int) -> tf.Tensor:
-    """Largest logit minus the third, or minus the mean of the third and fourth where four are wanted; 1 where
-    there are not as many classes."""
+    """Largest logit minus the third, or minus the mean of the third and fourth where four are
+    wanted; 1 where there are not as many classes."""
     if logits.shape[1] < wanted:
         return tf.ones_like(logits[:, 0])
     top = tf.math.top_k(logits, wanted).values

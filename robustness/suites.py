@@ -1,13 +1,15 @@
-"""Suites: attacks and bounds in the order in which an evaluation runs them. Read without TensorFlow.
+"""Suites: attacks and bounds in the order in which an evaluation runs them. Read without
+TensorFlow.
 
-Each stage sees only the images that no earlier one has broken or proven, so the cheap ones come first.
+Each stage sees only the images that no earlier one has broken or proven, so the cheap ones come
+first.
 """
 
 from collections.abc import Callable
 from enum import StrEnum
 
+from foundation.errors import ConfigError
 from robustness.config import Attack, AttackName, BoundName
-from robustness.errors import ConfigError
 
 Stage = Attack | BoundName
 
@@ -20,7 +22,8 @@ class SuiteName(StrEnum):
 
 
 def fast() -> tuple[Stage, ...]:
-    """What a pipeline run affords: bounds, quick attacks for the fragile, and the strong ones for what is left.
+    """What a pipeline run affords: bounds, quick attacks for the fragile, and the strong ones for
+    what is left.
 
     Square comes last and long: on models that bounds can prove it breaks what no gradient does.
     """
@@ -37,7 +40,8 @@ def fast() -> tuple[Stage, ...]:
 
 
 def autoattack() -> tuple[Stage, ...]:
-    """The published *standard* suite with its iterations and restarts (Croce & Hein 2020), between bounds.
+    """The published *standard* suite with its iterations and restarts (Croce & Hein 2020), between
+    bounds.
 
     A bound comes before the first attack that costs more than it on a model that bounds can prove.
     """
@@ -53,7 +57,10 @@ def autoattack() -> tuple[Stage, ...]:
     )
 
 
-SUITES: dict[SuiteName, Callable[[], tuple[Stage, ...]]] = {SuiteName.FAST: fast, SuiteName.AUTOATTACK: autoattack}
+SUITES: dict[SuiteName, Callable[[], tuple[Stage, ...]]] = {
+    SuiteName.FAST: fast,
+    SuiteName.AUTOATTACK: autoattack,
+}
 
 DEFAULTS = {
     AttackName.FGSM: Attack(name=AttackName.FGSM),
@@ -67,7 +74,8 @@ DEFAULTS = {
 def suite(name: SuiteName, attacks: tuple[AttackName, ...] = ()) -> tuple[Stage, ...]:
     """The stages of a suite, or its bounds with the named attacks in place of its own.
 
-    An attack that the suite does not contain runs with the effort of `autoattack`, or of `DEFAULTS`.
+    An attack that the suite does not contain runs with the effort of `autoattack`, or of
+    `DEFAULTS`.
 
     Raises:
         ConfigError: an attack is named twice.
@@ -77,7 +85,9 @@ def suite(name: SuiteName, attacks: tuple[AttackName, ...] = ()) -> tuple[Stage,
         return stages
     if len(set(attacks)) < len(attacks):
         raise ConfigError(f"each attack is named once, got {', '.join(attacks)}")
-    known = DEFAULTS | {stage.name: stage for stage in (*autoattack(), *stages) if isinstance(stage, Attack)}
+    known = DEFAULTS | {
+        stage.name: stage for stage in (*autoattack(), *stages) if isinstance(stage, Attack)
+    }
     first, *dearer = (stage for stage in stages if isinstance(stage, BoundName))
     return (first, *(known[attack] for attack in attacks), *dearer)
 

@@ -1,6 +1,7 @@
 """`make bench`: measures the project against its peers and writes BENCHMARKS.md.
 
-    python scripts/bench.py [--runs 3] [--only pipeline|training|robustness|gates] [--output BENCHMARKS.md]
+    python scripts/bench.py [--runs 3] [--only pipeline|training|robustness|gates] [--output
+    BENCHMARKS.md]
 
 Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
 medians, and ratios taken pair by pair.
@@ -26,26 +27,49 @@ from bench_training import training_section
 from measurement import GAUNTLET, Measurement, measure, target_table
 
 HERE = Path(__file__).parent
-PARTS = {"pipeline": "# Benchmarks", "training": "## Training", "robustness": "## Robustness", "gates": "## Gates"}
+PARTS = {
+    "pipeline": "# Benchmarks",
+    "training": "## Training",
+    "robustness": "## Robustness",
+    "gates": "## Gates",
+}
 """The parts of the report, in their order, and the heading with which each begins."""
 
 
-def whole_job(runs: int, work: Path) -> tuple[list[Measurement], list[Measurement], dict[str, float]]:
+def whole_job(
+    runs: int, work: Path
+) -> tuple[list[Measurement], list[Measurement], dict[str, float]]:
     """The `tutorial` preset and the plain script in turn; and the median seconds of each node."""
     pipeline, plain, nodes = [], [], []
     for i in range(runs):
         summary = work / f"summary-{i}.json"
-        job = [GAUNTLET, "run", "--preset", "tutorial", "--root", str(work / f"root-{i}"), "--json", str(summary)]
+        job = [
+            GAUNTLET,
+            "run",
+            "--preset",
+            "tutorial",
+            "--root",
+            str(work / f"root-{i}"),
+            "--json",
+            str(summary),
+        ]
         click.echo(f"run {i + 1} of {runs}: the tutorial preset")
         pipeline.append(measure(job, work / f"pipeline-{i}.log"))
         nodes.append({n: v["seconds"] for n, v in json.loads(summary.read_text())["nodes"].items()})
         click.echo(f"run {i + 1} of {runs}: the plain script")
-        plain.append(measure([sys.executable, str(HERE / "plain_tutorial.py")], work / f"plain-{i}.log"))
-    return pipeline, plain, {name: statistics.median(run[name] for run in nodes) for name in nodes[0]}
+        plain.append(
+            measure([sys.executable, str(HERE / "plain_tutorial.py")], work / f"plain-{i}.log")
+        )
+    return (
+        pipeline,
+        plain,
+        {name: statistics.median(run[name] for run in nodes) for name in nodes[0]},
+    )
 
 
 def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
-    """Seconds of TfdsExampleGen and of TFX's ImportExampleGen over the same 70,000 records, in turn."""
+    """Seconds of TfdsExampleGen and of TFX's ImportExampleGen over the same 70,000 records, in
+    turn."""
     from apache_beam.options.pipeline_options import StandardOptions
     from tfx.components.example_gen.import_example_gen.executor import Executor as ImportExecutor
     from tfx.proto import example_gen_pb2
@@ -53,13 +77,21 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
     from tfx.utils import proto_utils
 
     from components.tfds_example_gen.executor import Executor
-    from pipeline.presets import preset
+    from pipeline.definition.presets import preset
 
     StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
     data = preset("tutorial").data
-    properties = {"dataset": data.dataset, "data_dir": "", "fingerprint": "", "splits": json.dumps(data.splits)}
+    properties = {
+        "dataset": data.dataset,
+        "data_dir": "",
+        "fingerprint": "",
+        "splits": json.dumps(data.splits),
+    }
     inputs = example_gen_pb2.Input(
-        splits=[example_gen_pb2.Input.Split(name=name, pattern=f"Split-{name}/*") for name in data.splits]
+        splits=[
+            example_gen_pb2.Input.Split(name=name, pattern=f"Split-{name}/*")
+            for name in data.splits
+        ]
     )
     ours, theirs = [], []
     for i in range(runs + 1):  # the first is a warm-up
@@ -98,7 +130,12 @@ def report(
     peak = max(m.peak_gigabytes for m in pipeline)
     examples = 70_000
     rows = [
-        ("whole job, wall time: `tutorial` preset / plain script", f"{ratio:.2f}", "at most 1.2", ratio <= 1.2),
+        (
+            "whole job, wall time: `tutorial` preset / plain script",
+            f"{ratio:.2f}",
+            "at most 1.2",
+            ratio <= 1.2,
+        ),
         ("whole job, CPU time: `tutorial` preset / plain script", f"{cpu_ratio:.2f}", "", True),
         (
             "ingestion, examples per second: TfdsExampleGen / ImportExampleGen",
@@ -109,10 +146,14 @@ def report(
         ("peak memory of the run, largest process", f"{peak:.2f} GB", "under 4 GB", peak < 4),
     ]
     every = "\n".join(
-        f"| {i + 1} | {a.seconds:.0f} | {a.cpu_seconds:.0f} | {b.seconds:.0f} | {b.cpu_seconds:.0f} |"
+        f"| {i + 1} | {a.seconds:.0f} | {a.cpu_seconds:.0f} | {b.seconds:.0f} | "
+        f"{b.cpu_seconds:.0f} |"
         for i, (a, b) in enumerate(zip(pipeline, plain, strict=True))
     )
-    shares = "\n".join(f"| {name} | {seconds:.1f} |" for name, seconds in sorted(nodes.items(), key=lambda n: -n[1]))
+    shares = "\n".join(
+        f"| {name} | {seconds:.1f} |"
+        for name, seconds in sorted(nodes.items(), key=lambda n: -n[1])
+    )
     return f"""# Benchmarks
 
 {written(len(pipeline))}, Python {platform.python_version()}.
@@ -151,7 +192,9 @@ Where the preset's time goes, by node (median seconds; the rest is importing TFX
 def written(runs: int) -> str:
     """When and where a part was measured."""
     machine = f"{platform.system()} on\n{os.cpu_count()} cores ({cpu_name()})"
-    return f"Written by `make bench` on {datetime.date.today()}: {runs} runs, sides in turn, {machine}"
+    return (
+        f"Written by `make bench` on {datetime.date.today()}: {runs} runs, sides in turn, {machine}"
+    )
 
 
 def cpu_name() -> str:
@@ -160,20 +203,30 @@ def cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def split_report(text: str) -> dict[str, str]:
     """The parts of a report, '' for those that it has not."""
     places = {name: text.find(heading + "\n") for name, heading in PARTS.items()}
     ends = sorted([*(place for place in places.values() if place >= 0), len(text)])
-    return {n: text[place : ends[ends.index(place) + 1]] if place >= 0 else "" for n, place in places.items()}
+    return {
+        n: text[place : ends[ends.index(place) + 1]] if place >= 0 else ""
+        for n, place in places.items()
+    }
 
 
 @click.command()
 @click.option("--runs", default=3, show_default=True, help="Counted runs of each side.")
-@click.option("--only", type=click.Choice(list(PARTS)), help="One part; the report keeps the others.")
-@click.option("--images", default=10_000, show_default=True, help="Test images of the largest evaluation.")
+@click.option(
+    "--only", type=click.Choice(list(PARTS)), help="One part; the report keeps the others."
+)
+@click.option(
+    "--images", default=10_000, show_default=True, help="Test images of the largest evaluation."
+)
 @click.option("--output", type=click.Path(path_type=Path), default=HERE.parent / "BENCHMARKS.md")
 def main(runs: int, only: str | None, images: int, output: Path) -> None:
     """Measure and write the report."""

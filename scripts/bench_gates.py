@@ -1,4 +1,5 @@
-"""The benchmark's fourth part: what the Evaluator with all gates costs, beside a plain loop of `model.predict`."""
+"""The benchmark's fourth part: what the Evaluator with all gates costs, beside a plain loop of
+`model.predict`."""
 
 import json
 import statistics
@@ -11,16 +12,16 @@ import tensorflow as tf
 import tf_keras
 from measurement import GAUNTLET, measure, target_table
 
-from components.shards import list_shards, read_shards
-from pipeline.presets import WITHOUT_CONVERGENCE
+from components.records.shards import list_shards, read_shards
+from pipeline.definition.presets import WITHOUT_CONVERGENCE
 
 SETTINGS = (
     "data.test=test", "attack.names=fgsm", "attack.checks=true", "gates.clean=0", "gates.transfer_fgsm=0.001",
     "gates.fgsm=0.001", "gates.white_box=0.001", "gates.transfer=0.001", "gates.worst_class=0.001", "gates.gap=0.999",
     "gates.required=fgsm", f"gates.checks={','.join(WITHOUT_CONVERGENCE)}",
 )  # fmt: skip
-"""All test images, all rows of each and all gates, with bounds that a model of `smoke` passes, and the cheapest attack:
-the Evaluator does not see how rows were made."""
+"""All test images, all rows of each and all gates, with bounds that a model of `smoke` passes, and
+the cheapest attack: the Evaluator does not see how rows were made."""
 
 CHANGED = "gates.champion=0.0{:02d}"
 """A setting that has only the Evaluator run again."""
@@ -38,11 +39,16 @@ def gates_section(runs: int, work: Path, written: str) -> str:
         evaluator.append(summary["nodes"]["Evaluator"]["seconds"])
     challenged = root / "artifacts" / "ChampionChallenge" / "challenged_examples"
     folder = max(challenged.iterdir(), key=lambda artifact: int(artifact.name))
-    predict = [plain_loop(summary["pushed"], str(folder / "Split-test")) for _ in range(runs + 1)][1:]
+    predict = [plain_loop(summary["pushed"], str(folder / "Split-test")) for _ in range(runs + 1)][
+        1:
+    ]
     loop, rows = statistics.median(seconds for seconds, _ in predict), predict[0][1]
     most, found = 2 * loop + 20, statistics.median(evaluator)
     target = f"at most {most:.1f} s: twice the loop, and 20 s"
-    lines = [("Evaluator", f"{found:.1f} s", target, found <= most), ("loop of `predict`", f"{loop:.1f} s", "", True)]
+    lines = [
+        ("Evaluator", f"{found:.1f} s", target, found <= most),
+        ("loop of `predict`", f"{loop:.1f} s", "", True),
+    ]
     return f"""## Gates
 
 {written}.

@@ -1,4 +1,5 @@
-"""The benchmark's second part: attacks beside those of the peers, a whole evaluation, and the bounds.
+"""The benchmark's second part: attacks beside those of the peers, a whole evaluation, and the
+bounds.
 
 All of it on the reference model `mtl_ibp`, L-infinity, epsilon 0.3, MNIST's test images.
 """
@@ -20,7 +21,7 @@ from reference_models import FOLDER
 
 from components.datasets.batches import Batch, image_batches
 from components.datasets.prepare import prepare
-from robustness.arrays import image_seeds
+from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.config import Attack, AttackName, BoundName, ThreatModel
@@ -34,7 +35,8 @@ CROWN_IMAGES = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """One `gauntlet evaluate`: of how many images, the seconds it reports itself, and the command's own."""
+    """One `gauntlet evaluate`: of how many images, the seconds it reports itself, and the command's
+    own."""
 
     images: int
     seconds: float
@@ -43,7 +45,8 @@ class Evaluated:
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """PGD, images x steps per second of each run: the first test images, and as many that cannot be broken."""
+    """PGD, images x steps per second of each run: the first test images, and as many that cannot be
+    broken."""
 
     first: dict[str, list[float]]
     unbreakable: dict[str, list[float]]
@@ -53,7 +56,10 @@ def reference_model(work: Path) -> tf_keras.Model:
     """The model, trained where it is missing."""
     if not (MODEL / "saved_model.pb").exists():
         click.echo(f"training {MODEL.name}")
-        measure([sys.executable, str(Path(__file__).parent / "reference_models.py"), MODEL.name], work / "train.log")
+        measure(
+            [sys.executable, str(Path(__file__).parent / "reference_models.py"), MODEL.name],
+            work / "train.log",
+        )
     return tf_keras.models.load_model(MODEL, compile=False)
 
 
@@ -62,7 +68,9 @@ def pgd_speeds(model: tf_keras.Model, certifier: Certifier, test: Batch, runs: i
     x, y = test.x[:2000], test.y[:2000]
     certain = np.flatnonzero(proven(certifier.tighten(BoundName.IBP, x, y)))[:BATCH]
     if len(certain) < BATCH:
-        raise click.ClickException(f"{MODEL}: expected {BATCH} proven images among 2,000, got {len(certain)}")
+        raise click.ClickException(
+            f"{MODEL}: expected {BATCH} proven images among 2,000, got {len(certain)}"
+        )
     attacker, seeds = Attacker(model, THREAT), image_seeds(test.ids[:BATCH], 0)
     attacks: dict[str, Run] = {
         "Gauntlet": lambda x, y: attacker.run(PGD, x, y, seeds),
@@ -70,11 +78,14 @@ def pgd_speeds(model: tf_keras.Model, certifier: Certifier, test: Batch, runs: i
         "ART": art_pgd(model, THREAT, PGD),
     }
     return Speeds(
-        first=in_turn(attacks, x[:BATCH], y[:BATCH], runs), unbreakable=in_turn(attacks, x[certain], y[certain], runs)
+        first=in_turn(attacks, x[:BATCH], y[:BATCH], runs),
+        unbreakable=in_turn(attacks, x[certain], y[certain], runs),
     )
 
 
-def in_turn(attacks: dict[str, Run], x: np.ndarray, y: np.ndarray, runs: int) -> dict[str, list[float]]:
+def in_turn(
+    attacks: dict[str, Run], x: np.ndarray, y: np.ndarray, runs: int
+) -> dict[str, list[float]]:
     """Images x steps per second of each attack; the first round is a warm-up."""
     speeds: dict[str, list[float]] = {name: [] for name in attacks}
     for i in range(runs + 1):
@@ -91,9 +102,12 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 def certification(certifier: Certifier, test: Batch) -> tuple[float, float]:
-    """Seconds of the interval bounds of all images; images per second of CROWN on all margins of each."""
+    """Seconds of the interval bounds of all images; images per second of CROWN on all margins of
+    each."""
     chunks = [slice(i, i + BATCH) for i in range(0, len(test.y), BATCH)]
-    interval = seconds_of(lambda: [certifier.tighten(BoundName.IBP, test.x[c], test.y[c]) for c in chunks])
+    interval = seconds_of(
+        lambda: [certifier.tighten(BoundName.IBP, test.x[c], test.y[c]) for c in chunks]
+    )
     x, y = test.x[:CROWN_IMAGES], test.y[:CROWN_IMAGES]
     nothing = np.full_like(certifier.tighten(BoundName.IBP, x, y), -np.inf)
     nothing[np.arange(len(y)), y] = np.inf  # no margin of a class with itself
@@ -107,7 +121,14 @@ def evaluation(images: int, work: Path) -> Evaluated:
     click.echo(f"gauntlet evaluate, {images} images")
     results = work / f"results-{images}.json"
     command = [GAUNTLET, "evaluate", str(MODEL), "--epsilon", str(THREAT.epsilon), "--no-checks"]
-    command += ["--limit", str(images), "--output", str(work / f"evaluation-{images}"), "--json", str(results)]
+    command += [
+        "--limit",
+        str(images),
+        "--output",
+        str(work / f"evaluation-{images}"),
+        "--json",
+        str(results),
+    ]
     measured = measure(command, work / f"evaluation-{images}.log")
     seconds = json.loads(results.read_text())["results"][0]["seconds"]
     return Evaluated(images=images, seconds=seconds, command=measured)
@@ -125,7 +146,12 @@ def robustness_section(runs: int, images: int, work: Path, written: str) -> str:
 
 
 def report(
-    speeds: Speeds, evaluations: list[Evaluated], interval: float, crown: float, certified: int, written: str
+    speeds: Speeds,
+    evaluations: list[Evaluated],
+    interval: float,
+    crown: float,
+    certified: int,
+    written: str,
 ) -> str:
     """The tables in Markdown."""
     small, middle, whole = evaluations
@@ -134,14 +160,44 @@ def report(
     growth = whole.command.peak_gigabytes / small.command.peak_gigabytes
     table = target_table(
         [
-            ("PGD, 40 steps, as it is used: ours / faster peer", f"{used:.2f}", "at least 2.0", used >= 2),
-            ("the same on images that cannot be broken", f"{unbroken:.2f}", "at least 2.0", unbroken >= 2),
-            (f"evaluation of {whole.images:,} images", f"{whole.seconds:.0f} s", "under 180 s", whole.seconds < 180),
+            (
+                "PGD, 40 steps, as it is used: ours / faster peer",
+                f"{used:.2f}",
+                "at least 2.0",
+                used >= 2,
+            ),
+            (
+                "the same on images that cannot be broken",
+                f"{unbroken:.2f}",
+                "at least 2.0",
+                unbroken >= 2,
+            ),
+            (
+                f"evaluation of {whole.images:,} images",
+                f"{whole.seconds:.0f} s",
+                "under 180 s",
+                whole.seconds < 180,
+            ),
             ("the whole command", f"{whole.command.seconds:.0f} s", "", True),
-            (f"interval bounds of {certified:,} images", f"{interval:.1f} s", "under 10 s", interval < 10),
+            (
+                f"interval bounds of {certified:,} images",
+                f"{interval:.1f} s",
+                "under 10 s",
+                interval < 10,
+            ),
             ("CROWN, all nine margins, images per second", f"{crown:.0f}", "", True),
-            (f"seconds per image, beyond {middle.images:,} / up to there", f"{slope:.2f}", "at most 1.2", slope <= 1.2),
-            (f"peak memory, {whole.images:,} images / {small.images:,}", f"{growth:.2f}", "at most 1.2", growth <= 1.2),
+            (
+                f"seconds per image, beyond {middle.images:,} / up to there",
+                f"{slope:.2f}",
+                "at most 1.2",
+                slope <= 1.2,
+            ),
+            (
+                f"peak memory, {whole.images:,} images / {small.images:,}",
+                f"{growth:.2f}",
+                "at most 1.2",
+                growth <= 1.2,
+            ),
         ]
     )
     median = statistics.median
@@ -150,7 +206,8 @@ def report(
         for name, values in speeds.first.items()
     )
     grown = "\n".join(
-        f"| {e.images:,} | {e.seconds:.1f} | {e.command.seconds:.1f} | {e.command.peak_gigabytes:.2f} |"
+        f"| {e.images:,} | {e.seconds:.1f} | {e.command.seconds:.1f} | "
+        f"{e.command.peak_gigabytes:.2f} |"
         for e in evaluations
     )
     return f"""## Robustness

@@ -1,4 +1,5 @@
-"""The benchmark's third part: images per second in training, beside NSL's own `fit` and a bare loop.
+"""The benchmark's third part: images per second in training, beside NSL's own `fit` and a bare
+loop.
 
 All train the tutorial's network on MNIST with PGD, the same number of steps, and Adam.
 """
@@ -39,9 +40,13 @@ def recipe_model(attack_steps: int) -> RecipeModel:
     """Our step: the recipe `pgd`."""
     network = build_network(CONFIG, SHAPE, CLASSES)
     recipe = build_recipe(
-        RecipeConfig(name=RecipeName.PGD, attack_steps=attack_steps), network, ThreatModel(epsilon=EPSILON)
+        RecipeConfig(name=RecipeName.PGD, attack_steps=attack_steps),
+        network,
+        ThreatModel(epsilon=EPSILON),
     )
-    model = RecipeModel(network, recipe, epsilon=EPSILON, ramp_steps=0, global_batch=BATCH, l1=0.0, seed=0)
+    model = RecipeModel(
+        network, recipe, epsilon=EPSILON, ramp_steps=0, global_batch=BATCH, l1=0.0, seed=0
+    )
     model.compile(tf_keras.optimizers.Adam())
     return model
 
@@ -53,7 +58,8 @@ def ours(batches: tf.data.Dataset, attack_steps: int) -> Fit:
 
 
 def nsl_fit(batches: tf.data.Dataset, attack_steps: int) -> Fit:
-    """NSL's own way: `AdversarialRegularization.fit`, of the adversarial loss alone as far as it can be had."""
+    """NSL's own way: `AdversarialRegularization.fit`, of the adversarial loss alone as far as it
+    can be had."""
     nsl = import_nsl()
     config = nsl.configs.make_adv_reg_config(
         multiplier=1.0,
@@ -67,7 +73,9 @@ def nsl_fit(batches: tf.data.Dataset, attack_steps: int) -> Fit:
     )
     network = build_network(CONFIG, SHAPE, CLASSES)
     model = nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=config)
-    model.compile(tf_keras.optimizers.Adam(), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        tf_keras.optimizers.Adam(), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
     batches = batches.map(lambda batch: {"image": batch["image"], "label": batch["label"]})
     return lambda steps: model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0)
 
@@ -79,7 +87,9 @@ def bare_loop(batches: tf.data.Dataset, attack_steps: int) -> Fit:
     size = 2.5 * EPSILON / attack_steps
 
     def loss(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=network(x)))
+        return tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=network(x))
+        )
 
     @tf.function
     def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -117,11 +127,16 @@ def training_section(runs: int, written: str) -> str:
     train = next(image_batches(prepare("mnist", None), "train[:55000]", 55_000))
     features: dict[str, Any] = {"image": train.x, "label": np.asarray(train.y)}
     batches = training_batches(features, BATCH, 0, 0, positions=True)(tf.distribute.InputContext())
-    rates = {attack_steps: images_per_second(batches, attack_steps, runs) for attack_steps in ATTACK_STEPS}
+    rates = {
+        attack_steps: images_per_second(batches, attack_steps, runs)
+        for attack_steps in ATTACK_STEPS
+    }
     return report(rates, written)
 
 
-def images_per_second(batches: tf.data.Dataset, attack_steps: int, runs: int) -> dict[str, list[float]]:
+def images_per_second(
+    batches: tf.data.Dataset, attack_steps: int, runs: int
+) -> dict[str, list[float]]:
     """Of each side, run by run; the sides take turns."""
     click.echo(f"training, {attack_steps} attack steps")
     fits = {
@@ -158,7 +173,12 @@ def report(rates: dict[int, dict[str, list[float]]], written: str) -> str:
                 "at least 1.8",
                 nsl >= 1.8,
             ),
-            (f"time, PGD-{steps}: our step / bare hand-written loop", f"{bare:.2f}", "at most 1.15", bare <= 1.15),
+            (
+                f"time, PGD-{steps}: our step / bare hand-written loop",
+                f"{bare:.2f}",
+                "at most 1.15",
+                bare <= 1.15,
+            ),
             (
                 f"time, PGD-{steps}: our input pipeline / one batch over and over",
                 f"{fed:.2f}",
@@ -167,7 +187,9 @@ def report(rates: dict[int, dict[str, list[float]]], written: str) -> str:
             ),
         ]
     every = "\n".join(
-        f"| {steps} | " + " | ".join(f"{statistics.median(column):,.0f}" for column in sides.values()) + " |"
+        f"| {steps} | "
+        + " | ".join(f"{statistics.median(column):,.0f}" for column in sides.values())
+        + " |"
         for steps, sides in rates.items()
     )
     return f"""## Training

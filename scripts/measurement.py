@@ -14,7 +14,8 @@ GAUNTLET = str(Path(sys.executable).parent / "gauntlet")
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One run of a command: wall and CPU seconds, and the peak memory of its largest process in GB."""
+    """One run of a command: wall and CPU seconds, and the peak memory of its largest process in
+    GB."""
 
     seconds: float
     cpu_seconds: float
@@ -29,7 +30,9 @@ def measure(command: list[str], log: Path) -> Measurement:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}; its output is in {log}")
+        raise click.ClickException(
+            f"{' '.join(command)} ended with {process.returncode}; its output is in {log}"
+        )
     return Measurement(
         seconds=time.monotonic() - begin,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
@@ -39,5 +42,7 @@ def measure(command: list[str], log: Path) -> Measurement:
 
 def target_table(rows: list[tuple[str, str, str, bool]]) -> str:
     """What, measured, target ('' for none) and whether it is met, in Markdown."""
-    lines = [f"| {a} | {b} | {c} | {('yes' if d else '**no**') if c else ''} |" for a, b, c, d in rows]
+    lines = [
+        f"| {a} | {b} | {c} | {('yes' if d else '**no**') if c else ''} |" for a, b, c, d in rows
+    ]
     return "\n".join(["| what | measured | target | met |", "|---|---|---|---|", *lines])

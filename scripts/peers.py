@@ -1,23 +1,27 @@
 """Attacks of Foolbox and of the Adversarial Robustness Toolbox (ART), called with our effort.
 
-What tests/test_peers.py and the benchmark compare ours with. Each function sets a peer's attack up on a Keras
-model and returns the attack: images float32 [n, h, w, c] in [0, 1] and labels int64 [n] to attacked images.
-Both draw from the global generators (`seed_peers`), and both treat a batch as one.
+What tests/test_peers.py and the benchmark compare ours with. Each function sets a peer's attack up
+on a Keras model and returns the attack: images float32 [n, h, w, c] in [0, 1] and labels int64 [n]
+to attacked images. Both draw from the global generators (`seed_peers`), and both treat a batch as
+one.
 
-Not comparable: ART's Square for L2 writes NaN into images in which a window is empty, as MNIST's borders are.
+Not comparable: ART's Square for L2 writes NaN into images in which a window is empty, as MNIST's
+    borders are.
 """
 
 import os
 from collections.abc import Callable
 
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # Foolbox imports GitPython, which asks for git at once
+os.environ.setdefault(
+    "GIT_PYTHON_REFRESH", "quiet"
+)  # Foolbox imports GitPython, which asks for git at once
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from robustness.arrays import FloatArray, IntArray
 from robustness.config import Attack, Norm, ThreatModel
+from robustness.types import FloatArray, IntArray
 
 Run = Callable[[FloatArray, IntArray], FloatArray]
 
@@ -35,9 +39,13 @@ def foolbox_pgd(model: tf_keras.Model, threat: ThreatModel, attack: Attack) -> R
     import foolbox
 
     kind = foolbox.attacks.LinfPGD if threat.norm is Norm.LINF else foolbox.attacks.L2PGD
-    once = kind(abs_stepsize=attack.resolved_step_size(threat), steps=attack.steps, random_start=True)
+    once = kind(
+        abs_stepsize=attack.resolved_step_size(threat), steps=attack.steps, random_start=True
+    )
     repeated = once.repeat(attack.restarts) if attack.restarts > 1 else once
-    target = foolbox.TensorFlowModel(lambda x: model(x, training=False), bounds=(0, 1), device="/CPU:0")
+    target = foolbox.TensorFlowModel(
+        lambda x: model(x, training=False), bounds=(0, 1), device="/CPU:0"
+    )
 
     def run(x: FloatArray, y: IntArray) -> FloatArray:
         _, x_adv, _ = repeated(target, tf.constant(x), tf.constant(y), epsilons=threat.epsilon)
@@ -56,8 +64,11 @@ def art_pgd(model: tf_keras.Model, threat: ThreatModel, attack: Attack) -> Run:
     ).generate  # fmt: skip
 
 
-def art_apgd(model: tf_keras.Model, threat: ThreatModel, attack: Attack, loss: str = "cross_entropy") -> Run:
-    """ART's Auto-PGD with the published first step. Its other loss is `difference_logits_ratio`, not targeted."""
+def art_apgd(
+    model: tf_keras.Model, threat: ThreatModel, attack: Attack, loss: str = "cross_entropy"
+) -> Run:
+    """ART's Auto-PGD with the published first step. Its other loss is `difference_logits_ratio`,
+    not targeted."""
     from art.attacks.evasion import AutoProjectedGradientDescent
 
     return AutoProjectedGradientDescent(
@@ -82,7 +93,8 @@ def art_norm(threat: ThreatModel) -> float:
 
 
 def art_classifier(model: tf_keras.Model) -> object:
-    """ART's view of the model. Its default preprocessing, which changes nothing but costs time, is left out."""
+    """ART's view of the model. Its default preprocessing, which changes nothing but costs time, is
+    left out."""
     from art.estimators.classification import TensorFlowV2Classifier
 
     return TensorFlowV2Classifier(

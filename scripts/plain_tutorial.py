@@ -43,26 +43,42 @@ def classifier() -> tf_keras.Model:
 
 def batches(split: str, shuffle: bool) -> tf.data.Dataset:
     """Dictionaries of 32 images in [0, 1] and their labels."""
-    rows = tfds.load("mnist", split=split).map(lambda r: r | {"image": tf.cast(r["image"], tf.float32) / 255.0})
+    rows = tfds.load("mnist", split=split).map(
+        lambda r: r | {"image": tf.cast(r["image"], tf.float32) / 255.0}
+    )
     return (rows.shuffle(10_000) if shuffle else rows).batch(BATCH)
 
 
 @click.command()
 @click.option("--train", default=55_000, help="Training images.")
 @click.option("--epochs", default=5)
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Write the accuracies here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write the accuracies here.",
+)
 def main(train: int, epochs: int, json_file: Path | None) -> None:
     """Train, attack, evaluate."""
     nsl = import_nsl()
-    compiled = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    compiled = {
+        "optimizer": "adam",
+        "loss": "sparse_categorical_crossentropy",
+        "metrics": ["accuracy"],
+    }
     training, test = batches(f"train[:{train}]", shuffle=True), batches("test", shuffle=False)
 
     base = classifier()
     base.compile(**compiled)
     base.fit(training.map(lambda r: (r["image"], r["label"])), epochs=epochs, verbose=2)
 
-    config = nsl.configs.make_adv_reg_config(multiplier=0.2, adv_step_size=EPSILON, adv_grad_norm="infinity")
-    robust = nsl.keras.AdversarialRegularization(classifier(), label_keys=["label"], adv_config=config)
+    config = nsl.configs.make_adv_reg_config(
+        multiplier=0.2, adv_step_size=EPSILON, adv_grad_norm="infinity"
+    )
+    robust = nsl.keras.AdversarialRegularization(
+        classifier(), label_keys=["label"], adv_config=config
+    )
     robust.compile(**compiled)
     robust.fit(training, epochs=epochs, verbose=2)
 
@@ -70,14 +86,18 @@ def main(train: int, epochs: int, json_file: Path | None) -> None:
     reference.compile(**compiled)
     models = {"base": base, "robust": robust.base_model}
     right = {
-        (name, images): tf_keras.metrics.SparseCategoricalAccuracy() for name in models for images in ("clean", "fgsm")
+        (name, images): tf_keras.metrics.SparseCategoricalAccuracy()
+        for name in models
+        for images in ("clean", "fgsm")
     }
     for row in test:
         attacked = tf.clip_by_value(reference.perturb_on_batch(row)["image"], 0.0, 1.0)
         for name, model in models.items():
             right[name, "clean"].update_state(row["label"], model(row["image"], training=False))
             right[name, "fgsm"].update_state(row["label"], model(attacked, training=False))
-    result = {f"{name} {images}": float(metric.result()) for (name, images), metric in right.items()}
+    result = {
+        f"{name} {images}": float(metric.result()) for (name, images), metric in right.items()
+    }
     click.echo(json.dumps(result))
     if json_file:
         json_file.write_text(json.dumps(result))

@@ -1,12 +1,16 @@
-"""Trains the models that benchmarks and peer tests attack, on real MNIST, and keeps them in data/models/.
+"""Trains the models that benchmarks and peer tests attack, on real MNIST, and keeps them in
+data/models/.
 
     python scripts/reference_models.py [fast_at] [mtl_ibp] [undefended]
 
-All have the 166,406 weights of Wong et al. 2020: two strided convolutions of 16 and 32 filters, a dense layer of 100.
+All have the 166,406 weights of Wong et al. 2020: two strided convolutions of 16 and 32 filters, a
+    dense layer of 100.
 
-fast_at: Fast AT (Wong et al. 2020, their MNIST settings): a random start, one step of 1.25 epsilon, 10
-    epochs, cyclic Adam up to 0.005, epsilon 0.3. Its published accuracy under AutoAttack is 82.93 %.
-mtl_ibp: MTL-IBP (De Palma et al. 2024) at epsilon 0.3: the same single-step term plus the interval bound.
+fast_at: Fast AT (Wong et al. 2020, their MNIST settings): a random start, one step of 1.25 epsilon,
+    10 epochs, cyclic Adam up to 0.005, epsilon 0.3. Its published accuracy under AutoAttack is
+    82.93 %.
+mtl_ibp: MTL-IBP (De Palma et al. 2024) at epsilon 0.3: the same single-step term plus the interval
+    bound.
 undefended: the same network on clean images, the source of transferred attacks.
 """
 
@@ -33,7 +37,13 @@ from trainer.training import Training
 FOLDER = Path(__file__).parent.parent / "data" / "models"
 
 NETWORK = TrainerConfig(
-    filters=(16, 32), kernel_size=(4,), stride=(2,), padding=Padding.SAME, pool_size=1, dense=(100,), batch_size=100
+    filters=(16, 32),
+    kernel_size=(4,),
+    stride=(2,),
+    padding=Padding.SAME,
+    pool_size=1,
+    dense=(100,),
+    batch_size=100,
 )
 MODELS = {
     "fast_at": (
@@ -44,12 +54,18 @@ MODELS = {
         dataclasses.replace(NETWORK, epochs=30, learning_rate=1e-3, schedule=Schedule.DROPS),
         RecipeConfig(name=RecipeName.MTL_IBP, epsilon_factor=1.05, ramp=0.4, bound_share=0.3),
     ),
-    "undefended": (dataclasses.replace(NETWORK, epochs=3), RecipeConfig(name=RecipeName.UNDEFENDED)),
+    "undefended": (
+        dataclasses.replace(NETWORK, epochs=3),
+        RecipeConfig(name=RecipeName.UNDEFENDED),
+    ),
 }
 
 
-def train(name: str, epochs: int | None, images: np.ndarray, labels: np.ndarray, work: Path) -> tf_keras.Model:
-    """One model; checkpoints and logs go to `work`. The last twelfth of the images is for validation."""
+def train(
+    name: str, epochs: int | None, images: np.ndarray, labels: np.ndarray, work: Path
+) -> tf_keras.Model:
+    """One model; checkpoints and logs go to `work`. The last twelfth of the images is for
+    validation."""
     config, recipe = MODELS[name]
     task = TrainingTask(
         config=dataclasses.replace(config, epochs=epochs or config.epochs),
@@ -61,8 +77,13 @@ def train(name: str, epochs: int | None, images: np.ndarray, labels: np.ndarray,
         checkpoints="",
     )
     cut = len(labels) * 11 // 12
-    halves = [{"image": images[part], "label": labels[part]} for part in (slice(None, cut), slice(cut, None))]
-    training = Training(task, make_strategy(task.config), *halves, checkpoints=str(work / "checkpoints"))
+    halves = [
+        {"image": images[part], "label": labels[part]}
+        for part in (slice(None, cut), slice(cut, None))
+    ]
+    training = Training(
+        task, make_strategy(task.config), *halves, checkpoints=str(work / "checkpoints")
+    )
     training.run(str(work / "logs"))
     return training.trained
 
@@ -74,7 +95,9 @@ def train(name: str, epochs: int | None, images: np.ndarray, labels: np.ndarray,
 def main(names: tuple[str, ...], epochs: int | None, folder: Path) -> None:
     """Train the named models (default: all) that are not there yet."""
     handler = logging.StreamHandler()
-    handler.addFilter(lambda record: not hasattr(record, "progress"))  # many records a second that only move a bar
+    handler.addFilter(
+        lambda record: not hasattr(record, "progress")
+    )  # many records a second that only move a bar
     logging.getLogger("gauntlet").addHandler(handler)
     logging.getLogger("gauntlet").setLevel(logging.INFO)
     batches = list(image_batches(prepare("mnist", None), "train", 10_000))

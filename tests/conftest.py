@@ -21,14 +21,16 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def small_models(small_world: SimpleNamespace) -> dict[str, str]:
     """Artifact folders of the undefended and the robust model."""
     return {
-        "undefended": run_trainer(small_world, small_world.root / "undefended", training_task("undefended")),
+        "undefended": run_trainer(
+            small_world, small_world.root / "undefended", training_task("undefended")
+        ),
         "robust": run_trainer(small_world, small_world.root / "robust", training_task("tutorial")),
     }
 
 
 @pytest.fixture(scope="module")
 def in_memory_beam() -> Iterator[None]:
-    """Beam pipelines in this process, as `pipeline.runner` runs them."""
+    """Beam pipelines in this process, as `pipeline.local.runner` runs them."""
     from apache_beam.options.pipeline_options import StandardOptions
 
     with pytest.MonkeyPatch.context() as monkeypatch:

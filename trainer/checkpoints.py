@@ -1,7 +1,8 @@
-"""What a killed training goes on from: the weights and the optimizer after an epoch, and the best weights so far.
+"""What a killed training goes on from: the weights and the optimizer after an epoch, and the best
+weights so far.
 
-The folder holds `epoch-N` and `best-N` (TensorFlow checkpoints) and `state.json`, which names the two that
-count and is replaced last, so a kill at any moment leaves the state of a whole epoch.
+The folder holds `epoch-N` and `best-N` (TensorFlow checkpoints) and `state.json`, which names the
+two that count and is replaced last, so a kill at any moment leaves the state of a whole epoch.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import pydantic
 import tensorflow as tf
 import tf_keras
 
-from robustness.errors import RunError
+from foundation.errors import RunError
 
 STATE = "state.json"
 
@@ -24,7 +25,8 @@ STATE = "state.json"
 class Progress:
     """How far a training has come.
 
-    epoch: epochs done. attack_steps: of the recipe, which may have been raised. best_epoch, best_score: the epoch
+    epoch: epochs done. attack_steps: of the recipe, which may have been raised. best_epoch,
+        best_score: the epoch
     whose weights are exported, 0 before there is one. history: metrics by epoch.
     """
 
@@ -41,20 +43,27 @@ class Checkpoints:
     Args:
         folder: where; created on the first save. Local or gs://.
         network, optimizer: in training; the optimizer is built before the first `restore`.
-        best: a network that holds the best weights when `save` is told so, and after `restore_best`.
-        writes: False on every worker but the chief, which takes part in saving (a distributed variable may need
-            all workers to be read) and keeps nothing.
+        best: a network that holds the best weights when `save` is told so, and after
+            `restore_best`.
+        writes: False on every worker but the chief, which takes part in saving (a distributed
+            variable may need all workers to be read) and keeps nothing.
     """
 
     def __init__(
-        self, folder: str, network: tf_keras.Model, optimizer: Any, best: tf_keras.Model, writes: bool = True
+        self,
+        folder: str,
+        network: tf_keras.Model,
+        optimizer: Any,
+        best: tf_keras.Model,
+        writes: bool = True,
     ) -> None:
         self.folder, self._writes = folder, writes
         self._training = tf.train.Checkpoint(network=network, optimizer=optimizer)
         self._best = tf.train.Checkpoint(network=best)
 
     def save(self, progress: Progress) -> None:
-        """Save the training after `progress.epoch`, and the best network when that epoch is the best."""
+        """Save the training after `progress.epoch`, and the best network when that epoch is the
+        best."""
         with tempfile.TemporaryDirectory() as discarded:
             folder = self.folder if self._writes else discarded
             tf.io.gfile.makedirs(folder)
@@ -73,8 +82,8 @@ class Checkpoints:
         """Bring back the newest state, if there is one, and say how far it had come.
 
         Raises:
-            RunError: it is damaged. Nothing is removed or begun anew: whether the hours in it are lost is the
-                user's to say.
+            RunError: it is damaged. Nothing is removed or begun anew: whether the hours in it are
+                lost is the user's to say.
         """
         state = os.path.join(self.folder, STATE)
         if not tf.io.gfile.exists(state):
@@ -109,8 +118,9 @@ class Checkpoints:
     def _damaged(self, name: str, error: Exception) -> RunError:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return RunError(
-            f"the checkpoint {os.path.join(self.folder, name)} of an interrupted training cannot be read: {reason}; "
-            f"bring it back, or remove the folder {self.folder} to train from the start"
+            f"the checkpoint {os.path.join(self.folder, name)} of an interrupted training cannot "
+            f"be read: {reason}; bring it back, or remove the folder {self.folder} to train from "
+            "the start"
         )
 
     def _remove_all_but(self, *kept: str) -> None:

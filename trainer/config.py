@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from foundation.errors import ConfigError
 from robustness.config import ThreatModel
-from robustness.errors import ConfigError
 
 
 class RecipeName(StrEnum):
@@ -39,7 +39,8 @@ class Scaling(StrEnum):
     """What happens to batch and learning rate when n replicas train.
 
     fixed: `batch_size` is shared out, the rate stays. linear (Goyal et al. 2017): every replica has
-    `batch_size`, the rate is multiplied by n. sqrt (Malladi et al. 2022, for Adam): the same with the root of n.
+    `batch_size`, the rate is multiplied by n. sqrt (Malladi et al. 2022, for Adam): the same with
+    the root of n.
     """
 
     FIXED = "fixed"
@@ -65,8 +66,8 @@ class Schedule(StrEnum):
 
 
 class Initialization(StrEnum):
-    """How the weights begin. ibp (Shi et al. 2021): so that interval widths neither grow nor shrink from layer to
-    layer."""
+    """How the weights begin. ibp (Shi et al. 2021): so that interval widths neither grow nor shrink
+    from layer to layer."""
 
     GLOROT = "glorot"
     IBP = "ibp"
@@ -90,12 +91,14 @@ class GradientNorm(StrEnum):
 class RecipeConfig:
     """The defence; a recipe ignores what it does not use.
 
-    epsilon_factor: radius in training over the radius of the threat. ramp: part of the training, from its
+    epsilon_factor: radius in training over the radius of the threat. ramp: part of the training,
+        from its
         start, in which the radius grows from 0. attack_steps: gradient steps of a neighbour.
-    multiplier, step_size, norm: NSL's adversarial term in `tutorial`: weight, step in pixel units, norm.
+    multiplier, step_size, norm: NSL's adversarial term in `tutorial`: weight, step in pixel units,
+        norm.
     beta: weight of the divergence in trades. bound_share: weight of the interval bound in mtl-ibp.
-    box: side of sabr's small box over that of the ball. warm_up: weight, fading out over the ramp, of what keeps
-        intervals tight and ReLUs alive in mtl-ibp and sabr (Shi et al. 2021).
+    box: side of sabr's small box over that of the ball. warm_up: weight, fading out over the ramp,
+        of what keeps intervals tight and ReLUs alive in mtl-ibp and sabr (Shi et al. 2021).
 
     Raises:
         ConfigError: a weight, step or radius is not positive, or a share is outside (0, 1].
@@ -124,7 +127,8 @@ class RecipeConfig:
         _check_size("recipe.attack_steps", self.attack_steps)
         if self.name is RecipeName.FAST and self.attack_steps != 1:
             raise ConfigError(
-                f"recipe.name=fast has one attack step, got {self.attack_steps}; several are recipe.name=pgd"
+                f"recipe.name=fast has one attack step, got {self.attack_steps}; several are "
+                "recipe.name=pgd"
             )
 
 
@@ -132,16 +136,18 @@ class RecipeConfig:
 class TrainerConfig:
     """Network, optimisation and devices of both models; the defaults are the NSL tutorial's.
 
-    strategy, workers, tpu: see `trainer.strategy`. precision: of training. scaling: with several replicas.
-    network: `package.module:function` in place of the built-in one, a function of image shape and number of
-        classes that gives a tf_keras model from images in [0, 1] to logits.
-    filters, kernel_size, stride, padding, pool_size, dense: convolutions, max pooling between them (a
-        pool_size of 1 is none), then dense layers, then the logits; kernel_size and stride are one for all
-        convolutions or one for each. initialization: of their weights.
+    strategy, workers, tpu: see `trainer.strategy`. precision: of training. scaling: with several
+        replicas.
+    network: `package.module:function` in place of the built-in one, a function of image shape and
+        number of classes that gives a tf_keras model from images in [0, 1] to logits.
+    filters, kernel_size, stride, padding, pool_size, dense: convolutions, max pooling between them
+        (a pool_size of 1 is none), then dense layers, then the logits; kernel_size and stride are
+        one for all convolutions or one for each. initialization: of their weights.
     batch_size: see `scaling`. learning_rate, schedule: Adam's rate at its peak, and its course.
     gradient_clip: largest norm of all gradients together; 0 is no limit.
-    weight_averaging: momentum of an exponential moving average of the weights, which is what is evaluated and
-        exported; 0 is none. l1: weight of the sum of the absolute values of all kernels.
+    weight_averaging: momentum of an exponential moving average of the weights, which is what is
+        evaluated and exported; 0 is none. l1: weight of the sum of the absolute values of all
+        kernels.
     validation_images: images of the validation split that are attacked after each epoch.
     warm_start: begin with the weights of the latest blessed model.
 
@@ -174,24 +180,29 @@ class TrainerConfig:
 
     @property
     def undefended(self) -> "TrainerConfig":
-        """The same network on the same devices, trained by the defaults, whatever the defence's settings are."""
+        """The same network on the same devices, trained by the defaults, whatever the defence's
+        settings are."""
         devices = ("strategy", "workers", "tpu")
         network = ("network", "filters", "kernel_size", "stride", "padding", "pool_size", "dense")
         kept = (*devices, *network, "validation_images")
         return dataclasses.replace(
-            TrainerConfig(), epochs=min(self.epochs, 5), **{name: getattr(self, name) for name in kept}
+            TrainerConfig(),
+            epochs=min(self.epochs, 5),
+            **{name: getattr(self, name) for name in kept},
         )
 
     @property
     def convolutions(self) -> list[tuple[int, int, int]]:
         """Filters, kernel size and stride of each."""
         kernels, strides = (
-            each * len(self.filters) if len(each) == 1 else each for each in (self.kernel_size, self.stride)
+            each * len(self.filters) if len(each) == 1 else each
+            for each in (self.kernel_size, self.stride)
         )
         return list(zip(self.filters, kernels, strides, strict=True))
 
     def feature_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the last convolution's output; below 1 when the images are too small."""
+        """Height and width of the last convolution's output; below 1 when the images are too
+        small."""
         for i, (_, kernel_size, stride) in enumerate(self.convolutions):
             if i:
                 height, width = height // self.pool_size, width // self.pool_size
@@ -201,16 +212,22 @@ class TrainerConfig:
         return height, width
 
     def __post_init__(self) -> None:
-        sizes = {name: getattr(self, name) for name in ("pool_size", "batch_size", "workers", "epochs")}
-        sizes |= {name: min(getattr(self, name), default=0) for name in ("filters", "kernel_size", "stride")}
+        sizes = {
+            name: getattr(self, name) for name in ("pool_size", "batch_size", "workers", "epochs")
+        }
+        sizes |= {
+            name: min(getattr(self, name), default=0)
+            for name in ("filters", "kernel_size", "stride")
+        }
         sizes["dense"] = min(self.dense, default=1)
         for name, size in (sizes | {"validation_images": self.validation_images}).items():
             _check_size(f"trainer.{name}", size)
         for name in ("kernel_size", "stride"):
             if len(getattr(self, name)) not in (1, len(self.filters)):
                 raise ConfigError(
-                    f"trainer.{name} is one number, or one for each of the {len(self.filters)} convolutions of "
-                    f"trainer.filters, got {','.join(map(str, getattr(self, name)))}"
+                    f"trainer.{name} is one number, or one for each of the {len(self.filters)} "
+                    "convolutions of trainer.filters, got "
+                    f"{','.join(map(str, getattr(self, name)))}"
                 )
         _check_positive("trainer.learning_rate", self.learning_rate)
         _check_fraction("trainer.weight_averaging", self.weight_averaging, below_one=True)
@@ -220,7 +237,8 @@ class TrainerConfig:
             raise ConfigError(f"trainer.network is package.module:function, got {self.network!r}")
         if self.workers > 1 and self.strategy is not StrategyName.MULTI_WORKER:
             raise ConfigError(
-                f"trainer.workers={self.workers} needs trainer.strategy=multi_worker, got {self.strategy}"
+                f"trainer.workers={self.workers} needs trainer.strategy=multi_worker, got "
+                f"{self.strategy}"
             )
 
 
@@ -228,7 +246,8 @@ class TrainerConfig:
 class TrainingTask:
     """What a Trainer node is told through its custom_config.
 
-    image_shape: height, width, channels. checkpoints: folder that outlives a killed run; each training has one of
+    image_shape: height, width, channels. checkpoints: folder that outlives a killed run; each
+        training has one of
     its own in there. code: hash of the code that trains; it tells TFX's cache of edits.
     """
 
@@ -246,7 +265,8 @@ class TrainingTask:
 class TunerConfig:
     """A search over the recipe's hyper-parameters before the robust model is trained.
 
-    trials: trainings of the search; 0 is no search. epochs: of each of them; 0 is a third of trainer.epochs.
+    trials: trainings of the search; 0 is no search. epochs: of each of them; 0 is a third of
+        trainer.epochs.
     clean_floor: accuracy on clean images of the validation split that the chosen trial must reach.
 
     Raises:
@@ -265,7 +285,8 @@ class TunerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningTask:
-    """What the Tuner node is told through its custom_config. training: of a trial, but for what is searched."""
+    """What the Tuner node is told through its custom_config. training: of a trial, but for what is
+    searched."""
 
     training: TrainingTask
     trials: int

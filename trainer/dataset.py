@@ -7,7 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.autotune import no_autotune
+from foundation.autotune import no_autotune
 
 READ_BATCH = 500
 """Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""
@@ -17,8 +17,8 @@ WORKERS = 2
 
 
 def raw_parser(transform: tft.TFTransformOutput) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Serialized raw tf.Examples, string [n], to `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n]
-    and `id` string [n], by the Transform node's own graph."""
+    """Serialized raw tf.Examples, string [n], to `image` float32 [n, h, w, c] in [0, 1], `label`
+    int64 [n] and `id` string [n], by the Transform node's own graph."""
     spec = {name: transform.raw_feature_spec()[name] for name in ("image", "label", "id")}
     layer = transform.transform_features_layer()
 
@@ -30,8 +30,11 @@ def raw_parser(transform: tft.TFTransformOutput) -> Callable[[tf.Tensor], dict[s
     return parse
 
 
-def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, npt.NDArray[np.generic]]:
-    """A whole split in memory, sorted by `id`, so that training does not depend on the number of shards.
+def load_split(
+    file_patterns: Sequence[str], transform: tft.TFTransformOutput
+) -> dict[str, npt.NDArray[np.generic]]:
+    """A whole split in memory, sorted by `id`, so that training does not depend on the number of
+    shards.
 
     Args:
         file_patterns: globs of gzipped TFRecord files of raw tf.Examples.
@@ -42,7 +45,9 @@ def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -
     """
     files = tf.data.Dataset.list_files(list(file_patterns), shuffle=False)
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
-    parsed = records.map(raw_parser(transform), num_parallel_calls=WORKERS).with_options(no_autotune())
+    parsed = records.map(raw_parser(transform), num_parallel_calls=WORKERS).with_options(
+        no_autotune()
+    )
     batches = list(parsed.as_numpy_iterator())
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(columns.pop("id"))
@@ -50,13 +55,18 @@ def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -
 
 
 def training_batches(
-    features: dict[str, npt.NDArray[np.generic]], global_batch: int, seed: int, first_step: int, positions: bool
+    features: dict[str, npt.NDArray[np.generic]],
+    global_batch: int,
+    seed: int,
+    first_step: int,
+    positions: bool,
 ) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
     """Endless shuffled batches for `strategy.distribute_datasets_from_function`.
 
-    Step i of the training sees the same images whatever the number of replicas, and wherever the training began:
-    every epoch is a permutation of all rows that depends on the seed and the epoch only. Rows that do not fill
-    the last batch of an epoch are left out of that epoch, so that all shapes are static.
+    Step i of the training sees the same images whatever the number of replicas, and wherever the
+    training began: every epoch is a permutation of all rows that depends on the seed and the epoch
+    only. Rows that do not fill the last batch of an epoch are left out of that epoch, so that all
+    shapes are static.
 
     Args:
         features: columns of n rows each.
@@ -90,6 +100,10 @@ def training_batches(
             return batch | ({"position": position} if positions else {})
 
         counter = tf.data.Dataset.range(first_step * replicas, np.iinfo(np.int64).max)
-        return counter.map(gather, num_parallel_calls=WORKERS).prefetch(2 * WORKERS).with_options(no_autotune())
+        return (
+            counter.map(gather, num_parallel_calls=WORKERS)
+            .prefetch(2 * WORKERS)
+            .with_options(no_autotune())
+        )
 
     return batches

@@ -3,13 +3,15 @@
 `tf_keras.models.load_model(directory, compile=False)` gives the network itself, images in [0, 1] to
 logits, ready for a gradient attack. The signatures serve and evaluate:
 
-- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n], `probabilities` float32 [n, k]
+- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n], `probabilities` float32 [n,
+  k]
 - `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
 - `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them -> `logits`,
   `probabilities` float32 [n, k]
 
-Each refuses an empty batch, and what it cannot read as images of the right shape, with an error. TensorFlow Serving
-sends the warm-up requests in `assets.extra` to a version before it takes it into service.
+Each refuses an empty batch, and what it cannot read as images of the right shape, with an error.
+TensorFlow Serving sends the warm-up requests in `assets.extra` to a version before it takes it into
+service.
 """
 
 import json
@@ -39,8 +41,8 @@ def export_model(
     settings: dict[str, Any],
     history: dict[str, Any],
 ) -> None:
-    """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and `history` (what
-    `read_history` gives back).
+    """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and
+    `history` (what `read_history` gives back).
 
     The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
     """
@@ -48,7 +50,12 @@ def export_model(
     clean = tf_keras.models.clone_model(model)
     clean.set_weights(model.get_weights())
     clean.transform = transform.transform_features_layer()
-    clean.save(directory, save_format="tf", include_optimizer=False, signatures=_signatures(clean, transform))
+    clean.save(
+        directory,
+        save_format="tf",
+        include_optimizer=False,
+        signatures=_signatures(clean, transform),
+    )
     extra = os.path.join(directory, "assets.extra")
     fileio.makedirs(extra)
     for name, content in ((SETTINGS, settings), (HISTORY, history)):
@@ -59,7 +66,9 @@ def export_model(
             writer.write(warm_up_request(clean.input_shape[1:], size).SerializeToString())
 
 
-def warm_up_request(image_shape: tuple[int, int, int], size: int) -> prediction_log_pb2.PredictionLog:
+def warm_up_request(
+    image_shape: tuple[int, int, int], size: int
+) -> prediction_log_pb2.PredictionLog:
     """A request of black images to `serving_default`."""
     log = prediction_log_pb2.PredictionLog()
     request = log.predict_log.request
@@ -70,7 +79,8 @@ def warm_up_request(image_shape: tuple[int, int, int], size: int) -> prediction_
 
 
 def read_history(directory: str) -> dict[str, Any]:
-    """How an exported model was trained: `epochs`, the metrics of each, and `best_epoch`, the one exported."""
+    """How an exported model was trained: `epochs`, the metrics of each, and `best_epoch`, the one
+    exported."""
     with fileio.open(os.path.join(directory, "assets.extra", HISTORY)) as file:
         return dict(json.load(file))
 
@@ -80,7 +90,9 @@ def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict
     pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
 
     def logits_of(images: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(images)[0], "the batch is empty")]):
+        with tf.control_dependencies(
+            [tf.debugging.assert_positive(tf.shape(images)[0], "the batch is empty")]
+        ):
             return model(tf.identity(images), training=False)
 
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,4 +1,5 @@
-"""A trained model from disk, whoever wrote it, as a function from images to what it gives for them."""
+"""A trained model from disk, whoever wrote it, as a function from images to what it gives for
+them."""
 
 import hashlib
 import json
@@ -13,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from robustness.arrays import FloatArray, IntArray, Model
-from robustness.errors import DataError
+from foundation.errors import DataError
+from robustness.types import FloatArray, IntArray, Model
 
 BLOCK = 1 << 20
 
@@ -23,10 +24,10 @@ BLOCK = 1 << 20
 class LoadedModel:
     """A model and what is known of it.
 
-    path: the file or folder that was read. model: float32 [n, h, w, c] to logits or probabilities, float32
-    [n, k]. image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex. serve: the
-    predicted classes, int64 [n], as the serving signature gives them for the same images as PNG; None where
-    there is no such signature.
+    path: the file or folder that was read. model: float32 [n, h, w, c] to logits or probabilities,
+    float32 [n, k]. image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex.
+    serve: the predicted classes, int64 [n], as the serving signature gives them for the same images
+    as PNG; None where there is no such signature.
     """
 
     path: Path
@@ -37,11 +38,12 @@ class LoadedModel:
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Load a Keras 2 or Keras 3 model, or any SavedModel with a signature from one batch of float images.
+    """Load a Keras 2 or Keras 3 model, or any SavedModel with a signature from one batch of float
+    images.
 
     Args:
-        path: a `.keras` or `.h5` file, a SavedModel folder, or a folder of numbered versions, of which the
-            newest is taken.
+        path: a `.keras` or `.h5` file, a SavedModel folder, or a folder of numbered versions, of
+            which the newest is taken.
 
     Raises:
         DataError: there is no model, or it cannot be used; the message says what was expected.
@@ -53,7 +55,8 @@ def load_model(path: Path) -> LoadedModel:
         raise
     except Exception as error:
         raise DataError(
-            f"{path}: expected a SavedModel folder, a .keras or a .h5 file; loading it failed: {error}"
+            f"{path}: expected a SavedModel folder, a .keras or a .h5 file; loading it failed: "
+            f"{error}"
         ) from error
     return LoadedModel(
         path=path,
@@ -66,7 +69,10 @@ def load_model(path: Path) -> LoadedModel:
 
 def _newest_version(path: Path) -> Path:
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder; expected a SavedModel folder or a .keras file")
+        raise DataError(
+            f"{path}: there is no such file or folder; expected a SavedModel folder or a .keras "
+            "file"
+        )
     if path.is_dir() and not (path / "saved_model.pb").exists():
         versions = sorted(
             (p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()),
@@ -76,7 +82,8 @@ def _newest_version(path: Path) -> Path:
             return path / "Format-Serving"
         if not versions:
             raise DataError(
-                f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered versions of one"
+                f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered "
+                "versions of one"
             )
         return versions[-1]
     return path
@@ -110,7 +117,9 @@ class SignatureModel:
         self._path = path
         self._name, self._argument, self._output = self._find(loaded.signatures)
         self._signature = loaded.signatures[self._name]
-        self.input_shape = tuple(self._signature.structured_input_signature[1][self._argument].shape)
+        self.input_shape = tuple(
+            self._signature.structured_input_signature[1][self._argument].shape
+        )
 
     def __call__(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._signature(**{self._argument: x})[self._output]
@@ -120,22 +129,32 @@ class SignatureModel:
         for name, signature in signatures.items():
             arguments = signature.structured_input_signature[1]
             outputs = signature.structured_outputs
-            matrices = [k for k, spec in outputs.items() if spec.dtype == tf.float32 and len(spec.shape) == 2]
+            matrices = [
+                k
+                for k, spec in outputs.items()
+                if spec.dtype == tf.float32 and len(spec.shape) == 2
+            ]
             matrices = ["logits"] if "logits" in matrices else matrices
-            images = [k for k, spec in arguments.items() if spec.dtype == tf.float32 and len(spec.shape) == 4]
+            images = [
+                k
+                for k, spec in arguments.items()
+                if spec.dtype == tf.float32 and len(spec.shape) == 4
+            ]
             if len(arguments) == 1 and images and len(matrices) == 1:
                 return name, images[0], matrices[0]
         raise DataError(
-            f"{self._path}: expected a signature from one batch of images, float32 [n, h, w, c], to logits, float32 "
-            "[n, k], named `logits` where there are several outputs; its signatures are "
-            f"{', '.join(signatures) or 'none'}"
+            f"{self._path}: expected a signature from one batch of images, float32 [n, h, w, c], "
+            "to logits, float32 [n, k], named `logits` where there are several outputs; its "
+            f"signatures are {', '.join(signatures) or 'none'}"
         )
 
 
 def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise DataError(f"{path}: expected one input of images of a fixed shape [n, h, w, c], got {shape}")
+        raise DataError(
+            f"{path}: expected one input of images of a fixed shape [n, h, w, c], got {shape}"
+        )
     return shape[1:]
 
 
@@ -155,8 +174,8 @@ def _fingerprint(path: Path) -> str:
 
 
 def serving_signature(path: str) -> Callable[[FloatArray], IntArray] | None:
-    """The classes that the `serving_default` signature of a SavedModel gives for images in [0, 1] that it gets as PNG;
-    None where there is no signature that takes them."""
+    """The classes that the `serving_default` signature of a SavedModel gives for images in [0, 1]
+    that it gets as PNG; None where there is no signature that takes them."""
     if not tf.io.gfile.isdir(path):
         return None
     loaded = tf.saved_model.load(path)
@@ -164,13 +183,17 @@ def serving_signature(path: str) -> Callable[[FloatArray], IntArray] | None:
     if signature is None:
         return None
     arguments = signature.structured_input_signature[1]
-    takes_png = [name for name, spec in arguments.items() if spec.dtype == tf.string and len(spec.shape) == 1]
+    takes_png = [
+        name for name, spec in arguments.items() if spec.dtype == tf.string and len(spec.shape) == 1
+    ]
     if len(arguments) != 1 or not takes_png or "class" not in signature.structured_outputs:
         return None
 
     def serve(x: FloatArray) -> IntArray:
         encoded = [tf.io.encode_png(image) for image in np.round(x * 255).astype(np.uint8)]
-        answer = loaded.signatures["serving_default"](**{takes_png[0]: tf.stack(encoded)})  # keeps `loaded` alive
+        answer = loaded.signatures["serving_default"](
+            **{takes_png[0]: tf.stack(encoded)}
+        )  # keeps `loaded` alive
         return np.asarray(answer["class"])
 
     return serve

@@ -1,8 +1,8 @@
 """Adversarial neighbours of a training batch, by Neural Structured Learning's gradient step.
 
-They are made outside the tape of the weights and unrolled. NSL takes the step; the random start and the
-projection into the ball are `robustness`'s, because NSL's start draws from the device's generator, so that
-the weights would depend on the number of devices.
+They are made outside the tape of the weights and unrolled. NSL takes the step; the random start and
+the projection into the ball are `robustness`'s, because NSL's start draws from the device's
+generator, so that the weights would depend on the number of devices.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ FAST_STEP = 1.25
 """Length of a single step over the radius (Wong et al. 2020)."""
 
 LOSS_SCALE = 1024.0
-"""In float16 the gradient of an image that the network is sure of would vanish. NSL normalises it afterwards, and
-a power of two changes no other digit."""
+"""In float16 the gradient of an image that the network is sure of would vanish. NSL normalises it
+afterwards, and a power of two changes no other digit."""
 
 PGD_REACH = 2.5
 """Length of all steps together over the radius (Madry et al. 2018)."""
@@ -34,8 +34,9 @@ def neighbours(
 ) -> tf.Tensor:
     """Images of the ball that maximise a loss, by gradient steps from a random start.
 
-    One step begins at the noise as it is, outside [0, 1] too (Wong et al. 2020): cut first, a start in a black
-    pixel would hardly be random, and single-step training overfits to that. Several steps begin inside.
+    One step begins at the noise as it is, outside [0, 1] too (Wong et al. 2020): cut first, a start
+    in a black pixel would hardly be random, and single-step training overfits to that. Several
+    steps begin inside.
 
     Args:
         loss: images, float32 [n, h, w, c], to float32 [n] or [].

@@ -12,15 +12,17 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from robustness.errors import ConfigError
+from foundation.errors import ConfigError
 from trainer.config import Initialization, TrainerConfig
 
 
-def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+def build_network(
+    config: TrainerConfig, image_shape: tuple[int, int, int], classes: int
+) -> tf_keras.Model:
     """The user's network, or convolutions with max pooling between them, dense layers, logits.
 
-    With the default config and MNIST this is the network of the NSL tutorial, except that it ends in
-    logits: a softmax inside would saturate and hide gradients from an attack.
+    With the default config and MNIST this is the network of the NSL tutorial, except that it ends
+    in logits: a softmax inside would saturate and hide gradients from an attack.
 
     Args:
         config: network, or filters, kernel_size, stride, padding, pool_size, dense.
@@ -54,15 +56,19 @@ def build_network(config: TrainerConfig, image_shape: tuple[int, int, int], clas
         x = tf_keras.layers.Dense(units, activation="relu", kernel_initializer=initializer)(x)
     # The logits are float32 also where the rest is computed in mixed precision.
     initializer = _initializer(config.initialization, x.shape[-1])
-    logits = tf_keras.layers.Dense(classes, name="logits", dtype="float32", kernel_initializer=initializer)
+    logits = tf_keras.layers.Dense(
+        classes, name="logits", dtype="float32", kernel_initializer=initializer
+    )
     return tf_keras.Model(inputs, logits(x), name="classifier")
 
 
 def _initializer(name: Initialization, fan_in: int) -> tf_keras.initializers.Initializer:
-    """A new one for each layer: Keras's initializers give the same values each time they are called.
+    """A new one for each layer: Keras's initializers give the same values each time they are
+    called.
 
-    ibp: normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU the mean width of an
-    interval stays what it was. One of Keras's own, because the export is loaded without this package.
+    ibp: normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU
+    the mean width of an interval stays what it was. One of Keras's own, because the export is
+    loaded without this package.
     """
     if name is Initialization.IBP:
         return tf_keras.initializers.RandomNormal(stddev=math.sqrt(2 * math.pi) / fan_in)
@@ -72,8 +78,8 @@ def _initializer(name: Initialization, fan_in: int) -> tf_keras.initializers.Ini
 def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
     """What `package.module:function` names: on Python's path, or else in the working directory.
 
-    The command line keeps the working directory off Python's path, so that a folder named like one of our
-    packages cannot win over it.
+    The command line keeps the working directory off Python's path, so that a folder named like one
+    of our packages cannot win over it.
 
     Raises:
         ConfigError: it cannot be imported.
@@ -86,8 +92,8 @@ def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
         build: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"trainer.network={name} cannot be imported: {error}; it must lie on Python's path or in the folder "
-            "where the command is run"
+            f"trainer.network={name} cannot be imported: {error}; it must lie on Python's path or "
+            "in the folder where the command is run"
         ) from error
     return build
 
@@ -113,23 +119,32 @@ def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -
     return network
 
 
-def _check_users_network(setting: str, network: Any, image_shape: tuple[int, int, int], classes: int) -> None:
+def _check_users_network(
+    setting: str, network: Any, image_shape: tuple[int, int, int], classes: int
+) -> None:
     if not isinstance(network, tf_keras.Model):
         kind = type(network)
         raise ConfigError(
-            f"{setting} must give a Keras 2 model (tf_keras.Model), got {kind.__module__}.{kind.__qualname__}"
+            f"{setting} must give a Keras 2 model (tf_keras.Model), got "
+            f"{kind.__module__}.{kind.__qualname__}"
         )
     if not network.built:
-        raise ConfigError(f"{setting} gave a model without an input shape: begin it with tf_keras.Input")
+        raise ConfigError(
+            f"{setting} gave a model without an input shape: begin it with tf_keras.Input"
+        )
     for what, shape, expected in (
         ("take images", network.input_shape, (None, *image_shape)),
         ("give logits", network.output_shape, (None, classes)),
     ):
         if shape != expected:
             raise ConfigError(f"{setting} must {what} of shape {expected}, got {shape}")
-    outputs = network(np.random.default_rng(0).random((8, *image_shape), np.float32), training=False)
+    outputs = network(
+        np.random.default_rng(0).random((8, *image_shape), np.float32), training=False
+    )
     if outputs.dtype != tf.float32:
         raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
     values = outputs.numpy()
     if np.all(values >= 0) and np.allclose(values.sum(axis=1), 1.0, atol=1e-4):
-        raise ConfigError(f"{setting} gives probabilities; it must give logits: drop its last softmax")
+        raise ConfigError(
+            f"{setting} gives probabilities; it must give logits: drop its last softmax"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from robustness.errors import RunError
+from foundation.errors import RunError
 from trainer.config import RecipeConfig
 
 
@@ -35,11 +35,13 @@ def import_nsl() -> Any:
 def adversarial_regularization(network: tf_keras.Model, config: RecipeConfig) -> tf_keras.Model:
     """The recipe `tutorial`: NSL's own Keras model around a network, as its tutorial ships it.
 
-    Cross-entropy plus `multiplier` times the cross-entropy of the FGSM neighbour, which is not clipped to
-    [0, 1]. Its inputs are dictionaries of `image` and `label`. Not compiled.
+    Cross-entropy plus `multiplier` times the cross-entropy of the FGSM neighbour, which is not
+    clipped to [0, 1]. Its inputs are dictionaries of `image` and `label`. Not compiled.
     """
     nsl = import_nsl()
     adversarial = nsl.configs.make_adv_reg_config(
         multiplier=config.multiplier, adv_step_size=config.step_size, adv_grad_norm=str(config.norm)
     )
-    return nsl.keras.AdversarialRegularization(network, label_keys=["label"], adv_config=adversarial)
+    return nsl.keras.AdversarialRegularization(
+        network, label_keys=["label"], adv_config=adversarial
+    )

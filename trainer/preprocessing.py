@@ -23,7 +23,9 @@ def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
     return tf.cast(pixels, tf.float32) / 255.0
 
 
-def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+def preprocessing_fn(
+    inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
+) -> dict[str, tf.Tensor]:
     """The function that TFX's Transform traces.
 
     Args:

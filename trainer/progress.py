@@ -10,7 +10,8 @@ SECONDS_BETWEEN_RECORDS = 0.5
 
 
 class LogProgress(tf_keras.callbacks.Callback):
-    """Logs steps done and epoch results; records carry `progress`, a pair (done, total) of steps."""
+    """Logs steps done and epoch results; records carry `progress`, a pair (done, total) of
+    steps."""
 
     def __init__(self, log: logging.Logger, total_steps: int) -> None:
         super().__init__()

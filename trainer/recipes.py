@@ -1,6 +1,8 @@
-"""Recipes: what each defence minimises. A recipe makes neighbours of a batch and gives the loss of every image.
+"""Recipes: what each defence minimises. A recipe makes neighbours of a batch and gives the loss of
+every image.
 
-Neighbours come from `trainer.neighbours`, outside the tape of the weights; the loss is computed inside it.
+Neighbours come from `trainer.neighbours`, outside the tape of the weights; the loss is computed
+inside it.
 Only `tutorial` is missing here: it is NSL's own Keras model (`trainer.nsl`).
 """
 
@@ -11,10 +13,10 @@ from typing import Any, NamedTuple, assert_never
 import tensorflow as tf
 import tf_keras
 
+from foundation.errors import ConfigError
 from robustness.bounds.trace import NoBoundError
 from robustness.bounds.training import TrainingBounds
 from robustness.config import Norm, ThreatModel
-from robustness.errors import ConfigError
 from robustness.losses import cross_entropy
 from trainer.config import CERTIFIED_RECIPES, RecipeConfig, RecipeName
 from trainer.neighbours import neighbours
@@ -23,8 +25,10 @@ from trainer.neighbours import neighbours
 class Batch(NamedTuple):
     """What a recipe sees of a training step.
 
-    x: float32 [n, h, w, c] in [0, 1]. y: int64 [n]. noise: float32 [n, h, w, c], uniform in [-1, 1].
-    epsilon: float32 [], the radius at this step of the ramp. ramp: float32 [], its part of the full radius.
+    x: float32 [n, h, w, c] in [0, 1]. y: int64 [n]. noise: float32 [n, h, w, c], uniform in [-1,
+        1].
+    epsilon: float32 [], the radius at this step of the ramp. ramp: float32 [], its part of the full
+        radius.
     """
 
     x: tf.Tensor
@@ -35,12 +39,14 @@ class Batch(NamedTuple):
 
 
 class Recipe(ABC):
-    """A defence of one network. attack_steps: gradient steps of a neighbour; 0 where there is none."""
+    """A defence of one network. attack_steps: gradient steps of a neighbour; 0 where there is
+    none."""
 
     attack_steps = 0
 
     def neighbours(self, batch: Batch) -> tf.Tensor:
-        """The images that the loss looks at: float32 [n, h, w, c]; the clean ones where nothing is attacked."""
+        """The images that the loss looks at: float32 [n, h, w, c]; the clean ones where nothing is
+        attacked."""
         return batch.x
 
     @abstractmethod
@@ -60,8 +66,8 @@ class Undefended(Recipe):
 
 @dataclass(kw_only=True)
 class Adversarial(Recipe):
-    """Cross-entropy of the attacked images, as the recipe `fast` (Wong et al. 2020) with one step from a
-    random start, as `pgd` (Madry et al. 2018) with several."""
+    """Cross-entropy of the attacked images, as the recipe `fast` (Wong et al. 2020) with one step
+    from a random start, as `pgd` (Madry et al. 2018) with several."""
 
     network: tf_keras.Model
     norm: Norm
@@ -79,8 +85,9 @@ class Adversarial(Recipe):
 
 @dataclass(kw_only=True)
 class Trades(Recipe):
-    """Cross-entropy of the clean images plus beta times the divergence of the attacked ones from them (Zhang et
-    al. 2019, eq. 5). The attack maximises that divergence; the labels serve the first term only."""
+    """Cross-entropy of the clean images plus beta times the divergence of the attacked ones from
+    them (Zhang et al. 2019, eq. 5). The attack maximises that divergence; the labels serve the
+    first term only."""
 
     network: tf_keras.Model
     norm: Norm
@@ -97,7 +104,9 @@ class Trades(Recipe):
 
     def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
         clean = self.network(batch.x, training=True)
-        return cross_entropy(clean, batch.y) + self.beta * divergence(clean, self.network(x_adv, training=True))
+        return cross_entropy(clean, batch.y) + self.beta * divergence(
+            clean, self.network(x_adv, training=True)
+        )
 
 
 @dataclass(kw_only=True)
@@ -108,8 +117,11 @@ class Certified(Adversarial):
     warm_up: float
 
     def bound_losses(self, batch: Batch, centre: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy of the bound of the box around `centre`, in [0, 1], with the warm-up's share: float32 [n]."""
-        spans = self.bounds.spans(tf.maximum(centre - radius, 0.0), tf.minimum(centre + radius, 1.0))
+        """Cross-entropy of the bound of the box around `centre`, in [0, 1], with the warm-up's
+        share: float32 [n]."""
+        spans = self.bounds.spans(
+            tf.maximum(centre - radius, 0.0), tf.minimum(centre + radius, 1.0)
+        )
         losses = cross_entropy(self.bounds.worst_logits(spans, batch.y), batch.y)
         if self.warm_up:
             losses += self.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(spans)
@@ -118,8 +130,8 @@ class Certified(Adversarial):
 
 @dataclass(kw_only=True)
 class MtlIbp(Certified):
-    """(1 - share) * cross-entropy of the attacked images + share * that of the interval bound of the whole ball
-    (De Palma et al. 2024, eq. 8)."""
+    """(1 - share) * cross-entropy of the attacked images + share * that of the interval bound of
+    the whole ball (De Palma et al. 2024, eq. 8)."""
 
     share: float
 
@@ -130,8 +142,8 @@ class MtlIbp(Certified):
 
 @dataclass(kw_only=True)
 class Sabr(Certified):
-    """Cross-entropy of the interval bound of a small box around the attacked images, inside the ball (Mueller et
-    al. 2023, section 3)."""
+    """Cross-entropy of the interval bound of a small box around the attacked images, inside the
+    ball (Mueller et al. 2023, section 3)."""
 
     box: float
 
@@ -142,25 +154,32 @@ class Sabr(Certified):
 
 
 def divergence(clean: tf.Tensor, attacked: tf.Tensor) -> tf.Tensor:
-    """Kullback-Leibler divergence of the predictions on attacked images from those on clean ones, of logits
-    float32 [n, k]: float32 [n]."""
+    """Kullback-Leibler divergence of the predictions on attacked images from those on clean ones,
+    of logits float32 [n, k]: float32 [n]."""
     log_p, log_q = tf.nn.log_softmax(clean), tf.nn.log_softmax(attacked)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
 
 
 def build_recipe(
-    config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel, traced: tf_keras.Model | None = None
+    config: RecipeConfig,
+    network: tf_keras.Model,
+    threat: ThreatModel,
+    traced: tf_keras.Model | None = None,
 ) -> Recipe:
     """The named recipe for a network; not for `tutorial`.
 
     Args:
-        traced: the same network in float32 and on one device, of which the layers of bounds are read off when it is
-            given; the bounds are those of `network`'s weights, in float32.
+        traced: the same network in float32 and on one device, of which the layers of bounds are
+            read off when it is given; the bounds are those of `network`'s weights, in float32.
 
     Raises:
         ConfigError: the recipe needs an interval bound, and the network or the norm has none.
     """
-    adversarial: dict[str, Any] = {"network": network, "norm": threat.norm, "attack_steps": config.attack_steps}
+    adversarial: dict[str, Any] = {
+        "network": network,
+        "norm": threat.norm,
+        "attack_steps": config.attack_steps,
+    }
     match config.name:
         case RecipeName.UNDEFENDED:
             return Undefended(network=network)
@@ -169,9 +188,15 @@ def build_recipe(
         case RecipeName.TRADES:
             return Trades(**adversarial, beta=config.beta)
         case RecipeName.MTL_IBP:
-            return MtlIbp(**adversarial, **_certified(config, network, threat, traced), share=config.bound_share)
+            return MtlIbp(
+                **adversarial,
+                **_certified(config, network, threat, traced),
+                share=config.bound_share,
+            )
         case RecipeName.SABR:
-            return Sabr(**adversarial, **_certified(config, network, threat, traced), box=config.box)
+            return Sabr(
+                **adversarial, **_certified(config, network, threat, traced), box=config.box
+            )
         case RecipeName.TUTORIAL:
             raise AssertionError("the tutorial's recipe is NSL's own model")
         case never:
@@ -179,16 +204,21 @@ def build_recipe(
 
 
 def _certified(
-    config: RecipeConfig, network: tf_keras.Model, threat: ThreatModel, traced: tf_keras.Model | None
+    config: RecipeConfig,
+    network: tf_keras.Model,
+    threat: ThreatModel,
+    traced: tf_keras.Model | None,
 ) -> dict[str, Any]:
     if threat.norm is not Norm.LINF:
-        raise ConfigError(f"recipe.name={config.name} minimises an interval bound, which needs threat.norm=linf")
+        raise ConfigError(
+            f"recipe.name={config.name} minimises an interval bound, which needs threat.norm=linf"
+        )
     try:
         bounds = TrainingBounds(traced or network, network.input_shape[1:], network.variables)
         return {"bounds": bounds, "warm_up": config.warm_up}
     except NoBoundError as error:
         others = ", ".join(name for name in RecipeName if name not in CERTIFIED_RECIPES)
         raise ConfigError(
-            f"recipe.name={config.name} minimises an interval bound, which the network has not: {error}; "
-            f"recipes without one are {others}"
+            f"recipe.name={config.name} minimises an interval bound, which the network has not: "
+            f"{error}; recipes without one are {others}"
         ) from error

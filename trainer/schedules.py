@@ -1,4 +1,5 @@
-"""Learning rate and radius as functions of the optimizer's step count, so that a restart needs no memory of them."""
+"""Learning rate and radius as functions of the optimizer's step count, so that a restart needs no
+memory of them."""
 
 import math
 from typing import Any, assert_never
@@ -15,9 +16,9 @@ WARM_UP = 0.02
 class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate at a step.
 
-    constant: the peak. cyclic (Wong et al. 2020): up over two fifths of the steps, down to 0. drops (De Palma et
-    al. 2024): divided by 5 after three quarters, and again after nine tenths. cosine: a short climb, the
-    peak up to the middle, half a cosine down to 0.
+    constant: the peak. cyclic (Wong et al. 2020): up over two fifths of the steps, down to 0. drops
+    (De Palma et al. 2024): divided by 5 after three quarters, and again after nine tenths. cosine:
+    a short climb, the peak up to the middle, half a cosine down to 0.
 
     Args:
         schedule: its course.
@@ -50,5 +51,6 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
 
 
 def ramp(step: tf.Tensor, steps: float) -> tf.Tensor:
-    """Part of the full radius at a step: grows evenly from 0 to 1 over `steps` steps; float32 []."""
+    """Part of the full radius at a step: grows evenly from 0 to 1 over `steps` steps; float32
+    []."""
     return tf.minimum(1.0, tf.cast(step, tf.float32) / max(steps, 1e-9)) if steps else tf.ones([])

@@ -1,4 +1,5 @@
-"""One training step of a recipe, as a Keras model: `fit` brings epochs, callbacks and distribution."""
+"""One training step of a recipe, as a Keras model: `fit` brings epochs, callbacks and
+distribution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +14,29 @@ from trainer.schedules import ramp
 def uniform_noise(shape: Sequence[int], seed: Any) -> tf.Tensor:
     """float32 in [-1, 1), the same for the same seed (int64 [2]) on every device.
 
-    Made from Philox's bits, because TensorFlow's floats are others on a TPU, and wherever XLA compiles.
+    Made from Philox's bits, because TensorFlow's floats are others on a TPU, and wherever XLA
+    compiles.
     """
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-23 - 1.0
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    return (
+        tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-23
+        - 1.0
+    )
 
 
 class RecipeModel(tf_keras.Model):
-    """A network in training by a recipe. Every shape in its step is static and nothing runs on the host.
+    """A network in training by a recipe. Every shape in its step is static and nothing runs on the
+    host.
 
-    The noise of an image depends on the seed, the step and its place in the global batch only, so any number of
-    replicas gives the same weights up to rounding.
+    The noise of an image depends on the seed, the step and its place in the global batch only, so
+    any number of replicas gives the same weights up to rounding.
 
     Args:
         network: what is trained.
-        recipe: what is minimised; its `attack_steps` may be changed between two calls of `fit`, after
-            `make_train_function(force=True)`.
+        recipe: what is minimised; its `attack_steps` may be changed between two calls of `fit`,
+            after `make_train_function(force=True)`.
         epsilon: full radius in training.
         ramp_steps: steps until it is reached.
         global_batch: images a step, over all replicas.
@@ -66,8 +74,8 @@ class RecipeModel(tf_keras.Model):
         """Keras calls it on every replica.
 
         Args:
-            data: the replica's part of the global batch: `image` float32 [n, h, w, c], `label` int64 [n] and
-                `position`, its places in the global batch, int64 [n].
+            data: the replica's part of the global batch: `image` float32 [n, h, w, c], `label`
+                int64 [n] and `position`, its places in the global batch, int64 [n].
         """
         batch = self._batch(data)
         x_adv = tf.stop_gradient(self.recipe.neighbours(batch))

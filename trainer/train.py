@@ -24,8 +24,8 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     Args:
         fn_args: `custom_config` holds a `TrainingTask` as a dictionary; the model goes to
-            `serving_model_dir`, the TensorBoard logs to `model_run_dir`. `base_model`, where it is given, is a
-            model to begin with, and `hyperparameters` what the Tuner has found.
+            `serving_model_dir`, the TensorBoard logs to `model_run_dir`. `base_model`, where it is
+            given, is a model to begin with, and `hyperparameters` what the Tuner has found.
 
     Raises:
         RunError: training diverged, a worker died, or its checkpoints cannot be read.
@@ -41,7 +41,9 @@ def run_fn(fn_args: "FnArgs") -> None:
         task = tuned(task, fn_args.hyperparameters)
     strategy = make_strategy(task.config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train, validation = (load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files))
+    train, validation = (
+        load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files)
+    )
     training = Training(task, strategy, train, validation, checkpoints_of(task, fn_args))
     if fn_args.base_model:
         training.begin_with(fn_args.base_model)

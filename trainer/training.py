@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from robustness.errors import ConfigError, RunError
+from foundation.errors import ConfigError, RunError
 from trainer.checkpoints import Checkpoints, Progress
 from trainer.config import CERTIFIED_RECIPES, Precision, RecipeName, TrainingTask
 from trainer.dataset import training_batches
@@ -57,14 +57,22 @@ class Training:
         self._task, self._strategy, self._train = task, strategy, train
         self._batch, self._rate = scaled(config, strategy.num_replicas_in_sync, len(train["label"]))
         self._steps_per_epoch = len(train["label"]) // self._batch
-        self._exported = build_network(config, task.image_shape, task.classes)  # float32, on one device
+        self._exported = build_network(
+            config, task.image_shape, task.classes
+        )  # float32, on one device
         tf_keras.utils.set_random_seed(task.seed)
         with strategy.scope(), _precision(config.precision):
             self._network = build_network(config, task.image_shape, task.classes)
             self._model, self._recipe = self._build()
-        self._validator = Validator(self._exported, validation, task.threat, config.validation_images)
+        self._validator = Validator(
+            self._exported, validation, task.threat, config.validation_images
+        )
         self._checkpoints = Checkpoints(
-            checkpoints, self._network, self._model.optimizer, self._exported, writes=is_chief(strategy)
+            checkpoints,
+            self._network,
+            self._model.optimizer,
+            self._exported,
+            writes=is_chief(strategy),
         )
 
     @property
@@ -79,11 +87,13 @@ class Training:
             ConfigError: it is another network.
         """
         weights = tf_keras.models.load_model(model, compile=False).get_weights()
-        theirs, ours = ([w.shape for w in network] for network in (weights, self._network.get_weights()))
+        theirs, ours = (
+            [w.shape for w in network] for network in (weights, self._network.get_weights())
+        )
         if theirs != ours:
             raise ConfigError(
-                f"trainer.warm_start: the blessed model's weights have the shapes {theirs}, this network's {ours}; "
-                "train the same network, or set trainer.warm_start=false"
+                f"trainer.warm_start: the blessed model's weights have the shapes {theirs}, this "
+                f"network's {ours}; train the same network, or set trainer.warm_start=false"
             )
         self._network.set_weights(weights)
         log.info("beginning with the weights of %s", model)
@@ -91,8 +101,8 @@ class Training:
     def run(self, logs: str) -> Progress:
         """Train up to the last epoch, from the last checkpoint where there is one.
 
-        When single-step training overfits to its own attack, the epoch is taken back and training goes on with
-        twice the attack steps.
+        When single-step training overfits to its own attack, the epoch is taken back and training
+        goes on with twice the attack steps.
 
         Args:
             logs: folder for TensorBoard.
@@ -100,7 +110,9 @@ class Training:
         Returns:
             The metrics of every epoch, and which one was best.
         """
-        with self._strategy.scope():  # now that the weights are there: moving averages begin with them
+        with (
+            self._strategy.scope()
+        ):  # now that the weights are there: moving averages begin with them
             self._model.optimizer.build(self._network.trainable_variables)
         progress, epochs = self._restored(), self._task.config.epochs
         log.info(
@@ -121,12 +133,14 @@ class Training:
     def export(self, transform: tft.TFTransformOutput, directory: str, progress: Progress) -> None:
         """Write the best weights as a SavedModel, on the chief, and remove the checkpoints.
 
-        The other workers wait for it. TFX looks for the directory on each of them: where they do not share the
-        chief's, they leave an empty one.
+        The other workers wait for it. TFX looks for the directory on each of them: where they do
+        not share the chief's, they leave an empty one.
         """
         if is_chief(self._strategy):
             history = {"epochs": progress.history, "best_epoch": progress.best_epoch}
-            export_model(self._exported, transform, directory, dataclasses.asdict(self._task), history)
+            export_model(
+                self._exported, transform, directory, dataclasses.asdict(self._task), history
+            )
             log.info("exported to %s", directory)
             self._checkpoints.discard()
         agreed(self._strategy, [0.0])
@@ -137,15 +151,25 @@ class Training:
         """The compiled Keras model, and its recipe unless that is NSL's own model."""
         task, config = self._task, self._task.config
         steps = self._steps_per_epoch * config.epochs
-        averages = {"use_ema": True, "ema_momentum": config.weight_averaging} if config.weight_averaging else {}
-        optimizer = tf_keras.optimizers.Adam(
-            LearningRate(config.schedule, self._rate, steps), global_clipnorm=config.gradient_clip or None, **averages
+        averages = (
+            {"use_ema": True, "ema_momentum": config.weight_averaging}
+            if config.weight_averaging
+            else {}
         )
-        if config.precision is Precision.MIXED_FLOAT16:  # Keras would, but fails at NSL's model within a model
+        optimizer = tf_keras.optimizers.Adam(
+            LearningRate(config.schedule, self._rate, steps),
+            global_clipnorm=config.gradient_clip or None,
+            **averages,
+        )
+        if (
+            config.precision is Precision.MIXED_FLOAT16
+        ):  # Keras would, but fails at NSL's model within a model
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
         if task.recipe.name is RecipeName.TUTORIAL:
             model = adversarial_regularization(self._network, task.recipe)
-            model.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+            model.compile(
+                optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            )
             return model, None
         recipe = build_recipe(task.recipe, self._network, task.threat, self._exported)
         model = RecipeModel(
@@ -173,13 +197,17 @@ class Training:
             self._checkpoints,
             progress,
             classes=self._task.classes,
-            first_selected=max(1, math.ceil(self._task.recipe.ramp * epochs)) if selects else epochs,
+            first_selected=max(1, math.ceil(self._task.recipe.ramp * epochs))
+            if selects
+            else epochs,
             score=_score(name),
             collapses=recipe is not None and 0 < recipe.attack_steps < MOST_ATTACK_STEPS,
         )
         callbacks = [watch, LogProgress(log, self._steps_per_epoch * epochs)]
         if is_chief(self._strategy):
-            callbacks.append(tf_keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
+            callbacks.append(
+                tf_keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0)
+            )
         batches = training_batches(
             self._train,
             self._batch,
@@ -203,16 +231,21 @@ class Training:
         (mean,) = agreed(self._strategy, [float(progress.epoch)])
         if mean != progress.epoch:
             raise RunError(
-                f"this worker would go on after epoch {progress.epoch}, others would not: all workers must reach "
-                f"the folder of checkpoints, {self._checkpoints.folder}"
+                f"this worker would go on after epoch {progress.epoch}, others would not: all "
+                f"workers must reach the folder of checkpoints, {self._checkpoints.folder}"
             )
         return progress
 
     def _taken_back(self, collapsed: Progress) -> Progress:
-        """Where the last checkpoint is, with twice the attack steps of the training that collapsed."""
-        steps = min(2 * max(collapsed.attack_steps, self._task.recipe.attack_steps), MOST_ATTACK_STEPS)
+        """Where the last checkpoint is, with twice the attack steps of the training that
+        collapsed."""
+        steps = min(
+            2 * max(collapsed.attack_steps, self._task.recipe.attack_steps), MOST_ATTACK_STEPS
+        )
         progress = dataclasses.replace(self._checkpoints.restore(), attack_steps=steps)
-        log.info("going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps)
+        log.info(
+            "going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps
+        )
         return progress
 
 

@@ -1,7 +1,9 @@
-"""`tuner_fn`: what the Tuner node runs. It searches the hyper-parameters of a recipe on the validation split.
+"""`tuner_fn`: what the Tuner node runs. It searches the hyper-parameters of a recipe on the
+validation split.
 
-The search is KerasTuner's. A robust model is a compromise, so every trial keeps its clean, adversarial and certified
-accuracy; the trial that is chosen has the best accuracy under attack of those whose clean accuracy reaches a floor.
+The search is KerasTuner's. A robust model is a compromise, so every trial keeps its clean,
+adversarial and certified accuracy; the trial that is chosen has the best accuracy under attack of
+those whose clean accuracy reaches a floor.
 """
 
 import dataclasses
@@ -34,8 +36,8 @@ SCORES = ("clean", "adversarial", "certified")
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyper-parameter and where it is searched: a setting as `--set` names it, evenly or, where `log`, by
-    its order of magnitude."""
+    """One hyper-parameter and where it is searched: a setting as `--set` names it, evenly or, where
+    `log`, by its order of magnitude."""
 
     setting: str
     low: float
@@ -63,19 +65,23 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     """What TFX's Tuner asks for.
 
     Args:
-        fn_args: `custom_config` holds a `TuningTask` as a dictionary; the rest is as for `trainer.train.run_fn`.
+        fn_args: `custom_config` holds a `TuningTask` as a dictionary; the rest is as for
+            `trainer.train.run_fn`.
     """
     task = pydantic.TypeAdapter(TuningTask).validate_python(fn_args.custom_config)
     data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
     what = json.dumps([dataclasses.asdict(task), data], sort_keys=True)
-    folder = os.path.join(task.training.checkpoints, "tuning-" + hashlib.sha256(what.encode()).hexdigest()[:16])
+    folder = os.path.join(
+        task.training.checkpoints, "tuning-" + hashlib.sha256(what.encode()).hexdigest()[:16]
+    )
     return TunerFnResult(tuner=FrontTuner(task, folder), fit_kwargs={"fn_args": fn_args})
 
 
 class FrontTuner(kt.engine.base_tuner.BaseTuner):
     """Trains a trial with the project's own training and keeps what it measured.
 
-    A search that was killed goes on where it was, in the trial and the epoch, because everything is in `folder`.
+    A search that was killed goes on where it was, in the trial and the epoch, because everything is
+    in `folder`.
     """
 
     def __init__(self, task: TuningTask, folder: str) -> None:
@@ -92,7 +98,9 @@ class FrontTuner(kt.engine.base_tuner.BaseTuner):
         """Train with the trial's values for the tuner's number of epochs; returns its scores."""
         task = with_values(self._task.training, trial.hyperparameters.values)
         transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-        train, validation = (load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files))
+        train, validation = (
+            load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files)
+        )
         folder = os.path.join(self._folder, f"training-{trial.trial_id}")
         training = Training(task, make_strategy(task.config), train, validation, folder)
         progress = training.run(os.path.join(fn_args.working_dir, trial.trial_id))
@@ -100,7 +108,8 @@ class FrontTuner(kt.engine.base_tuner.BaseTuner):
         scores = {name: best[f"val_{name}"] for name in SCORES if f"val_{name}" in best}
         number = len(self.oracle.trials)
         log.info(
-            "trial %d of %d: %s: %s", number, self._task.trials, _shown(trial.hyperparameters.values),
+            "trial %d of %d: %s: "
+            "%s", number, self._task.trials, _shown(trial.hyperparameters.values),
             ", ".join(f"{name} {share:.2%}" for name, share in scores.items()),
         )  # fmt: skip
         return {"score": score(scores, self._task.clean_floor)} | scores
@@ -127,28 +136,47 @@ class PresentFirstOracle(BayesianOptimizationOracle):
 
 
 def search_space(task: TrainingTask) -> kt.HyperParameters:
-    """The dimensions of the task's recipe and the learning rate, with the present values as defaults.
+    """The dimensions of the task's recipe and the learning rate, with the present values as
+    defaults.
 
     A range is widened to hold the present value.
     """
     rate = task.config.learning_rate
     space = kt.HyperParameters()
-    for dimension in (*SPACE[task.recipe.name], Dimension("trainer.learning_rate", rate / 4, rate * 4, log=True)):
+    for dimension in (
+        *SPACE[task.recipe.name],
+        Dimension("trainer.learning_rate", rate / 4, rate * 4, log=True),
+    ):
         present = _present(task, dimension.setting)
         low, high = min(dimension.low, present), max(dimension.high, present)
         if isinstance(present, int):
             space.Int(dimension.setting, int(low), int(high), default=present)
         else:
-            space.Float(dimension.setting, low, high, sampling="log" if dimension.log else "linear", default=present)
+            space.Float(
+                dimension.setting,
+                low,
+                high,
+                sampling="log" if dimension.log else "linear",
+                default=present,
+            )
     return space
 
 
 def with_values(task: TrainingTask, values: dict[str, Any]) -> TrainingTask:
-    """The task with the settings of a trial; raises ConfigError for values that its configuration refuses."""
-    recipe = {name.removeprefix("recipe."): v for name, v in values.items() if name.startswith("recipe.")}
-    config = {name.removeprefix("trainer."): v for name, v in values.items() if name.startswith("trainer.")}
+    """The task with the settings of a trial; raises ConfigError for values that its configuration
+    refuses."""
+    recipe = {
+        name.removeprefix("recipe."): v for name, v in values.items() if name.startswith("recipe.")
+    }
+    config = {
+        name.removeprefix("trainer."): v
+        for name, v in values.items()
+        if name.startswith("trainer.")
+    }
     return dataclasses.replace(
-        task, recipe=dataclasses.replace(task.recipe, **recipe), config=dataclasses.replace(task.config, **config)
+        task,
+        recipe=dataclasses.replace(task.recipe, **recipe),
+        config=dataclasses.replace(task.config, **config),
     )
 
 
@@ -160,16 +188,25 @@ def tuned(task: TrainingTask, hyperparameters: dict[str, Any] | None) -> Trainin
 
 
 def tuning_task(training: TrainingTask, trials: int, epochs: int, clean_floor: float) -> TuningTask:
-    """What to search for the robust model: its training, shortened, on one device where it would have workers."""
+    """What to search for the robust model: its training, shortened, on one device where it would
+    have workers."""
     config = training.config
-    strategy = StrategyName.ONE_DEVICE if config.strategy is StrategyName.MULTI_WORKER else config.strategy
-    config = dataclasses.replace(config, epochs=epochs, strategy=strategy, workers=1, warm_start=False)
-    return TuningTask(training=dataclasses.replace(training, config=config), trials=trials, clean_floor=clean_floor)
+    strategy = (
+        StrategyName.ONE_DEVICE if config.strategy is StrategyName.MULTI_WORKER else config.strategy
+    )
+    config = dataclasses.replace(
+        config, epochs=epochs, strategy=strategy, workers=1, warm_start=False
+    )
+    return TuningTask(
+        training=dataclasses.replace(training, config=config),
+        trials=trials,
+        clean_floor=clean_floor,
+    )
 
 
 def score(scores: dict[str, float], clean_floor: float) -> float:
-    """What the search maximises: accuracy under attack; below the floor of clean accuracy, that minus 1, so that no
-    such trial is above one that reaches the floor."""
+    """What the search maximises: accuracy under attack; below the floor of clean accuracy, that
+    minus 1, so that no such trial is above one that reaches the floor."""
     clean = scores["clean"]
     return scores["adversarial"] if clean >= clean_floor else clean - 1.0
 

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras
 
-from robustness.arrays import FloatArray, IntArray, image_seeds
+from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
 from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.types import FloatArray, IntArray
 
 ATTACK = Attack(name=AttackName.PGD, steps=20)
 """What tells single-step overfitting from robustness (Wong et al. 2020)."""
@@ -19,8 +20,8 @@ BATCH = 500
 
 
 class Scores(NamedTuple):
-    """Shares of the validation split in [0, 1]; `adversarial` is of its attacked part, `certified` is by intervals
-    and NaN where there is no bound."""
+    """Shares of the validation split in [0, 1]; `adversarial` is of its attacked part, `certified`
+    is by intervals and NaN where there is no bound."""
 
     clean: float
     adversarial: float
@@ -28,12 +29,14 @@ class Scores(NamedTuple):
 
     def shown(self) -> dict[str, float]:
         """Name to value, as metrics of an epoch."""
-        return {f"val_{name}": value for name, value in self._asdict().items() if not np.isnan(value)}
+        return {
+            f"val_{name}": value for name, value in self._asdict().items() if not np.isnan(value)
+        }
 
 
 class Validator:
-    """The validation split, and a network of its own on the first device to measure weights with: training may
-    be distributed and in another precision.
+    """The validation split, and a network of its own on the first device to measure weights with:
+    training may be distributed and in another precision.
 
     Args:
         network: float32; its weights are replaced by `measure`.
@@ -75,7 +78,8 @@ class Validator:
         )
 
     def _judge(self, start: int) -> tuple[npt.NDArray[np.bool_], ...]:
-        """Of one batch whether each image is right, survives (False where it is not attacked), is proven."""
+        """Of one batch whether each image is right, survives (False where it is not attacked), is
+        proven."""
         x, y = self._x[start : start + BATCH], self._y[start : start + BATCH]
         right = self._attacker.predict(x) == y
         certified = np.zeros_like(right)
@@ -84,6 +88,12 @@ class Validator:
         safe = certified.copy()
         rows = np.flatnonzero(right & ~certified)
         rows = rows[rows + start < self._attacked]
-        seeds = image_seeds([b"%d" % (start + row) for row in rows], 0) if len(rows) else np.zeros((0, 2), np.int64)
-        safe[rows] = self._attacker.predict(self._attacker.run(ATTACK, x[rows], y[rows], seeds)) == y[rows]
+        seeds = (
+            image_seeds([b"%d" % (start + row) for row in rows], 0)
+            if len(rows)
+            else np.zeros((0, 2), np.int64)
+        )
+        safe[rows] = (
+            self._attacker.predict(self._attacker.run(ATTACK, x[rows], y[rows], seeds)) == y[rows]
+        )
         return right, safe, certified

@@ -1,9 +1,11 @@
 """Several training processes on this machine, as `trainer.workers` asks for.
 
-    python -m trainer.workers EVENTS_FD    (a line of JSON on standard input; the parent holds it open)
+    python -m trainer.workers EVENTS_FD    (a line of JSON on standard input; the parent holds it
+    open)
 
-Each process runs the same `run_fn` with a TF_CONFIG of its own, as it would on a cluster. Log records and errors
-come back through a pipe as JSON lines, so that the run shows the first worker's progress.
+Each process runs the same `run_fn` with a TF_CONFIG of its own, as it would on a cluster. Log
+records and errors come back through a pipe as JSON lines, so that the run shows the first worker's
+progress.
 """
 
 import contextlib
@@ -19,7 +21,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from robustness.errors import ConfigError, GauntletError, RunError
+from foundation.errors import ConfigError, GauntletError, RunError
 from trainer.config import StrategyName, TrainerConfig
 
 log = logging.getLogger("gauntlet.trainer")
@@ -41,8 +43,13 @@ SECONDS_TO_END = 10.0
 
 
 def wants_workers(config: TrainerConfig) -> bool:
-    """Whether this process shall start workers: several are wanted and no platform has started them."""
-    return config.strategy is StrategyName.MULTI_WORKER and config.workers > 1 and not os.environ.get("TF_CONFIG")
+    """Whether this process shall start workers: several are wanted and no platform has started
+    them."""
+    return (
+        config.strategy is StrategyName.MULTI_WORKER
+        and config.workers > 1
+        and not os.environ.get("TF_CONFIG")
+    )
 
 
 def launch_workers(fn_args: Any, count: int) -> None:
@@ -72,15 +79,18 @@ def launch_workers(fn_args: Any, count: int) -> None:
 
 
 def _reason(killed: "_Worker | None", workers: list["_Worker"]) -> GauntletError:
-    """Why workers failed. Those that fail because another one has gone say so too, so what came first counts: a
-    signal from outside, else the earliest error."""
-    errors = sorted((worker.error for worker in workers if worker.error), key=lambda error: error["time"])
+    """Why workers failed. Those that fail because another one has gone say so too, so what came
+    first counts: a signal from outside, else the earliest error."""
+    errors = sorted(
+        (worker.error for worker in workers if worker.error), key=lambda error: error["time"]
+    )
     if errors and not killed:
         return (ConfigError if errors[0]["kind"] == "ConfigError" else RunError)(errors[0]["error"])
     culprit = killed or next(worker for worker in workers if worker.process.returncode)
     return RunError(
-        f"worker {culprit.index + 1} of {len(workers)} ended with code {culprit.process.returncode} (killed, or out of "
-        "memory) and the training with it; the same command goes on from the last whole epoch"
+        f"worker {culprit.index + 1} of {len(workers)} ended with code "
+        f"{culprit.process.returncode} (killed, or out of memory) and the training with it; the "
+        "same command goes on from the last whole epoch"
     )
 
 
@@ -143,7 +153,11 @@ class _ToParent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
-        self.send(fields | {"msg": record.getMessage()} | {n: v for n, v in vars(record).items() if n == "progress"})
+        self.send(
+            fields
+            | {"msg": record.getMessage()}
+            | {n: v for n, v in vars(record).items() if n == "progress"}
+        )
 
     def send(self, event: dict[str, Any]) -> None:
         self._pipe.write(json.dumps(event) + "\n")
@@ -169,7 +183,8 @@ def _end_with_parent() -> None:
 
 
 def own_share(gpus: list[Any], index: int, workers: int) -> list[Any]:
-    """Workers on one machine share out its GPUs evenly: a collective operation needs as many from each.
+    """Workers on one machine share out its GPUs evenly: a collective operation needs as many from
+    each.
 
     Raises:
         ConfigError: it cannot be done.
@@ -184,7 +199,9 @@ def _hide_gpus_of_others() -> None:
 
     config = json.loads(os.environ["TF_CONFIG"])
     gpus = tf.config.list_physical_devices("GPU")
-    tf.config.set_visible_devices(own_share(gpus, config["task"]["index"], len(config["cluster"]["worker"])), "GPU")
+    tf.config.set_visible_devices(
+        own_share(gpus, config["task"]["index"], len(config["cluster"]["worker"])), "GPU"
+    )
 
 
 def main() -> None:
@@ -203,10 +220,14 @@ def main() -> None:
         run_fn(SimpleNamespace(**arguments))
     except Exception as error:
         traceback.print_exc()
-        explained = str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
+        explained = (
+            str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
+        )
         handler.send({"error": explained, "kind": type(error).__name__, "time": time.time()})
         sys.stderr.flush()
-        os._exit(1)  # the other workers wait in a collective operation; a normal exit would wait for them
+        os._exit(
+            1
+        )  # the other workers wait in a collective operation; a normal exit would wait for them
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ class AdversarialExampleGenSpec(ComponentSpec):
 
 
 class AdversarialExampleGen(BaseBeamComponent):
-    """Attacks and certifies both models on one split; each also predicts the images made against the other.
+    """Attacks and certifies both models on one split; each also predicts the images made against
+    the other.
 
-    `code` is the hash of the code that runs; it tells TFX's cache of edits. The output has the same split
-    name; its records are `components.adversarial_example_gen.rows.Row`.
+    `code` is the hash of the code that runs; it tells TFX's cache of edits. The output has the same
+    split name; its records are `components.records.rows.Row`.
     """
 
     SPEC_CLASS = AdversarialExampleGenSpec

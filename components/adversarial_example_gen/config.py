@@ -1,4 +1,5 @@
-"""What AdversarialExampleGen can be told. Imports neither TFX nor Beam: the command line reads it."""
+"""What AdversarialExampleGen can be told. Imports neither TFX nor Beam: the command line reads
+it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from robustness.suites import Stage, SuiteName, suite
 class AttackConfig:
     """The bounds and attacks that both models face.
 
-    suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite itself.
+    suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite
+        itself.
     checks: whether the honesty checks look at the robust model.
 
     Raises:

@@ -1,7 +1,9 @@
-"""Judges the trained models through Beam, writes the attacked images, reads them back and checks them.
+"""Judges the trained models through Beam, writes the attacked images, reads them back and checks
+them.
 
-Each image makes five rows: clean, FGSM against either model, and the suite's strongest image against either. The
-honesty checks look at the robust model first; what they found stands in `checks.json` and, by name, on every row.
+Each image makes five rows: clean, FGSM against either model, and the suite's strongest image
+against either. The honesty checks look at the robust model first; what they found stands in
+`checks.json` and, by name, on every row.
 """
 
 import dataclasses
@@ -28,7 +30,8 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.adversarial_example_gen.columns import (
+from components.adversarial_example_gen.config import AttackConfig
+from components.records.columns import (
     CHECKS,
     CLEAN,
     FGSM,
@@ -39,14 +42,13 @@ from components.adversarial_example_gen.columns import (
     UNDEFENDED,
     attack_column,
 )
-from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.rows import Row
-from components.shards import list_shards, read_shards, shard_path, write_shard
-from robustness.arrays import image_seeds
+from components.records.rows import Row
+from components.records.shards import list_shards, read_shards, shard_path, write_shard
+from foundation.errors import RunError
+from foundation.seeds import image_seeds
 from robustness.ball import inside_ball
 from robustness.checks import SAMPLE, Check, Subject, run_checks
 from robustness.config import Attack, AttackName, ThreatModel
-from robustness.errors import RunError
 from robustness.evaluation import Judge, stage_name
 from robustness.suites import Stage
 from trainer.dataset import raw_parser
@@ -77,7 +79,8 @@ class Executor(BaseBeamExecutor):
         config = pydantic.TypeAdapter(AttackConfig).validate_json(exec_properties["attack"])
         split = exec_properties["split"]
         models = {
-            name: path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[name])) for name in MODELS
+            name: path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[name]))
+            for name in MODELS
         }
         output = artifact_utils.get_single_instance(output_dict["adversarial_examples"])
         output.split_names = artifact_utils.encode_split_names([split])
@@ -117,19 +120,25 @@ class Executor(BaseBeamExecutor):
                 | beam.Reshuffle()
                 | "Check" >> beam.ParDo(CheckShard(threat, rows_per_image))
             )
-        checked, outside, incomplete = (count(pipeline, name) for name in ("checked", "outside", "incomplete"))
+        checked, outside, incomplete = (
+            count(pipeline, name) for name in ("checked", "outside", "incomplete")
+        )
         if outside or incomplete or checked != images:
             raise RunError(
-                f"the attacked images that were written are not valid: {images} images were attacked, {checked} were "
-                f"read back, {incomplete} of them with missing rows; {outside} attacked images lie outside the "
-                f"{threat.norm} ball of radius {threat.epsilon} or outside [0, 1]"
+                f"the attacked images that were written are not valid: {images} images were "
+                f"attacked, {checked} were read back, {incomplete} of them with missing rows; "
+                f"{outside} attacked images lie outside the {threat.norm} ball of radius "
+                f"{threat.epsilon} or outside [0, 1]"
             )
-        log.info("%d images, %d rows each, all inside the ball: %s", checked, rows_per_image, folder)
+        log.info(
+            "%d images, %d rows each, all inside the ball: %s", checked, rows_per_image, folder
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackTask:
-    """What the workers need to know. transform: folder of the Transform graph. models: folder of each export."""
+    """What the workers need to know. transform: folder of the Transform graph. models: folder of
+    each export."""
 
     transform: str
     models: dict[str, str]
@@ -150,8 +159,8 @@ class _Worker(beam.DoFn):
 
 
 class CheckModel(_Worker):
-    """Runs the honesty checks on the robust model, writes them to a file, and gives the list; empty where they are not
-    wanted."""
+    """Runs the honesty checks on the robust model, writes them to a file, and gives the list; empty
+    where they are not wanted."""
 
     def __init__(self, task: AttackTask, wanted: bool) -> None:
         super().__init__(task)
@@ -185,7 +194,8 @@ class CheckModel(_Worker):
 
 
 class AttackShard(_Worker):
-    """Reads a shard of examples and writes a shard of rows: each image clean and under every attack."""
+    """Reads a shard of examples and writes a shard of rows: each image clean and under every
+    attack."""
 
     def __init__(self, task: AttackTask) -> None:
         super().__init__(task)
@@ -202,16 +212,24 @@ class AttackShard(_Worker):
             self._attacked.inc(len(batch))
             log.info("attacking", extra={"advance": len(batch)})
 
-    def _judged(self, x: np.ndarray, y: np.ndarray, ids: list[bytes], checks: list[Check]) -> Iterator[bytes]:
+    def _judged(
+        self, x: np.ndarray, y: np.ndarray, ids: list[bytes], checks: list[Check]
+    ) -> Iterator[bytes]:
         """All rows of a batch."""
         judges, threat, seed = self._loaded.judges, self._task.threat, self._task.seed
         verdicts = {model: judge.judge(x, y, ids, seed) for model, judge in judges.items()}
         images, seeds = {CLEAN: x}, image_seeds(ids, seed)
         for model, judge in judges.items():
-            images[attack_column(FGSM, model)] = judge.attacker.run(Attack(name=AttackName.FGSM), x, y, seeds)
+            images[attack_column(FGSM, model)] = judge.attacker.run(
+                Attack(name=AttackName.FGSM), x, y, seeds
+            )
             images[attack_column(STRONGEST, model)] = verdicts[model].x_adv
-        judged_by = {model: ",".join(map(stage_name, judge.ordered())) for model, judge in judges.items()}
-        passed, failed = (",".join(c.name for c in checks if c.passed is wanted) for wanted in (True, False))
+        judged_by = {
+            model: ",".join(map(stage_name, judge.ordered())) for model, judge in judges.items()
+        }
+        passed, failed = (
+            ",".join(c.name for c in checks if c.passed is wanted) for wanted in (True, False)
+        )
         for column, shown in images.items():
             attacked = column != CLEAN
             predictions = {model: judge.attacker.predict(shown) for model, judge in judges.items()}
@@ -224,8 +242,12 @@ class AttackShard(_Worker):
                     norm=str(threat.norm) if attacked else "",
                     epsilon=threat.epsilon if attacked else 0.0,
                     seed=seed,
-                    predictions={model: int(predicted[i]) for model, predicted in predictions.items()},
-                    broken_by={model: str(verdict.broken_by[i]) for model, verdict in verdicts.items()},
+                    predictions={
+                        model: int(predicted[i]) for model, predicted in predictions.items()
+                    },
+                    broken_by={
+                        model: str(verdict.broken_by[i]) for model, verdict in verdicts.items()
+                    },
                     certified_by={
                         model: str(verdict.certified_by[i]) if judges[model].certifier else NO_BOUND
                         for model, verdict in verdicts.items()
@@ -253,23 +275,35 @@ class LoadedModels:
 
 
 class CheckShard(beam.DoFn):
-    """Judges a written shard: counts images checked, images with missing rows, and rows outside the ball."""
+    """Judges a written shard: counts images checked, images with missing rows, and rows outside the
+    ball."""
 
     def __init__(self, threat: ThreatModel, rows_per_image: int) -> None:
         self._threat = threat
         self._rows = rows_per_image
-        self._counters = {n: beam.metrics.Metrics.counter(METRICS, n) for n in ("checked", "incomplete", "outside")}
+        self._counters = {
+            n: beam.metrics.Metrics.counter(METRICS, n)
+            for n in ("checked", "incomplete", "outside")
+        }
 
     def process(self, path: str) -> None:
         ids, attacks, images = read_images(path)
         clean = {identity: row for row, identity in enumerate(ids) if attacks[row] == CLEAN}
         rows = Counter(ids)
         self._counters["checked"].inc(len(rows))
-        complete = {identity for identity, n in rows.items() if n == self._rows and identity in clean}
+        complete = {
+            identity for identity, n in rows.items() if n == self._rows and identity in clean
+        }
         self._counters["incomplete"].inc(len(rows) - len(complete))
-        attacked = [row for row, identity in enumerate(ids) if attacks[row] != CLEAN and identity in complete]
+        attacked = [
+            row
+            for row, identity in enumerate(ids)
+            if attacks[row] != CLEAN and identity in complete
+        ]
         originals = [clean[ids[row]] for row in attacked]
-        x_adv, x = (tf.gather(images, tf.constant(chosen, tf.int64)) for chosen in (attacked, originals))
+        x_adv, x = (
+            tf.gather(images, tf.constant(chosen, tf.int64)) for chosen in (attacked, originals)
+        )
         inside = inside_ball(x_adv, x, self._threat)
         self._counters["outside"].inc(int(tf.reduce_sum(tf.cast(~inside, tf.int64))))
 
@@ -280,11 +314,15 @@ def read_images(path: str) -> tuple[list[bytes], list[str], tf.Tensor]:
     spec["image"] = tf.io.VarLenFeature(tf.float32)
     serialized = list(read_shards([path]).as_numpy_iterator())
     rows = tf.io.parse_example(serialized, spec)
-    images = tf.sparse.to_dense(rows["image"], default_value=math.nan)  # a row with too few pixels must not pass
+    images = tf.sparse.to_dense(
+        rows["image"], default_value=math.nan
+    )  # a row with too few pixels must not pass
     return rows["id"].numpy().tolist(), rows["attack"].numpy().astype(str).tolist(), images
 
 
 def count(pipeline: beam.Pipeline, name: str) -> int:
     """Value of one of this module's counters after the pipeline has run."""
     wanted = beam.metrics.MetricsFilter().with_namespace(METRICS).with_name(name)
-    return sum(found.committed or 0 for found in pipeline.result.metrics().query(wanted)["counters"])
+    return sum(
+        found.committed or 0 for found in pipeline.result.metrics().query(wanted)["counters"]
+    )

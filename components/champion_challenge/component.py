@@ -35,11 +35,12 @@ class ChampionChallengeSpec(ComponentSpec):
 
 
 class ChampionChallenge(BaseBeamComponent):
-    """Adds the champion to the rows of AdversarialExampleGen: its predictions on all of them, and the images that
-    attacks make against it, which the candidate must stand too.
+    """Adds the champion to the rows of AdversarialExampleGen: its predictions on all of them, and
+    the images that attacks make against it, which the candidate must stand too.
 
-    champion: the latest blessed model; none on the first run. Where it is the candidate itself, or cannot be shown
-    these images, the rows say that there is no champion. The other parameters are those of AdversarialExampleGen.
+    champion: the latest blessed model; none on the first run. Where it is the candidate itself, or
+    cannot be shown these images, the rows say that there is no champion. The other parameters are
+    those of AdversarialExampleGen.
     """
 
     SPEC_CLASS = ChampionChallengeSpec

@@ -1,4 +1,5 @@
-"""Shows the champion what the candidate was shown, attacks it with the same suite, and shows the candidate the rest."""
+"""Shows the champion what the candidate was shown, attacks it with the same suite, and shows the
+candidate the rest."""
 
 import logging
 import os
@@ -19,7 +20,9 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.adversarial_example_gen.columns import (
+from components.adversarial_example_gen.config import AttackConfig
+from components.adversarial_example_gen.executor import BATCH
+from components.records.columns import (
     CHAMPION,
     CHECKS,
     CLEAN,
@@ -30,10 +33,8 @@ from components.adversarial_example_gen.columns import (
     STRONGEST,
     attack_column,
 )
-from components.adversarial_example_gen.config import AttackConfig
-from components.adversarial_example_gen.executor import BATCH
-from components.shards import list_shards, read_shards, shard_path, write_shard
-from robustness.arrays import image_seeds
+from components.records.shards import list_shards, read_shards, shard_path, write_shard
+from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.config import Attack, AttackName, ThreatModel
 from robustness.evaluation import Judge
@@ -70,7 +71,9 @@ class Executor(BaseBeamExecutor):
         source = artifact_utils.get_single_uri(input_dict["adversarial_examples"])
         fileio.makedirs(output.uri)
         fileio.copy(os.path.join(source, CHECKS), os.path.join(output.uri, CHECKS), overwrite=True)
-        inputs = list_shards(artifact_utils.get_split_uri(input_dict["adversarial_examples"], split))
+        inputs = list_shards(
+            artifact_utils.get_split_uri(input_dict["adversarial_examples"], split)
+        )
         folder = artifact_utils.get_split_uri([output], split)
         outputs = [shard_path(folder, i, len(inputs), compressed=False) for i in range(len(inputs))]
         with self._make_beam_pipeline() as pipeline:
@@ -98,7 +101,10 @@ def rival(input_dict: dict[str, list[Artifact]]) -> str | None:
         return None
     shapes = [shape_of(path) for path in (candidate, champion)]
     if shapes[0] != shapes[1]:
-        log.info("the latest blessed model takes and gives other shapes (%s) than the candidate (%s)", *shapes[::-1])
+        log.info(
+            "the latest blessed model takes and gives other shapes (%s) than the candidate (%s)",
+            *shapes[::-1],
+        )
         return None
     log.info("the champion is %s", os.path.dirname(champion))
     return champion
@@ -111,10 +117,12 @@ def shape_of(path: str) -> tuple[Any, Any]:
 
 
 class ChallengeShard(beam.DoFn):
-    """Reads a shard of rows and writes it with the champion's prediction on each (-1 without a champion), and the rows
-    of the attacks on the champion."""
+    """Reads a shard of rows and writes it with the champion's prediction on each (-1 without a
+    champion), and the rows of the attacks on the champion."""
 
-    def __init__(self, models: dict[str, str], threat: ThreatModel, config: AttackConfig, seed: int) -> None:
+    def __init__(
+        self, models: dict[str, str], threat: ThreatModel, config: AttackConfig, seed: int
+    ) -> None:
         self._models = models
         self._threat = threat
         self._config = config
@@ -132,7 +140,10 @@ class ChallengeShard(beam.DoFn):
         write_shard(target, self._rows(source))
 
     def _rows(self, source: str) -> Iterator[bytes]:
-        rows = [tf.train.Example.FromString(record) for record in read_shards([source]).as_numpy_iterator()]
+        rows = [
+            tf.train.Example.FromString(record)
+            for record in read_shards([source]).as_numpy_iterator()
+        ]
         clean = []
         for begin in range(0, len(rows), BATCH):
             batch = rows[begin : begin + BATCH]
@@ -150,11 +161,16 @@ class ChallengeShard(beam.DoFn):
         ids = [text(row, "id") for row in clean]
         y = np.array([row.features.feature["label"].int64_list.value[0] for row in clean], np.int64)
         images = {
-            FGSM: judge.attacker.run(Attack(name=AttackName.FGSM), x, y, image_seeds(ids, self._seed)),
+            FGSM: judge.attacker.run(
+                Attack(name=AttackName.FGSM), x, y, image_seeds(ids, self._seed)
+            ),
             STRONGEST: judge.judge(x, y, ids, self._seed).x_adv,
         }
         for attack, shown in images.items():
-            predictions = {PREDICTION + model: self._judges.attackers[model].predict(shown) for model in self._models}
+            predictions = {
+                PREDICTION + model: self._judges.attackers[model].predict(shown)
+                for model in self._models
+            }
             for i, row in enumerate(clean):
                 features = row.features.feature
                 features["image"].float_list.value[:] = shown[i].ravel().tolist()
@@ -169,7 +185,9 @@ class Judges:
     """What a worker process loads once."""
 
     def __init__(self, models: dict[str, str], threat: ThreatModel, config: AttackConfig) -> None:
-        loaded = {name: tf_keras.models.load_model(path, compile=False) for name, path in models.items()}
+        loaded = {
+            name: tf_keras.models.load_model(path, compile=False) for name, path in models.items()
+        }
         self._shape = loaded[ROBUST].input_shape[1:]
         self.attackers = {name: Attacker(model, threat) for name, model in loaded.items()}
         if CHAMPION in loaded:

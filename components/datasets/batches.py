@@ -1,4 +1,5 @@
-"""Prepared data as batches of images in memory, for whoever needs no pipeline: `gauntlet evaluate`, benchmarks."""
+"""Prepared data as batches of images in memory, for whoever needs no pipeline: `gauntlet evaluate`,
+benchmarks."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,12 +8,13 @@ import numpy as np
 
 from components.datasets.image_folder import FILENAME
 from components.datasets.prepared import PreparedDataset
-from robustness.arrays import FloatArray, IntArray
-from robustness.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError
+from robustness.types import FloatArray, IntArray
 
 
 class Batch(NamedTuple):
-    """Images float32 [n, h, w, c] in [0, 1], labels int64 [n], and their names: in a user's folder, or tfds's ids."""
+    """Images float32 [n, h, w, c] in [0, 1], labels int64 [n], and their names: in a user's folder,
+    or tfds's ids."""
 
     x: FloatArray
     y: IntArray
@@ -20,13 +22,17 @@ class Batch(NamedTuple):
 
 
 def count_images(prepared: PreparedDataset, split: str, limit: int | None = None) -> int:
-    """How many images `image_batches` gives for the same arguments; raises ConfigError as it does."""
+    """How many images `image_batches` gives for the same arguments; raises ConfigError as it
+    does."""
     found = int(_part(prepared, split).num_examples)
     return found if limit is None else min(found, limit)
 
 
-def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int | None = None) -> Iterator[Batch]:
-    """The split in order, `size` images at a time; the last batch may be smaller. Memory stays flat.
+def image_batches(
+    prepared: PreparedDataset, split: str, size: int, limit: int | None = None
+) -> Iterator[Batch]:
+    """The split in order, `size` images at a time; the last batch may be smaller. Memory stays
+    flat.
 
     Args:
         prepared: from `components.datasets.prepare.prepare`.
@@ -40,20 +46,26 @@ def image_batches(prepared: PreparedDataset, split: str, size: int, limit: int |
     """
     import tensorflow_datasets as tfds
 
-    from trainer.autotune import no_autotune
+    from foundation.autotune import no_autotune
 
     _part(prepared, split)
     builder = tfds.builder_from_directory(prepared.directory)
     features = builder.info.features
     if not {"image", "label"} <= set(features) or features["image"].np_dtype != np.uint8:
-        raise DataError(f"{prepared.name}: expected features image (uint8) and label, got {features}")
+        raise DataError(
+            f"{prepared.name}: expected features image (uint8) and label, got {features}"
+        )
     config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, try_autocache=False)
     rows = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
     if limit is not None:
         rows = rows.take(limit)
     for batch in rows.batch(size).with_options(no_autotune()).as_numpy_iterator():
         x = batch["image"].astype(np.float32) / np.float32(255)
-        yield Batch(x, batch["label"].astype(np.int64), batch[FILENAME if FILENAME in features else "tfds_id"].tolist())
+        yield Batch(
+            x,
+            batch["label"].astype(np.int64),
+            batch[FILENAME if FILENAME in features else "tfds_id"].tolist(),
+        )
 
 
 def _part(prepared: PreparedDataset, split: str) -> Any:
@@ -67,7 +79,7 @@ def _part(prepared: PreparedDataset, split: str) -> Any:
             return found
     except (ValueError, KeyError) as error:
         raise ConfigError(
-            f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(splits)}, and parts of them such "
-            "as test[:500]"
+            f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(splits)}, and "
+            "parts of them such as test[:500]"
         ) from error
     raise ConfigError(f"the split {split!r} of {prepared.name} is empty")

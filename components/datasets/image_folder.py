@@ -1,9 +1,10 @@
-"""A user's own images: a folder of splits with a folder for each class, the layout of tfds's ImageFolder.
+"""A user's own images: a folder of splits with a folder for each class, the layout of tfds's
+ImageFolder.
 
     ROOT/train/cat/1.png  ROOT/train/dog/2.jpg  ROOT/test/cat/3.png  ...
 
-`describe` looks at names and one image only; `store` decodes every image, in the child process that prepares
-data, and writes an ordinary prepared data set, so that nothing else knows folders.
+`describe` looks at names and one image only; `store` decodes every image, in the child process that
+prepares data, and writes an ordinary prepared data set, so that nothing else knows folders.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.datasets.progress import Progress
-from robustness.errors import DataError
+from foundation.errors import DataError
+from foundation.events import Progress
 
 log = logging.getLogger("gauntlet.data")
 
@@ -36,7 +37,8 @@ HELD_OUT = 12
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder:
-    """What lies in a folder. files: by split, paths relative to `root`, sorted. image_shape: of the first image."""
+    """What lies in a folder. files: by split, paths relative to `root`, sorted. image_shape: of the
+    first image."""
 
     root: Path
     files: dict[str, list[str]]
@@ -45,18 +47,30 @@ class ImageFolder:
 
     @property
     def splits(self) -> dict[str, str]:
-        """Our splits as tfds splits. The images are shuffled when they are stored, so a part is a fair sample."""
-        held_out = next((name for name in ("validation", "val", "valid") if name in self.files), None)
+        """Our splits as tfds splits. The images are shuffled when they are stored, so a part is a
+        fair sample."""
+        held_out = next(
+            (name for name in ("validation", "val", "valid") if name in self.files), None
+        )
         cut = len(self.files["train"]) - max(1, len(self.files["train"]) // HELD_OUT)
         own = {"train": f"train[:{cut}]", "validation": f"train[{cut}:]"}
-        return (own if held_out is None else {"train": "train", "validation": held_out}) | {"test": "test"}
+        return (own if held_out is None else {"train": "train", "validation": held_out}) | {
+            "test": "test"
+        }
 
 
 def spans(dataset: str) -> dict[int, Path]:
-    """The spans in a folder of spans, `span-1`, `span-2` and so on, each a folder of images; empty for any other."""
+    """The spans in a folder of spans, `span-1`, `span-2` and so on, each a folder of images; empty
+    for any other."""
     root = Path(dataset).expanduser().absolute()
-    names = {entry.name.removeprefix(SPAN): entry for entry in _folders(root)} if root.is_dir() else {}
-    return {int(name): entry for name, entry in names.items() if entry.name.startswith(SPAN) and name.isdigit()}
+    names = (
+        {entry.name.removeprefix(SPAN): entry for entry in _folders(root)} if root.is_dir() else {}
+    )
+    return {
+        int(name): entry
+        for name, entry in names.items()
+        if entry.name.startswith(SPAN) and name.isdigit()
+    }
 
 
 def is_folder(dataset: str) -> bool:
@@ -78,28 +92,36 @@ def describe(dataset: str) -> ImageFolder:
     for split in ("train", "test"):
         if split not in files:
             raise DataError(
-                f"{root} has no images in {split}/CLASS/; expected {LAYOUT}; its folders are {_names(root)}"
+                f"{root} has no images in {split}/CLASS/; expected {LAYOUT}; its folders are "
+                f"{_names(root)}"
             )
     classes = _classes(root, files)
     first = root / files["train"][0]
-    return ImageFolder(root=root, files=files, classes=classes, image_shape=image_shape(first, decode=False))
+    return ImageFolder(
+        root=root, files=files, classes=classes, image_shape=image_shape(first, decode=False)
+    )
 
 
 def fingerprint(folder: ImageFolder) -> str:
-    """SHA-256 in hex of all names and contents; it does not depend on where the folder lies or on its times."""
+    """SHA-256 in hex of all names and contents; it does not depend on where the folder lies or on
+    its times."""
     digest, total = hashlib.sha256(), sum(map(len, folder.files.values()))
     progress = Progress("reading", total)
     done = 0
     for split, names in sorted(folder.files.items()):
         for name in names:
             with open(folder.root / name, "rb") as file:
-                digest.update(f"{split} {name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                digest.update(
+                    f"{split} {name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
             done += 1
             progress.update(done)
     return digest.hexdigest()
 
 
-def store(folder: ImageFolder, data_dir: str, config: str, report: Callable[[int, int], None]) -> None:
+def store(
+    folder: ImageFolder, data_dir: str, config: str, report: Callable[[int, int], None]
+) -> None:
     """Write the folder as a prepared tfds data set below `data_dir`.
 
     Args:
@@ -121,10 +143,14 @@ def store(folder: ImageFolder, data_dir: str, config: str, report: Callable[[int
             shape = image_shape(folder.root / name)
             if shape != folder.image_shape:
                 raise DataError(
-                    f"{folder.root / name} has the shape {shape} (height, width, channels), the first image "
-                    f"({folder.files['train'][0]}) has {folder.image_shape}; bring all images to one shape"
+                    f"{folder.root / name} has the shape {shape} (height, width, channels), the "
+                    f"first image ({folder.files['train'][0]}) has {folder.image_shape}; bring all "
+                    "images to one shape"
                 )
-            yield name, {"image": str(folder.root / name), "label": Path(name).parts[1], FILENAME: name}
+            yield (
+                name,
+                {"image": str(folder.root / name), "label": Path(name).parts[1], FILENAME: name},
+            )
             done += 1
             report(done, total)
 
@@ -158,11 +184,13 @@ def image_shape(path: Path, decode: bool = True) -> tuple[int, int, int]:
                 image.load()
             mode, (width, height) = image.mode, image.size
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be decoded as an image ({error}); replace or remove it") from error
+        raise DataError(
+            f"{path} cannot be decoded as an image ({error}); replace or remove it"
+        ) from error
     if mode not in CHANNELS:
         raise DataError(
-            f"{path} has the colour mode {mode}; expected grey or RGB with 8 bits a channel: convert it, for instance "
-            "with Pillow's Image.convert('RGB')"
+            f"{path} has the colour mode {mode}; expected grey or RGB with 8 bits a channel: "
+            "convert it, for instance with Pillow's Image.convert('RGB')"
         )
     return height, width, CHANNELS[mode]
 
@@ -180,15 +208,21 @@ def _classes(root: Path, files: dict[str, list[str]]) -> list[str]:
     by_split = {split: {Path(name).parts[1] for name in names} for split, names in files.items()}
     classes = sorted(by_split["train"])
     if len(classes) < 2:
-        raise DataError(f"{root / 'train'} has one class only ({classes[0]}); a classifier needs two or more")
+        raise DataError(
+            f"{root / 'train'} has one class only ({classes[0]}); a classifier needs two or more"
+        )
     for split, found in by_split.items():
         if unknown := sorted(found - set(classes)):
-            raise DataError(f"{root / split} has classes that {root / 'train'} has not: {', '.join(unknown)}")
+            raise DataError(
+                f"{root / split} has classes that {root / 'train'} has not: {', '.join(unknown)}"
+            )
     return classes
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(
+        entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
 
 
 def _names(path: Path) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.datasets import archives, image_folder, prepared, stock, workspace
-from components.datasets.mirror import MIRRORS
+from components.datasets import image_folder, prepared, stock, workspace
 from components.datasets.prepared import PreparedDataset
-from robustness.errors import DataError
+from components.mirrors import archives
+from components.mirrors.mirror import MIRRORS
+from foundation.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -55,8 +56,8 @@ def prepare(dataset: str, data_dir: str | None) -> PreparedDataset:
     that is already prepared is only read. Nothing half done is left behind; other processes that
     prepare the same data set into the same root wait. Raises DataError with what to do.
 
-    `dataset` may also be a folder of the user's own images (`components.datasets.image_folder`); `data_dir` is then
-    the TFDS root into which it is prepared.
+    `dataset` may also be a folder of the user's own images (`components.datasets.image_folder`);
+    `data_dir` is then the TFDS root into which it is prepared.
     """
     folder = _local_folder(data_dir)
     if image_folder.is_folder(dataset):
@@ -79,7 +80,9 @@ def _local_folder(data_dir: str | None) -> Path | None:
         return None
     if "://" in data_dir:
         raise DataError(f"data_dir {data_dir}: expected a local folder; copy the data to one")
-    folder = Path(os.path.realpath(Path(data_dir).expanduser()))  # messages name the place, not a link to it
+    folder = Path(
+        os.path.realpath(Path(data_dir).expanduser())
+    )  # messages name the place, not a link to it
     try:
         if folder.exists() and not folder.is_dir():
             raise DataError(f"data_dir {folder}: expected a folder, got a file; pass its folder")
@@ -129,7 +132,9 @@ def _fill(target: Target, fill: Callable[[Target], None]) -> None:
     try:
         fill(target)
     except OSError as error:
-        raise DataError(f"cannot prepare {target.directory}: {error}. Check its disk and permissions") from error
+        raise DataError(
+            f"cannot prepare {target.directory}: {error}. Check its disk and permissions"
+        ) from error
 
 
 def _from_archives(dataset: str, folder: Path) -> PreparedDataset:

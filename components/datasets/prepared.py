@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.datasets import tfrecord
-from components.datasets.progress import Progress
-from robustness.errors import DataError
+from foundation.errors import DataError
+from foundation.events import Progress
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds

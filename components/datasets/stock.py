@@ -17,9 +17,9 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from components.datasets.archives import Checksum
-from components.datasets.progress import Progress
-from robustness.errors import DataError
+from components.mirrors.archives import Checksum
+from foundation.errors import DataError
+from foundation.events import Progress
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -39,9 +39,9 @@ CHILD_ENVIRONMENT = {
 class Job:
     """One run of `download_and_prepare`, as it is sent to the child.
 
-    `dataset` may be a folder of images, stored as the tfds config `config`. `root` is the TFDS root to write,
-    `manual_dir` a folder with the official archives (None: download), `examples` their number in all splits for
-    the progress bar (0: unknown).
+    `dataset` may be a folder of images, stored as the tfds config `config`. `root` is the TFDS root
+    to write, `manual_dir` a folder with the official archives (None: download), `examples` their
+    number in all splits for the progress bar (0: unknown).
     """
 
     dataset: str

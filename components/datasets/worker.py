@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from components.datasets import image_folder
-from components.datasets.process import end_with_parent
 from components.datasets.stock import Job
-from robustness.errors import DataError
+from foundation.errors import DataError
+from foundation.process import end_with_parent
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -40,13 +40,20 @@ def main(job: Job) -> int:
         prepare(job, emit)
     except Exception as error:  # the process boundary: the parent raises it as a DataError
         traceback.print_exc()
-        emit({"failed": str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"})
+        emit(
+            {
+                "failed": str(error)
+                if isinstance(error, DataError)
+                else f"{type(error).__name__}: {error}"
+            }
+        )
         return 1
     return 0
 
 
 def prepare(job: Job, emit: Emit) -> None:
-    """Download (or take from `manual_dir`), verify and prepare with the stock builder; or store a folder of images."""
+    """Download (or take from `manual_dir`), verify and prepare with the stock builder; or store a
+    folder of images."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import filelock
 
-from robustness.errors import DataError
+from foundation.errors import DataError
 
 log = logging.getLogger("gauntlet.data")
 

@@ -1,1 +1,2 @@
-"""The Evaluator: gates judged by TFMA on a table of images, and refusals that explain themselves."""
+"""The Evaluator: gates judged by TFMA on a table of images, and refusals that explain
+themselves."""

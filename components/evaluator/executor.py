@@ -1,4 +1,5 @@
-"""TFX's Evaluator, whose blessing also says why: `gates.json` beside it, and the refusals among its properties."""
+"""TFX's Evaluator, whose blessing also says why: `gates.json` beside it, and the refusals among its
+properties."""
 
 import dataclasses
 import json
@@ -14,14 +15,15 @@ from tfx.types.artifact import Artifact
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
-from components.adversarial_example_gen.rows import read_checks
 from components.evaluator.explanation import explain, gates_of
+from components.records.rows import read_checks
 
 GATES = "gates.json"
 """File in the blessing: a list of `components.evaluator.explanation.Explanation`."""
 
 REFUSED_BY, REFUSALS = "refused_by", "refusals"
-"""Properties of the blessing: names of the gates, with commas; and as JSON what each of them says."""
+"""Properties of the blessing: names of the gates, with commas; and as JSON what each of them
+says."""
 
 SHOWN_IDS = 5
 """Ids of images that a property of the blessing lists; the file has them all."""
@@ -45,7 +47,10 @@ class Executor(tfx_evaluator.Executor):
             gates_of(config),
             artifact_utils.get_single_uri(output_dict["evaluation"]),
             artifact_utils.get_split_uri(examples, split),
-            {check["name"]: check["sentence"] for check in read_checks(artifact_utils.get_single_uri(examples))},
+            {
+                check["name"]: check["sentence"]
+                for check in read_checks(artifact_utils.get_single_uri(examples))
+            },
         )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:

@@ -1,7 +1,7 @@
 """Why a model was blessed or refused: gate by gate, in numbers and sentences.
 
-The verdicts are TFMA's. What stands beside them (intervals, images that speak against the model) is counted from the
-recorded rows.
+The verdicts are TFMA's. What stands beside them (intervals, images that speak against the model) is
+counted from the recorded rows.
 """
 
 import dataclasses
@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
-from components.adversarial_example_gen.columns import CLEAN, NO_BOUND, PREDICTION
 from components.evaluator.gate import Finding, Gate, Op, Quantity
 from components.evaluator.metrics import FEATURES, GateMetric
 from components.evaluator.table import Gathering, ImageTable, RowVerdict
-from components.shards import list_shards, read_shards
+from components.records.columns import CLEAN, NO_BOUND, PREDICTION
+from components.records.shards import list_shards, read_shards
 
 MEANING = {
     Quantity.ACCURACY: "are right {shown}",
@@ -34,8 +34,10 @@ MEANING = {
 class Explanation:
     """One gate after the evaluation.
 
-    value: as counted. interval: exact 95 % of the value, or None. judged: by TFMA, what was compared with the bound.
-    images_to_change: how many images would have to be answered otherwise; None where that is no question of images.
+    value: as counted. interval: exact 95 % of the value, or None. judged: by TFMA, what was
+        compared with the bound.
+    images_to_change: how many images would have to be answered otherwise; None where that is no
+        question of images.
     ids: of the images that speak against the model, when it was refused.
     """
 
@@ -52,7 +54,8 @@ class Explanation:
 
 
 def gates_of(eval_config: Any) -> list[Gate]:
-    """The gates that an EvalConfig holds, in their order: the inverse of `pipeline.gates.eval_config`."""
+    """The gates that an EvalConfig holds, in their order: the inverse of
+    `pipeline.definition.gates.eval_config`."""
     found = []
     for metric in eval_config.metrics_specs[0].metrics:
         if metric.class_name != GateMetric.__name__:
@@ -72,7 +75,9 @@ def gates_of(eval_config: Any) -> list[Gate]:
     return found
 
 
-def explain(gates: list[Gate], evaluation: str, rows: str, checks: dict[str, str]) -> list[Explanation]:
+def explain(
+    gates: list[Gate], evaluation: str, rows: str, checks: dict[str, str]
+) -> list[Explanation]:
     """All gates.
 
     Args:
@@ -85,13 +90,17 @@ def explain(gates: list[Gate], evaluation: str, rows: str, checks: dict[str, str
     metrics = dict(tfma.load_eval_result(evaluation).slicing_metrics)[()][""][""]
     validation = tfma.load_validation_result(evaluation)
     refused = {
-        failure.metric_key.name for entry in validation.metric_validations_per_slice for failure in entry.failures
+        failure.metric_key.name
+        for entry in validation.metric_validations_per_slice
+        for failure in entry.failures
     }
     found = []
     for gate in gates:
         finding, passed = gate.judge(table), gate.name not in refused
         judged = number(metrics.get(gate.name, {}).get("doubleValue"))
-        if gate.quantity is Quantity.DISAGREEMENT:  # the rows do not know what the served model answers
+        if (
+            gate.quantity is Quantity.DISAGREEMENT
+        ):  # the rows do not know what the served model answers
             finding = dataclasses.replace(finding, value=math.nan if judged is None else judged)
         found.append(
             Explanation(
@@ -103,7 +112,9 @@ def explain(gates: list[Gate], evaluation: str, rows: str, checks: dict[str, str
                 op=str(gate.op),
                 bound=gate.bound,
                 images_to_change=None if passed else finding.images_to_change(gate),
-                ids=[] if passed else [identity.decode() for identity in table.ids[finding.against]],
+                ids=[]
+                if passed
+                else [identity.decode() for identity in table.ids[finding.against]],
                 sentence=sentence(gate, finding, table, checks),
             )
         )
@@ -120,26 +131,35 @@ def sentence(gate: Gate, finding: Finding, table: ImageTable, checks: dict[str, 
     match gate.quantity:
         case Quantity.MISSING:
             missing = sorted(set(gate.argument) - table.ran)
-            return f"The candidate did not face {', '.join(missing)}." if missing else "All that is required ran."
+            return (
+                f"The candidate did not face {', '.join(missing)}."
+                if missing
+                else "All that is required ran."
+            )
         case Quantity.FAILED_CHECK:
             (check,) = gate.argument
-            return checks.get(check, "It does not apply to this model." if checks else "No honesty check ran.")
+            return checks.get(
+                check, "It does not apply to this model." if checks else "No honesty check ran."
+            )
         case Quantity.DISAGREEMENT:
             return (
-                f"The served model answers otherwise than the attacked one did on {finding.value:.2%} of "
-                f"{table.rows:,} rows, which must be {gate.op} {gate.bound:.2%}."
+                "The served model answers otherwise than the attacked one did on "
+                f"{finding.value:.2%} of {table.rows:,} rows, which must be {gate.op} "
+                f"{gate.bound:.2%}."
             )
         case Quantity.NO_WORSE:
             return no_worse_sentence(gate, finding, table)
     if finding.interval is None:
         return "Nothing was measured."
     low, high = finding.interval
-    shown = "without an attack" if gate.argument == (CLEAN,) else f"under {', '.join(gate.argument)}"
+    shown = (
+        "without an attack" if gate.argument == (CLEAN,) else f"under {', '.join(gate.argument)}"
+    )
     meaning = MEANING[gate.quantity].format(shown=shown)
     end = "lower" if gate.op is Op.AT_LEAST else "upper"
     return (
-        f"{finding.value:.2%} of {len(table.ids):,} images (95 % interval {low:.2%} to {high:.2%}) {meaning}; the "
-        f"{end} end must be {gate.op} {gate.bound:.2%}."
+        f"{finding.value:.2%} of {len(table.ids):,} images (95 % interval {low:.2%} to {high:.2%}) "
+        f"{meaning}; the {end} end must be {gate.op} {gate.bound:.2%}."
     )
 
 
@@ -151,9 +171,9 @@ def no_worse_sentence(gate: Gate, finding: Finding, table: ImageTable) -> str:
     lost = len(finding.against)
     won = lost + round(finding.value * len(table.ids))
     return (
-        f"{where}, the candidate is wrong on {lost:,} images on which the champion is right, and right on {won:,} on "
-        f"which it is wrong; were it as good, it would lose so many with probability {finding.judged:.2g}, which must "
-        f"be {gate.op} {gate.bound:g}."
+        f"{where}, the candidate is wrong on {lost:,} images on which the champion is right, and "
+        f"right on {won:,} on which it is wrong; were it as good, it would lose so many with "
+        f"probability {finding.judged:.2g}, which must be {gate.op} {gate.bound:g}."
     )
 
 
@@ -161,10 +181,15 @@ def read_table(folder: str) -> ImageTable:
     """The table of recorded rows, with the answers of the model that was attacked."""
     integers = [name for name in FEATURES if name.startswith(PREDICTION)]
     spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in (*integers, "label")}
-    spec |= {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES if name not in integers}
+    spec |= {
+        name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES if name not in integers
+    }
     gathering = Gathering()
     for batch in read_shards(list_shards(folder)).batch(2000):
-        parsed = {name: column.numpy().tolist() for name, column in tf.io.parse_example(batch, spec).items()}
+        parsed = {
+            name: column.numpy().tolist()
+            for name, column in tf.io.parse_example(batch, spec).items()
+        }
         columns = (parsed[name] for name in FEATURES)
         for label, (id_, attack, recorded, champion, certified_by, ran, passed, failed) in zip(
             parsed["label"], zip(*columns, strict=True), strict=True

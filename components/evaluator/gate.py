@@ -1,8 +1,9 @@
 """What a gate is, and how it is judged from the table of images.
 
-A share of images is judged on the lower end of its exact binomial interval (Clopper & Pearson 1934, 95 %, two-sided),
-so that a lucky sample does not pass; an upper bound on the upper end. The champion is compared in pairs, image by
-image, by the exact form of McNemar's test (1947). Knows nothing of TFMA.
+A share of images is judged on the lower end of its exact binomial interval (Clopper & Pearson 1934,
+95 %, two-sided), so that a lucky sample does not pass; an upper bound on the upper end. The
+champion is compared in pairs, image by image, by the exact form of McNemar's test (1947). Knows
+nothing of TFMA.
 """
 
 import bisect
@@ -16,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from components.adversarial_example_gen.columns import CLEAN
 from components.evaluator.table import BoolArray, ImageTable
+from components.records.columns import CLEAN
 
 CONFIDENCE = 0.95
 IntArray = npt.NDArray[np.int64]
@@ -26,12 +27,15 @@ IntArray = npt.NDArray[np.int64]
 class Quantity(StrEnum):
     """What a gate looks at; in parentheses its argument.
 
-    accuracy (attack): share of images right under it. worst_case: right on the clean image and under every attack.
-    certified: proven right, and right under every attack. gap: right on the clean image, broken by an attack.
-    worst_class: the worst case of the class where it is lowest. missing (bounds and attacks): how many of them the
-    candidate did not face. failed_check (honesty check): 1 where it failed or no check ran. disagreement: share of rows
-    on which the served model answers otherwise than the attacked one. no_worse (`clean` or `worst_case`): probability
-    that a candidate as good as the champion loses on at least as many of the images on which only one of them is right.
+    accuracy (attack): share of images right under it. worst_case: right on the clean image and
+    under every attack.
+    certified: proven right, and right under every attack. gap: right on the clean image, broken by
+        an attack.
+    worst_class: the worst case of the class where it is lowest. missing (bounds and attacks): how
+    many of them the candidate did not face. failed_check (honesty check): 1 where it failed or no
+    check ran. disagreement: share of rows on which the served model answers otherwise than the
+    attacked one. no_worse (`clean` or `worst_case`): probability that a candidate as good as the
+    champion loses on at least as many of the images on which only one of them is right.
     """
 
     ACCURACY = "accuracy"
@@ -54,7 +58,8 @@ class Op(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One condition on the candidate: a quantity, and the bound on the value by which it is judged."""
+    """One condition on the candidate: a quantity, and the bound on the value by which it is
+    judged."""
 
     name: str
     quantity: Quantity
@@ -75,9 +80,10 @@ class Gate:
 class Finding:
     """What was found for a gate.
 
-    value: as counted. interval: of the value, None where there is none. judged: what the bound is compared with.
-    against: places in the table of the images that speak against the candidate. if_right: the judged value if so many
-    of them did not.
+    value: as counted. interval: of the value, None where there is none. judged: what the bound is
+        compared with.
+    against: places in the table of the images that speak against the candidate. if_right: the
+    judged value if so many of them did not.
     """
 
     value: float
@@ -87,11 +93,14 @@ class Finding:
     if_right: Callable[[int], float] | None = None
 
     def images_to_change(self, gate: Gate) -> int | None:
-        """How many images would have to be answered otherwise for the gate to hold; None where that would not do."""
+        """How many images would have to be answered otherwise for the gate to hold; None where that
+        would not do."""
         if self.if_right is None:
             return None
         judged = self.if_right
-        needed = bisect.bisect_left(range(len(self.against) + 1), True, key=lambda n: gate.holds(judged(n)))
+        needed = bisect.bisect_left(
+            range(len(self.against) + 1), True, key=lambda n: gate.holds(judged(n))
+        )
         return needed if needed <= len(self.against) else None
 
 
@@ -132,7 +141,8 @@ def certified(table: ImageTable) -> Finding:
 
 
 def gap(table: ImageTable) -> Finding:
-    """Clean accuracy less the worst case; it is the share of the images that attacks alone break."""
+    """Clean accuracy less the worst case; it is the share of the images that attacks alone
+    break."""
     if table.clean is None or not len(table.ids):
         return NOT_MEASURED
     broken = table.clean & ~table.robust
@@ -179,7 +189,8 @@ def disagreement(table: ImageTable) -> Finding:
 
 
 def no_worse(table: ImageTable, on: str) -> Finding:
-    """`value` is the candidate's accuracy less the champion's. Without a champion it is 0, and the gate holds."""
+    """`value` is the candidate's accuracy less the champion's. Without a champion it is 0, and the
+    gate holds."""
     clean = on == CLEAN
     candidate = table.clean if clean else table.robust
     champion = table.champion_right.get(CLEAN) if clean else table.champion_robust
@@ -191,7 +202,10 @@ def no_worse(table: ImageTable, on: str) -> Finding:
     losses, wins = int(np.sum(lost)), int(np.sum(won))
     judged = functools.partial(_at_least_as_many_losses, losses, wins)
     return Finding(
-        value=(wins - losses) / len(candidate), judged=judged(0), against=np.flatnonzero(lost), if_right=judged
+        value=(wins - losses) / len(candidate),
+        judged=judged(0),
+        against=np.flatnonzero(lost),
+        if_right=judged,
     )
 
 

@@ -1,4 +1,5 @@
-"""The gates as TFMA metrics: one table of images a slice, and from it the value by which each gate is judged.
+"""The gates as TFMA metrics: one table of images a slice, and from it the value by which each gate
+is judged.
 
 TFMA's workers import this module, so it stays light. Importing it registers the metric.
 """
@@ -10,7 +11,9 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
 
-from components.adversarial_example_gen.columns import (
+from components.evaluator.gate import Gate, Quantity
+from components.evaluator.table import Gathering, ImageTable, RowVerdict
+from components.records.columns import (
     CERTIFIED_BY,
     CHAMPION,
     FAILED_CHECKS,
@@ -20,8 +23,6 @@ from components.adversarial_example_gen.columns import (
     PREDICTION,
     ROBUST,
 )
-from components.evaluator.gate import Gate, Quantity
-from components.evaluator.table import Gathering, ImageTable, RowVerdict
 
 IMAGES = "_images"
 """Name of the private metric whose value is the table."""
@@ -41,9 +42,11 @@ FEATURES = (
 class GateMetric(metric_types.Metric):
     """The value by which a gate is judged, on the images of a slice; the name is the gate's.
 
-    A row counts as right where both are: the served model, which TFMA asks, and the network that was attacked.
+    A row counts as right where both are: the served model, which TFMA asks, and the network that
+        was attacked.
 
-    quantity, argument: see `components.evaluator.gate.Gate`. Not a number on a slice that lacks what it needs.
+    quantity, argument: see `components.evaluator.gate.Gate`. Not a number on a slice that lacks
+        what it needs.
     """
 
     def __init__(self, name: str, quantity: str, argument: Iterable[str] = ()) -> None:
@@ -63,7 +66,9 @@ def _computations(
         key = metric_types.MetricKey(name=name, model_name=model_name)
         features = metric_types.FeaturePreprocessor(feature_keys=list(FEATURES))
         computations += [
-            metric_types.MetricComputation(keys=[images], preprocessors=[features], combiner=_Gather(images)),
+            metric_types.MetricComputation(
+                keys=[images], preprocessors=[features], combiner=_Gather(images)
+            ),
             metric_types.DerivedMetricComputation(keys=[key], result=_Judge(gate, images, key)),
         ]
     return computations
@@ -72,10 +77,14 @@ def _computations(
 class _Judge:
     """The derived metric: from the table to the judged value."""
 
-    def __init__(self, gate: Gate, images: metric_types.MetricKey, key: metric_types.MetricKey) -> None:
+    def __init__(
+        self, gate: Gate, images: metric_types.MetricKey, key: metric_types.MetricKey
+    ) -> None:
         self._gate, self._images, self._key = gate, images, key
 
-    def __call__(self, metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
+    def __call__(
+        self, metrics: dict[metric_types.MetricKey, Any]
+    ) -> dict[metric_types.MetricKey, float]:
         table: ImageTable = metrics[self._images]
         return {self._key: self._gate.judge(table).judged}
 
@@ -90,7 +99,8 @@ class _Gather(beam.CombineFn):
         return Gathering()
 
     def add_input(self, accumulator: Gathering, element: Any) -> Gathering:
-        # Not TFMA's own way to labels and predictions, which costs more than all that is done with them here.
+        # Not TFMA's own way to labels and predictions, which costs more than all that is done with
+        # them here.
         probabilities = np.asarray(element.get_predictions()["probabilities"]).ravel()
         answer = int(probabilities.argmax()) if np.isfinite(probabilities).all() else -1
         label = int(np.asarray(element.get_labels()).item())

@@ -1,7 +1,9 @@
-"""The table from which all gates are judged: what the candidate and the champion made of each image and its attacks.
+"""The table from which all gates are judged: what the candidate and the champion made of each image
+and its attacks.
 
-TFMA gathers it from the answers of the served model; the explanation of a refusal reads it back from the rows that
-AdversarialExampleGen and ChampionChallenge recorded. Knows nothing of TFMA and files.
+TFMA gathers it from the answers of the served model; the explanation of a refusal reads it back
+from the rows that AdversarialExampleGen and ChampionChallenge recorded. Knows nothing of TFMA and
+files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.adversarial_example_gen.columns import CLEAN
+from components.records.columns import CLEAN
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -20,10 +22,12 @@ BoolArray = npt.NDArray[np.bool_]
 class ImageTable:
     """One entry an image.
 
-    ids: bytes [n], sorted. label: int64 [n]. certified: bool [n], a bound proves the candidate right.
-    right, champion_right: by attack (`clean` among them), bool [n]; an image without that row counts as wrong.
-        `champion_right` is empty where there is no champion.
-    rows: number of rows. disagreements: rows on which the served model answers otherwise than the attacked one did.
+    ids: bytes [n], sorted. label: int64 [n]. certified: bool [n], a bound proves the candidate
+        right.
+    right, champion_right: by attack (`clean` among them), bool [n]; an image without that row
+        counts as wrong. `champion_right` is empty where there is no champion.
+    rows: number of rows. disagreements: rows on which the served model answers otherwise than the
+        attacked one did.
     ran: bounds and attacks that the candidate faced. passed, failed: names of the honesty checks.
     """
 
@@ -61,8 +65,8 @@ def on_all(right: Mapping[str, BoolArray], n: int) -> BoolArray:
 
 @dataclass(frozen=True, kw_only=True)
 class RowVerdict:
-    """What one row says. right: of the candidate. champion: its prediction, -1 where there is none; the rest as in
-    `ImageTable`."""
+    """What one row says. right: of the candidate. champion: its prediction, -1 where there is none;
+    the rest as in `ImageTable`."""
 
     id: bytes
     attack: str
@@ -77,8 +81,8 @@ class RowVerdict:
 
 
 class Gathering:
-    """Rows on their way to a table, in any order and in any number of parts; a row that comes twice counts as the
-    worse of the two."""
+    """Rows on their way to a table, in any order and in any number of parts; a row that comes twice
+    counts as the worse of the two."""
 
     def __init__(self) -> None:
         self.images: dict[bytes, tuple[int, bool]] = {}
@@ -102,8 +106,14 @@ class Gathering:
         self.rows += other.rows
         self.disagreements += other.disagreements
         for identity, (label, certified) in other.images.items():
-            self.images[identity] = (label, certified and self.images.get(identity, (label, True))[1])
-        for mine, theirs in ((self.right, other.right), (self.champion_right, other.champion_right)):
+            self.images[identity] = (
+                label,
+                certified and self.images.get(identity, (label, True))[1],
+            )
+        for mine, theirs in (
+            (self.right, other.right),
+            (self.champion_right, other.champion_right),
+        ):
             for attack, column in theirs.items():
                 for identity, right in column.items():
                     _note(mine.setdefault(attack, {}), identity, right)
@@ -113,7 +123,10 @@ class Gathering:
     def table(self) -> ImageTable:
         ids = sorted(self.images)
         right, champion_right = (
-            {attack: np.array([column.get(identity, False) for identity in ids], bool) for attack, column in by.items()}
+            {
+                attack: np.array([column.get(identity, False) for identity in ids], bool)
+                for attack, column in by.items()
+            }
             for by in (self.right, self.champion_right)
         )
         ran, passed, failed = ([names(text) for text in found] for found in self.texts)

@@ -1,10 +1,10 @@
-"""The schemas: curated, one text file a data set, or derived for a user's own images; and what the configuration must
-agree with in them."""
+"""The schemas: curated, one text file a data set, or derived for a user's own images; and what the
+configuration must agree with in them."""
 
 from importlib import resources
 
 from components.datasets.image_folder import is_folder
-from robustness.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError
 
 
 def schema_text(dataset: str) -> str:
@@ -16,8 +16,13 @@ def schema_text(dataset: str) -> str:
     folder = resources.files("components.schema")
     file = folder / f"{dataset}.pbtxt"
     if not file.is_file():
-        known = sorted(f.name.removesuffix(".pbtxt") for f in folder.iterdir() if f.name.endswith(".pbtxt"))
-        raise DataError(f"no schema for the data set {dataset!r}: expected {file}; there are schemas for {known}")
+        known = sorted(
+            f.name.removesuffix(".pbtxt") for f in folder.iterdir() if f.name.endswith(".pbtxt")
+        )
+        raise DataError(
+            f"no schema for the data set {dataset!r}: expected {file}; there are schemas for "
+            f"{known}"
+        )
     return file.read_text()
 
 
@@ -27,7 +32,8 @@ def schema_of(dataset: str, image_shape: tuple[int, int, int], classes: int) -> 
 
 
 def derived_schema(image_shape: tuple[int, int, int], classes: int) -> str:
-    """The schema of a user's own images, all of one shape: what the curated ones say, with other numbers."""
+    """The schema of a user's own images, all of one shape: what the curated ones say, with other
+    numbers."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -42,15 +48,23 @@ def derived_schema(image_shape: tuple[int, int, int], classes: int) -> str:
 
 
 def check_schema(text: str, image_shape: tuple[int, int, int], classes: int) -> None:
-    """Raises ConfigError unless image sizes and number of classes are those that the schema demands."""
+    """Raises ConfigError unless image sizes and number of classes are those that the schema
+    demands."""
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    domains = {feature.name: feature.int_domain for feature in text_format.Parse(text, schema_pb2.Schema()).feature}
+    domains = {
+        feature.name: feature.int_domain
+        for feature in text_format.Parse(text, schema_pb2.Schema()).feature
+    }
     for name, size in zip(("height", "width", "channels"), image_shape, strict=True):
         if not domains[name].min <= size <= domains[name].max:
             raise ConfigError(
-                f"data.image_shape={image_shape} has {name} {size}, the schema demands {domains[name].max}"
+                f"data.image_shape={image_shape} has {name} {size}, the schema demands "
+                f"{domains[name].max}"
             )
     if classes != domains["label"].max + 1:
-        raise ConfigError(f"data.classes is {classes}, but the schema's labels go from 0 to {domains['label'].max}")
+        raise ConfigError(
+            f"data.classes is {classes}, but the schema's labels go from 0 to "
+            f"{domains['label'].max}"
+        )

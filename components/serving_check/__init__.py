@@ -1,1 +1,2 @@
-"""ServingCheck: before the push, a fresh process loads the export and answers requests, good ones and bad ones."""
+"""ServingCheck: before the push, a fresh process loads the export and answers requests, good ones
+and bad ones."""

@@ -1,4 +1,5 @@
-"""The ServingCheck node: blesses the infrastructure's side of a model, as TFX's InfraValidator does with a real server.
+"""The ServingCheck node: blesses the infrastructure's side of a model, as TFX's InfraValidator does
+with a real server.
 
 Knows nothing of accuracy: it asks whether what will be served answers as what was evaluated.
 """
@@ -24,14 +25,14 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
-from components.shards import list_shards, read_shards
+from components.records.shards import list_shards, read_shards
 
 SAMPLE = 64
 """Images that are asked for."""
 
 TOLERANCE = 1e-4
-"""Largest difference of a logit or a probability between the served and the evaluated model, relative to the largest
-logit; float32 sums in another order differ by about a hundredth of it."""
+"""Largest difference of a logit or a probability between the served and the evaluated model,
+relative to the largest logit; float32 sums in another order differ by about a hundredth of it."""
 
 TIMEOUT = 300
 """Seconds in which the fresh process must have answered."""
@@ -49,10 +50,11 @@ def ServingCheck(
     code: Parameter[str] = "",
     infra_blessing: InputArtifact[InfraBlessing] = None,
 ) -> None:
-    """Asks a fresh process, and blesses when every answer is right and every bad request is refused.
+    """Asks a fresh process, and blesses when every answer is right and every bad request is
+    refused.
 
-    examples: raw examples with PNG images. infra_blessing: of TFX's InfraValidator, where one ran; without its blessing
-    there is none here.
+    examples: raw examples with PNG images. infra_blessing: of TFX's InfraValidator, where one ran;
+    without its blessing there is none here.
     """
     path = path_utils.serving_model_path(model.uri)
     records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
@@ -62,7 +64,9 @@ def ServingCheck(
     fileio.makedirs(blessing.uri)
     with fileio.open(os.path.join(blessing.uri, PROBLEMS), "w") as file:
         file.write(json.dumps(problems, indent=2))
-    with fileio.open(os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w") as file:
+    with fileio.open(
+        os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w"
+    ) as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(not problems))
 
@@ -79,7 +83,10 @@ def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
     records: serialized raw examples, with `image` as PNG.
     """
     network = tf_keras.models.load_model(path, compile=False)
-    encoded = [tf.train.Example.FromString(r).features.feature["image"].bytes_list.value[0] for r in records]
+    encoded = [
+        tf.train.Example.FromString(r).features.feature["image"].bytes_list.value[0]
+        for r in records
+    ]
     x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
     logits = network(tf.constant(x), training=False).numpy()
     requests = requests_for(encoded, records, x)
@@ -101,7 +108,9 @@ def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
                 yield f"signature {signature} answers {kind} instead of refusing it"
 
 
-def requests_for(encoded: list[bytes], records: list[bytes], x: np.ndarray) -> dict[str, dict[str, list[bytes]]]:
+def requests_for(
+    encoded: list[bytes], records: list[bytes], x: np.ndarray
+) -> dict[str, dict[str, list[bytes]]]:
     """By signature a good request and bad ones, each a batch of strings."""
     larger = tf.io.encode_png(np.zeros((x.shape[1] + 1, *x.shape[2:]), np.uint8)).numpy()
     garbage = b"these bytes are no image"
@@ -156,7 +165,11 @@ def ask(path: str, requests: dict[str, dict[str, list[bytes]]]) -> dict[str, Any
 
 def differences(signature: str, answer: dict[str, np.ndarray], logits: np.ndarray) -> Iterator[str]:
     """Where the served answer is not what the evaluated logits say."""
-    expected = {"logits": logits, "probabilities": tf.nn.softmax(logits).numpy(), "class": logits.argmax(axis=1)}
+    expected = {
+        "logits": logits,
+        "probabilities": tf.nn.softmax(logits).numpy(),
+        "class": logits.argmax(axis=1),
+    }
     if not answer.keys() & {"logits", "probabilities"}:
         yield f"signature {signature} gives {', '.join(answer)}, expected logits or probabilities"
     for name, value in answer.items():

@@ -2,9 +2,9 @@
 
     python -m components.serving_check.process MODEL REQUESTS ANSWERS
 
-REQUESTS is a pickle of {signature: {name of the request: list of bytes}}, ANSWERS a pickle of {signature: {name of
-the request: answer}}; an answer is {name of the output: array}, or the message of the error. The key `error` alone says
-that the model could not be loaded.
+REQUESTS is a pickle of {signature: {name of the request: list of bytes}}, ANSWERS a pickle of
+{signature: {name of the request: answer}}; an answer is {name of the output: array}, or the message
+of the error. The key `error` alone says that the model could not be loaded.
 """
 
 import os
@@ -42,10 +42,14 @@ def main() -> None:
     else:
         for name, batches in requests.items():
             if name not in signatures:
-                answers[name] = f"there is no such signature; there are {', '.join(signatures) or 'none'}"
+                answers[name] = (
+                    f"there is no such signature; there are {', '.join(signatures) or 'none'}"
+                )
                 continue
             (argument,) = signatures[name].structured_input_signature[1]
-            answers[name] = {kind: answer(signatures[name], argument, batch) for kind, batch in batches.items()}
+            answers[name] = {
+                kind: answer(signatures[name], argument, batch) for kind, batch in batches.items()
+            }
         del loaded
     with open(answers_file, "wb") as file:
         pickle.dump(answers, file)

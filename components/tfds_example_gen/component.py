@@ -28,7 +28,8 @@ class TfdsExampleGenSpec(ComponentSpec):
 
 
 class TfdsExampleGen(BaseBeamComponent):
-    """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and image sizes.
+    """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and image
+    sizes.
 
     It has no driver of its own, because Kubeflow runs custom components but no custom drivers; what
     TFX's cache must see is in its parameters.
@@ -51,7 +52,8 @@ class TfdsExampleGen(BaseBeamComponent):
 
         Args:
             dataset: name in tfds, such as `mnist`.
-            data_dir: where the data lies or goes, see `components.datasets.prepare`. TFX's cache sees
+            data_dir: where the data lies or goes, see `components.datasets.prepare`. TFX's cache
+                sees
                 this path too: pass one that stays the same while the data does.
             splits: output split name to tfds split, such as `train[:55000]`.
             shards: files a split, read and written in parallel.

@@ -1,9 +1,10 @@
 """Reads a tfds data set through Beam, in parallel, as tf.Examples.
 
-Every example has `id` (tfds's own stable name of the record), `image` (PNG bytes), `label`, and what the schema checks
-of an image: its `height`, `width` and `channels`, and `brightness` and `contrast`, mean and standard deviation of its
-pixels in [0, 1], by which a span of data is compared with the last one. The files of the data set are
-read in batches here: tfds's own reader works record by record and takes over ten times as long.
+Every example has `id` (tfds's own stable name of the record), `image` (PNG bytes), `label`, and
+what the schema checks of an image: its `height`, `width` and `channels`, and `brightness` and
+`contrast`, mean and standard deviation of its pixels in [0, 1], by which a span of data is compared
+with the last one. The files of the data set are read in batches here: tfds's own reader works
+record by record and takes over ten times as long.
 """
 
 import json
@@ -24,9 +25,9 @@ from tfx.types.artifact import Artifact
 
 from components.datasets.image_folder import FILENAME
 from components.datasets.prepare import prepare
-from components.shards import shard_path, write_shard
-from robustness.errors import DataError
-from trainer.autotune import no_autotune
+from components.records.shards import shard_path, write_shard
+from foundation.autotune import no_autotune
+from foundation.errors import DataError
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
@@ -39,7 +40,8 @@ PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 class Executor(BaseBeamExecutor):
-    """Executor of TfdsExampleGen: each part of a split is read and written as a shard by one worker."""
+    """Executor of TfdsExampleGen: each part of a split is read and written as a shard by one
+    worker."""
 
     def Do(
         self,
@@ -50,19 +52,26 @@ class Executor(BaseBeamExecutor):
         """Write the splits.
 
         Raises:
-            DataError: the data is missing, no image classification or not stored as TFRecords, a split is
-                unknown or empty, or the data changed since the run began.
+            DataError: the data is missing, no image classification or not stored as TFRecords, a
+                split is unknown or empty, or the data changed since the run began.
         """
         splits: dict[str, str] = json.loads(exec_properties["splits"])
         directory = data_directory(exec_properties)
-        parts = split_parts(tfds.builder_from_directory(directory), splits, exec_properties["shards"])
+        parts = split_parts(
+            tfds.builder_from_directory(directory), splits, exec_properties["shards"]
+        )
         output = artifact_utils.get_single_instance(output_dict["examples"])
         output.split_names = artifact_utils.encode_split_names(list(splits))
         examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(output, "tfrecords_gzip")
         folders = {split: artifact_utils.get_split_uri([output], split) for split in splits}
         with self._make_beam_pipeline() as pipeline:
-            _ = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.Map(write_part, directory, folders)
+            _ = (
+                pipeline
+                | beam.Create(parts)
+                | beam.Reshuffle()
+                | beam.Map(write_part, directory, folders)
+            )
 
 
 def data_directory(source: dict[str, Any]) -> str:
@@ -71,7 +80,8 @@ def data_directory(source: dict[str, Any]) -> str:
     if source["fingerprint"] not in ("", prepared.fingerprint):
         raise DataError(
             f"the data in {prepared.directory} changed since the run began "
-            f"(fingerprint {source['fingerprint']}, now {prepared.fingerprint}); start the run again"
+            f"(fingerprint {source['fingerprint']}, now {prepared.fingerprint}); start the run "
+            "again"
         )
     return prepared.directory
 
@@ -88,9 +98,13 @@ def split_parts(
             examples = builder.info.splits[split].num_examples
         except (ValueError, KeyError) as error:
             known = {found: info.num_examples for found, info in builder.info.splits.items()}
-            raise DataError(f"{builder.name} has no split {split!r}; its splits are {known}") from error
+            raise DataError(
+                f"{builder.name} has no split {split!r}; its splits are {known}"
+            ) from error
         if not examples:
-            raise DataError(f"the split {split!r} of {builder.name} is empty; choose another for data.{name}")
+            raise DataError(
+                f"the split {split!r} of {builder.name} is empty; choose another for data.{name}"
+            )
         count = min(shards, examples)
         parts += [(name, part, i, count) for i, part in enumerate(tfds.even_splits(split, n=count))]
     return parts
@@ -100,10 +114,12 @@ def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
     """Raises DataError unless the data set has an `image` and a class `label`."""
     features = dict(builder.info.features.items())
     image, label = features.get("image"), features.get("label")
-    if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+    if not isinstance(image, tfds.features.Image) or not isinstance(
+        label, tfds.features.ClassLabel
+    ):
         raise DataError(
-            f"{builder.name} is no image-classification data set: expected the features `image` (Image) and "
-            f"`label` (ClassLabel), it has {features}"
+            f"{builder.name} is no image-classification data set: expected the features `image` "
+            f"(Image) and `label` (ClassLabel), it has {features}"
         )
 
 
@@ -112,27 +128,37 @@ def check_is_tfrecord(builder: tfds.core.DatasetBuilder) -> None:
     stored = builder.info.file_format
     if stored is not tfds.core.FileFormat.TFRECORD:
         raise DataError(
-            f"{builder.data_dir} is stored as {stored.value}, expected tfrecord; prepare the data again in tfrecord, "
-            "tfds's default, and pass that folder as --data-dir, or an empty folder to have it prepared there"
+            f"{builder.data_dir} is stored as {stored.value}, expected tfrecord; prepare the data "
+            "again in tfrecord, tfds's default, and pass that folder as --data-dir, or an empty "
+            "folder to have it prepared there"
         )
 
 
 def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]) -> None:
     """Read a part of a split and write it as a shard."""
     split, instruction, index, count = part
-    written = write_shard(shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory))
+    written = write_shard(
+        shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory)
+    )
     beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
     log.info("reading", extra={"advance": written})
 
 
 def read_part(part: Any, directory: str) -> Iterator[bytes]:
-    """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay encoded."""
+    """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay
+    encoded."""
     info = tfds.builder_from_directory(directory).info
     named = FILENAME in info.features
-    features = {name: info.features.tf_example_spec[name] for name in ("image", "label", *[FILENAME] * named)}
+    features = {
+        name: info.features.tf_example_spec[name]
+        for name in ("image", "label", *[FILENAME] * named)
+    }
     for file in info.splits[part].file_instructions:
-        for index, (image, label, *filename) in enumerate(read_file(file, features), start=file.skip):
-            # the user's own name of the image, or the id that tfds.ReadConfig(add_tfds_id=True) gives
+        for index, (image, label, *filename) in enumerate(
+            read_file(file, features), start=file.skip
+        ):
+            # the user's own name of the image, or the id that tfds.ReadConfig(add_tfds_id=True)
+            # gives
             identity = filename[0] if named else f"{file.basename()}__{index}".encode()
             yield to_example(identity, image, label).SerializeToString()
 
@@ -158,6 +184,11 @@ def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
     features["contrast"].float_list.value.append(float(pixels.std()))
     features["id"].bytes_list.value.append(identity)
     features["image"].bytes_list.value.append(image)
-    for name, value in {"label": label, "height": height, "width": width, "channels": PNG_CHANNELS[colour]}.items():
+    for name, value in {
+        "label": label,
+        "height": height,
+        "width": width,
+        "channels": PNG_CHANNELS[colour],
+    }.items():
         features[name].int64_list.value.append(value)
     return example

@@ -1,7 +1,7 @@
 """Auto-PGD (Croce & Hein 2020): momentum, and a step size that halves where the ascent stalls.
 
-One class for the cross-entropy and for the targeted difference of logits ratio. Knows one model, one threat
-model and one loss.
+One class for the cross-entropy and for the targeted difference of logits ratio. Knows one model,
+one threat model and one loss.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import FloatArray, IntArray, Model, restart_seeds
+from foundation.seeds import restart_seeds
 from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS, steepest
 from robustness.ball import project, random_start
 from robustness.config import Attack, ThreatModel
+from robustness.types import FloatArray, IntArray, Model
 
 TargetedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """Logits float32 [n, k], true class and target int64 [n] to the loss, float32 [n]."""
@@ -22,11 +23,13 @@ MOMENTUM = 0.25
 """Share of the previous move in the next one (the paper's 1 - alpha)."""
 
 PROGRESS = 0.75
-"""The step halves where fewer than this share of the moves since the last check raised the loss (rho)."""
+"""The step halves where fewer than this share of the moves since the last check raised the loss
+(rho)."""
 
 
 class Segment(NamedTuple):
-    """A few iterations, and whether the step size is checked after them, over a window of iterations."""
+    """A few iterations, and whether the step size is checked after them, over a window of
+    iterations."""
 
     iterations: int
     check: bool
@@ -34,9 +37,13 @@ class Segment(NamedTuple):
 
 
 def schedule(steps: int) -> Iterator[Segment]:
-    """The published checkpoints, 22 % into the run and then ever closer, down to 6 % apart; in between
-    segments that are short enough to drop finished images."""
-    window, shrink, shortest = max(int(0.22 * steps), 1), max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
+    """The published checkpoints, 22 % into the run and then ever closer, down to 6 % apart; in
+    between segments that are short enough to drop finished images."""
+    window, shrink, shortest = (
+        max(int(0.22 * steps), 1),
+        max(int(0.03 * steps), 1),
+        max(int(0.06 * steps), 1),
+    )
     left, until_check = steps, window
     while left:
         iterations = min(POINTS_BETWEEN_COMPACTIONS, until_check, left)
@@ -50,9 +57,10 @@ class State(NamedTuple):
     """Where the ascent of each image stands: images float32 [n, h, w, c], else float32 or bool [n].
 
     best, best_gradient, best_loss: the point with the highest loss. wrong: whether an iterate was
-    misclassified; then `best` is that iterate. rises: moves since the last check that raised the loss.
-    checked_loss, halved: best_loss at the last check, and whether the step was halved there. first: whether no
-    move was made yet.
+    misclassified; then `best` is that iterate. rises: moves since the last check that raised the
+    loss.
+    checked_loss, halved: best_loss at the last check, and whether the step was halved there. first:
+    whether no move was made yet.
     """
 
     iterate: Any
@@ -75,7 +83,10 @@ class Apgd:
 
     def __init__(self, model: Model, threat: ThreatModel, loss: TargetedLoss) -> None:
         self._model, self._threat, self._loss = model, threat, loss
-        image, flag = tf.TensorSpec([None, None, None, None], tf.float32), tf.TensorSpec([None], tf.bool)
+        image, flag = (
+            tf.TensorSpec([None, None, None, None], tf.float32),
+            tf.TensorSpec([None], tf.bool),
+        )
         number, label = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int64)
         scalar = tf.TensorSpec([], tf.int32)
         state = State(
@@ -83,15 +94,29 @@ class Apgd:
             best_loss=number, wrong=flag, step=number, rises=number, checked_loss=number, halved=flag, first=flag,
         )  # fmt: skip
         self._begin = tf.function(
-            self._begin_batch, input_signature=[image, label, label, tf.TensorSpec([None, 2], tf.int64)]
+            self._begin_batch,
+            input_signature=[image, label, label, tf.TensorSpec([None, 2], tf.int64)],
         )
         self._advance = tf.function(
             self._advance_batch,
-            input_signature=[state, image, label, label, scalar, tf.TensorSpec([], tf.bool), scalar],
+            input_signature=[
+                state,
+                image,
+                label,
+                label,
+                scalar,
+                tf.TensorSpec([], tf.bool),
+                scalar,
+            ],
         )
 
     def run(
-        self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, targets: list[IntArray] | None = None
+        self,
+        x: FloatArray,
+        y: IntArray,
+        seeds: IntArray,
+        attack: Attack,
+        targets: list[IntArray] | None = None,
     ) -> FloatArray:
         """The attack with its published schedule; an image that is misclassified is done.
 
@@ -100,11 +125,12 @@ class Apgd:
             y: int64 [n], true labels.
             seeds: int64 [n, 2] from `image_seeds`.
             attack: steps, restarts.
-            targets: for a targeted loss, the classes to aim at, one after the other: int64 [n] each.
+            targets: for a targeted loss, the classes to aim at, one after the other: int64 [n]
+                each.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one with the
-            highest loss of the last restart.
+            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one
+            with the highest loss of the last restart.
         """
         result = x.copy()
         open_rows = np.arange(len(x))
@@ -121,7 +147,8 @@ class Apgd:
     def _ascend(
         self, x: FloatArray, y: IntArray, target: IntArray, seeds: IntArray, steps: int
     ) -> tuple[FloatArray, Any]:
-        """One restart towards one target: of each image the best point, and whether it is misclassified."""
+        """One restart towards one target: of each image the best point, and whether it is
+        misclassified."""
         best, wrong, rows = x.copy(), np.zeros(len(x), bool), np.arange(len(x))
         state = State(*map(np.asarray, self._begin(x, y, target, seeds)))
         for segment in [None, *schedule(steps)]:
@@ -134,7 +161,9 @@ class Apgd:
                 break
         return best, wrong
 
-    def _judge(self, iterate: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _judge(
+        self, iterate: tf.Tensor, y: tf.Tensor, target: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Gradient, loss and whether it is misclassified, of each point."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(iterate)
@@ -145,7 +174,9 @@ class Apgd:
         )  # as behind a rounding
         return gradient, loss, tf.argmax(logits, axis=1) != y
 
-    def _begin_batch(self, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, seeds: tf.Tensor) -> State:
+    def _begin_batch(
+        self, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, seeds: tf.Tensor
+    ) -> State:
         start = random_start(x, seeds, self._threat, on_surface=True)
         gradient, loss, wrong = self._judge(start, y, target)
         return State(
@@ -172,8 +203,14 @@ class Apgd:
         """One iteration. The first has no previous move, and takes the gradient step in full."""
         step = state.step[:, None, None, None] * steepest(state.gradient, self._threat.norm)
         ahead = project(state.iterate + step, x, self._threat)
-        blended = state.iterate + (1 - MOMENTUM) * (ahead - state.iterate) + MOMENTUM * (state.iterate - state.previous)
-        iterate = project(tf.where(state.first[:, None, None, None], ahead, blended), x, self._threat)
+        blended = (
+            state.iterate
+            + (1 - MOMENTUM) * (ahead - state.iterate)
+            + MOMENTUM * (state.iterate - state.previous)
+        )
+        iterate = project(
+            tf.where(state.first[:, None, None, None], ahead, blended), x, self._threat
+        )
         gradient, loss, wrong = self._judge(iterate, y, target)
         better = ~state.wrong & (wrong | (loss > state.best_loss))
         wide = better[:, None, None, None]
@@ -191,7 +228,8 @@ class Apgd:
         )
 
     def _checked(self, state: State, window: tf.Tensor) -> State:
-        """Halve the step and go back to the best point where the ascent stalls (the paper's two conditions)."""
+        """Halve the step and go back to the best point where the ascent stalls (the paper's two
+        conditions)."""
         stalls = state.rises <= PROGRESS * tf.cast(window, tf.float32)
         stands = ~state.halved & (state.checked_loss >= state.best_loss)
         halve = stalls | stands

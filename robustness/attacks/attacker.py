@@ -6,19 +6,21 @@ from typing import Any, Protocol, assert_never
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import FloatArray, IntArray, Model
 from robustness.attacks.apgd import Apgd
 from robustness.attacks.fab import FabT
 from robustness.attacks.pgd import Pgd
 from robustness.attacks.square import Square
 from robustness.config import Attack, AttackName, ThreatModel
 from robustness.losses import cross_entropy, dlr, margin, targeted_dlr
+from robustness.types import FloatArray, IntArray, Model
 
 
 class Algorithm(Protocol):
     """What `Attacker` calls: images, labels, seeds and effort to images of the same shape."""
 
-    def __call__(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, /) -> FloatArray: ...
+    def __call__(
+        self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, /
+    ) -> FloatArray: ...
 
 
 class Attacker:
@@ -40,7 +42,8 @@ class Attacker:
         return np.array(self._logits(x))
 
     def predict(self, x: FloatArray) -> IntArray:
-        """Predicted class: float32 [n, h, w, c] -> int64 [n]; -1, which no label is, where a logit is not finite."""
+        """Predicted class: float32 [n, h, w, c] -> int64 [n]; -1, which no label is, where a logit
+        is not finite."""
         if not len(x):
             return np.zeros(0, np.int64)
         logits = self.logits(x)
@@ -56,14 +59,16 @@ class Attacker:
             seeds: int64 [n, 2] from `image_seeds`.
 
         Returns:
-            float32 [n, h, w, c] inside the ball and [0, 1]: a misclassified image where one was found.
+            float32 [n, h, w, c] inside the ball and [0, 1]: a misclassified image where one was
+            found.
         """
         if attack.name not in self._compiled:
             self._compiled[attack.name] = self._build(attack.name)
         return self._compiled[attack.name](x, y, seeds, attack) if len(x) else x.copy()
 
     def transferable(self, x: FloatArray, y: IntArray, seeds: IntArray) -> FloatArray:
-        """Images that shall fool other models: PGD with 40 steps that does not stop where this one is fooled."""
+        """Images that shall fool other models: PGD with 40 steps that does not stop where this one
+        is fooled."""
         if self._transfer is None:
             self._transfer = Pgd(self.model, self.threat, cross_entropy)
         attack = Attack(name=AttackName.PGD, steps=40)
@@ -98,7 +103,9 @@ class Attacker:
         def run(x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
             logits = self.logits(x)
             logits[np.arange(len(x)), y] = -np.inf
-            ranked = np.argsort(-logits, axis=1, kind="stable")[:, : min(attack.targets, logits.shape[1] - 1)]
+            ranked = np.argsort(-logits, axis=1, kind="stable")[
+                :, : min(attack.targets, logits.shape[1] - 1)
+            ]
             return apgd.run(x, y, seeds, attack, list(ranked.T))
 
         return run

@@ -1,31 +1,36 @@
-"""The targeted FAB attack: towards the nearest misclassified point (Croce & Hein 2020, "Minimally distorted
-adversarial examples with a fast adaptive boundary attack").
+"""The targeted FAB attack: towards the nearest misclassified point (Croce & Hein 2020, "Minimally
+distorted adversarial examples with a fast adaptive boundary attack").
 
-Each step crosses the linearised boundary between the true class and a target, once from the present point and
-once from the clean image, and goes to a mixture of both; a misclassified point is pulled back towards the clean
-image. No step size depends on epsilon, so it finds what attacks that are tuned to the ball overlook. Knows one
-model and one threat model; ids, files and other attacks are not its business.
+Each step crosses the linearised boundary between the true class and a target, once from the present
+point and once from the clean image, and goes to a mixture of both; a misclassified point is pulled
+back towards the clean image. No step size depends on epsilon, so it finds what attacks that are
+tuned to the ball overlook. Knows one model and one threat model; ids, files and other attacks are
+not its business.
 
-Hyper-parameters and order of work are those of the standard suite of AutoAttack (Croce & Hein 2020). Deviations:
+Hyper-parameters and order of work are those of the standard suite of AutoAttack (Croce & Hein
+2020). Deviations:
 
-- An image is done with its first misclassified point inside the ball, whose norm is not minimised further. Of
-  points outside nothing is kept: the published code remembers the nearest only to report it, and its steps do
-  not depend on it.
-- A point inside the ball is projected onto it before it is judged, which moves it by rounding only: what the
-  model was asked about is what is returned.
-- Pixels whose slope is below 1e-8 stay where they are in L2, as in the published code, but only while that is less
-  than 1e-4 of the largest slope: on a model with tiny gradients the published code stands still.
+- An image is done with its first misclassified point inside the ball, whose norm is not minimised
+  further. Of
+  points outside nothing is kept: the published code remembers the nearest only to report it, and
+  its steps do not depend on it.
+- A point inside the ball is projected onto it before it is judged, which moves it by rounding only:
+  what the model was asked about is what is returned.
+- Pixels whose slope is below 1e-8 stay where they are in L2, as in the published code, but only
+  while that is less than 1e-4 of the largest slope: on a model with tiny gradients the published
+  code stands still.
 - Restarts draw from the seed of each image.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import BoolArray, FloatArray, IntArray, Model, restart_seeds
+from foundation.seeds import restart_seeds
 from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS
 from robustness.ball import image_norm, inside_ball, project, random_start
 from robustness.config import Attack, Norm, ThreatModel
 from robustness.losses import VERY_LOW, pick
+from robustness.types import BoolArray, FloatArray, IntArray, Model
 
 ALPHA_MAX = 0.1
 """Largest weight of the clean image's projection in the mixture."""
@@ -37,7 +42,8 @@ BETA = 0.9
 """A misclassified point keeps this share of its distance from the clean image."""
 
 NEGLIGIBLE, NEGLIGIBLE_SHARE = 1e-8, 1e-4
-"""Slopes below both, the latter as a share of the largest, are rounding and not worth any distance in L2."""
+"""Slopes below both, the latter as a share of the largest, are rounding and not worth any distance
+in L2."""
 
 
 class FabT:
@@ -45,7 +51,10 @@ class FabT:
 
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
-        images, labels = tf.TensorSpec([None, None, None, None], tf.float32), tf.TensorSpec([None], tf.int64)
+        images, labels = (
+            tf.TensorSpec([None, None, None, None], tf.float32),
+            tf.TensorSpec([None], tf.int64),
+        )
         halfway = ThreatModel(norm=threat.norm, epsilon=threat.epsilon / 2)
         self._rank = tf.function(self._rank_batch, input_signature=[images, labels])
         self._start = tf.function(
@@ -53,14 +62,15 @@ class FabT:
             input_signature=[images, tf.TensorSpec([None, 2], tf.int64)],
         )
         self._approach = tf.function(
-            self._approach_batch, input_signature=[images, images, labels, labels, tf.TensorSpec([], tf.int32)]
+            self._approach_batch,
+            input_signature=[images, images, labels, labels, tf.TensorSpec([], tf.int32)],
         )
 
     def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
         """The attack, target by target, the likeliest wrong class on the clean image first.
 
-        The first restart begins at the clean image, later ones at a random point half-way to the surface of
-        the ball. With fewer wrong classes than `targets`, it aims at all of them.
+        The first restart begins at the clean image, later ones at a random point half-way to the
+        surface of the ball. With fewer wrong classes than `targets`, it aims at all of them.
 
         Args:
             x: float32 [n, h, w, c] in [0, 1].
@@ -69,8 +79,8 @@ class FabT:
             attack: steps, restarts, targets.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point where one was found (the
-            clean image itself where the model is wrong on it), else the clean image.
+            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point where one was
+            found (the clean image itself where the model is wrong on it), else the clean image.
         """
         result = x.copy()
         if not len(x):
@@ -82,10 +92,14 @@ class FabT:
                 if not len(rows):
                     return result
                 start = x[rows]
-                if restart:  # a draw of its own for each target, whatever the number of targets and restarts
+                if (
+                    restart
+                ):  # a draw of its own for each target, whatever the number of targets and restarts
                     draw = restart * ranked.shape[1] + rank
                     start = np.asarray(self._start(x[rows], restart_seeds(seeds[rows], draw)))
-                found, broken = self._towards(start, x[rows], y[rows], ranked[rows, rank], attack.steps)
+                found, broken = self._towards(
+                    start, x[rows], y[rows], ranked[rows, rank], attack.steps
+                )
                 result[rows[broken]] = found[broken]
                 rows = rows[~broken]
         return result
@@ -105,17 +119,20 @@ class FabT:
         return found, broken
 
     def _rank_batch(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """All wrong classes, the likeliest first, int64 [n, k - 1], and whether the model is right, bool [n]."""
+        """All wrong classes, the likeliest first, int64 [n, k - 1], and whether the model is right,
+        bool [n]."""
         logits = self._model(x, training=False)
         true = tf.one_hot(y, tf.shape(logits)[1], on_value=True, off_value=False)
-        order = tf.argsort(tf.where(true, VERY_LOW, logits), axis=1, direction="DESCENDING", stable=True)
+        order = tf.argsort(
+            tf.where(true, VERY_LOW, logits), axis=1, direction="DESCENDING", stable=True
+        )
         return tf.cast(order[:, :-1], tf.int64), tf.argmax(logits, axis=1) == y
 
     def _approach_batch(
         self, iterate: tf.Tensor, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, count: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """`count` steps; returns the points reached, the first misclassified point of each image inside the
-        ball (else x), and whether there is one."""
+        """`count` steps; returns the points reached, the first misclassified point of each image
+        inside the ball (else x), and whether there is one."""
         found, broken = x, tf.zeros_like(y, tf.bool)
         for _ in tf.range(count):
             iterate = self._step(iterate, x, y, target)
@@ -128,7 +145,8 @@ class FabT:
         return iterate, found, broken
 
     def _step(self, iterate: tf.Tensor, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """To the mixture of the two overshot projections (the paper's algorithm 1, without its pull back)."""
+        """To the mixture of the two overshot projections (the paper's algorithm 1, without its pull
+        back)."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(iterate)
             logits = self._model(iterate, training=False)
@@ -138,7 +156,9 @@ class FabT:
         )  # as behind a rounding
         moves, weights = [], []
         for point in (iterate, x):
-            gain = tf.reduce_sum(slope * (iterate - point), axis=[1, 2, 3]) - margin  # from point to margin 0
+            gain = (
+                tf.reduce_sum(slope * (iterate - point), axis=[1, 2, 3]) - margin
+            )  # from point to margin 0
             moves.append(to_hyperplane(point, slope, gain, self._threat.norm))
             weights.append(tf.maximum(image_norm(moves[-1], self._threat.norm), 1e-8))
         alpha = wide(tf.minimum(weights[0] / (weights[0] + weights[1]), ALPHA_MAX))
@@ -154,8 +174,9 @@ def wide(values: tf.Tensor) -> tf.Tensor:
 def to_hyperplane(point: tf.Tensor, slope: tf.Tensor, gain: tf.Tensor, norm: Norm) -> tf.Tensor:
     """The smallest move inside [0, 1] along which a linear function gains a given amount.
 
-    Pixel i goes min(t * pace_i, room_i) in the direction that helps, where room_i is its distance to 0 or 1
-    there, and pace_i is 1 for L-infinity and |slope_i| for L2; t is the time that the gain takes.
+    Pixel i goes min(t * pace_i, room_i) in the direction that helps, where room_i is its distance
+    to 0 or 1 there, and pace_i is 1 for L-infinity and |slope_i| for L2; t is the time that the
+    gain takes.
 
     Args:
         point: float32 [n, h, w, c] in [0, 1].
@@ -164,13 +185,15 @@ def to_hyperplane(point: tf.Tensor, slope: tf.Tensor, gain: tf.Tensor, norm: Nor
         norm: what the move minimises.
 
     Returns:
-        float32 [n, h, w, c]; where [0, 1] allows no such gain, the move that comes closest to it. Pixels
-        without slope, for L2 with a negligible one, do not move.
+        float32 [n, h, w, c]; where [0, 1] allows no such gain, the move that comes closest to it.
+        Pixels without slope, for L2 with a negligible one, do not move.
     """
     weights = tf.reshape(slope, [tf.shape(slope)[0], -1]) * tf.where(gain < 0.0, -1.0, 1.0)[:, None]
     scale = tf.reduce_max(tf.abs(weights), axis=1, keepdims=True)
     if norm is Norm.L2:
-        weights = tf.where(tf.abs(weights) < tf.minimum(NEGLIGIBLE, NEGLIGIBLE_SHARE * scale), 0.0, weights)
+        weights = tf.where(
+            tf.abs(weights) < tf.minimum(NEGLIGIBLE, NEGLIGIBLE_SHARE * scale), 0.0, weights
+        )
     weights = tf.math.divide_no_nan(weights, scale)  # tiny gradients would vanish when squared
     flat, size = tf.reshape(point, tf.shape(weights)), tf.abs(weights)
     room = tf.where(weights > 0.0, 1.0 - flat, flat)
@@ -181,7 +204,9 @@ def to_hyperplane(point: tf.Tensor, slope: tf.Tensor, gain: tf.Tensor, norm: Nor
     return tf.reshape(tf.sign(weights) * length, tf.shape(point))
 
 
-def time_to_gain(wanted: tf.Tensor, stops: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def time_to_gain(
+    wanted: tf.Tensor, stops: tf.Tensor, rates: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """When the sum over i of rates_i * min(t, stops_i) reaches what is wanted.
 
     It is linear in t between the sorted stops, so the segment in which it does gives t exactly.

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import FloatArray, IntArray, Model, restart_seeds
+from foundation.seeds import restart_seeds
 from robustness.ball import project, random_start
 from robustness.config import Attack, Norm, ThreatModel
 from robustness.losses import Loss
+from robustness.types import FloatArray, IntArray, Model
 
 POINTS_BETWEEN_COMPACTIONS = 5
 """Misclassified images are dropped after judging so many points: they need no more work."""
@@ -33,30 +34,42 @@ class Pgd:
         )
         self._climb = tf.function(
             self._climb_batch,
-            input_signature=[images, images, images, labels, count, number, number, tf.TensorSpec([], tf.bool)],
+            input_signature=[
+                images,
+                images,
+                images,
+                labels,
+                count,
+                number,
+                number,
+                tf.TensorSpec([], tf.bool),
+            ],
         )
 
     def fgsm(self, x: FloatArray, y: IntArray) -> FloatArray:
-        """One full step along the sign of the gradient (Goodfellow et al. 2015); L2: along the gradient.
+        """One full step along the sign of the gradient (Goodfellow et al. 2015); L2: along the
+        gradient.
 
         Args and result as in `run`, without randomness.
         """
         return np.asarray(self._step(x, y))
 
-    def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, to_the_end: bool = False) -> FloatArray:
-        """Projected gradient ascent (Madry et al. 2018), with accumulated gradients when `momentum` > 0
-        (Dong et al. 2018).
+    def run(
+        self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, to_the_end: bool = False
+    ) -> FloatArray:
+        """Projected gradient ascent (Madry et al. 2018), with accumulated gradients when `momentum`
+        > 0 (Dong et al. 2018).
 
-        Deviations: every restart starts at random, and an image that is misclassified is done. Of an
-        image that no restart breaks, the iterate with the highest loss is kept.
+        Deviations: every restart starts at random, and an image that is misclassified is done. Of
+        an image that no restart breaks, the iterate with the highest loss is kept.
 
         Args:
             x: float32 [n, h, w, c] in [0, 1].
             y: int64 [n], true labels.
             seeds: int64 [n, 2] from `image_seeds`.
             attack: steps, restarts, step_size, momentum.
-            to_the_end: climb on from misclassified points and return the point with the highest loss, as
-                images need that shall fool another model.
+            to_the_end: climb on from misclassified points and return the point with the highest
+                loss, as images need that shall fool another model.
 
         Returns:
             float32 [n, h, w, c], inside the ball and [0, 1].
@@ -75,7 +88,14 @@ class Pgd:
             while points_left and len(rows):
                 points = min(POINTS_BETWEEN_COMPACTIONS, points_left)
                 climbed = self._climb(
-                    iterate, direction, x[rows], y[rows], points, step_size, attack.momentum, to_the_end
+                    iterate,
+                    direction,
+                    x[rows],
+                    y[rows],
+                    points,
+                    step_size,
+                    attack.momentum,
+                    to_the_end,
                 )
                 iterate, direction, candidate, loss, wrong = (np.asarray(t) for t in climbed)
                 better = wrong | (loss > best_loss[rows])
@@ -87,7 +107,8 @@ class Pgd:
         return best
 
     def _gradient(self, iterate: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Of each point the gradient, its loss, float32 [n], and whether it is misclassified, bool [n]."""
+        """Of each point the gradient, its loss, float32 [n], and whether it is misclassified, bool
+        [n]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(iterate)
             logits = self._model(iterate, training=False)
@@ -112,9 +133,9 @@ class Pgd:
         momentum: tf.Tensor,
         to_the_end: tf.Tensor,
     ) -> tuple[Any, ...]:
-        """Judges `points` points, stepping after each; returns the point reached with its accumulated
-        gradient, and of each image the first misclassified point (else the one with the highest loss), its
-        loss, and whether it is wrong."""
+        """Judges `points` points, stepping after each; returns the point reached with its
+        accumulated gradient, and of each image the first misclassified point (else the one with the
+        highest loss), its loss, and whether it is wrong."""
         best, best_loss = iterate, tf.fill(tf.shape(y), -math.inf)
         wrong = tf.zeros_like(y, tf.bool)
         for _ in tf.range(points):
@@ -129,12 +150,15 @@ class Pgd:
                 direction = momentum * direction + gradient / tf.maximum(size, 1e-12)
             else:
                 direction = gradient
-            iterate = project(iterate + step_size * steepest(direction, self._threat.norm), x, self._threat)
+            iterate = project(
+                iterate + step_size * steepest(direction, self._threat.norm), x, self._threat
+            )
         return iterate, direction, best, best_loss, wrong
 
 
 def steepest(gradient: tf.Tensor, norm: Norm) -> tf.Tensor:
-    """Unit step of steepest ascent in `norm`, image by image: float32 [n, h, w, c]; 0 where it is not finite."""
+    """Unit step of steepest ascent in `norm`, image by image: float32 [n, h, w, c]; 0 where it is
+    not finite."""
     gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
     if norm is Norm.LINF:
         return tf.sign(gradient)

@@ -1,17 +1,23 @@
 """Square (Andriushchenko et al. 2020): random search with square windows, without gradients.
 
-Stands last in a suite, behind the gradient attacks: what it still breaks was hidden from them by a model whose
-gradients mislead. Knows one model, of which it sees nothing but logits, and one threat model.
+Stands last in a suite, behind the gradient attacks: what it still breaks was hidden from them by a
+model whose gradients mislead. Knows one model, of which it sees nothing but logits, and one threat
+model.
 
-Hyper-parameters are those of the standard suite of AutoAttack (Croce & Hein 2020): the margin as loss, windows
-that cover 0.8 of the image at first, and a schedule stretched to the number of queries. Deviations:
+Hyper-parameters are those of the standard suite of AutoAttack (Croce & Hein 2020): the margin as
+loss, windows that cover 0.8 of the image at first, and a schedule stretched to the number of
+queries. Deviations:
 
-- Every image draws its own windows from its own seed, where the published code moves all images of a batch alike.
-- Corners are uniform over all places where the window fits, as in the paper; the published code leaves out the
-  last row and the last column of places, so its small windows never reach two edges of the image. On MNIST,
-  whose edges are empty, this changes nothing for L-infinity and lets L2 break 2 to 3 points fewer images.
-- The tiles that start L2 are centred also in images that are not square or not about five tiles wide.
-- An image is done when its class changes; the published code also gives up an image whose top logits tie.
+- Every image draws its own windows from its own seed, where the published code moves all images of
+  a batch alike.
+- Corners are uniform over all places where the window fits, as in the paper; the published code
+  leaves out the last row and the last column of places, so its small windows never reach two edges
+  of the image. On MNIST, whose edges are empty, this changes nothing for L-infinity and lets L2
+  break 2 to 3 points fewer images.
+- The tiles that start L2 are centred also in images that are not square or not about five tiles
+  wide.
+- An image is done when its class changes; the published code also gives up an image whose top
+  logits tie.
 """
 
 import math
@@ -22,10 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from robustness.arrays import BoolArray, FloatArray, IntArray, Model, restart_seeds
+from foundation.seeds import restart_seeds
 from robustness.ball import image_norm
 from robustness.config import Attack, Norm, ThreatModel
 from robustness.losses import margin
+from robustness.types import BoolArray, FloatArray, IntArray, Model
 
 P_INIT = 0.8
 """Share of the image that the first windows cover."""
@@ -34,14 +41,16 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """In a run of 10,000 queries, the last ones before that share is halved."""
 
 QUERIES_BETWEEN_COMPACTIONS = 100
-"""Misclassified images are dropped after so many queries, or where the window shrinks. Drawing numbers costs 8
-microseconds an image each time, about as much as one forward pass of a small network."""
+"""Misclassified images are dropped after so many queries, or where the window shrinks. Drawing
+numbers costs 8 microseconds an image each time, about as much as one forward pass of a small
+network."""
 
 TINY = 1e-12
 
 
 class Segment(NamedTuple):
-    """Consecutive queries with windows of one size: the number of the first, how many, and the window's side."""
+    """Consecutive queries with windows of one size: the number of the first, how many, and the
+    window's side."""
 
     first: int
     queries: int
@@ -61,7 +70,9 @@ def window_side(share: float, height: int, width: int, norm: Norm) -> int:
 
 def schedule(queries: int, height: int, width: int, norm: Norm) -> Iterator[Segment]:
     """All queries in order, in segments that are short enough to drop finished images."""
-    sides = [window_side(window_share(query, queries), height, width, norm) for query in range(queries)]
+    sides = [
+        window_side(window_share(query, queries), height, width, norm) for query in range(queries)
+    ]
     first = 0
     while first < queries:
         longest = sides[first : first + QUERIES_BETWEEN_COMPACTIONS]
@@ -70,7 +81,8 @@ def schedule(queries: int, height: int, width: int, norm: Norm) -> Iterator[Segm
 
 
 def two_pyramids(side: int) -> FloatArray:
-    """What L2 adds to a window: a positive pyramid above a negative one, float32 [side, side] of norm 1.
+    """What L2 adds to a window: a positive pyramid above a negative one, float32 [side, side] of
+    norm 1.
 
     The paper's eta; a side of 1 has room for one of the two.
     """
@@ -80,7 +92,8 @@ def two_pyramids(side: int) -> FloatArray:
 
 
 def _pyramid(height: int, width: int) -> FloatArray:
-    """Rectangular rings around the middle, of norm 1; each is 1 / k^2 below the next inner one, the k-th."""
+    """Rectangular rings around the middle, of norm 1; each is 1 / k^2 below the next inner one, the
+    k-th."""
     rows, columns = np.arange(height) - height // 2, np.arange(width) - width // 2
     ring = np.maximum(np.abs(rows)[:, None], np.abs(columns)[None, :])
     drops = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** 2
@@ -94,13 +107,21 @@ class Square:
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
         linf = threat.norm is Norm.LINF
-        self._start, self._propose = (self._stripes, self._recolour) if linf else (self._tiles, self._move_mass)
-        images, seeds = tf.TensorSpec([None, None, None, None], tf.float32), tf.TensorSpec([None, 2], tf.int64)
+        self._start, self._propose = (
+            (self._stripes, self._recolour) if linf else (self._tiles, self._move_mass)
+        )
+        images, seeds = (
+            tf.TensorSpec([None, None, None, None], tf.float32),
+            tf.TensorSpec([None, 2], tf.int64),
+        )
         labels, margins = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32)
         pattern, count = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([], tf.int64)
-        self._begin = tf.function(self._begin_batch, input_signature=[images, labels, seeds, pattern])
+        self._begin = tf.function(
+            self._begin_batch, input_signature=[images, labels, seeds, pattern]
+        )
         self._advance = tf.function(
-            self._advance_batch, input_signature=[images, margins, images, labels, seeds, count, count, pattern]
+            self._advance_batch,
+            input_signature=[images, margins, images, labels, seeds, count, count, pattern],
         )
 
     def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
@@ -113,15 +134,17 @@ class Square:
             attack: steps (queries of a restart, behind the one for its start), restarts.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one with the
-            highest margin of all that were tried.
+            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one
+            with the highest margin of all that were tried.
         """
         best, best_margin = x.copy(), np.full(len(x), -np.inf, np.float32)
         rows = np.arange(len(x))
         for restart in range(attack.restarts):
             if not len(rows):
                 break
-            found, reached, wrong = self._search(x[rows], y[rows], restart_seeds(seeds[rows], restart), attack.steps)
+            found, reached, wrong = self._search(
+                x[rows], y[rows], restart_seeds(seeds[rows], restart), attack.steps
+            )
             better = wrong | (reached > best_margin[rows])
             best[rows[better]], best_margin[rows[better]] = found[better], reached[better]
             rows = rows[~wrong]
@@ -130,7 +153,8 @@ class Square:
     def _search(
         self, x: FloatArray, y: IntArray, seeds: IntArray, queries: int
     ) -> tuple[FloatArray, FloatArray, BoolArray]:
-        """One restart: of each image the best point, its margin, and whether it is misclassified."""
+        """One restart: of each image the best point, its margin, and whether it is
+        misclassified."""
         height, width = x.shape[1:3]
         tile = two_pyramids(max(min(height, width) // 5, 1))
         best, reached, wrong = (np.array(t) for t in self._begin(x, y, seeds, tile))
@@ -139,7 +163,14 @@ class Square:
             if not len(rows):
                 break
             advanced = self._advance(
-                best[rows], reached[rows], x[rows], y[rows], seeds[rows], first, count, two_pyramids(side)
+                best[rows],
+                reached[rows],
+                x[rows],
+                y[rows],
+                seeds[rows],
+                first,
+                count,
+                two_pyramids(side),
             )
             best[rows], reached[rows], wrong[rows] = map(np.asarray, advanced)
         return best, reached, wrong
@@ -149,7 +180,9 @@ class Square:
         logits = self._model(x_adv, training=False)
         return margin(logits, y), tf.argmax(logits, axis=1) != y
 
-    def _begin_batch(self, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _begin_batch(
+        self, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         start = self._start(x, seeds, tile)
         return start, *self._judge(start, y)
 
@@ -164,8 +197,8 @@ class Square:
         queries: tf.Tensor,
         pattern: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """Some queries with windows of the pattern's size; returns the best points, their margins, and
-        whether they are misclassified."""
+        """Some queries with windows of the pattern's size; returns the best points, their margins,
+        and whether they are misclassified."""
         numbers = tf.shape(x, tf.int64)[3] + 5  # two corners, a direction, a sign for each channel
         chunk_seeds = seeds + tf.stack([0, 1 + first])
         draws = tf.transpose(uniform(chunk_seeds, [queries, numbers]), [1, 0, 2])
@@ -184,36 +217,60 @@ class Square:
         signs = coin(uniform(seeds, tf.shape(x)[2:]))
         return tf.clip_by_value(x + self._threat.epsilon * signs[:, None], 0.0, 1.0)
 
-    def _recolour(self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor) -> tf.Tensor:
-        """Proposal of L-infinity (the paper's algorithm 2): a window at plus or minus epsilon, channel by channel."""
+    def _recolour(
+        self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor
+    ) -> tf.Tensor:
+        """Proposal of L-infinity (the paper's algorithm 2): a window at plus or minus epsilon,
+        channel by channel."""
         window = places(draws[:, :2], tf.shape(x), tf.shape(pattern)[0])
         change = self._threat.epsilon * coin(draws[:, None, None, 5:])
-        return tf.tensor_scatter_nd_update(best, window, tf.clip_by_value(tf.gather_nd(x, window) + change, 0.0, 1.0))
+        return tf.tensor_scatter_nd_update(
+            best, window, tf.clip_by_value(tf.gather_nd(x, window) + change, 0.0, 1.0)
+        )
 
     def _tiles(self, x: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor) -> tf.Tensor:
-        """Start of L2: a grid of pyramids, each lying or standing, each channel with its own sign."""
+        """Start of L2: a grid of pyramids, each lying or standing, each channel with its own
+        sign."""
         n, height, width, channels = tf.unstack(tf.shape(x))
         side = tf.shape(tile)[0]
         rows, columns = height // side, width // side
         draws = uniform(seeds, [rows, columns, 1, 1, 1 + channels])
-        tiles = tf.where(draws[..., :1] > 0.5, tf.transpose(tile)[..., None], tile[..., None]) * coin(draws[..., 1:])
-        grid = tf.reshape(tf.transpose(tiles, [0, 1, 3, 2, 4, 5]), [n, rows * side, columns * side, channels])
-        delta = tf.image.pad_to_bounding_box(grid, height % side // 2, width % side // 2, height, width)
+        tiles = tf.where(
+            draws[..., :1] > 0.5, tf.transpose(tile)[..., None], tile[..., None]
+        ) * coin(draws[..., 1:])
+        grid = tf.reshape(
+            tf.transpose(tiles, [0, 1, 3, 2, 4, 5]), [n, rows * side, columns * side, channels]
+        )
+        delta = tf.image.pad_to_bounding_box(
+            grid, height % side // 2, width % side // 2, height, width
+        )
         return self._at_epsilon(delta, x)
 
-    def _move_mass(self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor) -> tf.Tensor:
-        """Proposal of L2 (the paper's algorithm 3): one window is emptied, and its mass, with what clipping
-        to [0, 1] has left of epsilon, goes into another one, blended with pyramids."""
+    def _move_mass(
+        self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor
+    ) -> tf.Tensor:
+        """Proposal of L2 (the paper's algorithm 3): one window is emptied, and its mass, with what
+        clipping to [0, 1] has left of epsilon, goes into another one, blended with pyramids."""
         delta = best - x
         shape, side = tf.shape(x), tf.shape(pattern)[0]
         target, source = places(draws[:, :2], shape, side), places(draws[:, 2:4], shape, side)
-        emptied = tf.tensor_scatter_nd_update(delta, source, tf.zeros_like(tf.gather_nd(delta, source)))
-        moved = energy(tf.gather_nd(delta, source)) + energy(tf.gather_nd(emptied, target))  # overlap counted once
-        unused = tf.maximum(self._threat.epsilon**2 - image_norm(delta, Norm.L2) ** 2, 0.0)[:, None, None, None]
+        emptied = tf.tensor_scatter_nd_update(
+            delta, source, tf.zeros_like(tf.gather_nd(delta, source))
+        )
+        moved = energy(tf.gather_nd(delta, source)) + energy(
+            tf.gather_nd(emptied, target)
+        )  # overlap counted once
+        unused = tf.maximum(self._threat.epsilon**2 - image_norm(delta, Norm.L2) ** 2, 0.0)[
+            :, None, None, None
+        ]
         mass = moved + unused / tf.cast(shape[3], tf.float32)
-        pyramids = tf.where(draws[:, 4, None, None] > 0.5, tf.transpose(pattern), pattern)[..., None]
+        pyramids = tf.where(draws[:, 4, None, None] > 0.5, tf.transpose(pattern), pattern)[
+            ..., None
+        ]
         blend = pyramids * coin(draws[:, None, None, 5:]) + unit(tf.gather_nd(delta, target))
-        return self._at_epsilon(tf.tensor_scatter_nd_update(emptied, target, unit(blend) * tf.sqrt(mass)), x)
+        return self._at_epsilon(
+            tf.tensor_scatter_nd_update(emptied, target, unit(blend) * tf.sqrt(mass)), x
+        )
 
     def _at_epsilon(self, delta: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """x plus delta, scaled to norm epsilon, then clipped, which only shortens it."""
@@ -223,7 +280,9 @@ class Square:
 
 def uniform(seeds: tf.Tensor, shape: Any) -> tf.Tensor:
     """Numbers in [0, 1), each image's from its own seed: int64 [n, 2] -> float32 [n, *shape]."""
-    return tf.map_fn(lambda seed: tf.random.stateless_uniform(shape, seed), seeds, fn_output_signature=tf.float32)
+    return tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed), seeds, fn_output_signature=tf.float32
+    )
 
 
 def coin(draws: tf.Tensor) -> tf.Tensor:
@@ -232,9 +291,12 @@ def coin(draws: tf.Tensor) -> tf.Tensor:
 
 
 def places(draws: tf.Tensor, shape: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """Where a square window lies in each image: draws float32 [n, 2] -> indices int32 [n, side, side, 3]."""
+    """Where a square window lies in each image: draws float32 [n, 2] -> indices int32 [n, side,
+    side, 3]."""
     corners = tf.cast(draws * tf.cast(shape[1:3] - side + 1, tf.float32), tf.int32)
-    grid = tf.stack(tf.meshgrid(tf.range(shape[0]), tf.range(side), tf.range(side), indexing="ij"), axis=-1)
+    grid = tf.stack(
+        tf.meshgrid(tf.range(shape[0]), tf.range(side), tf.range(side), indexing="ij"), axis=-1
+    )
     return grid + tf.pad(corners, [[0, 0], [1, 0]])[:, None, None, :]
 
 

@@ -1,14 +1,15 @@
-"""Bounds of a whole network on the margins of logits: intervals, CROWN, alpha-CROWN, branch and bound.
+"""Bounds of a whole network on the margins of logits: intervals, CROWN, alpha-CROWN, branch and
+bound.
 
-A margin is the true logit minus another one. An image is proven when the lower bounds of all its margins
-are positive: the network, computed in float32, then gives the true class on every image of the ball. The
-ball is L-infinity, cut to [0, 1], and larger than epsilon by twice the tolerance of `robustness.ball.inside_ball`,
-so that whatever an attack may write is covered.
+A margin is the true logit minus another one. An image is proven when the lower bounds of all its
+margins are positive: the network, computed in float32, then gives the true class on every image of
+the ball. The ball is L-infinity, cut to [0, 1], and larger than epsilon by twice the tolerance of
+`robustness.ball.inside_ball`, so that whatever an attack may write is covered.
 
-Sources: intervals with the last linear layers merged into the margin, Gowal et al. 2019; CROWN on interval
-intermediate bounds, Zhang et al. 2020 (CROWN-IBP); alpha-CROWN, Xu et al. 2021, with the slopes of each
-margin optimised on their own and the intermediate bounds left as they are; branch and bound stands in
-`robustness.bounds.branching`.
+Sources: intervals with the last linear layers merged into the margin, Gowal et al. 2019; CROWN on
+interval intermediate bounds, Zhang et al. 2020 (CROWN-IBP); alpha-CROWN, Xu et al. 2021, with the
+slopes of each margin optimised on their own and the intermediate bounds left as they are; branch
+and bound stands in `robustness.bounds.branching`.
 """
 
 from collections.abc import Callable
@@ -19,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from robustness.arrays import BoolArray, FloatArray, IntArray, Model
 from robustness.ball import BALL_TOLERANCE
 from robustness.bounds.branching import branch_and_bound, make_bounder
 from robustness.bounds.layers import Box, Lines, Relu
 from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName
+from robustness.types import BoolArray, FloatArray, IntArray, Model
 
 ROWS = 250
 """Margins that the backward bounds treat at once; it changes memory, not results."""
@@ -46,15 +47,19 @@ class Certifier:
         epsilon: radius of the L-infinity ball, in pixel units.
 
     Raises:
-        NoBoundError: the model has an operation without a bound, which the message names; or a GPU computes in
-            TensorFloat-32.
+        NoBoundError: the model has an operation without a bound, which the message names; or a GPU
+            computes in TensorFloat-32.
     """
 
     def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
-        if tf.config.list_physical_devices("GPU") and tf.config.experimental.tensor_float_32_execution_enabled():
+        if (
+            tf.config.list_physical_devices("GPU")
+            and tf.config.experimental.tensor_float_32_execution_enabled()
+        ):
             raise NoBoundError(
-                "the bounds hold for float32 arithmetic, and TensorFloat-32 is on for the GPU: turn it off with "
-                "tf.config.experimental.enable_tensor_float_32_execution(False), or hide the GPU"
+                "the bounds hold for float32 arithmetic, and TensorFloat-32 is on for the GPU: "
+                "turn it off with tf.config.experimental.enable_tensor_float_32_execution(False), "
+                "or hide the GPU"
             )
         self._model = model  # its variables must live as long as the layers that read them
         self._network = Propagation(trace(model, image_shape), epsilon + 2 * BALL_TOLERANCE)
@@ -64,8 +69,12 @@ class Certifier:
             self._interval_margins_of, input_signature=[images, labels], autograph=False
         )
         self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
-        self._crown = tf.function(self._crown_of, input_signature=[images, labels, labels], autograph=False)
-        self._alpha_start = tf.function(self._alpha_start_of, input_signature=[images, labels, labels], autograph=False)
+        self._crown = tf.function(
+            self._crown_of, input_signature=[images, labels, labels], autograph=False
+        )
+        self._alpha_start = tf.function(
+            self._alpha_start_of, input_signature=[images, labels, labels], autograph=False
+        )
 
     @cached_property
     def _alpha_step(self) -> Any:
@@ -73,21 +82,26 @@ class Certifier:
         state = tf.nest.map_structure(lambda line: tf.TensorSpec(line.shape, line.dtype), lines)
         step = tf.TensorSpec([], tf.int32)
         return tf.function(
-            self._alpha_step_of, input_signature=[*self._crown.input_signature, state, state, state, step]
+            self._alpha_step_of,
+            input_signature=[*self._crown.input_signature, state, state, state, step],
         )
 
-    def tighten(self, bound: BoundName, x: FloatArray, y: IntArray, margins: FloatArray | None = None) -> FloatArray:
+    def tighten(
+        self, bound: BoundName, x: FloatArray, y: IntArray, margins: FloatArray | None = None
+    ) -> FloatArray:
         """Lower bounds of all margins by one method, nowhere below those already known.
 
         Args:
             bound: the method.
             x: float32 [n, h, w, c] in [0, 1].
             y: int64 [n], the classes that shall be proven.
-            margins: float32 [n, k], what is known already; all but intervals only look at what is open
+            margins: float32 [n, k], what is known already; all but intervals only look at what is
+                open
                 there. None: all cheaper bounds are computed first.
 
         Returns:
-            float32 [n, k], for every class the lower bound of logit y - logit of that class; infinity at y.
+            float32 [n, k], for every class the lower bound of logit y - logit of that class;
+            infinity at y.
         """
         if margins is None or bound is BoundName.IBP:
             known = np.asarray(self._interval_margins(x, y))
@@ -115,7 +129,8 @@ class Certifier:
         return np.asarray(self._crown(x, y, other))
 
     def alpha_crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
-        """alpha-CROWN's bound by itself, up to where it proves something or gives up; as `crown_margins`."""
+        """alpha-CROWN's bound by itself, up to where it proves something or gives up; as
+        `crown_margins`."""
         return self._optimised(x, y, other).astype(np.float32)
 
     def branching_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
@@ -150,17 +165,18 @@ class Certifier:
         return margins
 
     def _promising(self, x: FloatArray, y: IntArray, margins: FloatArray) -> BoolArray:
-        """Images on which alpha-CROWN is tried: it would have to win back no more than half of what lies
-        between the margin at the image itself and its bound. More it hardly ever does."""
+        """Images on which alpha-CROWN is tried: it would have to win back no more than half of what
+        lies between the margin at the image itself and its bound. More it hardly ever does."""
         logits = np.asarray(self._logits(x))
         at_image = logits[np.arange(len(y)), y][:, None] - logits
         return np.asarray(np.all((margins > -at_image) | (margins > 0), axis=1))
 
     def _optimised(self, x: FloatArray, y: IntArray, other: IntArray) -> npt.NDArray[np.float64]:
-        """The best bound of one margin an image that projected Adam on the lines around the ReLUs finds.
+        """The best bound of one margin an image that projected Adam on the lines around the ReLUs
+        finds.
 
-        Stops for an image when it is proven, or when even the pace of its last steps, kept up to the end,
-        would not prove it.
+        Stops for an image when it is proven, or when even the pace of its last steps, kept up to
+        the end, would not prove it.
         """
         rows = np.arange(len(x))
         start, lines = self._alpha_start(x, y, other)
@@ -169,20 +185,27 @@ class Certifier:
         state += [[Lines(*map(np.zeros_like, pair)) for pair in state[0]] for _ in range(2)]
         for step in range(0, ALPHA_STEPS, ALPHA_PATIENCE):
             before = best[rows]
-            bound, *moved = self._alpha_step(x[rows], y[rows], other[rows], *state, tf.constant(step, tf.int32))
+            bound, *moved = self._alpha_step(
+                x[rows], y[rows], other[rows], *state, tf.constant(step, tf.int32)
+            )
             best[rows] = np.maximum(before, bound)
             chunks_left = (ALPHA_STEPS - step) / ALPHA_PATIENCE - 1
             hopeful = (best[rows] <= 0) & (best[rows] + (best[rows] - before) * chunks_left > 0)
             rows = rows[hopeful]
             if not len(rows):
                 break
-            state = [[Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved]
+            state = [
+                [Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved
+            ]
         return best
 
     def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         boxes = self._network.boxes(x)
         classes = boxes[-1].low.shape[1]
-        repeated = [Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0)) for box in boxes]
+        repeated = [
+            Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0))
+            for box in boxes
+        ]
         a = tf.one_hot(y, classes)[:, tf.newaxis] - tf.eye(classes)
         bound, _ = self._network.lower_bound(repeated, tf.reshape(a, [-1, classes]), merged=True)
         margins = tf.reshape(tf.cast(bound, tf.float32), [-1, classes])
@@ -193,13 +216,20 @@ class Certifier:
         bound, _ = self._network.lower_bound(boxes, margin(boxes, y, other))
         return tf.cast(bound, tf.float32)
 
-    def _alpha_start_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, list[Lines]]:
-        """Image by image the better of CROWN's lines and those of the intervals; their bound, float64 [n]."""
+    def _alpha_start_of(
+        self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor
+    ) -> tuple[tf.Tensor, list[Lines]]:
+        """Image by image the better of CROWN's lines and those of the intervals; their bound,
+        float64 [n]."""
         boxes = self._network.boxes(x)
         a = margin(boxes, y, other)
         operands = self._network.relu_operands(boxes)
-        crown, interval = ([make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines))
-        (first, _), (second, _) = (self._network.lower_bound(boxes, a, lines) for lines in (crown, interval))
+        crown, interval = (
+            [make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines)
+        )
+        (first, _), (second, _) = (
+            self._network.lower_bound(boxes, a, lines) for lines in (crown, interval)
+        )
 
         def better(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
             return tf.where(tf.reshape(first >= second, [-1] + [1] * (len(a.shape) - 1)), a, b)
@@ -217,7 +247,8 @@ class Certifier:
         squares: list[Lines],
         step: tf.Tensor,
     ) -> tuple[tf.Tensor, list[Lines], list[Lines], list[Lines]]:
-        """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the new state."""
+        """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the
+        new state."""
         boxes = self._network.boxes(x)
         a = margin(boxes, y, other)
         best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
@@ -226,11 +257,15 @@ class Certifier:
                 tape.watch(lines)
                 bound, _ = self._network.lower_bound(boxes, a, lines)
             best = tf.maximum(best, bound)
-            gradients = tape.gradient(bound, lines, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            gradients = tape.gradient(
+                bound, lines, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
             now = tf.cast(step + ahead, tf.float32)
             rate = ALPHA_RATE * (1 - 0.8 * now / ALPHA_STEPS)
             means = tf.nest.map_structure(lambda m, g: 0.9 * m + 0.1 * g, means, gradients)
-            squares = tf.nest.map_structure(lambda s, g: 0.999 * s + 0.001 * g * g, squares, gradients)
+            squares = tf.nest.map_structure(
+                lambda s, g: 0.999 * s + 0.001 * g * g, squares, gradients
+            )
             scale = rate * tf.sqrt(1 - 0.999 ** (now + 1)) / (1 - 0.9 ** (now + 1))
             lines = tf.nest.map_structure(
                 lambda line, m, s, scale=scale: tf.clip_by_value(line + scale * m / (tf.sqrt(s) + 1e-12), 0.0, 1.0),

@@ -1,11 +1,12 @@
 """The layers that bounds go through, each with its interval rule, its CROWN rule and its rounding.
 
-A layer is one operation of the traced graph. Tensors have a leading batch dimension; `Box` holds bounds of
-the values that the network *computes in float32*, so every rule includes what rounding can add, on the
-network's side and on ours (`robustness.bounds.rounding`). Knows nothing of graphs, images or attacks.
+A layer is one operation of the traced graph. Tensors have a leading batch dimension; `Box` holds
+bounds of the values that the network *computes in float32*, so every rule includes what rounding
+can add, on the network's side and on ours (`robustness.bounds.rounding`). Knows nothing of graphs,
+images or attacks.
 
-Interval rule: Gowal et al. 2019, eq. 6-8. CROWN rule: Zhang et al. 2018; max pooling as in Singh et al.
-2019 (the input with the highest lower bound from below, the highest upper bound from above).
+Interval rule: Gowal et al. 2019, eq. 6-8. CROWN rule: Zhang et al. 2018; max pooling as in Singh et
+al. 2019 (the input with the highest lower bound from below, the highest upper bound from above).
 """
 
 from abc import ABC, abstractmethod
@@ -41,8 +42,8 @@ class Span(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The lines around a ReLU whose sign is open, through the origin from below and through (high, high)
-    from above: float32 [n, ...] in [0, 1] each.
+    """The lines around a ReLU whose sign is open, through the origin from below and through (high,
+    high) from above: float32 [n, ...] in [0, 1] each.
 
     lower: slope of the lower line. upper: slope of the upper one, as a fraction of the chord's.
     """
@@ -65,20 +66,27 @@ class Layer(ABC):
         """Bounds of the output from bounds of the operands."""
 
     @abstractmethod
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Coefficients a of the output to coefficients of the operands, and a constant: float64 [n].
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Coefficients a of the output to coefficients of the operands, and a constant: float64
+        [n].
 
-        a * output >= sum of coefficients * operands + constant, for every value in the boxes, but for the
-        rounding that `error` bounds.
+        a * output >= sum of coefficients * operands + constant, for every value in the boxes, but
+        for the rounding that `error` bounds.
         """
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
-        """What rounding may add to each output, by the network and by `backward`: float32 [n, ...]; None: nothing."""
+        """What rounding may add to each output, by the network and by `backward`: float32 [n, ...];
+        None: nothing."""
         return None
 
     def spread(self, *operands: Span) -> Span:
-        """`interval` for training: as centre and radius, and without what rounding may add, at half the cost."""
-        low, high = self.interval(*(Box(span.centre - span.radius, span.centre + span.radius) for span in operands))
+        """`interval` for training: as centre and radius, and without what rounding may add, at half
+        the cost."""
+        low, high = self.interval(
+            *(Box(span.centre - span.radius, span.centre + span.radius) for span in operands)
+        )
         return Span((low + high) / 2, (high - low) / 2)
 
 
@@ -91,15 +99,17 @@ class Input(Layer):
     def interval(self, *boxes: Box) -> Box:
         raise AssertionError("the input's box is given")
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         raise AssertionError("the input has no operands")
 
 
 class Linear(Layer):
     """output = W operand, given by W, |W| and W transposed as functions.
 
-    terms: products that are summed to one output. back_terms: the same for W transposed. 0 for both: W only
-    moves values, nothing is rounded.
+    terms: products that are summed to one output. back_terms: the same for W transposed. 0 for
+    both: W only moves values, nothing is rounded.
     """
 
     terms = 0
@@ -119,9 +129,11 @@ class Linear(Layer):
             return Box(self.apply(box.low, False), self.apply(box.high, False))
         centre = (box.low + box.high) / 2
         radius = tf.maximum(box.high - centre, centre - box.low)
-        # gamma |W| magnitude each for the network's sum, our centre, and our radius and last subtraction; and
-        # the sum of the widened radii is itself rounded
-        widened = (radius + 3 * gamma(self.terms) * box.magnitude) * (1 + 2 * gamma(self.terms)) + TINY
+        # gamma |W| magnitude each for the network's sum, our centre, and our radius and last
+        # subtraction; and the sum of the widened radii is itself rounded
+        widened = (radius + 3 * gamma(self.terms) * box.magnitude) * (
+            1 + 2 * gamma(self.terms)
+        ) + TINY
         middle, reach = self.apply(centre, False), self.apply(widened, True)
         return Box(middle - reach, middle + reach)
 
@@ -129,7 +141,9 @@ class Linear(Layer):
         (span,) = operands
         return Span(self.apply(span.centre, False), self.apply(span.radius, True))
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         return [self.transpose(a, boxes[0].low)], nothing(a)
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
@@ -142,7 +156,9 @@ class Linear(Layer):
 class Dense(Linear):
     """A matrix product with a kernel float32 [inputs, outputs]."""
 
-    def __init__(self, name: str, inputs: Sequence[int], kernel: Parameter, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, name: str, inputs: Sequence[int], kernel: Parameter, shape: tuple[int, int]
+    ) -> None:
         super().__init__(name, inputs)
         self._kernel = kernel
         self.terms, self.back_terms = shape
@@ -155,7 +171,8 @@ class Dense(Linear):
 
 
 class Convolution(Linear):
-    """A convolution with a kernel float32 [h, w, in, out], in NHWC; padding as `tf.nn.conv2d` takes it."""
+    """A convolution with a kernel float32 [h, w, in, out], in NHWC; padding as `tf.nn.conv2d` takes
+    it."""
 
     def __init__(
         self,
@@ -183,24 +200,32 @@ class Convolution(Linear):
 class AveragePool(Linear):
     """The mean of a window; padding is not counted, as TensorFlow does."""
 
-    def __init__(self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str) -> None:
+    def __init__(
+        self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str
+    ) -> None:
         super().__init__(name, inputs)
         self._window, self._how = window, {"strides": strides, "padding": padding}
         self.terms = window[1] * window[2]
-        self.back_terms = self.terms  # an operand cannot be in more windows than a window has operands
+        self.back_terms = (
+            self.terms
+        )  # an operand cannot be in more windows than a window has operands
 
     def apply(self, x: tf.Tensor, absolute: bool) -> tf.Tensor:
         return tf.nn.avg_pool2d(x, self._window, **self._how)
 
     def transpose(self, a: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(like)
-        return tf.raw_ops.AvgPoolGrad(orig_input_shape=shape, grad=a, ksize=self._window, **self._how)
+        return tf.raw_ops.AvgPoolGrad(
+            orig_input_shape=shape, grad=a, ksize=self._window, **self._how
+        )
 
 
 class Mean(Linear):
     """The mean over height and width (global average pooling)."""
 
-    def __init__(self, name: str, inputs: Sequence[int], axes: list[int], keep: bool, count: int) -> None:
+    def __init__(
+        self, name: str, inputs: Sequence[int], axes: list[int], keep: bool, count: int
+    ) -> None:
         super().__init__(name, inputs)
         self._axes, self._keep, self.terms, self.back_terms = axes, keep, count, 1
 
@@ -216,7 +241,9 @@ class Mean(Linear):
 class Scale(Linear):
     """Multiplication with a parameter, one factor a channel or one an element."""
 
-    terms = back_terms = 4  # also covers factors that were computed from others, as in a normalisation
+    terms = back_terms = (
+        4  # also covers factors that were computed from others, as in a normalisation
+    )
 
     def __init__(self, name: str, inputs: Sequence[int], factor: Parameter) -> None:
         super().__init__(name, inputs)
@@ -272,7 +299,9 @@ class Shift(Layer):
         slack = FEW * (boxes[0].magnitude + tf.abs(offset))
         return Box(boxes[0].low + offset - slack, boxes[0].high + offset + slack)
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         return [a], dot(a, self.offset())
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
@@ -296,7 +325,9 @@ class Sum(Layer):
         first, second = operands
         return Span(first.centre + self._sign * second.centre, first.radius + second.radius)
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         return [a, self._sign * a], nothing(a)
 
     def error(self, *boxes: Box) -> tf.Tensor | None:
@@ -311,7 +342,9 @@ class Relu(Layer):
     def interval(self, *boxes: Box) -> Box:
         return Box(tf.nn.relu(boxes[0].low), tf.nn.relu(boxes[0].high))
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         low, high = boxes[0]
         lines = lines or self.crown_lines(*boxes)
         on, unsure = tf.cast(low >= 0, a.dtype), (low < 0) & (high > 0)
@@ -327,7 +360,8 @@ class Relu(Layer):
 
     @staticmethod
     def crown_lines(box: Box) -> Lines:
-        """CROWN's: from above the chord, from below that of the smaller triangle, 1 where high > -low, else 0."""
+        """CROWN's: from above the chord, from below that of the smaller triangle, 1 where high >
+        -low, else 0."""
         return Lines(tf.cast(box.high > -box.low, box.low.dtype), tf.ones_like(box.low))
 
     @staticmethod
@@ -341,16 +375,27 @@ class MaxPool(Layer):
 
     linear = False
 
-    def __init__(self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str) -> None:
+    def __init__(
+        self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str
+    ) -> None:
         super().__init__(name, inputs)
         self._window, self._strides, self._padding = window, strides, padding
 
     def interval(self, *boxes: Box) -> Box:
-        return Box(*(tf.nn.max_pool2d(bound, self._window, self._strides, self._padding) for bound in boxes[0]))
+        return Box(
+            *(
+                tf.nn.max_pool2d(bound, self._window, self._strides, self._padding)
+                for bound in boxes[0]
+            )
+        )
 
-    def backward(self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def backward(
+        self, a: tf.Tensor, *boxes: Box, lines: Lines | None = None
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         lows, highs = (self._windows(bound) for bound in boxes[0])
-        winner = tf.one_hot(tf.argmax(lows, axis=3), lows.shape[3], axis=3, on_value=True, off_value=False)
+        winner = tf.one_hot(
+            tf.argmax(lows, axis=3), lows.shape[3], axis=3, on_value=True, off_value=False
+        )
         # It is the maximum for certain when no other reaches its lower bound.
         rivals = tf.reduce_max(tf.where(winner, VERY_LOW, highs), axis=3)
         decided = rivals <= tf.reduce_max(lows, axis=3)
@@ -381,7 +426,11 @@ class MaxPool(Layer):
         (down, across), (rows, columns) = strides, outputs
         return tf.stack(
             [
-                padded[:, i : i + down * (rows - 1) + 1 : down, j : j + across * (columns - 1) + 1 : across]
+                padded[
+                    :,
+                    i : i + down * (rows - 1) + 1 : down,
+                    j : j + across * (columns - 1) + 1 : across,
+                ]
                 for i in range(window[0])
                 for j in range(window[1])
             ],

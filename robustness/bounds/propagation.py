@@ -1,4 +1,5 @@
-"""Bounds through a whole network: forward by intervals, backward by substitution of lines around the ReLUs."""
+"""Bounds through a whole network: forward by intervals, backward by substitution of lines around
+the ReLUs."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,8 @@ class Propagation:
         layers: as `robustness.bounds.trace.trace` gives them; the last one is the logits.
         radius: of the balls.
 
-    `relus` are the places of the ReLUs among the layers. What is said about ReLUs comes in that order.
+    `relus` are the places of the ReLUs among the layers. What is said about ReLUs comes in that
+    order.
     """
 
     def __init__(self, layers: Sequence[Layer], radius: float) -> None:
@@ -30,11 +32,13 @@ class Propagation:
 
         Args:
             x: float32 [n, h, w, c] in [0, 1], the centres of the balls.
-            signs: of the operand of each ReLU, as far as it is taken for granted: 1 (not below 0), -1 (not
-                above 0) or 0 (open), float32 [n, ...]. A box may then be empty, with low above high: no
-                image of the ball has these signs.
+            signs: of the operand of each ReLU, as far as it is taken for granted: 1 (not below 0),
+                -1 (not above 0) or 0 (open), float32 [n, ...]. A box may then be empty, with low
+                above high: no image of the ball has these signs.
         """
-        assumed = dict(zip((self._layers[place].inputs[0] for place in self.relus), signs or [], strict=False))
+        assumed = dict(
+            zip((self._layers[place].inputs[0] for place in self.relus), signs or [], strict=False)
+        )
         boxes = [Box(tf.maximum(x - self._radius, 0.0), tf.minimum(x + self._radius, 1.0))]
         for place, layer in enumerate(self._layers[1:], start=1):
             box = layer.interval(*(boxes[i] for i in layer.inputs))
@@ -65,16 +69,20 @@ class Propagation:
             boxes: of every layer's output.
             a: float32 [n, k], coefficients of the logits.
             lines: around each ReLU; None is CROWN's own choice.
-            multipliers: of the operand of each ReLU, float32 [n, ...], of the sign that `boxes` took for
-                granted, 0 where it took none: they are Lagrange's, for the assumption as a constraint.
-            merged: stop at the last layers that are not linear and take their boxes (intervals), instead of
-                going back to the image (CROWN).
+            multipliers: of the operand of each ReLU, float32 [n, ...], of the sign that `boxes`
+                took for
+                granted, 0 where it took none: they are Lagrange's, for the assumption as a
+                    constraint.
+            merged: stop at the last layers that are not linear and take their boxes (intervals),
+                instead of going back to the image (CROWN).
 
         Returns:
-            the bound, float64 [n]; and the coefficients of the output of each ReLU, float32 [n, ...] (none
-            where `merged`).
+            the bound, float64 [n]; and the coefficients of the output of each ReLU, float32 [n,
+            ...] (none where `merged`).
         """
-        given, held = (dict(zip(self.relus, each or [], strict=False)) for each in (lines, multipliers))
+        given, held = (
+            dict(zip(self.relus, each or [], strict=False)) for each in (lines, multipliers)
+        )
         coefficients = {len(self._layers) - 1: a}
         total = tf.zeros(tf.shape(a)[:1], tf.float64)
         of_relus: list[tf.Tensor] = []

@@ -1,8 +1,9 @@
 """A model's graph to a list of layers that bounds can go through.
 
-The operations are read from the traced graph itself, the one that the attacks differentiate and that is
-served, so any Keras 2 model, Keras 3 model, SavedModel or function will do. An operation without a bound is
-an error that names it. Weights are looked up at each use: bounds follow variables.
+The operations are read from the traced graph itself, the one that the attacks differentiate and
+that is served, so any Keras 2 model, Keras 3 model, SavedModel or function will do. An operation
+without a bound is an error that names it. Weights are looked up at each use: bounds follow
+variables.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from robustness.arrays import Model
+from foundation.errors import GauntletError
 from robustness.bounds import layers
 from robustness.bounds.layers import Layer, Parameter
-from robustness.errors import GauntletError
+from robustness.types import Model
 
 PASS_ON = {"Identity", "StopGradient", "PreventGradient", "EnsureShape", "CheckNumerics"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
@@ -25,12 +26,15 @@ class NoBoundError(GauntletError):
     """The model contains an operation through which no sound bound is known here."""
 
 
-def trace(model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()) -> list[Layer]:
+def trace(
+    model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()
+) -> list[Layer]:
     """The layers from image to logits in topological order; the last gives the logits.
 
-    A softmax at the very end is left out: it changes no order among the classes (in float32 it can make a
-    tie of two, so a model is judged by its logits). `variables` are read in place of the model's own, in their
-    order: what is in training may be distributed, or computed in another precision than can be traced.
+    A softmax at the very end is left out: it changes no order among the classes (in float32 it can
+    make a tie of two, so a model is judged by its logits). `variables` are read in place of the
+    model's own, in their order: what is in training may be distributed, or computed in another
+    precision than can be traced.
 
     Raises:
         NoBoundError: an operation without a bound; the message names it.
@@ -45,12 +49,18 @@ def trace(model: Model, image_shape: tuple[int, int, int], variables: Sequence[t
 class _Reader:
     """Walks from the output of a graph to its input."""
 
-    def __init__(self, concrete: Any, owned: Sequence[tf.Variable], variables: Sequence[tf.Variable]) -> None:
+    def __init__(
+        self, concrete: Any, owned: Sequence[tf.Variable], variables: Sequence[tf.Variable]
+    ) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
         self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
         for own, variable in zip(owned, variables, strict=True):
-            self._variables |= {copy.handle.ref(): variable for copy in getattr(own, "values", [own])}
-        self._image = next(tensor for tensor in concrete.inputs if tensor.ref() not in self._captured)
+            self._variables |= {
+                copy.handle.ref(): variable for copy in getattr(own, "values", [own])
+            }
+        self._image = next(
+            tensor for tensor in concrete.inputs if tensor.ref() not in self._captured
+        )
         (self._output,) = tf.nest.flatten(concrete.outputs)
         self._layers: list[Layer] = [layers.Input()]
         self._places = {self._image.ref(): 0}
@@ -79,9 +89,12 @@ class _Reader:
                 stack.extend((operand, False) for operand in tensor.op.inputs)
 
     def _from_image(self, tensor: tf.Tensor) -> bool:
-        """Whether the tensor's value depends on the image's pixels; its batch size is none of them."""
+        """Whether the tensor's value depends on the image's pixels; its batch size is none of
+        them."""
         if tensor.ref() not in self._depends:
-            self._depends[tensor.ref()] = tensor.op.type != "Shape" and any(map(self._from_image, tensor.op.inputs))
+            self._depends[tensor.ref()] = tensor.op.type != "Shape" and any(
+                map(self._from_image, tensor.op.inputs)
+            )
         return self._depends[tensor.ref()]
 
     def _add(self, tensor: tf.Tensor) -> None:
@@ -111,9 +124,13 @@ class _Reader:
             value = tf.make_ndarray(op.get_attr("value"))
             return lambda: tf.constant(value)
         if op.type == "Placeholder":
-            raise NoBoundError(f"the model reads {op.name!r}, which is neither the image nor a weight")
+            raise NoBoundError(
+                f"the model reads {op.name!r}, which is neither the image nor a weight"
+            )
         if op.type not in PARAMETER_OPERATIONS | RESHAPES | {"ReadVariableOp"}:
-            raise NoBoundError(f"no bound is known where a weight is computed by {op.type} (named {op.name!r})")
+            raise NoBoundError(
+                f"no bound is known where a weight is computed by {op.type} (named {op.name!r})"
+            )
         operands = [self.parameter(operand) for operand in op.inputs]
         return lambda: _replay(op, [operand() for operand in operands])
 
@@ -136,12 +153,17 @@ PARAMETER_OPERATIONS = {
 }  # fmt: skip
 
 Rule = Callable[[Any, list[int], _Reader, int], list[Layer]]
-"""An operation, the places of its operands that depend on the image, the reader, and the place of the next
-layer; gives the layers to append."""
+"""An operation, the places of its operands that depend on the image, the reader, and the place of
+the next layer; gives the layers to append."""
 
 
 def _convolution(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    _expect(op, len(found) == 1 and op.inputs[1].shape.is_fully_defined() and op.get_attr("data_format") == b"NHWC")
+    _expect(
+        op,
+        len(found) == 1
+        and op.inputs[1].shape.is_fully_defined()
+        and op.get_attr("data_format") == b"NHWC",
+    )
     padding: Any = op.get_attr("padding").decode()
     if padding == "EXPLICIT":
         flat = op.get_attr("explicit_paddings")
@@ -153,7 +175,9 @@ def _convolution(op: Any, found: list[int], reader: _Reader, _: int) -> list[Lay
 
 
 def _dense(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    _expect(op, len(found) == 1 and reader._from_image(op.inputs[0]) and not op.get_attr("transpose_a"))
+    _expect(
+        op, len(found) == 1 and reader._from_image(op.inputs[0]) and not op.get_attr("transpose_a")
+    )
     kernel, shape = reader.parameter(op.inputs[1]), tuple(op.inputs[1].shape)
     if op.get_attr("transpose_b"):
         return [layers.Dense(op.name, found, lambda: tf.transpose(kernel()), shape[::-1])]
@@ -162,7 +186,12 @@ def _dense(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
 
 def _sum(op: Any, found: list[int], reader: _Reader, place: int) -> list[Layer]:
     sign = -1.0 if op.type == "Sub" else 1.0
-    _expect(op, op.type != "BiasAdd" or op.get_attr("data_format") == b"NHWC" or len(op.inputs[0].shape) == 2)
+    _expect(
+        op,
+        op.type != "BiasAdd"
+        or op.get_attr("data_format") == b"NHWC"
+        or len(op.inputs[0].shape) == 2,
+    )
     if len(found) == 2:
         _expect(op, op.inputs[0].shape[1:] == op.inputs[1].shape[1:])
         return [layers.Sum(op.name, found, sign)]
@@ -198,24 +227,36 @@ def _batch_norm(op: Any, found: list[int], reader: _Reader, place: int) -> list[
 
 
 def _pool(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    window, strides, padding = op.get_attr("ksize"), op.get_attr("strides"), op.get_attr("padding").decode()
+    window, strides, padding = (
+        op.get_attr("ksize"),
+        op.get_attr("strides"),
+        op.get_attr("padding").decode(),
+    )
     _expect(op, op.get_attr("data_format") == b"NHWC" and padding in ("SAME", "VALID"))
-    _expect(op, window[0] == window[3] == strides[0] == strides[3] == 1)  # not over images or channels
+    _expect(
+        op, window[0] == window[3] == strides[0] == strides[3] == 1
+    )  # not over images or channels
     kind = layers.MaxPool if op.type == "MaxPool" else layers.AveragePool
     return [kind(op.name, found, window, strides, padding)]
 
 
 def _mean(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
     data = op.inputs[0]
-    axes = sorted(int(axis) % len(data.shape) for axis in tf.reshape(reader.parameter(op.inputs[1])(), [-1]))
+    axes = sorted(
+        int(axis) % len(data.shape) for axis in tf.reshape(reader.parameter(op.inputs[1])(), [-1])
+    )
     _expect(op, axes == [1, 2])
-    return [layers.Mean(op.name, found, axes, op.get_attr("keep_dims"), data.shape[1] * data.shape[2])]
+    return [
+        layers.Mean(op.name, found, axes, op.get_attr("keep_dims"), data.shape[1] * data.shape[2])
+    ]
 
 
 def _reshape(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
     shape = op.outputs[0].shape[1:]
     _expect(op, len(found) == 1 and shape.is_fully_defined())
-    _expect(op, shape.num_elements() == op.inputs[0].shape[1:].num_elements())  # the batch stays the batch
+    _expect(
+        op, shape.num_elements() == op.inputs[0].shape[1:].num_elements()
+    )  # the batch stays the batch
     return [layers.Reshape(op.name, found, tuple(shape))]
 
 
@@ -231,7 +272,9 @@ def _relu(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
 
 def _expect(op: Any, holds: bool) -> None:
     if not holds:
-        raise NoBoundError(f"no bound is known for the operation {op.type} (named {op.name!r}) as it is used here")
+        raise NoBoundError(
+            f"no bound is known for the operation {op.type} (named {op.name!r}) as it is used here"
+        )
 
 
 RULES: dict[str, Rule] = {

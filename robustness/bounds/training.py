@@ -1,47 +1,59 @@
 """Interval bounds to train with: differentiable, following the weights, and cheap.
 
-They leave out what rounding may add, so they prove nothing; `robustness.bounds.certifier` does, and agrees
-with them up to rounding.
+They leave out what rounding may add, so they prove nothing; `robustness.bounds.certifier` does, and
+agrees with them up to rounding.
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from robustness.arrays import Model
 from robustness.bounds.layers import Dense, Relu, Shift, Span
 from robustness.bounds.rounding import TINY
 from robustness.bounds.trace import trace
+from robustness.types import Model
 
 SMALL = 1e-6
 """Below it a sum of centres is none."""
 
 TOLERATED = 0.5
-"""Ratio of widths, and of active to inactive ReLUs, below which the warm-up sees something to mend."""
+"""Ratio of widths, and of active to inactive ReLUs, below which the warm-up sees something to
+mend."""
 
 
 class TrainingBounds:
-    """The interval bounds of one model in training, in float32 also where the model computes in mixed precision.
+    """The interval bounds of one model in training, in float32 also where the model computes in
+    mixed precision.
 
     Args:
         model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k], all in float32.
         image_shape: height, width, channels.
-        variables: the weights in training, in the order of the model's own; those when there are none.
+        variables: the weights in training, in the order of the model's own; those when there are
+            none.
 
     Raises:
         NoBoundError: the model has an operation without a bound, which the message names.
     """
 
-    def __init__(self, model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()) -> None:
+    def __init__(
+        self, model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()
+    ) -> None:
         self._layers = trace(model, image_shape, variables or getattr(model, "variables", ()))
-        tail = next(i for i, layer in enumerate(reversed(self._layers)) if not isinstance(layer, Dense | Shift))
-        self._body, self._tail = self._layers[: len(self._layers) - tail], self._layers[len(self._layers) - tail :]
+        tail = next(
+            i
+            for i, layer in enumerate(reversed(self._layers))
+            if not isinstance(layer, Dense | Shift)
+        )
+        self._body, self._tail = (
+            self._layers[: len(self._layers) - tail],
+            self._layers[len(self._layers) - tail :],
+        )
 
     # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def spans(self, low: tf.Tensor, high: tf.Tensor) -> list[Span]:
-        """The bounds of every layer before the last linear ones, over the box from low to high: float32
-        [n, h, w, c] each."""
+        """The bounds of every layer before the last linear ones, over the box from low to high:
+        float32 [n, h, w, c] each."""
         spans = [Span((low + high) / 2, (high - low) / 2)]
         for layer in self._body[1:]:
             spans.append(layer.spread(*(spans[i] for i in layer.inputs)))
@@ -49,8 +61,8 @@ class TrainingBounds:
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def worst_logits(self, spans: list[Span], y: tf.Tensor) -> tf.Tensor:
-        """Upper bounds of every logit minus that of the true class: Gowal et al. 2019, eq. 9, with the last linear
-        layers merged into the difference.
+        """Upper bounds of every logit minus that of the true class: Gowal et al. 2019, eq. 9, with
+        the last linear layers merged into the difference.
 
         Args:
             spans: from `spans`.
@@ -67,12 +79,14 @@ class TrainingBounds:
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def warm_up_loss(self, spans: list[Span]) -> tf.Tensor:
-        """What keeps intervals from widening and ReLUs from dying out early in training: float32 [n], in [0, 1].
+        """What keeps intervals from widening and ReLUs from dying out early in training: float32
+        [n], in [0, 1].
 
-        Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean width has grown
-        beyond the image's over TOLERATED, and how uneven active and inactive ReLUs are. Deviations: every image is
-        taken by itself, so that the loss does not depend on how a batch is shared out; and of their balance terms
-        the one of the means is used, not the one of the variances.
+        Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean
+        width has grown beyond the image's over TOLERATED, and how uneven active and inactive ReLUs
+        are. Deviations: every image is taken by itself, so that the loss does not depend on how a
+        batch is shared out; and of their balance terms the one of the means is used, not the one of
+        the variances.
         """
         image = _mean(spans[0].radius)
         operands = [spans[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
@@ -87,8 +101,11 @@ class TrainingBounds:
         return tf.add_n(terms) / max(len(operands), 1)
 
     def _reach(self, radius: tf.Tensor, classes: int, y: tf.Tensor) -> tf.Tensor:
-        """How far each logit minus the true one can lie above its value at the centre: float32 [n, k]."""
-        a = tf.reshape(tf.eye(classes)[tf.newaxis] - tf.eye(classes)[:, tf.newaxis], [classes**2, classes])
+        """How far each logit minus the true one can lie above its value at the centre: float32 [n,
+        k]."""
+        a = tf.reshape(
+            tf.eye(classes)[tf.newaxis] - tf.eye(classes)[:, tf.newaxis], [classes**2, classes]
+        )
         for layer in reversed(self._tail):
             a = layer.transpose(a, like=None) if isinstance(layer, Dense) else a
         reach = tf.matmul(radius, tf.abs(a), transpose_b=True)  # of every pair of classes

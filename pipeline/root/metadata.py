@@ -1,0 +1,70 @@
+"""What a run left in ML Metadata: states and outputs of its nodes, and the mending after a kill.
+
+MLMD 1.21 has no filter queries; everything here uses the plain getters.
+"""
+
+import glob
+import os
+import shutil
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from foundation.errors import RunError
+
+UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+
+
+def is_cached(store: MetadataStore, execution_id: int) -> bool:
+    """Whether TFX served the execution from its cache."""
+    (execution,) = store.get_executions_by_id([execution_id])
+    return execution.last_known_state == mlmd.Execution.CACHED
+
+
+def mend(store: MetadataStore, pipeline_root: str) -> int:
+    """Mark executions that a killed run left unfinished as failed, and remove what they had
+    written.
+
+    Call it only while no run is under way on this root. Returns how many there were.
+    """
+    stale = [e for e in store.get_executions() if e.last_known_state in UNFINISHED]
+    for execution in stale:
+        execution.last_known_state = mlmd.Execution.FAILED
+        for folder in glob.glob(
+            os.path.join(glob.escape(pipeline_root), "*", "*", str(execution.id))
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+    if stale:
+        store.put_executions(stale)
+    return len(stale)
+
+
+class RunOutputs:
+    """The artifacts that the nodes of one run produced or took from the cache."""
+
+    def __init__(self, store: MetadataStore, run_id: str) -> None:
+        self._store = store
+        context = store.get_context_by_type_and_name("pipeline_run", run_id)
+        if context is None:
+            raise RunError(f"the metadata knows no run {run_id}")
+        self._executions = {
+            self._node(execution): execution
+            for execution in store.get_executions_by_context(context.id)
+        }
+
+    def artifact(self, node: str, key: str) -> mlmd.Artifact:
+        """The one output artifact of a node, such as ("Evaluator", "evaluation")."""
+        if node not in self._executions:
+            raise RunError(
+                f"the node {node} did not run; nodes that did: {sorted(self._executions)}"
+            )
+        events = self._store.get_events_by_execution_ids([self._executions[node].id])
+        for event in events:
+            if event.type == mlmd.Event.OUTPUT and event.path.steps[0].key == key:
+                return self._store.get_artifacts_by_id([event.artifact_id])[0]
+        raise RunError(f"the node {node} has no output {key!r}")
+
+    def _node(self, execution: mlmd.Execution) -> str:
+        contexts = self._store.get_contexts_by_execution(execution.id)
+        names = [c.name for c in contexts if c.type == "node"]
+        return names[0].partition(".")[2]  # the context is named PIPELINE.NODE

@@ -1,0 +1,364 @@
+"""AdversarialExampleGen on the small world: its rows, what is counted from them, and the check of
+what was written."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_world import EXAMPLES, artifact, column, pixels, read_rows
+from tfx.types.standard_artifacts import Examples, Model, TransformGraph
+
+from components.adversarial_example_gen import executor as adversarial
+from components.adversarial_example_gen.config import AttackConfig
+from components.records.columns import (
+    BROKEN_BY,
+    CERTIFIED_BY,
+    CLEAN,
+    MODELS,
+    NO_BOUND,
+    PREDICTION,
+    ROBUST,
+)
+from components.records.rows import Row
+from components.records.shards import list_shards, read_shards, shard_path, write_shard
+from foundation.errors import RunError
+from pipeline.report.results import AttackTable, read_attack_table
+from robustness.attacks.attacker import Attacker
+from robustness.config import Attack, AttackName, BoundName, ThreatModel
+from robustness.suites import bounds_of
+
+pytestmark = pytest.mark.usefixtures("in_memory_beam")
+
+EPSILON = 0.16
+"""Certifies some images of the small world, breaks some, and leaves others open."""
+
+SUITE = {"suite": "fast", "names": ["fgsm", "pgd"]}
+
+
+class Attacked(Protocol):
+    """Runs AdversarialExampleGen on the small world and gives the rows that it wrote."""
+
+    def __call__(
+        self, *, examples: str = "", norm: str = "linf", epsilon: float = EPSILON, **attack: Any
+    ) -> list[tf.train.Example]: ...
+
+
+@pytest.fixture(scope="module")
+def attacked(
+    small_world: SimpleNamespace,
+    small_models: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Attacked:
+    def run(
+        *, examples: str = "", norm: str = "linf", epsilon: float = EPSILON, **attack: Any
+    ) -> list[tf.train.Example]:
+        folder = tmp_path_factory.mktemp("attacked")
+        inputs = {
+            "examples": [
+                artifact(Examples, examples or small_world.examples, split_names='["test"]')
+            ],
+            "transform_graph": [artifact(TransformGraph, small_world.transform)],
+            **{name: [artifact(Model, uri)] for name, uri in small_models.items()},
+        }
+        properties = {
+            "split": "test",
+            "threat": json.dumps({"norm": norm, "epsilon": epsilon}),
+            "seed": 5,
+        }
+        properties["attack"] = json.dumps(SUITE | attack)
+        output = {"adversarial_examples": [artifact(Examples, str(folder))]}
+        adversarial.Executor(
+            adversarial.Executor.Context(
+                beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
+            )
+        ).Do(inputs, output, properties)
+        return read_rows(f"{folder}/Split-test")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(attacked: Attacked, in_memory_beam: None) -> list[tf.train.Example]:
+    """What AdversarialExampleGen writes for the small world."""
+    return attacked()
+
+
+def by_image(rows: list[tf.train.Example]) -> list[dict[str, tf.train.Example]]:
+    """Of each image its rows by attack."""
+    images: dict[bytes, dict[str, tf.train.Example]] = {}
+    for row in rows:
+        images.setdefault(column(row, "id"), {})[column(row, "attack").decode()] = row
+    return list(images.values())
+
+
+def test_attacked_rows_are_paired_and_recorded(rows: list[tf.train.Example]) -> None:
+    attacks = {CLEAN, "fgsm@undefended", "fgsm@robust", "strongest@undefended", "strongest@robust"}
+    assert len(rows) == EXAMPLES * len(attacks)
+    assert len(by_image(rows)) == EXAMPLES
+    for versions in by_image(rows):
+        assert set(versions) == attacks
+        clean = versions[CLEAN]
+        for attack, row in versions.items():
+            assert np.abs(pixels(row) - pixels(clean)).max() <= EPSILON + 1e-6
+            assert column(row, "label") == column(clean, "label")
+            recorded = [column(row, name) for name in ("norm", "epsilon", "seed")]
+            assert recorded == pytest.approx(
+                [b"", 0.0, 5] if attack == CLEAN else [b"linf", EPSILON, 5]
+            )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_verdicts_agree_with_the_predictions(rows: list[tf.train.Example], model: str) -> None:
+    found = Counter()
+    for versions in by_image(rows):
+        broken_by, certified_by = (
+            {column(row, prefix + model).decode() for row in versions.values()}
+            for prefix in (BROKEN_BY, CERTIFIED_BY)
+        )
+        assert len(broken_by) == len(certified_by) == 1, (
+            "verdicts are the same on all rows of an image"
+        )
+        (broken, certified), right = (*broken_by, *certified_by), {}
+        for attack, row in versions.items():
+            right[attack] = column(row, PREDICTION + model) == column(row, "label")
+        assert (broken == CLEAN) == (not right[CLEAN])
+        assert (broken == "") == (right[CLEAN] and right[f"strongest@{model}"])
+        assert broken in {"", CLEAN, "fgsm", "pgd"}
+        assert certified in {"", *BoundName}
+        if certified:
+            assert all(right.values()), "a proof that a row contradicts"
+        if broken == "fgsm":
+            np.testing.assert_array_equal(
+                pixels(versions[f"strongest@{model}"]), pixels(versions[f"fgsm@{model}"])
+            )
+        if certified == BoundName.IBP or broken == CLEAN:  # no attack was needed
+            np.testing.assert_array_equal(
+                pixels(versions[f"strongest@{model}"]), pixels(versions[CLEAN])
+            )
+        found[bool(broken), bool(certified)] += 1
+    assert min(found[True, False], found[False, True]) > 0, "the radius shows nothing"
+    assert found[True, True] == 0
+
+
+def test_recorded_predictions_are_those_of_the_exported_models(
+    rows: list[tf.train.Example], small_models: dict[str, str]
+) -> None:
+    serialized = tf.constant([row.SerializeToString() for row in rows])
+    for name, uri in small_models.items():
+        signature = tf.saved_model.load(f"{uri}/Format-Serving").signatures["transformed_examples"]
+        answers = signature(examples=serialized)["logits"].numpy().argmax(axis=1)
+        assert answers.tolist() == [column(row, f"prediction_{name}") for row in rows]
+
+
+def test_attack_is_stronger_on_its_own_model_than_on_the_other(attacked: Attacked) -> None:
+    rows = attacked(epsilon=0.22)
+
+    def accuracy(model: str, attack: str) -> float:
+        chosen = [row for row in rows if column(row, "attack") == attack.encode()]
+        return float(
+            np.mean([column(row, f"prediction_{model}") == column(row, "label") for row in chosen])
+        )
+
+    assert accuracy("undefended", "strongest@undefended") < accuracy("undefended", CLEAN)
+    assert accuracy("undefended", "strongest@undefended") <= accuracy(
+        "undefended", "fgsm@undefended"
+    )
+    assert accuracy("undefended", "strongest@undefended") <= accuracy(
+        "undefended", "strongest@robust"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "shards"), [(7, 1), (33, 5)])
+def test_rows_depend_neither_on_batches_nor_on_shards(
+    attacked: Attacked,
+    rows: list[tf.train.Example],
+    small_world: SimpleNamespace,
+    size: int,
+    shards: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = list(
+        read_shards(list_shards(f"{small_world.examples}/Split-test")).as_numpy_iterator()
+    )[::-1]
+    for i in range(shards):
+        write_shard(
+            shard_path(str(tmp_path / "Split-test"), i, shards, compressed=True), records[i::shards]
+        )
+    monkeypatch.setattr(adversarial, "BATCH", size)
+    one, other = (
+        {(column(row, "id"), column(row, "attack")): row for row in found}
+        for found in (rows, attacked(examples=str(tmp_path)))
+    )
+    assert one.keys() == other.keys()
+    for key, row in one.items():
+        np.testing.assert_allclose(pixels(row), pixels(other[key]), atol=1e-6)
+        for name in set(row.features.feature) - {"image"}:
+            assert column(row, name) == column(other[key], name), name
+
+
+def test_no_bound_applies_to_l2(attacked: Attacked, tmp_path: Path) -> None:
+    rows = attacked(norm="l2", epsilon=1.2)
+    for versions in by_image(rows):
+        clean = versions[CLEAN]
+        for row in versions.values():
+            assert np.linalg.norm(pixels(row) - pixels(clean)) <= 1.2 + 1e-5
+            assert {column(row, CERTIFIED_BY + model) for model in MODELS} == {NO_BOUND.encode()}
+    results = table(rows, tmp_path).accuracies("robust", AttackConfig(names=("fgsm", "pgd")).stages)
+    assert (results["certified"], results["certified_by"]) == (None, {})
+    assert list(results["white_box"]) == ["fgsm", "pgd"]
+    assert results["worst_case"] < results["clean"]
+
+
+def table(rows: list[tf.train.Example], folder: Path) -> AttackTable:
+    write_shard(
+        shard_path(str(folder), 0, 1, compressed=False), [row.SerializeToString() for row in rows]
+    )
+    return read_attack_table(str(folder), MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_accuracies_are_counted_from_the_rows(
+    rows: list[tf.train.Example], model: str, tmp_path: Path
+) -> None:
+    stages = AttackConfig(names=("fgsm", "pgd")).stages
+    results = table(rows, tmp_path).accuracies(model, stages)
+    (other,) = set(MODELS) - {model}
+
+    def right(row: tf.train.Example) -> bool:
+        return column(row, PREDICTION + model) == column(row, "label")
+
+    def share(attack: str) -> float:
+        return float(np.mean([right(versions[attack]) for versions in by_image(rows)]))
+
+    assert results["clean"] == pytest.approx(share(CLEAN))
+    transfer = {attack: share(f"{attack}@{other}") for attack in ("fgsm", "strongest")}
+    assert results["transfer"] == pytest.approx(transfer)
+    white_box = {"fgsm": share(f"fgsm@{model}"), "pgd": share(f"strongest@{model}")}
+    assert results["white_box"] == pytest.approx(white_box)
+    assert results["worst_case"] == pytest.approx(
+        np.mean([all(map(right, v.values())) for v in by_image(rows)])
+    )
+    proofs = Counter(
+        column(versions[CLEAN], CERTIFIED_BY + model).decode() for versions in by_image(rows)
+    )
+    steps = np.cumsum([proofs[bound] for bound in bounds_of(stages)]) / EXAMPLES
+    assert results["certified_by"] == pytest.approx(
+        dict(zip(bounds_of(stages), steps, strict=True))
+    )
+    assert results["certified"] == pytest.approx(steps[-1])
+    assert results["certified"] <= results["worst_case"] <= min(results["white_box"].values())
+
+
+def test_an_attack_that_leaves_its_ball_is_an_error(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Attacker.run
+
+    def too_far(self: Attacker, attack: Attack, x: np.ndarray, *rest: Any) -> np.ndarray:
+        moved = run(self, attack, x, *rest).copy()
+        moved[:1] = x[:1] + 2 * EPSILON if attack.name is AttackName.PGD else moved[:1]
+        return moved
+
+    monkeypatch.setattr(Attacker, "run", too_far)
+    with pytest.raises(
+        Exception, match=rf"pgd: 1 attacked images lie outside the linf ball of radius {EPSILON}"
+    ):
+        attacked()
+
+
+def row(identity: bytes, attack: str, value: float) -> bytes:
+    image = np.full((2, 2, 1), value, np.float32)
+    return Row(
+        id=identity,
+        image=image,
+        label=0,
+        attack=attack,
+        predictions={ROBUST: 0},
+        broken_by={ROBUST: ""},
+        certified_by={ROBUST: ""},
+        judged_by={ROBUST: ""},
+    ).serialize()
+
+
+@pytest.mark.parametrize(
+    ("rows", "images", "message"),
+    [
+        (
+            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.61)],
+            1,
+            "1 attacked images lie outside the linf ball",
+        ),
+        (
+            [row(b"a", CLEAN, 0.95), row(b"a", "fgsm@robust", 1.01)],
+            1,
+            "1 attacked images lie outside",
+        ),
+        (
+            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", float("nan"))],
+            1,
+            "1 attacked images lie outside",
+        ),
+        ([row(b"a", CLEAN, 0.5)], 1, "1 of them with missing rows"),
+        (
+            [row(b"a", "fgsm@robust", 0.5), row(b"a", "fgsm@undefended", 0.5)],
+            1,
+            "1 of them with missing rows",
+        ),
+        (
+            [row(b"a", CLEAN, 0.5), *[row(b"a", "fgsm@robust", 0.5)] * 2],
+            1,
+            "1 of them with missing rows",
+        ),
+        (
+            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.55)],
+            2,
+            "2 images were attacked, 1 were read back",
+        ),
+    ],
+    ids=[
+        "outside-the-ball",
+        "outside-the-range",
+        "nan",
+        "row-missing",
+        "clean-missing",
+        "row-twice",
+        "image-missing",
+    ],
+)
+def test_what_was_written_is_checked(
+    tmp_path: Path, rows: list[bytes], images: int, message: str
+) -> None:
+    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
+    context = adversarial.Executor.Context(
+        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
+    )
+    with pytest.raises(RunError, match=message):
+        adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, images)
+
+
+def test_valid_rows_pass_the_check(tmp_path: Path) -> None:
+    rows = [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.6)]
+    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
+    context = adversarial.Executor.Context(
+        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
+    )
+    adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, 1)
+
+
+def test_beam_counts_what_was_attacked() -> None:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([3, 4])
+            | beam.Map(beam.metrics.Metrics.counter(adversarial.METRICS, "attacked").inc)
+        )
+    assert adversarial.count(pipeline, "attacked") == 7
+    assert adversarial.count(pipeline, "nothing") == 0

@@ -1,0 +1,147 @@
+"""ChampionChallenge on the small world: what it adds to the rows, and when there is no champion."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from small_world import EXAMPLES, artifact, column, pixels, read_rows
+from tfx.types.standard_artifacts import Examples, Model, TransformGraph
+
+from components.adversarial_example_gen import executor as attack
+from components.champion_challenge import executor as challenge
+from components.records.columns import CLEAN
+from components.records.rows import read_checks
+from robustness.config import CheckName
+
+pytestmark = pytest.mark.usefixtures("in_memory_beam")
+PROPERTIES = {
+    "split": "test",
+    "threat": json.dumps({"epsilon": 0.16}),
+    "attack": json.dumps({"suite": "fast", "names": ["fgsm", "pgd"]}),
+    "seed": 5,
+}
+Challenged = Callable[[str | None, Path], list[tf.train.Example]]
+
+
+@pytest.fixture(scope="module")
+def attacked(
+    small_world: SimpleNamespace,
+    small_models: dict[str, str],
+    in_memory_beam: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Examples:
+    folder = tmp_path_factory.mktemp("attacked")
+    output = artifact(Examples, str(folder))
+    inputs = {
+        "examples": [artifact(Examples, small_world.examples, split_names='["test"]')],
+        "transform_graph": [artifact(TransformGraph, small_world.transform)],
+        **{name: [artifact(Model, uri)] for name, uri in small_models.items()},
+    }
+    context = attack.Executor.Context(
+        beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
+    )
+    attack.Executor(context).Do(inputs, {"adversarial_examples": [output]}, PROPERTIES)
+    return output
+
+
+@pytest.fixture
+def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
+    def run(champion: str | None, folder: Path) -> list[tf.train.Example]:
+        inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
+        inputs |= {"adversarial_examples": [attacked]} | (
+            {"champion": [artifact(Model, champion)]} if champion else {}
+        )
+        output = artifact(Examples, str(folder / "challenged"))
+        context = challenge.Executor.Context(
+            beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
+        )
+        challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
+        assert read_checks(output.uri) == read_checks(attacked.uri)
+        return read_rows(f"{output.uri}/Split-test")
+
+    return run
+
+
+def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples) -> None:
+    checks = read_checks(attacked.uri)
+    assert {check["name"] for check in checks} == set(CheckName)
+    by_verdict = [
+        ",".join(c["name"] for c in checks if c["passed"] is wanted) for wanted in (True, False)
+    ]
+    for row in read_rows(f"{attacked.uri}/Split-test"):
+        assert [
+            column(row, name).decode() for name in ("passed_checks", "failed_checks")
+        ] == by_verdict
+        assert column(row, "judged_by_robust") == b"ibp,fgsm,pgd,crown,alpha-crown"
+
+
+def test_the_champion_is_shown_everything_and_attacked(
+    challenged: Challenged, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """The undefended model in the part of the champion."""
+    rows = challenged(small_models["undefended"], tmp_path)
+    attacks = {column(row, "attack").decode() for row in rows}
+    assert len(rows) == 7 * EXAMPLES
+    assert attacks >= {CLEAN, "fgsm@champion", "strongest@champion", "strongest@robust"}
+    network = tf_keras.models.load_model(
+        f"{small_models['undefended']}/Format-Serving", compile=False
+    )
+    answers = (
+        network(np.stack([pixels(row) for row in rows]).reshape(-1, 8, 8, 1)).numpy().argmax(axis=1)
+    )
+    assert [column(row, "prediction_champion") for row in rows] == answers.tolist()
+    clean = {column(row, "id"): row for row in rows if column(row, "attack") == CLEAN.encode()}
+    for row in rows:
+        if not column(row, "attack").endswith(b"@champion"):
+            continue
+        original = clean[column(row, "id")]
+        assert np.abs(pixels(row) - pixels(original)).max() <= 0.16 + 1e-6
+        assert column(row, "label") == column(original, "label")
+        assert (column(row, "norm"), column(row, "epsilon")) == (b"linf", pytest.approx(0.16))
+        assert column(row, "certified_by_robust") == column(original, "certified_by_robust")
+
+
+def test_attacks_on_the_champion_are_those_on_the_same_model(
+    challenged: Challenged, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """It is the undefended model, and faces the same seeds: the same images must come out."""
+    rows = {
+        (column(row, "id"), column(row, "attack")): row
+        for row in challenged(small_models["undefended"], tmp_path)
+    }
+    for (identity, name), row in rows.items():
+        if name.endswith(b"@champion"):
+            twin = rows[identity, name.replace(b"@champion", b"@undefended")]
+            np.testing.assert_allclose(pixels(row), pixels(twin), atol=1e-6)
+            assert column(row, "prediction_robust") == column(twin, "prediction_robust")
+
+
+@pytest.mark.parametrize("who", ["nobody", "itself", "another shape"])
+def test_without_a_rival_the_rows_stay_as_they_are(
+    challenged: Challenged,
+    attacked: Examples,
+    small_models: dict[str, str],
+    tmp_path: Path,
+    who: str,
+) -> None:
+    layers = tf_keras.layers
+    other = tf_keras.Sequential([layers.Input((9, 8, 1)), layers.Flatten(), layers.Dense(3)])
+    other.save(tmp_path / "other" / "Format-Serving", save_format="tf")
+    champion = {
+        "nobody": None,
+        "itself": small_models["robust"],
+        "another shape": str(tmp_path / "other"),
+    }[who]
+    rows = challenged(champion, tmp_path)
+    assert {column(row, "prediction_champion") for row in rows} == {-1}
+    for row in rows:
+        del row.features.feature["prediction_champion"]
+    before = read_rows(f"{attacked.uri}/Split-test")
+    assert sorted(row.SerializeToString(deterministic=True) for row in rows) == sorted(
+        row.SerializeToString(deterministic=True) for row in before
+    )

@@ -1,0 +1,140 @@
+"""The push: blessed models as versions, refused ones not at all, and nothing by halves."""
+
+import errno
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from small_world import artifact
+from tfx.proto import pusher_pb2
+from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
+from tfx.utils import io_utils, proto_utils
+
+from components import pusher
+from components.versions import list_versions, read_card
+from foundation.errors import RunError
+
+GATES = [
+    {"name": "clean", "value": 0.9},
+    {"name": "worst_case", "value": 0.5},
+    {"name": "square", "value": 1.0},
+]
+
+
+def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> PushedModel:
+    blessing = artifact(ModelBlessing, str(tmp_path / "blessing"))
+    blessing.set_int_custom_property("blessed", int(blessed))
+    Path(blessing.uri).mkdir(exist_ok=True)
+    (Path(blessing.uri) / "gates.json").write_text(json.dumps(GATES))
+    pushed = artifact(PushedModel, str(tmp_path / "pushed"))
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
+    destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=filesystem))
+    inputs = {"model": [artifact(Model, small_models["robust"])], "model_blessing": [blessing]}
+    pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, {"push_destination": destination})
+    return pushed
+
+
+def test_a_blessed_model_is_pushed_as_a_version(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    pushed = push(small_models, tmp_path)
+    (version,) = os.listdir(tmp_path / "serving")
+    assert pushed.get_string_custom_property("pushed_destination") == str(
+        tmp_path / "serving" / version
+    )
+    answer = tf.saved_model.load(str(tmp_path / "serving" / version)).signatures["serving_default"]
+    assert "probabilities" in answer.structured_outputs
+    card = read_card(str(tmp_path / "serving" / version))
+    assert (card["model"], card["kind"], card["clean"], card["worst_case"]) == (
+        small_models["robust"], "run", 0.9, 0.5,
+    )  # fmt: skip
+    assert "square" not in card
+
+
+def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:
+    pushed = push(small_models, tmp_path, blessed=False)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_model_that_is_served_is_not_pushed_again_and_one_that_is_not_is(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    first = push(small_models, tmp_path).get_string_custom_property("pushed_destination")
+    assert push(small_models, tmp_path).get_string_custom_property("pushed_destination") == first
+    other = push({"robust": small_models["undefended"]}, tmp_path).get_string_custom_property(
+        "pushed_destination"
+    )
+    back = push(small_models, tmp_path).get_string_custom_property("pushed_destination")
+    assert int(os.path.basename(first)) < int(os.path.basename(other)) < int(os.path.basename(back))
+    shutil.rmtree(back)
+    shutil.rmtree(other)
+    shutil.rmtree(first)
+    assert os.path.isdir(
+        push(small_models, tmp_path).get_string_custom_property("pushed_destination")
+    )
+
+
+@pytest.mark.parametrize("files_before", [0, 2], ids=["at-once", "in-the-middle"])
+def test_a_full_disk_leaves_nothing_half_pushed(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_before: int
+) -> None:
+    copy, copied = io_utils.copy_file, []
+
+    def full(source: str, target: str, overwrite: bool = False) -> None:
+        if len(copied) >= files_before:
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        copied.append(target)
+        copy(source, target, overwrite)
+
+    monkeypatch.setattr(io_utils, "copy_file", full)
+    monkeypatch.setattr(io_utils.fileio, "copy", full)
+    with pytest.raises(
+        RunError,
+        match=r"could not be pushed to .*No space left on device.*nothing was changed there",
+    ):
+        push(small_models, tmp_path)
+    assert not (tmp_path / "serving").exists() or os.listdir(tmp_path / "serving") == []
+
+
+def test_pushes_at_once_get_numbers_of_their_own(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Each version is whole, and of one push."""
+    source = f"{small_models['robust']}/Format-Serving"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda i: pusher.publish(source, str(tmp_path), {"model": str(i)}), range(8))
+        )
+    assert len(set(found)) == 8
+    assert {entry["model"] for entry in list_versions(str(tmp_path))} == set(map(str, range(8)))
+    assert sorted(os.listdir(tmp_path)) == sorted(found)
+    for version in found:
+        assert {path.name for path in (tmp_path / version).rglob("*")} >= {
+            path.name for path in Path(source).rglob("*")
+        }
+
+
+def test_a_reader_sees_whole_versions_only(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at before every file that is copied, and killed in the middle: only the old champion
+    is there."""
+    source = f"{small_models['robust']}/Format-Serving"
+    old = pusher.publish(source, str(tmp_path), {"model": "old"})
+    copy = io_utils.fileio.copy
+
+    def killed(one: str, other: str, overwrite: bool = False) -> None:
+        assert [entry["version"] for entry in list_versions(str(tmp_path))] == [old]
+        copy(one, other, overwrite)
+        if one.endswith("saved_model.pb"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(io_utils.fileio, "copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pusher.publish(source, str(tmp_path), {"model": "new"})
+    assert [entry["model"] for entry in list_versions(str(tmp_path))] == ["old"]

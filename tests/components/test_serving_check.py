@@ -1,0 +1,187 @@
+"""The serving check: a sound export passes, and each way to serve something else is named."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+from small_world import CLASSES, SHAPE, artifact
+from tensorflow_serving.apis import prediction_log_pb2
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
+
+from components.records.shards import list_shards, read_shards
+from components.serving_check.component import ServingCheck, find_problems, read_problems
+from trainer import export
+from trainer.config import TrainerConfig
+from trainer.network import build_network
+
+
+@pytest.fixture(scope="module")
+def records(small_world: SimpleNamespace) -> list[bytes]:
+    return list(
+        read_shards(list_shards(f"{small_world.examples}/Split-test")).take(20).as_numpy_iterator()
+    )
+
+
+def test_a_sound_export_is_blessed(
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    blessing = artifact(InfraBlessing, str(tmp_path / "blessing"))
+    examples = artifact(Examples, small_world.examples, split_names='["test"]')
+    inputs = {"model": [artifact(Model, small_models["robust"])], "examples": [examples]}
+    ServingCheck.EXECUTOR_SPEC.executor_class().Do(
+        inputs, {"blessing": [blessing]}, {"split": "test", "code": ""}
+    )
+    assert read_problems(blessing.uri) == []
+    assert blessing.get_int_custom_property("blessed") == 1
+
+
+def test_without_the_blessing_of_a_real_server_there_is_none(
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    blessing, other = (
+        artifact(InfraBlessing, str(tmp_path / name)) for name in ("blessing", "other")
+    )
+    other.set_int_custom_property("blessed", 0)
+    examples = artifact(Examples, small_world.examples, split_names='["test"]')
+    inputs = {
+        "model": [artifact(Model, small_models["robust"])],
+        "examples": [examples],
+        "infra_blessing": [other],
+    }
+    ServingCheck.EXECUTOR_SPEC.executor_class().Do(
+        inputs, {"blessing": [blessing]}, {"split": "test", "code": ""}
+    )
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert read_problems(blessing.uri) == ["TFX's InfraValidator could not serve the model"]
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def without(name: str) -> Change:
+    return lambda signatures: {key: value for key, value in signatures.items() if key != name}
+
+
+def instead(name: str, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Change:
+    """Answers that need no model."""
+
+    def change(signatures: dict[str, Any]) -> dict[str, Any]:
+        (argument,) = signatures[name].get_concrete_function().structured_input_signature[1] or [
+            None
+        ]
+        spec = tf.TensorSpec(
+            [None],
+            tf.string,
+            name=argument or ("image" if name == "serving_default" else "examples"),
+        )
+
+        @tf.function(input_signature=[spec])
+        def signature(request: tf.Tensor) -> dict[str, tf.Tensor]:
+            return answer(request)
+
+        return signatures | {name: signature}
+
+    return change
+
+
+def always(
+    value: float, kind: str = "probabilities"
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    return lambda request: {kind: tf.fill([tf.shape(request)[0], 3], value)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            without("serialized_examples"),
+            "signature serialized_examples: there is no such signature",
+        ),
+        (
+            instead("serving_default", always(0.3)),
+            "serving_default gives probabilities that differ by up to",
+        ),
+        (
+            instead("serving_default", always(float("nan"))),
+            "serving_default gives probabilities that are not finite",
+        ),
+        (
+            instead("serving_default", always(0.3)),
+            "serving_default answers garbage bytes instead of refusing it",
+        ),
+        (
+            instead("serving_default", always(0.3)),
+            "serving_default answers an empty batch instead of refusing it",
+        ),
+        (
+            instead("transformed_examples", always(0.3)),
+            "transformed_examples answers an image of another shape",
+        ),
+        (
+            instead("serving_default", always(0.3, "scores")),
+            "gives scores, expected logits or probabilities",
+        ),
+        (
+            instead(
+                "serving_default", lambda r: {"probabilities": tf.fill([tf.shape(r)[0], 2], 0.5)}
+            ),
+            r"gives probabilities of shape \(20, 2\), expected \(20, 3\)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(
+    small_world: SimpleNamespace, small_models: dict[str, str], records: list[bytes], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, change: Change, message: str,
+) -> None:  # fmt: skip
+    trained = tf_keras.models.load_model(f"{small_models['robust']}/Format-Serving", compile=False)
+    model = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
+    model.set_weights(trained.get_weights())
+    usual = export._signatures
+    monkeypatch.setattr(export, "_signatures", lambda *both: change(usual(*both)))
+    transform = tft.TFTransformOutput(small_world.transform)
+    export.export_model(model, transform, str(tmp_path / "model"), {}, {})
+    problems = "\n".join(find_problems(str(tmp_path / "model"), records))
+    import re
+
+    assert re.search(message, problems), problems
+
+
+def test_an_export_that_a_fresh_process_cannot_load(
+    small_models: dict[str, str],
+    records: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = f"{small_models['robust']}/Format-Serving"
+    broken = Path(shutil.copytree(good, tmp_path / "model"))
+    network = tf_keras.models.load_model(good, compile=False)
+    for file in (broken / "variables").iterdir():
+        file.write_bytes(file.read_bytes()[:10])
+    monkeypatch.setattr(tf_keras.models, "load_model", lambda *_, **__: network)
+    (problem,) = find_problems(str(broken), records)
+    assert problem.startswith("a fresh process cannot load the model: ")
+
+
+def test_warm_up_requests_are_answered(small_models: dict[str, str]) -> None:
+    """What TensorFlow Serving replays before it serves a version, replayed on the signature."""
+    folder = f"{small_models['robust']}/Format-Serving"
+    signature = (model := tf.saved_model.load(folder)).signatures["serving_default"]
+    sizes = []
+    for record in tf.data.TFRecordDataset(
+        f"{folder}/assets.extra/tf_serving_warmup_requests"
+    ).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.signature_name == "serving_default"
+        images = tf.constant(tf.make_ndarray(request.inputs["image"]))
+        sizes.append(len(signature(image=images)["class"]))
+        assert tf.io.decode_png(images[0]).shape == SHAPE
+    assert sizes == [1, 32]
+    assert np.all(np.isfinite(signature(image=images)["probabilities"]))
+    del model

@@ -1,0 +1,168 @@
+"""Spans of data: the newest is taken, and one that drifted from the last, or is skewed in itself,
+ends the run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from small_world import artifact
+from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+
+from components.anomaly_gate import (
+    AcceptedStatistics,
+    AnomalyGate,
+    LastSpan,
+    span_of,
+    statistics_file,
+)
+from components.datasets.image_folder import spans
+from components.records.shards import write_shard
+from components.schema import schema_text
+from components.tfds_example_gen.executor import to_example
+from foundation.errors import ConfigError, DataError
+from gauntlet.run import configured
+
+
+def images(n: int, seed: int, light: float = 1.0, classes: int = 10) -> list[bytes]:
+    """MNIST-like examples; `light` scales their brightness."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(n):
+        pixels = (rng.random((28, 28, 1)) * rng.uniform(60, 120) * light).astype(np.uint8)
+        label = int(rng.integers(classes))
+        found.append(
+            to_example(b"%d" % i, tf.io.encode_png(pixels).numpy(), label).SerializeToString()
+        )
+    return found
+
+
+def statistics(folder: Path, train: list[bytes], test: list[bytes]) -> ExampleStatistics:
+    """As StatisticsGen writes them."""
+    for split, records in (("train", train), ("test", test)):
+        write_shard(str(folder / f"{split}.gz"), records)
+        found = tfdv.generate_statistics_from_tfrecord(str(folder / f"{split}.gz"))
+        (folder / f"Split-{split}").mkdir(parents=True)
+        Path(statistics_file(str(folder / f"Split-{split}"))).write_bytes(found.SerializeToString())
+    return artifact(ExampleStatistics, str(folder), split_names='["train","test"]')
+
+
+def passed(
+    folder: Path, found: ExampleStatistics, span: int, last: AcceptedStatistics | None = None
+) -> Any:
+    """The gate's output; raises what the gate raises."""
+    (folder / "schema").mkdir(parents=True)
+    (folder / "schema" / "schema.pbtxt").write_text(schema_text("mnist"))
+    accepted = artifact(AcceptedStatistics, str(folder / "accepted"))
+    inputs = {
+        "anomalies": [artifact(ExampleAnomalies, str(folder / "anomalies"), split_names="[]")],
+        "statistics": [found],
+        "schema": [artifact(Schema, str(folder / "schema"))],
+    }
+    inputs |= {"last": [last]} if last else {}
+    AnomalyGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"accepted": [accepted]}, {"span": span})
+    return accepted
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> AcceptedStatistics:
+    """What the first span left."""
+    folder = tmp_path_factory.mktemp("first")
+    return passed(folder, statistics(folder / "statistics", images(400, 0), images(200, 1)), 1)
+
+
+def test_a_span_like_the_last_one_passes(first: AcceptedStatistics, tmp_path: Path) -> None:
+    second = passed(
+        tmp_path, statistics(tmp_path / "statistics", images(400, 2), images(200, 3)), 2, first
+    )
+    assert (span_of(first), span_of(second)) == (1, 2)
+    assert Path(statistics_file(second.uri)).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "feature"),
+    [({"light": 1.6}, "brightness"), ({"classes": 3}, "label")],
+    ids=["brighter", "fewer"],
+)
+def test_a_drifted_span_names_its_features(
+    first: AcceptedStatistics, tmp_path: Path, change: dict[str, Any], feature: str
+) -> None:
+    found = statistics(tmp_path / "statistics", images(400, 2, **change), images(200, 3, **change))
+    with pytest.raises(
+        DataError, match=rf"(?s)span 2, compared with span 1.*- feature {feature}: drift: "
+    ) as error:
+        passed(tmp_path, found, 2, first)
+    assert "skew" not in str(error.value)
+    assert not (tmp_path / "accepted").exists()
+
+
+def test_training_images_unlike_the_test_images_are_skewed(tmp_path: Path) -> None:
+    found = statistics(tmp_path / "statistics", images(400, 2, light=1.6), images(200, 3))
+    with pytest.raises(DataError, match="- feature brightness: skew of the training split"):
+        passed(tmp_path, found, 1)
+
+
+def test_data_without_spans_is_not_compared(tmp_path: Path) -> None:
+    assert (
+        span_of(
+            passed(
+                tmp_path,
+                statistics(tmp_path / "statistics", images(400, 2, light=1.6), images(200, 3)),
+                0,
+            )
+        )
+        == 0
+    )
+
+
+def test_the_last_span_is_the_newest_before_this_one() -> None:
+    known = []
+    for number, span in enumerate((1, 3, 2, 5), start=1):
+        made = artifact(AcceptedStatistics, str(number))
+        made.set_int_custom_property("span", span)
+        made.mlmd_artifact.id = number
+        known.append(made)
+    found = {
+        before: LastSpan(before).resolve_artifacts(None, {"accepted": known})["accepted"]
+        for before in (1, 4, 9)
+    }
+    assert {before: [span_of(a) for a in chosen] for before, chosen in found.items()} == {
+        1: [],
+        4: [3],
+        9: [5],
+    }
+
+
+@pytest.fixture
+def deliveries(tmp_path: Path) -> Path:
+    """Spans 1, 2 and 10, and a folder that is none."""
+    for span in ("span-1", "span-2", "span-10", "notes"):
+        for split in ("train", "test"):
+            for label in ("a", "b"):
+                (tmp_path / span / split / label).mkdir(parents=True)
+                for i in range(3):
+                    picture = tf.io.encode_png(np.zeros((20, 18, 1), np.uint8)).numpy()
+                    (tmp_path / span / split / label / f"{i}.png").write_bytes(picture)
+    return tmp_path
+
+
+def test_the_newest_span_is_taken_unless_another_is_named(deliveries: Path) -> None:
+    assert sorted(spans(str(deliveries))) == [1, 2, 10]
+    setting = f"data.dataset={deliveries}"
+    for assignments, span in (((setting,), 10), ((setting, "data.span=2"), 2)):
+        data = configured("smoke", assignments).data
+        assert (data.span, data.dataset) == (span, str(deliveries / f"span-{span}"))
+        assert data.image_shape == (20, 18, 1)
+    plain = configured("smoke", (f"data.dataset={deliveries / 'notes'}",)).data
+    assert (plain.span, plain.dataset) == (0, str(deliveries / "notes"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [("", "has no folder span-3; its spans are 1, 2, 10"), ("mnist", "is for a folder of spans")],
+)
+def test_a_span_that_is_not_there(deliveries: Path, dataset: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configured("smoke", (f"data.dataset={dataset or deliveries}", "data.span=3"))
