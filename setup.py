@@ -56,10 +56,11 @@ setup(
         "scipy",  # corruptions; comes with tfx anyway
         "keras-tuner",  # the search; comes with tfx anyway
         "scikit-learn",  # its Bayesian optimisation; comes with tfx anyway
+        "jaxtyping",  # shapes and dtypes of arrays in the signatures; beartype checks them in the tests
         "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype"],
         "peers": [
             "foolbox",
             "adversarial-robustness-toolbox",
