@@ -30,6 +30,7 @@ from components.anomaly_gate import AcceptedStatistics, AnomalyGate, LastSpan
 from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
+from components.records.names import UNDEFENDED
 from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
@@ -165,8 +166,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     attack = AdversarialExampleGen(
         examples=raw,
         transform_graph=transform.outputs["transform_graph"],
-        undefended=undefended.outputs["model"],
-        robust=robust.outputs["model"],
+        model=robust.outputs["model"],
+        others={UNDEFENDED: undefended.outputs["model"]},
         split="test",
         threat=config.threat,
         attack=config.attack,
@@ -175,13 +176,9 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     )
     challenge = ChampionChallenge(
         adversarial_examples=attack.outputs["adversarial_examples"],
-        undefended=undefended.outputs["model"],
-        robust=robust.outputs["model"],
+        model=robust.outputs["model"],
+        others={UNDEFENDED: undefended.outputs["model"]},
         champion=champion[0].outputs["model"] if champion else None,
-        split="test",
-        threat=config.threat,
-        attack=config.attack,
-        seed=config.seed,
         code=code_hash("components", "trainer", "robustness"),
     )
     evaluator = ExplainedEvaluator(
