@@ -87,7 +87,7 @@ class ExampleReader:
         except tf.errors.InvalidArgumentError as error:
             raise DataError(
                 f"{shard}: expected images of shape {self._image_shape}, each with a label: "
-                f"{error.message}"
+                f"{error.message.rpartition('}} ')[2]}"
             ) from error
         places = range(begin, begin + len(columns["label"]))
         by_place = [f"{os.path.basename(shard)}__{place}".encode() for place in places]

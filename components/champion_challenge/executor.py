@@ -21,6 +21,7 @@ from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.record import Rows, read_rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
+from foundation.errors import ConfigError
 from robustness.attacks.attacker import Attacker
 from robustness.evaluation import Judge
 from robustness.types import IntArray
@@ -43,6 +44,7 @@ class Executor(BaseBeamExecutor):
         """Read the rows, add the champion, write them, verify them.
 
         Raises:
+            ConfigError: the models are not those that were attacked.
             RunError: what was written is not right (`write_rows`).
         """
         adversarial = input_dict["adversarial_examples"]
@@ -104,9 +106,17 @@ class ChallengedRows:
         # As AdversarialExampleGen wrote them, that many rows are all rows of a batch of images.
         size = BATCH * len(self._attacked)
         for rows in read_rows([shard], size, self._loaded.image_shape):
+            self._require_models(rows)
             yield rows.with_model(CHAMPION, self._loaded.champion_on(rows))
             if self._champion:
                 yield from self._against_champion(rows[rows.attack == CLEAN])
+
+    def _require_models(self, rows: Rows) -> None:
+        if rows.predictions.keys() != self._models.keys():
+            raise ConfigError(
+                f"ChampionChallenge takes the models that were attacked, "
+                f"{', '.join(sorted(rows.predictions))}; it got {', '.join(sorted(self._models))}"
+            )
 
     def _against_champion(self, clean: Rows) -> Iterator[Rows]:
         assert clean.image is not None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tfx.dsl.io import fileio
 
 from robustness.checks import Check
+from robustness.config import CheckName
 
 CHECKS = "checks.json"
 
@@ -27,5 +28,12 @@ def read_checks(artifact: str) -> list[Check]:
     """What `write_checks` wrote; null is read as not a number."""
     with fileio.open(os.path.join(artifact, CHECKS)) as file:
         entries = json.load(file)
-    values = [math.nan if entry["value"] is None else entry["value"] for entry in entries]
-    return [Check(**entry | {"value": v}) for entry, v in zip(entries, values, strict=True)]
+    return [
+        Check(
+            name=CheckName(entry["name"]),
+            passed=entry["passed"],
+            value=math.nan if entry["value"] is None else entry["value"],
+            sentence=entry["sentence"],
+        )
+        for entry in entries
+    ]
