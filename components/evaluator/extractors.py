@@ -132,14 +132,19 @@ def image_extracts(identity: bytes, rows: Iterable[tuple[Any, Any]]) -> Iterator
 def flat(row: RowOutcome) -> tuple[Any, ...]:
     """A row's outcome without the names of its parts, as Beam encodes it best."""
     answers = {model: tuple(answer) for model, answer in row.answers.items()}
-    return tuple(row._replace(answers=answers, facts=row.facts and tuple(row.facts)))
+    return row.attack, row.label, row.agrees, answers, row.facts and tuple(row.facts)
 
 
 def outcome_of(flat_row: tuple[Any, ...]) -> RowOutcome:
     """Inverse of `flat`."""
-    row = RowOutcome(*flat_row)
-    answers = {model: Answer(*answer) for model, answer in row.answers.items()}
-    return row._replace(answers=answers, facts=row.facts and Facts(*row.facts))
+    attack, label, agrees, answers, facts = flat_row
+    return RowOutcome(
+        attack=attack,
+        label=label,
+        agrees=agrees,
+        answers={model: Answer(*answer) for model, answer in answers.items()},
+        facts=facts and Facts(*facts),
+    )
 
 
 def packed(value: Any) -> Any:

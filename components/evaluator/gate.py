@@ -191,9 +191,9 @@ class Accuracy(Gate):
 
     def _judge(self, tally: Tally) -> Finding:
         (attack,) = self.argument
-        against, n = tally.subject.wrong_under(attack), tally.subject.images
-        if against is None:
+        if attack not in tally.subject.attacks:
             return NOT_MEASURED
+        against, n = tally.subject.wrong_under(attack), tally.subject.images
         shown = "without an attack" if attack == CLEAN else f"under {attack}"
         return share(self, f"{n:,} images", n, against, f"are right {shown}")
 

@@ -98,7 +98,11 @@ def row_outcomes(
                 attack=rows.attack[i],
                 label=int(rows.label[i]),
                 agrees=bool(agrees[i]),
-                answers={model: column[i] for model, column in answers.items() if column[i]},
+                answers={
+                    model: answer
+                    for model, column in answers.items()
+                    if (answer := column[i]) is not None
+                },
                 facts=None if each in known else each,
             ),
         )

@@ -128,7 +128,7 @@ class ModelTally:
     ) -> None:
         """Count an image; `image` is a sample of one."""
         seen = Seen.of(outcome)
-        kind = Kind(label, seen, outcome.certified_by, rival and Seen.of(rival))
+        kind = Kind(label, seen, outcome.certified_by, None if rival is None else Seen.of(rival))
         self.kinds.setdefault(kind, Sample()).merge(image)
         for attack, right in outcome.right.items():
             if not right:
@@ -175,10 +175,8 @@ class ModelTally:
         """The images of the groups of which something holds."""
         return Sample.union(group.sample for group in self.groups() if holds(group))
 
-    def wrong_under(self, attack: str) -> Sample | None:
-        """The images that are wrong under an attack, or lack its row; None where all do."""
-        if attack not in self.attacks:
-            return None
+    def wrong_under(self, attack: str) -> Sample:
+        """The images that are wrong under an attack, or lack its row."""
         missing = [sample for kind, sample in self.kinds.items() if attack not in kind.seen.attacks]
         return Sample.union([self.wrong.get(attack, Sample()), *missing])
 
