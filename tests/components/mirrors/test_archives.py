@@ -337,3 +337,28 @@ def test_canonical_form_forgets_the_order_of_features_only() -> None:
     assert one == tfrecord.canonical(field_1(field_1(label, image)))
     assert one != tfrecord.canonical(field_1(field_1(image, image)))
     assert tfrecord.canonical(b"no protobuf") == b"no protobuf"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("dataset", "begin"),
+    [
+        ("mnist", ("440fcabf", "3552534a", "8d422c7b", "f7ae60f9")),
+        ("fashion_mnist", ("3aede38d", "a04f1713", "346e55b9", "67da17c7")),
+    ],
+)
+def test_real_mirrors_give_the_real_archives(
+    folder: Path, dataset: str, begin: tuple[str, ...]
+) -> None:
+    from components.datasets import stock
+
+    checksums = stock.checksums(stock.load_builder(dataset, None))
+    mirror.MIRRORS[dataset].fetch(folder, checksums)
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert found == {name: checksum.sha256 for name, checksum in checksums.items()}
+    names = [
+        f"{part}-{kind}-ubyte.gz"
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    assert [found[name][:8] for name in names] == list(begin)
