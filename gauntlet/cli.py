@@ -1,7 +1,7 @@
 """`gauntlet`: the commands and their options.
 
 Parsing and `--help` import neither TensorFlow nor TFX. The work happens in a child process
-(`gauntlet.child`), whose noise goes to a log and whose progress comes back as events.
+(`foundation.process`), whose noise goes to a log and whose progress comes back as events.
 """
 
 import sys
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from gauntlet.start import check_packages
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,6 +27,7 @@ def main() -> None:
       gauntlet evaluate MODEL          attack and certify any model, yours included
       gauntlet compile --target kfp-v2 --image IMAGE --output pipeline.yaml
     """
+    check_packages()
 
 
 def _root(command: Callable[..., None]) -> Callable[..., None]:

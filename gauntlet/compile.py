@@ -58,14 +58,13 @@ def compile(
     return 0
 
 
-def compile_task(config: str, target: str, image: str, pipeline_root: str, output: str) -> None:
+def compile_task(request: dict[str, str]) -> None:
     """What the child process does."""
     from foundation.events import phase
 
     with phase("TFX"):
         from gauntlet_kubeflow.compile import Target, compile_pipeline, write
     with phase("compile"):
-        write(
-            compile_pipeline(RunConfig.from_json(config), Target(target), image, pipeline_root),
-            Path(output),
-        )
+        config, target = RunConfig.from_json(request["config"]), Target(request["target"])
+        compiled = compile_pipeline(config, target, request["image"], request["pipeline_root"])
+        write(compiled, Path(request["output"]))

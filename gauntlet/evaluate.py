@@ -53,9 +53,7 @@ def evaluate(
     }
     console = Console()
     console.print(escape(f"evaluating {model}"), highlight=False, soft_wrap=True)
-    report = call(
-        "gauntlet.evaluate:evaluate_task", {"task": arguments}, folder / "log.txt", console
-    )
+    report = call("gauntlet.evaluate:evaluate_task", arguments, folder / "log.txt", console)
     if json_file:
         shutil.copyfile(Path(report["folder"]) / "results.json", json_file)
     print_evaluation(report, console)

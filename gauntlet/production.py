@@ -120,31 +120,31 @@ def _call(task: str, root: str, **arguments: Any) -> Any:
     )
 
 
-def rollback_task(root: str, version: str | None, reason: str) -> dict[str, Any]:
+def rollback_task(request: dict[str, Any]) -> dict[str, Any]:
     """What the child process does."""
     from foundation.events import phase
 
     with phase("rollback"):
         from pipeline.production.changes import rollback
 
-        return rollback(Path(root), version, reason)
+        return rollback(Path(request["root"]), request["version"], request["reason"])
 
 
-def bless_task(root: str, run_id: str | None, reason: str) -> dict[str, Any]:
+def bless_task(request: dict[str, Any]) -> dict[str, Any]:
     """What the child process does."""
     from foundation.events import phase
 
     with phase("bless"):
         from pipeline.production.changes import force
 
-        return force(Path(root), run_id, reason)
+        return force(Path(request["root"]), request["run_id"], request["reason"])
 
 
-def predict_task(root: str, images: list[str]) -> dict[str, Any]:
+def predict_task(request: dict[str, Any]) -> dict[str, Any]:
     """What the child process does."""
     from foundation.events import phase
 
     with phase("predict"):
         from pipeline.production.served import predict
 
-        return predict(Path(root), images)
+        return predict(Path(request["root"]), request["images"])

@@ -114,20 +114,12 @@ def run_in_child(
     return call("gauntlet.run:run_task", arguments, folder / "log.txt", console)
 
 
-def run_task(
-    config: str, root: str, run_id: str, data_dir: str | None, orchestrator: str
-) -> dict[str, Any]:
+def run_task(request: dict[str, Any]) -> dict[str, Any]:
     """What the child process does."""
     from pipeline.local.job import Job, run_job
 
-    job = Job(
-        config=RunConfig.from_json(config),
-        root=Path(root),
-        run_id=run_id,
-        data_dir=data_dir,
-        orchestrator=orchestrator,
-    )
-    return run_job(job)
+    config, root = RunConfig.from_json(request["config"]), Path(request["root"])
+    return run_job(Job(**request | {"config": config, "root": root}))
 
 
 def writable_root(root: str) -> Path:

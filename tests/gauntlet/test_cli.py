@@ -3,7 +3,7 @@ reports."""
 
 import io
 import itertools
-import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,7 +19,6 @@ from rich.console import Console
 
 from foundation.errors import ConfigError, DataError, RunError
 from gauntlet import cli, supervisor
-from gauntlet.child import describe
 from gauntlet.run import check_writable, writable_root
 from gauntlet.supervisor import call
 from gauntlet.tables import accuracy_table, print_summary
@@ -172,7 +171,7 @@ def task(kind: str) -> None:
     ("kind", "error", "message"),
     [
         ("config", ConfigError, "^the setting$"),
-        ("data", RunError, r"^the \[bracketed\] data$"),
+        ("data", DataError, r"^the \[bracketed\] data$"),
         ("defect", RunError, r"ValueError: what really happened\nThe log has the traceback: .*log"),
         (
             "killed",
@@ -184,16 +183,9 @@ def task(kind: str) -> None:
 def test_how_the_child_ends_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: type[Exception], message: str
 ) -> None:
-    monkeypatch.setitem(supervisor.ENVIRONMENT, "PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
     with pytest.raises(error, match=message):
-        call("test_cli:task", {"kind": kind}, tmp_path / "log", Console(quiet=True))
-
-
-def test_unexpected_errors_are_described_by_their_last_line() -> None:
-    assert describe(
-        RuntimeError("Traceback\n  File x\nValueError: deep [while running 'Attack']\n")
-    ) == ("RuntimeError: ValueError: deep [while running 'Attack']")
-    assert describe(KeyError()) == "KeyError: no message"
+        call("test_cli:task", kind, tmp_path / "log", Console(quiet=True))
 
 
 def judged(
@@ -294,19 +286,22 @@ def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven(
     ]
 
 
+def record(message: str = "", **fields: Any) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": message} | fields)
+
+
 def test_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    display = supervisor.NodeDisplay(Console(force_terminal=False, width=100))
-    events = [
-        {"message": "", "node": "Trainer.robust", "state": "started"},
-        {"message": "training", "progress": [5, 10]},
-        {"message": "attacking", "advance": 500},
-        {"message": "", "node": "Trainer.robust", "state": "cached", "seconds": 1.5},
-        {"message": "", "node": "Evaluator", "state": "started"},
-        {"message": "", "node": "Evaluator", "state": "failed", "seconds": 2.0},
+    records = [
+        record(node="Trainer.robust", state="started"),
+        record("training", progress=(5, 10)),
+        record("attacking", advance=500),
+        record(node="Trainer.robust", state="cached", seconds=1.5),
+        record(node="Evaluator", state="started"),
+        record(node="Evaluator", state="failed", seconds=2.0),
     ]
-    with display:
-        for event in events:
-            display.show(json.loads(json.dumps(event)))
+    with supervisor.NodeDisplay(Console(force_terminal=False, width=100)) as display:
+        for each in records:
+            display.show(each)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["Trainer.robust", "cached", "1.5", "s"], ["Evaluator", "failed", "2.0", "s"]]
 
@@ -314,8 +309,10 @@ def test_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -
 def test_progress_bars_on_a_terminal() -> None:
     console = Console(force_terminal=True, width=120, record=True, file=io.StringIO())
     with supervisor.NodeDisplay(console) as display:
-        display.show({"message": "", "node": "Trainer.robust", "state": "started"})
+        display.show(record(node="Trainer.robust", state="started"))
         for done in itertools.chain(range(0, 100, 10), [100]):
-            display.show({"message": "training", "progress": [done, 100]})
-        display.show({"message": "", "node": "Trainer.robust", "state": "finished", "seconds": 1.5})
+            display.show(record("training", progress=(done, 100)))
+        display.show(record("attacking [1]", advance=1500))
+        display.show(record("reading"))
+        display.show(record(node="Trainer.robust", state="finished", seconds=1.5))
     assert "Trainer.robust" in console.export_text()
