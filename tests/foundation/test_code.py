@@ -18,15 +18,18 @@ from foundation import code
 from foundation.code import OURS, STACK, code_of, modules_of
 
 ROOT = Path(code.__file__).parents[1]
+INGESTION = "components.tfds_example_gen.component"
+EVALUATOR = "components.evaluator.component"
+SERVING_CHECK = "components.serving_check.component"
 NODES = (
     "components.adversarial_example_gen.component",
     "components.anomaly_gate",
     "components.champion_challenge.component",
     "components.curated_schema",
-    "components.evaluator.component",
+    EVALUATOR,
     "components.pusher",
-    "components.serving_check.component",
-    "components.tfds_example_gen.component",
+    SERVING_CHECK,
+    INGESTION,
     "components.tuner",
     "trainer.preprocessing",
     "trainer.train",
@@ -141,15 +144,15 @@ def test_keys_do_not_depend_on_the_place(
 @pytest.mark.parametrize(
     ("edited", "reached", "untouched"),
     [
-        ("components/mirrors/debian.py", "components.tfds_example_gen.component", "trainer.train"),
-        ("components/datasets/worker.py", "components.tfds_example_gen.component", "trainer.train"),
-        ("components/serving_check/process.py", "components.serving_check.component", "components.pusher"),
-        ("components/evaluator/metrics.py", "components.evaluator.component", "components.anomaly_gate"),
-        ("components/pusher.py", "components.pusher", "components.tfds_example_gen.component"),
+        ("components/mirrors/debian.py", INGESTION, "trainer.train"),
+        ("components/datasets/worker.py", INGESTION, "trainer.train"),
+        ("components/serving_check/process.py", SERVING_CHECK, "components.pusher"),
+        ("components/evaluator/metrics.py", EVALUATOR, "components.anomaly_gate"),
+        ("components/pusher.py", "components.pusher", INGESTION),
         ("trainer/workers.py", "trainer.train", "trainer.preprocessing"),
-        ("robustness/attacks/pgd.py", "trainer.train", "components.evaluator.component"),
+        ("robustness/attacks/pgd.py", "trainer.train", EVALUATOR),
     ],
-)  # fmt: skip
+)
 def test_an_edit_reaches_the_nodes_that_run_it_and_no_others(
     copy: Path, edited: str, reached: str, untouched: str
 ) -> None:
