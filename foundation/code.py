@@ -125,7 +125,8 @@ def _file(name: str) -> Path | None:
     if spec is None:
         return None
     if spec.submodule_search_locations is None:
-        return Path(spec.origin) if spec.has_location and not inside else None
+        is_file = spec.has_location and not inside
+        return Path(spec.origin) if is_file and spec.origin else None
     bases = [Path(folder, *inside) for folder in spec.submodule_search_locations]
     files = [file for base in bases for file in (base / "__init__.py", Path(f"{base}.py"))]
     return next(filter(Path.is_file, files), None)

@@ -13,6 +13,7 @@ from tfx.components import (
     Trainer,
     Transform,
 )
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -96,7 +97,12 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     robust = dag.add(trainer("robust", defended, data, begin, best), "model")
 
     # Both are attacked; the champion meets the same attacks, and the candidate the champion's.
-    suite = {"threat": config.threat, "attack": config.attack, "seed": config.seed, "split": "test"}
+    suite: dict[str, Any] = {
+        "threat": config.threat,
+        "attack": config.attack,
+        "seed": config.seed,
+        "split": "test",
+    }
     attack = AdversarialExampleGen(
         examples=raw, transform_graph=graph, undefended=undefended, robust=robust, **suite
     )
@@ -134,7 +140,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     )
 
 
-def ingestion(data: DataConfig, places: Places) -> TfdsExampleGen:
+def ingestion(data: DataConfig, places: Places) -> BaseComponent:
     """Reads the splits."""
     return TfdsExampleGen(
         dataset=data.dataset,
