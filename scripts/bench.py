@@ -76,7 +76,7 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
     from tfx.types.standard_artifacts import Examples
     from tfx.utils import proto_utils
 
-    from components.tfds_example_gen.executor import Executor
+    from components.tfds_example_gen.component import TfdsExampleGen
     from pipeline.definition.presets import preset
 
     StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
@@ -98,9 +98,10 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
         click.echo(f"ingestion {i} of {runs}")
         made, imported = Examples(), Examples()
         made.uri, imported.uri = str(work / f"ours-{i}"), str(work / f"theirs-{i}")
-        context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(work), unique_id=str(i))
+        context = ImportExecutor.Context(beam_pipeline_args=[], tmp_dir=str(work), unique_id=str(i))
+        executor = TfdsExampleGen.EXECUTOR_SPEC.executor_class(context)
         begin = time.monotonic()
-        Executor(context).Do({}, {"examples": [made]}, properties | {"shards": data.shards})
+        executor.Do({}, {"examples": [made]}, properties | {"shards": data.shards})
         middle = time.monotonic()
         exec_properties = {
             "input_base": made.uri,

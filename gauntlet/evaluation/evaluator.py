@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from components.datasets.batches import Batch, count_images, image_batches
 from components.datasets.prepare import PreparedDataset, prepare
-from foundation.code import code_hash
+from foundation.code import code_of
 from foundation.errors import DataError, RunError
 from foundation.events import phase
 from foundation.seeds import image_seeds
@@ -215,9 +215,9 @@ class Evaluation:
             self.task.seed,
             threat,
             stages,
+            code_of(__name__),
         )
-        code = code_hash("robustness", "trainer", "components", "pipeline")
-        key = hashlib.sha256("\n".join(map(str, (*parts, code))).encode()).hexdigest()[:8]
+        key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
         work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{key}"
         work.mkdir(parents=True, exist_ok=True)
         return work
