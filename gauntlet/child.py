@@ -1,6 +1,6 @@
 """The child process that does the work, and the pipe through which it reports.
 
-    python -m gauntlet.child EVENTS_FD TASK_MODULE:FUNCTION    (arguments as JSON on standard input)
+    python -m gauntlet.child EVENTS_FD TASK_MODULE:FUNCTION    (request pickled on standard input)
 
 The parent gives it the environment that TensorFlow needs before it is imported, and a log file as
 standard output and error. Log records of the `gauntlet` loggers become events: JSON lines with
@@ -8,10 +8,12 @@ standard output and error. Log records of the `gauntlet` loggers become events: 
 last event has `result` or `error`.
 """
 
+import base64
 import importlib
 import json
 import logging
 import os
+import pickle
 import sys
 import traceback
 from typing import Any, TextIO
@@ -51,8 +53,8 @@ def main() -> None:
     logging.getLogger("gauntlet").addHandler(handler)
     module, _, function = task.partition(":")
     try:
-        result = getattr(importlib.import_module(module), function)(**json.load(sys.stdin))
-        handler.send({"result": result})
+        result = getattr(importlib.import_module(module), function)(pickle.load(sys.stdin.buffer))
+        handler.send({"result": base64.b64encode(pickle.dumps(result)).decode()})
     except GauntletError as error:
         traceback.print_exc()
         handler.send({"error": str(error), "kind": type(error).__name__})

@@ -1,8 +1,10 @@
 """Starts the child process and shows its progress: one line a node, with time and a bar."""
 
+import base64
 import contextlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,9 +35,9 @@ ENVIRONMENT = {
 }
 
 
-def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console) -> Any:
-    """Run `module:function` in a child process, its output in `log_file`, its progress on the
-    console.
+def call(function: str, request: Any, log_file: Path, console: Console) -> Any:
+    """Run "package.module:function" on a request in a child process, its output in `log_file`, its
+    progress on the console.
 
     Returns:
         What the function returned.
@@ -45,14 +47,14 @@ def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console)
         RunError: the child failed; the message is the child's own, with the log file when it was
             unexpected.
     """
-    with NodeDisplay(console) as display, started(task, arguments, log_file) as (child, events):
+    with NodeDisplay(console) as display, started(function, request, log_file) as (child, events):
         last: dict[str, Any] = {}
         for line in events:
             last = json.loads(line)
             display.show(last)
         child.wait()
     if "result" in last:
-        return last["result"]
+        return pickle.loads(base64.b64decode(last["result"]))
     if last.get("kind") == "ConfigError":
         raise ConfigError(last["error"])
     if "error" in last:
@@ -67,21 +69,21 @@ def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console)
 
 @contextmanager
 def started(
-    task: str, arguments: dict[str, Any], log_file: Path
-) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    function: str, request: Any, log_file: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[str]]]:
     """The running child and its stream of events; an interrupted parent ends its child."""
     reading, writing = os.pipe()
     with open(log_file, "a") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "gauntlet.child", str(writing), task],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing], text=True,
+            [sys.executable, "-m", "gauntlet.child", str(writing), function],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing],
             env=os.environ | ENVIRONMENT,
         )  # fmt: skip
     os.close(writing)
     try:
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once; its end is reported below
-            child.stdin.write(json.dumps(arguments))
+            child.stdin.write(pickle.dumps(request))
             child.stdin.close()
         with os.fdopen(reading) as events:
             yield child, events

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any
 
 from apache_beam.options.pipeline_options import StandardOptions
@@ -18,16 +17,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
+from pipeline.local.orchestrator import Orchestrator
 from pipeline.root.metadata import is_cached
 
 log = logging.getLogger("gauntlet.runner")
-
-
-class Orchestrator(StrEnum):
-    """Who runs the nodes: one after another in this process, or as a Beam pipeline of nodes."""
-
-    LOCAL = "local"
-    BEAM = "beam"
 
 
 def run_pipeline(
