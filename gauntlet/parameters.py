@@ -32,6 +32,8 @@ class ListOf(click.ParamType):
         self._what, self._members = what, members
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):  # a default
+            return value
         names = [name.strip() for name in value.split(",") if name.strip()]
         unknown = [name for name in names if name not in set(self._members)]
         if unknown or not names:

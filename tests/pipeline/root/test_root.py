@@ -43,7 +43,10 @@ def test_a_change_by_hand_needs_a_root_and_peace(tmp_path: Path) -> None:
         assert store.get_artifacts() == []
         with pytest.raises(RunError, match="busy"), root.locked("busy"):
             pytest.fail("a run began meanwhile")
-    with FileLock(tmp_path / ".lock"), pytest.raises(RunError, match=r"a run is under way in .*; w"):
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(RunError, match=r"a run is under way in .*; w"),
+    ):
         root.under_change().__enter__()
 
 
