@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gauntlet.errors import ended
+from gauntlet.start import check_packages
 
 COMMANDS = {
     "run": "Train, attack, judge; push the model or refuse it.",
@@ -45,6 +45,9 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and end with its exit code."""
+        check_packages()
+        from gauntlet.errors import ended  # which imports packages that had to be checked first
+
         ctx.exit(ended(lambda: super(LazyGroup, self).invoke(ctx)))
 
 

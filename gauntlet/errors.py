@@ -6,7 +6,7 @@ import click
 
 from foundation.errors import ConfigError, GauntletError
 
-FAILURE, USAGE, REFUSED = 1, 2, 3
+INTERRUPTED = "interrupted; run the same command again: finished work is not repeated"
 
 
 def ended(command: Callable[[], int | None]) -> int:
@@ -17,14 +17,12 @@ def ended(command: Callable[[], int | None]) -> int:
     try:
         return command() or 0
     except ConfigError as error:
-        return _told("wrong usage:", error, USAGE)
+        return _told("wrong usage:", error, error.exit_code)
     except (GauntletError, OSError) as error:
-        return _told("failed:", error, FAILURE)
+        return _told("failed:", error, GauntletError.exit_code)
     except KeyboardInterrupt:
-        click.echo(
-            "interrupted; run the same command again: finished work is not repeated", err=True
-        )
-        return FAILURE
+        click.echo(INTERRUPTED, err=True)
+        return GauntletError.exit_code
 
 
 def _told(what: str, error: Exception, code: int) -> int:

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from foundation.errors import REFUSED
 from gauntlet.configuration import configured
-from gauntlet.errors import REFUSED
 from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 from gauntlet.supervisor import call

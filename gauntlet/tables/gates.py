@@ -47,7 +47,13 @@ def condition(gate: Gate) -> str:
         case Quantity.FAILED_CHECK:
             return f"honesty check: {CheckName(gate.argument[0]).meaning}"
         case Quantity.DISAGREEMENT:
-            return f"the served model answers otherwise than the attacked one on {gate.op} {gate.bound:.2%} of the rows"
+            return (
+                "the served model answers otherwise than the attacked one on "
+                f"{gate.op} {gate.bound:.2%} of the rows"
+            )
         case Quantity.NO_WORSE:
             where = "without any attack" if gate.argument == ("clean",) else "under every attack"
-            return f"no significant loss to the latest blessed model {where} (exact paired test, p {gate.op} {bound})"
+            return (
+                f"no significant loss to the latest blessed model {where} "
+                f"(exact paired test, p {gate.op} {bound})"
+            )

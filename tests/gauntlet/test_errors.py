@@ -6,9 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from foundation.errors import ConfigError, DataError, RunError
+from foundation.errors import REFUSED, ConfigError, DataError, RunError
 from gauntlet.cli import LazyGroup
-from gauntlet.errors import REFUSED
 
 INTERRUPTED = "interrupted; run the same command again: finished work is not repeated\n"
 
