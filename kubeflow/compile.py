@@ -1,17 +1,18 @@
 """Compiles the pipeline with TFX's KubeflowV2DagRunner. Submission is not done here."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
+from gauntlet_kubeflow.target import Compilation, Target
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
     KubeflowV2DagRunnerConfig,
 )
 
 from foundation.errors import ConfigError
+from foundation.events import phase
 from pipeline.definition.config import RunConfig, ServingPlatform
 from pipeline.definition.dag import Places, create_pipeline
 
@@ -20,11 +21,13 @@ GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen", "ChampionChallen
 the search before them, and the two nodes that attack."""
 
 
-class Target(StrEnum):
-    """Vertex AI takes a pipeline job, open-source Kubeflow Pipelines v2 the bare specification."""
-
-    VERTEX = "vertex"
-    KFP_V2 = "kfp-v2"
+def compile_to_file(request: Compilation) -> None:
+    """Compile a pipeline and write it."""
+    with phase("compile"):
+        compiled = compile_pipeline(
+            request.config, request.target, request.image, request.pipeline_root
+        )
+        write(compiled, request.output)
 
 
 def compile_pipeline(

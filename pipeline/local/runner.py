@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any
 
 from apache_beam.options.pipeline_options import StandardOptions
@@ -13,14 +12,8 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
 from foundation.events import phase
+from pipeline.local.orchestrator import Orchestrator
 from pipeline.root.metadata import is_cached
-
-
-class Orchestrator(StrEnum):
-    """Who runs the nodes: one after another in this process, or as a Beam pipeline of nodes."""
-
-    LOCAL = "local"
-    BEAM = "beam"
 
 
 def run_pipeline(

@@ -27,8 +27,9 @@ from components.tfds_example_gen.reading import (
     to_example,
 )
 from foundation.errors import DataError
-from pipeline.local.job import link_data
-from pipeline.local.runner import Orchestrator, run_pipeline
+from pipeline.local.orchestrator import Orchestrator
+from pipeline.local.runner import run_pipeline
+from pipeline.root.root import Root
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
 
@@ -169,7 +170,7 @@ def test_the_cache_knows_data_by_its_content_not_by_its_place(
         data = prepare("digits", str(folder))
         node = TfdsExampleGen(
             dataset="digits",
-            data_dir=link_data(root, data.directory),
+            data_dir=Root(root).link_data(data.directory),
             fingerprint=data.fingerprint,
             splits='{"test": "test"}',
             shards=2,

@@ -30,7 +30,7 @@ from components.mirrors import mirror
 from components.mirrors.archives import Checksum
 from foundation import events
 from foundation.errors import DataError
-from pipeline.local.job import link_data
+from pipeline.root.root import Root
 
 TRAIN, TEST = 6, 4
 TRAIN_SHARD = "mnist-train.tfrecord-00000-of-00001"
@@ -174,18 +174,13 @@ def test_the_link_in_the_root_is_the_data(root: Path, tmp_path: Path) -> None:
     other = prepare("mnist", str(shutil.copytree(root, tmp_path / "other")))
     data = prepare("mnist", str(root))
     for place in (other, data):
-        link = link_data(tmp_path, place.directory)
+        link = Root(tmp_path).link_data(place.directory)
         assert link == str(tmp_path / ".data")
         assert prepare("mnist", link) == place
-    assert link_data(tmp_path, prepare("mnist", link).directory) == link, (
+    assert Root(tmp_path).link_data(prepare("mnist", link).directory) == link, (
         "the link itself was passed as data_dir"
     )
     assert prepare("mnist", link) == data
-
-
-def test_where_no_link_can_be_made_the_data_is_read_where_it_is(tmp_path: Path) -> None:
-    (tmp_path / ".data").mkdir()
-    assert link_data(tmp_path, "/data/mnist/3.0.1") == "/data/mnist/3.0.1"
 
 
 def test_archives_are_prepared_beside_themselves_and_once(

@@ -1,5 +1,5 @@
-"""What a person sees at the end of a run or an evaluation: accuracies, gates or checks, where
-results are."""
+"""The end of a run: accuracies by attack and model, gates, what refused the model, where results
+are."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from robustness.config import AttackName
 
 SHOWN_IDS = 5
 """Images that the terminal names for a refusal."""
@@ -25,11 +27,10 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
             f"[green]Pushed[/] to {escape(summary['pushed'])}", highlight=False, soft_wrap=True
         )
     else:
-        missed = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
-        missed += ["the serving check"] if summary["serving_problems"] else []
         console.print(
-            f"[red]Refused[/] by {', '.join(missed)}; nothing was pushed", highlight=False
-        )
+            f"[red]Refused[/]{escape(refusal(summary))}; nothing was pushed",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
         for problem in summary["serving_problems"]:
             console.print(
                 f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True
@@ -41,12 +42,28 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
     console.print(results, highlight=False, soft_wrap=True)
 
 
+def refusal(summary: dict[str, Any]) -> str:
+    """Who refused the model. Where every gate lets it through, its blessing was withdrawn after an
+    earlier run, whose evaluation this one took from the cache."""
+    missed = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
+    missed += ["the serving check"] if summary["serving_problems"] else []
+    if missed:
+        return f" by {', '.join(missed)}"
+    withdrawn = summary["withdrawn"]
+    reason = f": {withdrawn['reason']}" if withdrawn["reason"] else ""
+    return (
+        ": this model's blessing was withdrawn (rollback on "
+        f"{withdrawn['at'][:10]} by {withdrawn['by']}{reason})"
+    )
+
+
 def accuracy_table(summary: dict[str, Any]) -> Table:
     """One row an attack, one column a model."""
     models, threat = summary["models"], summary["threat"]
     images = f"{summary['examples']['test']:,} test images"
     table = Table(
-        title=f"Accuracy on {images}, {threat['norm']}, epsilon {threat['epsilon']}, seed {summary['seed']}"
+        title=f"Accuracy on {images}, {threat['norm']}, epsilon {threat['epsilon']}, seed "
+        f"{summary['seed']}"
     )
     table.add_column("images")
     for model in models:
@@ -57,10 +74,7 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
         label = f"{attack} image made against the other model"
         rows[label] = {model: result["transfer"][attack] for model, result in models.items()}
     for attack in first["white_box"]:
-        effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
-        shown = f"{attack}, {effort['steps']} steps" if effort["steps"] > 1 else attack
-        shown = f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
-        rows[f"left by {shown}"] = {
+        rows[f"left by {with_effort(attack, summary)}"] = {
             model: result["white_box"][attack] for model, result in models.items()
         }
     rows["worst case over all of these"] = {
@@ -72,6 +86,14 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
             label, *("-" if values[model] is None else f"{values[model]:.2%}" for model in models)
         )
     return table
+
+
+def with_effort(attack: str, summary: dict[str, Any]) -> str:
+    """An attack's name with how hard it tried, where that is more than one step."""
+    effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
+    unit = "queries" if attack == AttackName.SQUARE else "steps"
+    shown = f"{attack}, {effort['steps']:,} {unit}" if effort["steps"] > 1 else attack
+    return f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
 
 
 def tuning_table(tuning: dict[str, Any]) -> Table:
@@ -140,70 +162,3 @@ def print_refusals(gates: list[dict[str, Any]], folder: Path, console: Console) 
             lines.append(escape(f"Images against it: {shown}{rest}"))
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True)
-
-
-def print_evaluation(report: dict[str, Any], console: Console) -> None:
-    """Print the tables of an evaluation's report."""
-    results = report["results"]
-    console.print(evaluation_table(results))
-    for reason in dict.fromkeys(
-        entry["not_certified"] for entry in results if entry["not_certified"]
-    ):
-        console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
-    for note in report["notes"]:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
-    for entry in results:
-        if entry["checks"]:
-            console.print(check_table(entry))
-    if report["corruptions"]:
-        console.print(corruption_table(report["corruptions"], results[0]["clean"]))
-    seconds = sum(entry["seconds"] for entry in results)
-    shown = f"{seconds:.0f} s; every image's verdict, results.json and curve.png are in {escape(report['folder'])}"
-    console.print(shown, highlight=False, soft_wrap=True)
-
-
-def evaluation_table(results: list[dict[str, Any]]) -> Table:
-    """One row a stage, one column an epsilon."""
-    first = results[0]
-    table = Table(title=f"{first['examples']:,} images, {first['norm']}, seed {first['seed']}")
-    table.add_column("epsilon")
-    for entry in results:
-        table.add_column(f"{entry['epsilon']:g}", justify="right")
-    rows: list[tuple[str, list[float | None]]] = [("clean", [entry["clean"] for entry in results])]
-    rows += [
-        (f"left by {name}", [entry["attacks"][name] for entry in results])
-        for name in first["attacks"]
-    ]
-    rows += [("[bold]worst case", [entry["worst_case"] for entry in results])]
-    rows += [
-        (f"proven up to {name}", [entry["certified_by"].get(name) for entry in results])
-        for name in first["certified_by"]
-    ]
-    rows += [("[bold]certified", [entry["certified"] for entry in results])]
-    for label, values in rows:
-        table.add_row(label, *("-" if value is None else f"{value:.2%}" for value in values))
-    return table
-
-
-def check_table(entry: dict[str, Any]) -> Table:
-    """One row a check: the verdict and its sentence."""
-    table = Table(
-        title=f"Signs that a number is fake, epsilon {entry['epsilon']:g}, on the first images",
-        show_lines=True,
-    )
-    for column in ("check", "", "what was found"):
-        table.add_column(column)
-    for check in entry["checks"]:
-        verdict = "[green]passed" if check["passed"] else "[red]failed"
-        table.add_row(check["name"].replace("_", " "), verdict, escape(check["sentence"]))
-    return table
-
-
-def corruption_table(corruptions: dict[str, float], clean: float) -> Table:
-    """One row a family."""
-    table = Table(title="Accuracy on corrupted images (no part of the worst case)")
-    table.add_column("family")
-    table.add_column("accuracy", justify="right")
-    for family, accuracy in ({"none": clean} | corruptions).items():
-        table.add_row(family, f"{accuracy:.2%}")
-    return table

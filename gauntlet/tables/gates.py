@@ -1,48 +1,24 @@
-"""`gauntlet gates`: what a model must reach to be pushed, in one place."""
+"""What a model must reach to be pushed: a row a gate."""
 
-import dataclasses
-import json
-from pathlib import Path
-
-from rich.console import Console
 from rich.table import Table
 
 from components.evaluator.gate import Gate, Quantity
-from gauntlet.errors import exit_code
-from gauntlet.run import check_writable
-from pipeline.definition.config import override
-from pipeline.definition.gates import gates as gates_of
-from pipeline.definition.presets import preset as named_preset
+from pipeline.definition.config import RunConfig
 from robustness.config import CheckName
 
 
-@exit_code
-def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> int:
-    """The command; returns the exit code."""
-    config = override(named_preset(preset), assignments)
-    found = gates_of(config.gates)
-    if json_file:
-        check_writable(json_file)
-        json_file.write_text(
-            json.dumps([dataclasses.asdict(gate) for gate in found], indent=2) + "\n"
-        )
+def gate_table(config: RunConfig, gates: list[Gate]) -> Table:
+    """One row a gate, in words."""
     threat = config.threat
     table = Table(
-        title=f"Gates of preset {preset}: {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
+        title=f"Gates of preset {config.preset}: {config.data.dataset}, {threat.norm}, epsilon "
+        f"{threat.epsilon}"
     )
     for column in ("gate", "what must hold on the test split"):
         table.add_column(column)
-    for gate in found:
+    for gate in gates:
         table.add_row(gate.name, condition(gate))
-    console = Console()
-    console.print(table)
-    console.print(
-        "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
-        "upper for <=.\nOne gate that fails refuses the push. Change them with --set "
-        "gates.NAME=VALUE.",
-        highlight=False,
-    )
-    return 0
+    return table
 
 
 def condition(gate: Gate) -> str:
@@ -71,7 +47,13 @@ def condition(gate: Gate) -> str:
         case Quantity.FAILED_CHECK:
             return f"honesty check: {CheckName(gate.argument[0]).meaning}"
         case Quantity.DISAGREEMENT:
-            return f"the served model answers otherwise than the attacked one on {gate.op} {gate.bound:.2%} of the rows"
+            return (
+                "the served model answers otherwise than the attacked one on "
+                f"{gate.op} {gate.bound:.2%} of the rows"
+            )
         case Quantity.NO_WORSE:
             where = "without any attack" if gate.argument == ("clean",) else "under every attack"
-            return f"no significant loss to the latest blessed model {where} (exact paired test, p {gate.op} {bound})"
+            return (
+                f"no significant loss to the latest blessed model {where} "
+                f"(exact paired test, p {gate.op} {bound})"
+            )
