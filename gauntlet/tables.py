@@ -58,7 +58,8 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
         rows[label] = {model: result["transfer"][attack] for model, result in models.items()}
     for attack in first["white_box"]:
         effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
-        shown = f"{attack}, {effort['steps']} steps" if effort["steps"] > 1 else attack
+        unit = "queries" if "queries" in effort else "steps"
+        shown = f"{attack}, {effort[unit]:,} {unit}" if effort[unit] > 1 else attack
         shown = f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
         rows[f"left by {shown}"] = {
             model: result["white_box"][attack] for model, result in models.items()

@@ -48,7 +48,7 @@ from foundation.errors import RunError
 from foundation.seeds import image_seeds
 from robustness.ball import inside_ball
 from robustness.checks import SAMPLE, Check, Subject, run_checks
-from robustness.config import Attack, AttackName, ThreatModel
+from robustness.config import Fgsm, ThreatModel
 from robustness.evaluation import Judge, stage_name
 from robustness.suites import Stage
 from trainer.dataset import raw_parser
@@ -221,7 +221,7 @@ class AttackShard(_Worker):
         images, seeds = {CLEAN: x}, image_seeds(ids, seed)
         for model, judge in judges.items():
             images[attack_column(FGSM, model)] = judge.attacker.run(
-                Attack(name=AttackName.FGSM), x, y, seeds
+                Fgsm(), x, y, seeds
             )
             images[attack_column(STRONGEST, model)] = verdicts[model].x_adv
         judged_by = {

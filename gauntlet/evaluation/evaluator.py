@@ -181,7 +181,7 @@ class Evaluation:
             "epsilon": threat.epsilon,
             "examples": len(ids),
             "seed": self.task.seed,
-            **summary,
+            **dataclasses.asdict(summary),
             "checks": self._checks(work, judge, first) if self.task.checks else [],
             "seconds": round(time.monotonic() - begin, 2),
             "examples_file": str(work / "examples.csv"),

@@ -1,4 +1,4 @@
-"""`gauntlet evaluate` and what it stands on: the judge, models from disk, verdicts on disk."""
+"""`gauntlet evaluate` and what it stands on: models from disk, verdicts on disk."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from small_classifier import EPSILON, STAGES, some_images, trained_model
 from small_world import CLASSES, SHAPE, small_images
 
 from foundation.errors import ConfigError, DataError, RunError
-from foundation.seeds import image_seeds
 from gauntlet.evaluation import evaluator as evaluation
 from gauntlet.evaluation.evaluator import (
     EvaluationTask,
@@ -24,175 +24,19 @@ from gauntlet.evaluation.evaluator import (
     read_verdict,
     run_evaluation,
 )
-from robustness.ball import inside_ball
-from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
-from robustness.evaluation import Judge, Verdict, summarise
-from robustness.logits import LOGARITHM, SOFTMAX_REMOVED, as_logits
-from robustness.losses import cross_entropy
-from robustness.suites import SuiteName, attacks_of, bounds_of, suite
+from robustness.config import AttackName, BoundName, ThreatModel
+from robustness.evaluation import Judge, Verdict
 from trainer.load import load_model
-
-STAGES = (
-    BoundName.IBP,
-    Attack(name=AttackName.FGSM),
-    Attack(name=AttackName.PGD, steps=5),
-    BoundName.CROWN,
-)
-EPSILON = 0.03
 
 
 @pytest.fixture(scope="module")
 def model() -> tf_keras.Model:
-    """Trained enough for the radius to leave images of every kind: wrong, broken, proven, open."""
-    tf_keras.utils.set_random_seed(0)
-    layers = tf_keras.layers
-    model = tf_keras.Sequential(
-        [
-            layers.Input(SHAPE),
-            layers.Flatten(),
-            layers.Dense(8, activation="relu"),
-            layers.Dense(CLASSES),
-        ]
-    )
-    model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images, labels = small_images(600, 0)
-    model.fit(images / 255.0, labels, epochs=3, batch_size=30, verbose=0)
-    return model
+    return trained_model()
 
 
 @pytest.fixture(scope="module")
 def batch() -> SimpleNamespace:
-    images, labels = small_images(120, 2)
-    ids = [b"%d" % i for i in range(len(labels))]
-    return SimpleNamespace(
-        x=(images / 255.0).astype(np.float32), y=labels.astype(np.int64), ids=ids
-    )
-
-
-@pytest.fixture(scope="module")
-def verdict(model: tf_keras.Model, batch: SimpleNamespace) -> Verdict:
-    return Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE).judge(
-        batch.x, batch.y, batch.ids, 0
-    )
-
-
-def test_every_image_is_wrong_broken_proven_or_open(
-    model: tf_keras.Model, batch: Any, verdict: Verdict
-) -> None:
-    assert set(verdict.broken_by) >= {"clean", "fgsm", ""}
-    assert set(verdict.certified_by) >= {"ibp", "crown", ""}
-    assert not np.any((verdict.broken_by != "") & (verdict.certified_by != "")), (
-        "a proven image was broken"
-    )
-    clean, attacked = (np.argmax(model(x).numpy(), axis=1) for x in (batch.x, verdict.x_adv))
-    np.testing.assert_array_equal(verdict.broken_by == "clean", clean != batch.y)
-    np.testing.assert_array_equal(verdict.broken_by != "", attacked != batch.y)
-    untouched = (verdict.broken_by == "clean") | (verdict.certified_by == "ibp")
-    np.testing.assert_array_equal(verdict.x_adv[untouched], batch.x[untouched])
-
-
-def test_batches_do_not_change_verdicts(
-    model: tf_keras.Model, batch: Any, verdict: Verdict
-) -> None:
-    judge = Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
-    order = np.random.default_rng(0).permutation(len(batch.y))
-    for part in np.array_split(order, 5):
-        found = judge.judge(batch.x[part], batch.y[part], [batch.ids[i] for i in part], 0)
-        np.testing.assert_array_equal(found.broken_by, verdict.broken_by[part])
-        np.testing.assert_array_equal(found.certified_by, verdict.certified_by[part])
-        np.testing.assert_allclose(found.x_adv, verdict.x_adv[part], atol=1e-5)
-
-
-def test_the_summary_counts_what_each_stage_leaves(model: tf_keras.Model, verdict: Verdict) -> None:
-    judge = Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
-    found = summarise(verdict, judge)
-    assert found["clean"] == np.mean(verdict.broken_by != "clean")
-    assert list(found["attacks"]) == ["fgsm", "pgd"]
-    assert (
-        found["clean"] >= found["attacks"]["fgsm"] >= found["attacks"]["pgd"] == found["worst_case"]
-    )
-    assert (
-        found["certified_by"]["ibp"]
-        <= found["certified_by"]["crown"]
-        == found["certified"]
-        <= found["worst_case"]
-    )
-    assert found["attacks"]["fgsm"] == np.mean(~np.isin(verdict.broken_by, ["clean", "fgsm"]))
-    assert list(found["seconds_by"]) == ["ibp", "fgsm", "pgd", "crown"]
-
-
-def test_no_bound_for_l2_nor_for_unknown_layers(model: tf_keras.Model, batch: Any) -> None:
-    strange = lambda x, training: tf.tanh(model(x))  # noqa: E731
-    for judged, threat, reason in (
-        (model, ThreatModel(norm=Norm.L2, epsilon=0.1), "L-infinity"),
-        (strange, ThreatModel(epsilon=0.01), "Tanh"),
-    ):
-        judge = Judge(judged, threat, STAGES, SHAPE)
-        found = summarise(judge.judge(batch.x[:20], batch.y[:20], batch.ids[:20], 0), judge)
-        assert found["certified"] is None
-        assert found["certified_by"] == {}
-        assert reason in found["not_certified"]
-
-
-def test_transfers_run_before_own_attacks(model: tf_keras.Model, batch: Any) -> None:
-    name = "twin-of-a-name-that-is-longer-than-any-attack.keras"
-    judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE, sources={name: model})
-    found = judge.judge(batch.x, batch.y, batch.ids, 0)
-    assert list(found.seconds) == ["ibp", f"transfer:{name}", "fgsm", "pgd", "crown"]
-    broken = found.broken_by == f"transfer:{name}"
-    assert np.any(broken), "images made against the same weights break nothing"
-    assert summarise(found, judge)["attacks"][f"transfer:{name}"] < summarise(found, judge)["clean"]
-
-
-def test_images_for_other_models_are_pushed_beyond_the_boundary(
-    model: tf_keras.Model, batch: Any
-) -> None:
-    judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE)
-    seeds = image_seeds(batch.ids, 0)
-    own = judge.attacker.run(Attack(name=AttackName.PGD, steps=40), batch.x, batch.y, seeds)
-    pushed = judge.attacker.transferable(batch.x, batch.y, seeds)
-    losses = [cross_entropy(model(x), tf.constant(batch.y)).numpy() for x in (own, pushed)]
-    assert np.mean(losses[1]) > 1.1 * np.mean(losses[0])
-    assert np.all(losses[1] >= losses[0] - 1e-4)
-    assert np.all(inside_ball(tf.constant(pushed), tf.constant(batch.x), judge.threat))
-
-
-def test_an_attack_that_leaves_its_ball_is_an_error(
-    model: tf_keras.Model, batch: Any, monkeypatch: Any
-) -> None:
-    judge = Judge(model, ThreatModel(epsilon=0.01), (Attack(name=AttackName.FGSM),), SHAPE)
-    monkeypatch.setattr(judge.attacker, "run", lambda attack, x, y, seeds: x + np.float32(0.02))
-    with pytest.raises(RunError, match=r"fgsm: .* outside the linf ball of radius 0.01"):
-        judge.judge(batch.x, batch.y, batch.ids, 0)
-
-
-def test_weights_that_are_not_numbers_are_never_right(model: tf_keras.Model, batch: Any) -> None:
-    broken = tf_keras.models.clone_model(model)
-    broken.layers[-1].bias.assign([0.0, np.nan, 0.0])
-    judge = Judge(broken, ThreatModel(epsilon=0.01), STAGES, SHAPE)
-    assert set(judge.judge(batch.x, batch.y, batch.ids, 0).broken_by) == {"clean"}
-
-
-def test_the_published_suite_has_its_published_effort() -> None:
-    """Croce & Hein 2020, the `standard` version: one restart each, nine targets, 5000 queries."""
-    efforts = {str(a.name): (a.steps, a.restarts) for a in attacks_of(suite(SuiteName.AUTOATTACK))}
-    assert efforts == {
-        "apgd-ce": (100, 1),
-        "apgd-t": (100, 1),
-        "fab-t": (100, 1),
-        "square": (5000, 1),
-    }
-    assert [
-        a.targets for a in attacks_of(suite(SuiteName.AUTOATTACK)) if a.name.endswith("-t")
-    ] == [9, 9]
-
-
-def test_named_attacks_replace_those_of_the_suite() -> None:
-    stages = suite(SuiteName.FAST, (AttackName.SQUARE, AttackName.PGD_MARGIN))
-    assert [attack.name for attack in attacks_of(stages)] == ["square", "pgd-margin"]
-    assert bounds_of(stages) == bounds_of(suite(SuiteName.FAST))
-    with pytest.raises(ConfigError, match="named once"):
-        suite(SuiteName.FAST, (AttackName.PGD, AttackName.PGD))
+    return some_images()
 
 
 @pytest.fixture(scope="module")
@@ -401,29 +245,6 @@ def two_inputs() -> tf_keras.Model:
     inputs = [tf_keras.Input(SHAPE), tf_keras.Input(SHAPE)]
     return tf_keras.Model(
         inputs, tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(inputs[0] + inputs[1]))
-    )
-
-
-def test_a_softmax_is_taken_off(model: tf_keras.Model, batch: Any) -> None:
-    with_softmax = tf_keras.Sequential([model, tf_keras.layers.Softmax()])
-    logits, note = as_logits(with_softmax, SHAPE, batch.x)
-    assert note == SOFTMAX_REMOVED
-    np.testing.assert_allclose(
-        logits(tf.constant(batch.x), training=False), model(batch.x), atol=1e-5
-    )
-    assert as_logits(model, SHAPE, batch.x) == (model, "")
-    assert Judge(logits, ThreatModel(epsilon=0.01), (BoundName.CROWN,), SHAPE).certifier is not None
-
-
-def test_other_probabilities_are_used_with_a_warning(model: tf_keras.Model, batch: Any) -> None:
-    def probabilities(x: tf.Tensor, training: bool) -> tf.Tensor:
-        positive = tf.exp(model(x, training=training))
-        return positive / tf.reduce_sum(positive, axis=1, keepdims=True)
-
-    logits, note = as_logits(probabilities, SHAPE, batch.x)
-    assert note == LOGARITHM
-    np.testing.assert_allclose(
-        logits(tf.constant(batch.x), training=False), tf.nn.log_softmax(model(batch.x)), atol=1e-4
     )
 
 
