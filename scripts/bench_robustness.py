@@ -24,11 +24,11 @@ from components.datasets.prepare import prepare
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
-from robustness.config import Attack, AttackName, BoundName, ThreatModel
+from robustness.config import BoundName, Pgd, ThreatModel
 
 MODEL = FOLDER / "mtl_ibp"
 THREAT = ThreatModel(epsilon=0.3)
-PGD = Attack(name=AttackName.PGD, steps=40)
+PGD = Pgd(steps=40)
 BATCH = 500
 CROWN_IMAGES = 250
 

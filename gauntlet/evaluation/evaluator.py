@@ -151,7 +151,7 @@ class Evaluation:
             epsilon=threat.epsilon,
             examples=len(ids),
             seed=self.task.seed,
-            **summarise(verdict, judge),
+            **vars(summarise(verdict, judge)),
             checks=self._checks(work, judge, first) if self.task.checks else (),
             seconds=round(time.monotonic() - begin, 2),
             examples_file=work / "examples.csv",

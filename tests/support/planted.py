@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
+from pipeline.production.changes import is_blessed, metadata, model_of
 from small_world import column, read_rows
 
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
 from pipeline.local.job import Job, run_job
-from pipeline.production.changes import is_blessed, metadata, model_of
 from robustness.config import CheckName
 from trainer import train
 from trainer.export import export_model, read_history, signatures_of
