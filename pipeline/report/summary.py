@@ -29,8 +29,8 @@ from pipeline.report.results import (
     read_images,
     some_rows,
 )
+from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
-from robustness.attacks.attacker import describe
 from robustness.suites import attacks_of
 from trainer.export import read_history
 from trainer.tuning import SCORES
@@ -75,7 +75,7 @@ def write_results(
             "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
             "suite": str(config.attack.suite),
             "attacks": {
-                str(attack.name): describe(attack, config.threat) for attack in attacks_of(stages)
+                str(attack.name): attack.effort(config.threat) for attack in attacks_of(stages)
             },
             "examples": example_counts(
                 outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)
@@ -162,13 +162,16 @@ def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
 
 
 def _verdict(outputs: RunOutputs) -> dict[str, Any]:
-    """Gates, blessing, and the folder that was pushed (null when nothing was)."""
+    """Gates, blessing, who withdrew it (null where it is in force, or was never given), and the
+    folder that was pushed (null when nothing was)."""
     blessing = outputs.artifact("Evaluator", "blessing")
+    withdrawn = withdrawal(blessing)
     pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
     return {
         "gates": read_explanations(blessing.uri),
         "serving_problems": read_problems(outputs.artifact("ServingCheck", "blessing").uri),
-        "blessed": blessing.custom_properties["blessed"].int_value == 1,
+        "blessed": is_blessed(blessing),
+        "withdrawn": withdrawn and dataclasses.asdict(withdrawn),
         "pushed": pushed["pushed_destination"].string_value
         if pushed["pushed"].int_value == 1
         else None,
