@@ -1,5 +1,6 @@
 """The push: TFX's Pusher, made to appear at once or not at all, and to see what is being served."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -15,14 +16,13 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, newest_version, read_card
+from components.versions import CARD, MEASURED, Card, Origin, read_card
 from foundation.errors import RunError
+from foundation.json import dumps
+from foundation.versions import newest_version
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
-
-SHOWN = ("clean", "worst_case", "certified")
-"""Gates whose values the card of a version holds."""
 
 
 class Executor(tfx_pusher.Executor):
@@ -58,28 +58,28 @@ class Executor(tfx_pusher.Executor):
             self._MarkNotPushed(pushed)
             return
         newest = newest_version(base)
-        if newest is None or read_card(os.path.join(base, newest)).get("model") != model.uri:
+        if newest is None or read_card(os.path.join(base, newest)).model != model.uri:
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
-            card = card_of(model, blessing, kind="run", run_id=run.get("run_id", ""))
+            card = card_of(model, blessing, kind=Origin.RUN, run_id=run.get("run_id", ""))
             newest = publish(self.GetModelPath(input_dict), base, card)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
         )
 
 
-def card_of(model: Artifact, blessing: Artifact, **more: Any) -> dict[str, Any]:
+def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     """The card of a version: the model's artifact, what the gates measured, and how it came
     here."""
     measured = {
         gate["name"]: gate["value"]
         for gate in read_explanations(blessing.uri)
-        if gate["name"] in SHOWN
+        if gate["name"] in MEASURED
     }
-    return {"model": model.uri, "model_id": model.id, **measured, **more}
+    return Card(model=model.uri, model_id=model.id, **measured, **more)
 
 
-def publish(source: str, base: str, card: dict[str, Any]) -> str:
+def publish(source: str, base: str, card: Card) -> str:
     """Copy an exported model to a new version under `base`, at once or not at all; returns its
     number.
 
@@ -95,7 +95,7 @@ def publish(source: str, base: str, card: dict[str, Any]) -> str:
         fileio.makedirs(os.path.join(staging, os.path.dirname(CARD)))
         pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with fileio.open(os.path.join(staging, CARD), "w") as file:
-            file.write(json.dumps(card | {"pushed_at": pushed_at}, indent=2))
+            file.write(dumps(dataclasses.replace(card, pushed_at=pushed_at).plain()))
         return _rename(staging, base)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(

@@ -1,46 +1,90 @@
-"""Pushed versions: numbered folders, of which a server takes the highest, and the card that each
-carries.
+"""Pushed versions: what a folder of numbered versions holds, and the card that each carries.
 
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
 
+import dataclasses
 import json
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from etils import epath
 
+from foundation.versions import versions
+
 CARD = "assets.extra/gauntlet.json"
-"""File in a pushed version that says what it is; see `read_card`."""
+"""File in a pushed version with its card."""
+
+MEASURED = ("clean", "worst_case", "certified")
+"""Gates whose values a card holds."""
 
 
-def versions(base: str) -> list[str]:
-    """The pushed versions, oldest first; the last is the one that TensorFlow Serving loads."""
-    folder = epath.Path(base)
-    names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
-    return sorted((name for name in names if name.isdigit()), key=int)
+class Origin(StrEnum):
+    """How a version came under `serving`."""
+
+    RUN = "run"
+    ROLLBACK = "rollback"
+    FORCED = "forced"
 
 
-def newest_version(base: str) -> str | None:
-    """The version that is being served."""
-    return next(reversed(versions(base)), None)
-
-
-def read_card(version: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Card:
     """What a pushed version says of itself.
 
-    `model` and `model_id` (its artifact), `clean`, `worst_case` and `certified` as its gates
-    measured them, `pushed_at`, and `kind`: `run`, `rollback` or `forced`, with what belongs to it.
-        Empty where there is no card.
+    model, model_id: URI and id of its artifact; empty and 0 where a version has no card.
+    clean, worst_case, certified: as its gates measured them.
+    kind: how it came here. run_id: the run that pushed it, or that refused it. pushed_at: UTC.
+    of: the version that a rollback serves again. by, at, reason: who, when and why, of a rollback
+        and of a forced push. refused_by: the gates that a forced push overrode.
     """
+
+    model: str = ""
+    model_id: int = 0
+    clean: float | None = None
+    worst_case: float | None = None
+    certified: float | None = None
+    kind: Origin = Origin.RUN
+    run_id: str | None = None
+    pushed_at: str | None = None
+    of: str | None = None
+    by: str | None = None
+    at: str | None = None
+    reason: str | None = None
+    refused_by: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """What the card says, by name: what does not apply to its kind is left out."""
+        values = dataclasses.asdict(self).items()
+        return {name: value for name, value in values if value is not None or name in MEASURED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A pushed version: its number, whether it is the one that is served, and its card."""
+
+    version: str
+    serving: bool
+    card: Card
+
+    def plain(self) -> dict[str, Any]:
+        """One entry of the listing as JSON has it."""
+        return {"version": self.version, "serving": self.serving} | self.card.plain()
+
+
+def read_card(version: str) -> Card:
+    """The card in a version's folder; an empty one where there is none."""
     card = epath.Path(version) / CARD
-    return dict(json.loads(card.read_text())) if card.exists() else {}
+    content = json.loads(card.read_text()) if card.exists() else {}
+    known = {field.name for field in dataclasses.fields(Card)} & content.keys()
+    values = {name: content[name] for name in known}
+    return Card(**values | {"kind": Origin(values.get("kind", Origin.RUN))})
 
 
-def list_versions(base: str) -> list[dict[str, Any]]:
-    """All pushed versions, oldest first: `version`, `serving` (true for the last), and their
-    cards."""
+def list_versions(base: str) -> list[Version]:
+    """All pushed versions, oldest first; the last is served."""
     known = versions(base)
     return [
-        {"version": version, "serving": version == known[-1]} | read_card(f"{base}/{version}")
+        Version(version=version, serving=version == known[-1], card=read_card(f"{base}/{version}"))
         for version in known
     ]

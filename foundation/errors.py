@@ -1,16 +1,34 @@
-"""The exception tree. It lives in the lowest layer so that every layer can raise from it.
+"""The exception tree, with the exit code that the command line ends with.
 
-The command line shows the message of a `GauntletError` without a traceback; whatever else is raised
-is a defect of ours and goes to the log with its traceback.
+    GauntletError          1   a mistake or failure that the user can understand and act on
+      ConfigError          2   a setting that cannot be used
+      DataError            1   data is missing or damaged
+      RunError             1   a run cannot start or go on
+        ProcessDied        1   a process of ours ended, or was ended, without a word
+        Defect             1   an error of ours in another process; the log has its traceback
+
+A command whose model was refused ends with `REFUSED`, which is no error. The tree lives in the
+lowest layer so that every layer can raise from it. The command line shows the message of a
+`GauntletError` without a traceback; whatever else is raised is a defect of ours and goes to the log
+with its traceback.
 """
+
+from typing import ClassVar
+
+REFUSED = 3
+"""Exit code of a run that did all its work and pushed nothing."""
 
 
 class GauntletError(Exception):
     """A mistake or failure that the user can understand and act on."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class ConfigError(GauntletError):
-    """A setting is unknown or has a value that cannot be used (exit code 2)."""
+    """A setting is unknown or has a value that cannot be used."""
+
+    exit_code = 2
 
 
 class DataError(GauntletError):
@@ -19,3 +37,11 @@ class DataError(GauntletError):
 
 class RunError(GauntletError):
     """A run cannot start or go on: the root is in use, a disk is full, an attack left its ball."""
+
+
+class ProcessDied(RunError):
+    """A process of ours was killed, ran out of memory, or did not answer in time."""
+
+
+class Defect(RunError):
+    """What failed in a process of ours is none of these errors; its own log has the traceback."""

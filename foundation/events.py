@@ -1,17 +1,44 @@
-"""Progress as log records, so that this package needs to know nothing about progress bars.
+"""Progress as log records, so that who reports needs to know nothing about progress bars.
 
-A record carries `extra={"progress": (done, total)}`; the command line draws bars from them, a plain
-log may drop them. The rate is limited here because callers report once a record or a block.
+A record says how work goes by the fields of its `extra`, whose names stand in `Fields` and nowhere
+else. The command line draws lines and bars from them, a plain log shows the messages.
 """
 
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypedDict, cast
 
 log = logging.getLogger("gauntlet.events")
 
 SECONDS_BETWEEN_RECORDS = 0.1
+
+State = Literal["started", "finished", "cached", "failed"]
+
+
+class Fields(TypedDict, total=False):
+    """What a record may say beside its message; it is written as `extra=Fields(...)`.
+
+    node: node of the pipeline, or phase of a command, that changed its state.
+    state: its new state.
+    seconds: time that it took, once it is over.
+    progress: steps done, and steps in all.
+    advance: images done since the last record.
+    """
+
+    node: str
+    state: State
+    seconds: float
+    progress: tuple[int, int]
+    advance: int
+
+
+def fields_of(record: logging.LogRecord) -> Fields:
+    """The fields that the record has."""
+    present = {name: vars(record)[name] for name in Fields.__annotations__ if hasattr(record, name)}
+    return cast(Fields, present)
 
 
 class Progress:
@@ -27,26 +54,35 @@ class Progress:
         now = time.monotonic()
         if done >= self._total or now >= self._next_time:
             self._next_time = now + SECONDS_BETWEEN_RECORDS
-            log.info(self._message, extra={"progress": (min(done, self._total), self._total)})
+            steps = min(done, self._total), self._total
+            log.info(self._message, extra=Fields(progress=steps))
 
     def finish(self) -> None:
         """Log the last step, for callers whose own count does not reach `total` exactly."""
         self.update(self._total)
 
 
+@dataclass
+class Phase:
+    """A timed step while it goes on; `seconds` is known at its end. Who finds that nothing had to
+    be done sets `state` to `cached`."""
+
+    state: State = "finished"
+    seconds: float = 0.0
+
+
 @contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Log a step of a command that is no node of a pipeline, as the runner logs nodes."""
+def phase(name: str) -> Iterator[Phase]:
+    """Log the start and the end of a step: a node of a pipeline, or what a command does besides."""
+    step = Phase()
     begin = time.monotonic()
-    log.info("%s started", name, extra={"node": name, "state": "started"})
-    state = "failed"
+    log.info("%s started", name, extra=Fields(node=name, state="started"))
     try:
-        yield
-        state = "finished"
+        yield step
+    except BaseException:
+        step.state = "failed"
+        raise
     finally:
-        log.info(
-            "%s %s",
-            name,
-            state,
-            extra={"node": name, "state": state, "seconds": time.monotonic() - begin},
-        )
+        step.seconds = time.monotonic() - begin
+        fields = Fields(node=name, state=step.state, seconds=step.seconds)
+        log.info("%s %s after %.1f s", name, step.state, step.seconds, extra=fields)

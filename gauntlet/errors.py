@@ -1,37 +1,30 @@
-"""Errors to messages and exit codes, the same for every command."""
+"""How a command ends: errors to messages and exit codes, the same for all of them."""
 
-import functools
 from collections.abc import Callable
-from typing import ParamSpec
 
-from rich.console import Console
-from rich.markup import escape
+import click
 
 from foundation.errors import ConfigError, GauntletError
 
-FAILURE, USAGE, REFUSED = 1, 2, 3
-P = ParamSpec("P")
+INTERRUPTED = "interrupted; run the same command again: finished work is not repeated"
 
 
-def exit_code(command: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a command: what a user can understand is shown without a traceback and becomes an exit
-    code."""
+def ended(command: Callable[[], int | None]) -> int:
+    """Run a command; returns its exit code, which is 0 unless the command says otherwise.
 
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
-        errors = Console(stderr=True)
-        try:
-            return command(*args, **kwargs)
-        except ConfigError as error:
-            errors.print(
-                f"[red]wrong usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-            )
-            return USAGE
-        except (GauntletError, OSError) as error:
-            errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            return FAILURE
-        except KeyboardInterrupt:
-            errors.print("interrupted; run the same command again: finished work is not repeated")
-            return FAILURE
+    What a user can understand is shown without a traceback.
+    """
+    try:
+        return command() or 0
+    except ConfigError as error:
+        return _told("wrong usage:", error, error.exit_code)
+    except (GauntletError, OSError) as error:
+        return _told("failed:", error, GauntletError.exit_code)
+    except KeyboardInterrupt:
+        click.echo(INTERRUPTED, err=True)
+        return GauntletError.exit_code
 
-    return wrapped
+
+def _told(what: str, error: Exception, code: int) -> int:
+    click.echo(f"{click.style(what, fg='red')} {error}", err=True)
+    return code

@@ -1,14 +1,8 @@
-"""Starts the child process and shows its progress: one line a node, with time and a bar."""
+"""Has a child process do the work and shows its progress: one line a node, with time and a bar."""
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,73 +16,45 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from foundation.errors import ConfigError, RunError
+from foundation.errors import Defect, ProcessDied
+from foundation.events import Fields, State, fields_of
+from foundation.process import Child
 
-ENVIRONMENT = {
-    "TF_USE_LEGACY_KERAS": "1",  # NSL needs Keras 2, decided when TensorFlow is imported
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "PYTHONSAFEPATH": "1",  # a folder named `trainer` where the user stands must not win over ours
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else the first node takes the whole card
-    "PYTHONUNBUFFERED": "1",
-}
+ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else the first node takes the whole card
 
 
-def call(task: str, arguments: dict[str, Any], log_file: Path, console: Console) -> Any:
-    """Run `module:function` in a child process, its output in `log_file`, its progress on the
-    console.
+def call(function: str, request: Any, log: Path, console: Console) -> Any:
+    """Run a function in a child process, its output in `log`, its progress on the console.
+
+    Args:
+        function: `package.module:function`, which takes one argument.
+        request: that argument.
+        log: file to append to.
 
     Returns:
         What the function returned.
 
     Raises:
-        ConfigError: the child found a setting that cannot be used.
-        RunError: the child failed; the message is the child's own, with the log file when it was
-            unexpected.
+        GauntletError: the function's own error; the message names the log where it was unexpected.
     """
-    with NodeDisplay(console) as display, started(task, arguments, log_file) as (child, events):
-        last: dict[str, Any] = {}
-        for line in events:
-            last = json.loads(line)
-            display.show(last)
-        child.wait()
-    if "result" in last:
-        return last["result"]
-    if last.get("kind") == "ConfigError":
-        raise ConfigError(last["error"])
-    if "error" in last:
-        hint = f"\nThe log has the traceback: {log_file}" if last["kind"] == "defect" else ""
-        raise RunError(last["error"] + hint)
-    raise RunError(
-        f"the process that did the work ended with code {child.returncode} (killed, or out of "
-        f"memory); its log is {log_file}. Run the same command again: finished nodes are not "
-        "repeated"
-    )
-
-
-@contextmanager
-def started(
-    task: str, arguments: dict[str, Any], log_file: Path
-) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """The running child and its stream of events; an interrupted parent ends its child."""
-    reading, writing = os.pipe()
-    with open(log_file, "a") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "gauntlet.child", str(writing), task],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing], text=True,
-            env=os.environ | ENVIRONMENT,
-        )  # fmt: skip
-    os.close(writing)
-    try:
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died at once; its end is reported below
-            child.stdin.write(json.dumps(arguments))
-            child.stdin.close()
-        with os.fdopen(reading) as events:
-            yield child, events
-    except BaseException:
-        child.terminate()
-        child.wait()
-        raise
+    with NodeDisplay(console) as display, open(log, "a") as output:
+        child = Child(
+            function,
+            request,
+            name="the process that did the work",
+            environment=ENVIRONMENT,
+            output=output,
+            on_record=display.show,
+        )
+        try:
+            return child.result()
+        except Defect as error:
+            raise Defect(f"{error}\nThe log has the traceback: {log}") from error
+        except ProcessDied as error:
+            raise ProcessDied(
+                f"{error}; its log is {log}. Run the same command again: finished nodes are not "
+                "repeated"
+            ) from error
 
 
 class NodeDisplay:
@@ -117,18 +83,19 @@ class NodeDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, event: dict[str, Any]) -> None:
-        """Draw one event of the child."""
-        state, node = event.get("state"), event.get("node")
-        if state == "started" and node:
+    def show(self, record: logging.LogRecord) -> None:
+        """Draw what one log record of the child tells."""
+        fields, message = fields_of(record), escape(record.getMessage())
+        node, state = fields.get("node"), fields.get("state")
+        if node and state == "started":
             self._tasks[node] = self._progress.add_task(node, total=None, note="")
             self._current.append(node)
-        elif state and node:
-            self._finish(node, state, event["seconds"])
+        elif node and state:
+            self._finish(node, state, fields["seconds"])
         elif self._current:
-            self._update(self._tasks[self._current[-1]], event)
+            self._update(self._tasks[self._current[-1]], message, fields)
 
-    def _finish(self, node: str, state: str, seconds: float) -> None:
+    def _finish(self, node: str, state: State, seconds: float) -> None:
         self._current.remove(node)
         task = self._tasks[node]
         if state == "failed":
@@ -140,15 +107,13 @@ class NodeDisplay:
         if not self._live:
             self._console.print(f"{node:<24} {state:<9} {seconds:7.1f} s", highlight=False)
 
-    def _update(self, task: TaskID, event: dict[str, Any]) -> None:
-        if "progress" in event:
-            done, total = event["progress"]
+    def _update(self, task: TaskID, message: str, fields: Fields) -> None:
+        if "progress" in fields:
+            done, total = fields["progress"]
             self._progress.update(task, completed=done, total=total or None)
-        if "advance" in event:
-            self._progress.advance(task, event["advance"])
+        if "advance" in fields:
+            self._progress.advance(task, fields["advance"])
             completed = self._progress.tasks[task].completed if self._live else 0
-            self._progress.update(
-                task, note=f"[dim]{escape(event.get('message', ''))} {completed:,.0f} images"
-            )
-        elif event.get("message"):
-            self._progress.update(task, note=f"[dim]{escape(event['message'])}")
+            message += f" {completed:,.0f} images"
+        if message:
+            self._progress.update(task, note=f"[dim]{message}")

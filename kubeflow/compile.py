@@ -1,29 +1,33 @@
 """Compiles the pipeline with TFX's KubeflowV2DagRunner. Submission is not done here."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
+from gauntlet_kubeflow.target import Compilation, Target
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
     KubeflowV2DagRunnerConfig,
 )
 
 from foundation.errors import ConfigError
+from foundation.events import phase
 from pipeline.definition.config import RunConfig, ServingPlatform
 from pipeline.definition.dag import Places, create_pipeline
 
 GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen", "ChampionChallenge")
-"""How the names of the nodes begin that compute on a GPU where their container is given one."""
+"""Prefixes of the nodes that compute on a GPU, where their container is given one: both Trainers,
+the search before them, and the two nodes that attack."""
 
 
-class Target(StrEnum):
-    """Vertex AI takes a pipeline job, open-source Kubeflow Pipelines v2 the bare specification."""
-
-    VERTEX = "vertex"
-    KFP_V2 = "kfp-v2"
+def compile_to_file(request: Compilation) -> None:
+    """Compile a pipeline and write it."""
+    with phase("compile"):
+        compiled = compile_pipeline(
+            request.config, request.target, request.image, request.pipeline_root
+        )
+        write(compiled, request.output)
 
 
 def compile_pipeline(
@@ -33,7 +37,7 @@ def compile_pipeline(
 
     Args:
         config: what to compute.
-        target: for whom.
+        target: platform that runs it.
         image: container image with this project, for all nodes.
         pipeline_root: folder of artifacts and pushed models that all containers can reach.
 
@@ -86,8 +90,8 @@ def _hide_gpus(executors: dict[str, Any]) -> None:
 
 
 def write(compiled: dict[str, Any], output: Path) -> None:
-    """Write as YAML where the file's name says so, else as JSON; keys sorted, so that equal is
-    equal."""
+    """Write as YAML where the file's name says so, otherwise as JSON; keys sorted, so that the same
+    pipeline gives the same bytes."""
     if output.suffix in (".yaml", ".yml"):
         text = yaml.safe_dump(compiled, sort_keys=True)
     else:

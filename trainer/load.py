@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from foundation.errors import DataError
+from foundation.versions import versions
 from robustness.types import FloatArray, IntArray, Model
 
 BLOCK = 1 << 20
@@ -24,10 +25,12 @@ BLOCK = 1 << 20
 class LoadedModel:
     """A model and what is known of it.
 
-    path: the file or folder that was read. model: float32 [n, h, w, c] to logits or probabilities,
-    float32 [n, k]. image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex.
+    path: the file or folder that was read.
+    model: float32 [n, h, w, c] to logits or probabilities, float32 [n, k].
+    image_shape: height, width, channels.
+    fingerprint: SHA-256 of its files in hex.
     serve: the predicted classes, int64 [n], as the serving signature gives them for the same images
-    as PNG; None where there is no such signature.
+        as PNG; None where there is no such signature.
     """
 
     path: Path
@@ -48,7 +51,7 @@ def load_model(path: Path) -> LoadedModel:
     Raises:
         DataError: there is no model, or it cannot be used; the message says what was expected.
     """
-    path = _newest_version(path)
+    path = _model_in(path)
     try:
         model = _load(path)
     except DataError:
@@ -67,25 +70,23 @@ def load_model(path: Path) -> LoadedModel:
     )
 
 
-def _newest_version(path: Path) -> Path:
+def _model_in(path: Path) -> Path:
+    """The file, or the folder of a SavedModel: of numbered versions the newest."""
     if not path.exists():
         raise DataError(
             f"{path}: there is no such file or folder; expected a SavedModel folder or a .keras "
             "file"
         )
     if path.is_dir() and not (path / "saved_model.pb").exists():
-        versions = sorted(
-            (p for p in path.iterdir() if (p / "saved_model.pb").exists() and p.name.isdigit()),
-            key=lambda p: int(p.name),
+        # a model artifact of TFX, or versions that were pushed
+        folders = [path / name for name in ("Format-Serving", *reversed(versions(str(path))))]
+        for folder in folders:
+            if (folder / "saved_model.pb").exists():
+                return folder
+        raise DataError(
+            f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered "
+            "versions of one"
         )
-        if (path / "Format-Serving" / "saved_model.pb").exists():  # a model artifact of TFX
-            return path / "Format-Serving"
-        if not versions:
-            raise DataError(
-                f"{path}: expected a SavedModel folder (with saved_model.pb in it) or numbered "
-                "versions of one"
-            )
-        return versions[-1]
     return path
 
 

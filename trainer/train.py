@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pydantic
@@ -13,7 +14,7 @@ from trainer.config import TrainingTask
 from trainer.dataset import load_split
 from trainer.strategy import make_strategy, told_of_lost_workers
 from trainer.training import Training
-from trainer.workers import launch_workers, wants_workers
+from trainer.workers import hide_gpus_of_others, launch_workers, wants_workers
 
 if TYPE_CHECKING:  # TFX takes seconds to import, and a worker needs nothing else of it
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -33,7 +34,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     """
     task = pydantic.TypeAdapter(TrainingTask).validate_python(fn_args.custom_config)
     if wants_workers(task.config):
-        launch_workers(fn_args, task.config.workers)
+        launch_workers(f"{__name__}:run_worker", fn_args, task.config.workers)
         return
     if fn_args.hyperparameters:
         from trainer.tuning import tuned  # KerasTuner takes seconds to import
@@ -50,6 +51,12 @@ def run_fn(fn_args: "FnArgs") -> None:
     with told_of_lost_workers():
         progress = training.run(fn_args.model_run_dir)
         training.export(transform, fn_args.serving_model_dir, progress)
+
+
+def run_worker(fn_args: SimpleNamespace) -> None:
+    """`run_fn` as one of several processes on this machine, which `trainer.workers` has started."""
+    hide_gpus_of_others()
+    run_fn(fn_args)
 
 
 def checkpoints_of(task: TrainingTask, fn_args: "FnArgs") -> str:

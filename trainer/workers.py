@@ -1,11 +1,7 @@
 """Several training processes on this machine, as `trainer.workers` asks for.
 
-    python -m trainer.workers EVENTS_FD    (a line of JSON on standard input; the parent holds it
-    open)
-
-Each process runs the same `run_fn` with a TF_CONFIG of its own, as it would on a cluster. Log
-records and errors come back through a pipe as JSON lines, so that the run shows the first worker's
-progress.
+Each runs the same function with a TF_CONFIG of its own, as it would on a cluster; the run shows the
+first one's progress. What they run is named by the caller, `trainer.train`.
 """
 
 import contextlib
@@ -13,15 +9,11 @@ import json
 import logging
 import os
 import socket
-import subprocess
-import sys
-import threading
-import time
-import traceback
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any
 
-from foundation.errors import ConfigError, GauntletError, RunError
+from foundation.errors import ConfigError, GauntletError, ProcessDied, RunError
+from foundation.process import Child, follow, replay
 from trainer.config import StrategyName, TrainerConfig
 
 log = logging.getLogger("gauntlet.trainer")
@@ -38,9 +30,6 @@ ARGUMENTS = (
 )
 """What `run_fn` reads of TFX's FnArgs."""
 
-SECONDS_TO_END = 10.0
-"""Time in which a worker may end by itself when it is told to."""
-
 
 def wants_workers(config: TrainerConfig) -> bool:
     """Whether this process shall start workers: several are wanted and no platform has started
@@ -52,116 +41,54 @@ def wants_workers(config: TrainerConfig) -> bool:
     )
 
 
-def launch_workers(fn_args: Any, count: int) -> None:
-    """Run `run_fn` in so many processes and wait for all of them.
+def launch_workers(function: str, fn_args: Any, count: int) -> None:
+    """Run a function of `fn_args` in so many processes and wait for all of them.
 
     Raises:
         RunError: one of them failed or was killed; the others are ended.
         ConfigError: one of them found a setting that cannot be used.
     """
     addresses = [f"localhost:{port}" for port in _free_ports(count)]
-    arguments = {name: getattr(fn_args, name, None) for name in ARGUMENTS}
-    workers: list[_Worker] = []
-    try:
-        for i in range(count):
-            workers.append(_Worker(i, addresses, arguments))
+    arguments = SimpleNamespace(**{name: getattr(fn_args, name, None) for name in ARGUMENTS})
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(_start(function, arguments, addresses, i)) for i in range(count)
+        ]
         log.info("training on %d workers: %s", count, ", ".join(addresses))
-        codes: list[int | None] = [None]
-        while None in codes and not any(codes):
-            time.sleep(0.1)
-            codes = [worker.process.poll() for worker in workers]
-    finally:
-        killed = next((worker for worker in workers if (worker.process.poll() or 0) < 0), None)
-        for worker in workers:
-            worker.end()
-    if any(worker.process.returncode for worker in workers):
-        raise _reason(killed, workers)
+        if any(ending.error for _, ending in follow(workers)):
+            error = _reason(workers)
+            for worker in workers:  # one that ends by itself waits for the others, and they for it
+                worker.kill()
+            raise error
 
 
-def _reason(killed: "_Worker | None", workers: list["_Worker"]) -> GauntletError:
+def _start(function: str, arguments: SimpleNamespace, addresses: list[str], index: int) -> Child:
+    task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    return Child(
+        function,
+        arguments,
+        name=f"worker {index + 1} of {len(addresses)}",
+        environment={"TF_CONFIG": json.dumps(task)},
+        on_record=replay if index == 0 else lambda record: None,
+    )
+
+
+def _reason(workers: list[Child]) -> GauntletError:
     """Why workers failed. Those that fail because another one has gone say so too, so what came
-    first counts: a signal from outside, else the earliest error."""
-    errors = sorted(
-        (worker.error for worker in workers if worker.error), key=lambda error: error["time"]
-    )
-    if errors and not killed:
-        return (ConfigError if errors[0]["kind"] == "ConfigError" else RunError)(errors[0]["error"])
-    culprit = killed or next(worker for worker in workers if worker.process.returncode)
-    return RunError(
-        f"worker {culprit.index + 1} of {len(workers)} ended with code "
-        f"{culprit.process.returncode} (killed, or out of memory) and the training with it; the "
-        "same command goes on from the last whole epoch"
-    )
-
-
-class _Worker:
-    """One process, and the thread that reads its records. error: what it said before it failed."""
-
-    def __init__(self, index: int, addresses: list[str], arguments: dict[str, Any]) -> None:
-        self.index = index
-        self.error: dict[str, Any] = {}
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        reading, writing = os.pipe()
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trainer.workers", str(writing)],
-                stdin=subprocess.PIPE,
-                pass_fds=[writing],
-                env=os.environ | {"TF_CONFIG": json.dumps(task)},
-                text=True,
+    first counts: a death, which nobody but its pipe tells of, else the earliest error."""
+    for worker in workers:
+        while worker.ending is None and worker.reports.poll():
+            worker.receive()
+    endings = [worker.ending for worker in workers if worker.ending and worker.ending.error]
+    for ending in endings:
+        if isinstance(ending.error, ProcessDied):
+            return RunError(
+                f"{ending.error} and the training with it; the same command goes on from the last "
+                "whole epoch"
             )
-        finally:
-            os.close(writing)
-        self._reader = threading.Thread(target=self._read, args=[reading], daemon=True)
-        self._reader.start()
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code tells
-            self.process.stdin.write(json.dumps(arguments) + "\n")
-            self.process.stdin.flush()
-
-    def end(self) -> None:
-        """Let the process end; kill it when it does not."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()  # the worker takes this as the end of its parent
-        try:
-            self.process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join()
-
-    def _read(self, reading: int) -> None:
-        with os.fdopen(reading) as events:
-            for line in events:
-                try:
-                    event = json.loads(line)
-                except ValueError:  # the last line of a process that was killed while it wrote
-                    continue
-                if "error" in event:
-                    self.error = event
-                elif self.index == 0:
-                    log.handle(logging.makeLogRecord(event))
-
-
-class _ToParent(logging.Handler):
-    """Writes log records as JSON lines."""
-
-    def __init__(self, pipe: TextIO) -> None:
-        super().__init__()
-        self._pipe = pipe
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
-        self.send(
-            fields
-            | {"msg": record.getMessage()}
-            | {n: v for n, v in vars(record).items() if n == "progress"}
-        )
-
-    def send(self, event: dict[str, Any]) -> None:
-        self._pipe.write(json.dumps(event) + "\n")
-        self._pipe.flush()
+    first = min(endings, key=lambda ending: ending.time)
+    assert first.error
+    return first.error
 
 
 def _free_ports(count: int) -> list[int]:
@@ -172,14 +99,15 @@ def _free_ports(count: int) -> list[int]:
         return [opened.getsockname()[1] for opened in sockets]
 
 
-def _end_with_parent() -> None:
-    """End this process when its standard input closes."""
+def hide_gpus_of_others() -> None:
+    """In a worker: leave to TensorFlow its own share of the machine's GPUs; raises ConfigError."""
+    import tensorflow as tf
 
-    def wait() -> None:
-        sys.stdin.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    config = json.loads(os.environ["TF_CONFIG"])
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(
+        own_share(gpus, config["task"]["index"], len(config["cluster"]["worker"])), "GPU"
+    )
 
 
 def own_share(gpus: list[Any], index: int, workers: int) -> list[Any]:
@@ -192,43 +120,3 @@ def own_share(gpus: list[Any], index: int, workers: int) -> list[Any]:
     if len(gpus) % workers:
         raise ConfigError(f"trainer.workers={workers} cannot share out {len(gpus)} GPUs evenly")
     return gpus[index::workers]
-
-
-def _hide_gpus_of_others() -> None:
-    import tensorflow as tf
-
-    config = json.loads(os.environ["TF_CONFIG"])
-    gpus = tf.config.list_physical_devices("GPU")
-    tf.config.set_visible_devices(
-        own_share(gpus, config["task"]["index"], len(config["cluster"]["worker"])), "GPU"
-    )
-
-
-def main() -> None:
-    """Run one worker."""
-    handler = _ToParent(os.fdopen(int(sys.argv[1]), "w"))
-    arguments = json.loads(sys.stdin.readline())
-    _end_with_parent()
-    logger = logging.getLogger("gauntlet")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False  # the parent's log has it
-    try:
-        _hide_gpus_of_others()
-        from trainer.train import run_fn
-
-        run_fn(SimpleNamespace(**arguments))
-    except Exception as error:
-        traceback.print_exc()
-        explained = (
-            str(error) if isinstance(error, GauntletError) else f"{type(error).__name__}: {error}"
-        )
-        handler.send({"error": explained, "kind": type(error).__name__, "time": time.time()})
-        sys.stderr.flush()
-        os._exit(
-            1
-        )  # the other workers wait in a collective operation; a normal exit would wait for them
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from components.records.names import FGSM, STRONGEST, Origin
 from components.records.record import Images, Rows
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
-from robustness.config import Attack, AttackName
+from robustness.config import Fgsm
 from robustness.evaluation import Judge, Verdict
 from robustness.types import FloatArray, IntArray
 
@@ -29,7 +29,7 @@ def attack(
     The other parameters are those of `Judge.judge`.
     """
     verdict = judge.judge(x, y, ids, seed)
-    fgsm = judge.attacker.run(Attack(name=AttackName.FGSM), x, y, image_seeds(ids, seed))
+    fgsm = judge.attacker.run(Fgsm(), x, y, image_seeds(ids, seed))
     return verdict, dict(zip(origins_of(model), (fgsm, verdict.x_adv), strict=True))
 
 

@@ -25,7 +25,6 @@ class AdversarialExampleGenSpec(ComponentSpec):
         "threat": ExecutionParameter(type=str),
         "attack": ExecutionParameter(type=str),
         "seed": ExecutionParameter(type=int),
-        "code": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         "examples": ChannelParameter(type=Examples),
@@ -62,7 +61,6 @@ class AdversarialExampleGen(BaseBeamComponent):
             one, examples hold an `image`, as PNG bytes or as pixels in [0, 1], an integer `label`
             and perhaps an `id`; an image without an `id` is named by its shard and its place in
             it.
-        code: hash of the code that runs; it tells TFX's cache of edits.
 
     Raises:
         ConfigError: a name of `others` is taken, or cannot be one of a column.
@@ -82,7 +80,6 @@ class AdversarialExampleGen(BaseBeamComponent):
         seed: int = 0,
         others: Mapping[str, BaseChannel] | None = None,
         transform_graph: BaseChannel | None = None,
-        code: str = "",
     ) -> None:
         others = others or {}
         task = AttackTask(split=split, threat=threat, attack=attack or AttackConfig(), seed=seed)
@@ -94,7 +91,6 @@ class AdversarialExampleGen(BaseBeamComponent):
                 **{ROBUST: model},
                 **others,
                 **task.to_properties(),
-                code=code,
                 adversarial_examples=Channel(type=Examples),
             )
         )

@@ -29,6 +29,7 @@ from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
 from components.records.record import Images, Rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
+from foundation.json import dumps
 from robustness.checks import SAMPLE, Check, Subject, run_checks
 from robustness.evaluation import Judge, Verdict, stage_name
 from trainer.load import serving_signature
@@ -89,7 +90,7 @@ def write_task(artifact: str, task: AttackTask) -> None:
     """Write beside the rows how they were attacked."""
     fileio.makedirs(artifact)
     with fileio.open(os.path.join(artifact, TASK), "w") as file:
-        file.write(json.dumps(task.to_properties()))
+        file.write(dumps(task.to_properties()))
 
 
 def read_task(artifact: str) -> AttackTask:

@@ -17,7 +17,7 @@ from components.records.names import CHAMPION, ROBUST
 class ChampionChallengeSpec(ComponentSpec):
     """See `ChampionChallenge`; the other models are inputs too, each under its name."""
 
-    PARAMETERS: ClassVar = {"code": ExecutionParameter(type=str)}
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {}
     INPUTS: ClassVar = {
         "adversarial_examples": ChannelParameter(type=Examples),
         ROBUST: ChannelParameter(type=Model),
@@ -40,7 +40,6 @@ class ChampionChallenge(BaseBeamComponent):
         champion: the latest blessed model; none on the first run. Where it is the candidate
             itself, or takes other images, the rows say that there is no champion.
         others: the other models that were attacked, by name.
-        code: hash of the code that runs; it tells TFX's cache of edits.
 
     Raises:
         ConfigError: a name of `others` is taken, or cannot be one of a column.
@@ -56,7 +55,6 @@ class ChampionChallenge(BaseBeamComponent):
         model: BaseChannel,
         champion: BaseChannel | None = None,
         others: Mapping[str, BaseChannel] | None = None,
-        code: str = "",
     ) -> None:
         others = others or {}
         spec = with_models(ChampionChallengeSpec, others)
@@ -66,7 +64,6 @@ class ChampionChallenge(BaseBeamComponent):
                 champion=champion,
                 **{ROBUST: model},
                 **others,
-                code=code,
                 challenged_examples=Channel(type=Examples),
             )
         )

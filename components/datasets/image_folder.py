@@ -9,7 +9,7 @@ prepares data, and writes an ordinary prepared data set, so that nothing else kn
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,23 +119,21 @@ def fingerprint(folder: ImageFolder) -> str:
     return digest.hexdigest()
 
 
-def store(
-    folder: ImageFolder, data_dir: str, config: str, report: Callable[[int, int], None]
-) -> None:
+def store(folder: ImageFolder, data_dir: str, config: str) -> None:
     """Write the folder as a prepared tfds data set below `data_dir`.
 
     Args:
         folder: from `describe`.
         data_dir: a tfds root.
         config: names the content, as a tfds config.
-        report: is told how many of how many images are done.
 
     Raises:
         DataError: an image cannot be decoded, or has another shape than the first one.
     """
     import tensorflow_datasets as tfds
 
-    total, done = sum(map(len, folder.files.values())), 0
+    progress = Progress("preparing", sum(map(len, folder.files.values())))
+    done = 0
 
     def examples(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         nonlocal done
@@ -152,7 +150,7 @@ def store(
                 {"image": str(folder.root / name), "label": Path(name).parts[1], FILENAME: name},
             )
             done += 1
-            report(done, total)
+            progress.update(done)
 
     tfds.dataset_builders.store_as_tfds_dataset(
         name=NAME,

@@ -1,25 +1,20 @@
 """The stock TFDS builder: looking it up, probing its host, and running it in a child process.
 
 The child is there because preparing initialises TensorFlow, after which a process can no longer
-choose its devices, and because TFDS prints to stdout. Looking up and probing happen in the caller's
-process; they import tensorflow_datasets (0.7 s) but not TensorFlow.
+choose its devices, and because TFDS prints whatever it likes. Looking up and probing happen in the
+caller's process; they import tensorflow_datasets (0.7 s) but not TensorFlow.
 """
 
-import dataclasses
-import json
 import logging
-import os
 import queue
-import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from components.mirrors.archives import Checksum
-from foundation.errors import DataError
-from foundation.events import Progress
+from foundation.errors import DataError, GauntletError
+from foundation.process import NO_GPU, Child
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -28,11 +23,6 @@ log = logging.getLogger("gauntlet.data")
 
 PROBE_SECONDS = 10.0
 HEAD_NOT_ALLOWED = (405, 501)
-CHILD_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",  # preparing needs no GPU, and TensorFlow would take all of it
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_USE_LEGACY_KERAS": "1",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,50 +92,21 @@ def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str | None:
 
 def run(job: Job) -> None:
     """Run `job` in a child process; raises DataError with the child's reason when it fails."""
-    # -P: the user may stand in a project that has a folder `components` of its own.
-    command = [sys.executable, "-P", "-m", "components.datasets.worker"]
-    command.append(json.dumps(dataclasses.asdict(job)))
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as noise,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=noise,
-            text=True,
-            # Temporary files too go where the caller cleans up, even after a kill.
-            env={**os.environ, **CHILD_ENVIRONMENT, "TMPDIR": job.root},
-        ) as child,
-    ):
-        assert child.stdout is not None
+    # Temporary files too go where the caller cleans up, even after a kill.
+    environment = {**NO_GPU, "TMPDIR": job.root}
+    with tempfile.TemporaryFile("w+", errors="replace") as noise:
         try:
-            failure = _follow(child.stdout)
-            child.wait()
-        except BaseException:  # Ctrl-C included: the child must not go on alone
-            child.kill()
-            raise
-        if child.returncode != 0:
+            Child(
+                "components.datasets.worker:run",
+                job,
+                name="TFDS",
+                environment=environment,
+                output=noise,
+            ).result()
+        except GauntletError as error:
             noise.seek(0)
             log.debug("output of the TFDS child process:\n%s", noise.read())
-            raise DataError(_one_line(failure) if failure else _death(child.returncode))
-
-
-def _follow(events: IO[str]) -> str | None:
-    """Log the child's progress; returns its reason if it reports a failure."""
-    failure, bars = None, dict[str, Progress]()
-    for line in events:
-        event = json.loads(line)
-        failure = event.get("failed", failure)
-        if "progress" in event:
-            done, total = event["progress"]
-            bars.setdefault(event["stage"], Progress(event["stage"], total)).update(done)
-    return failure
-
-
-def _death(returncode: int) -> str:
-    if returncode < 0:
-        return f"TFDS was stopped by signal {-returncode} (9: probably out of memory)"
-    return f"TFDS ended with exit code {returncode}"
+            raise DataError(_one_line(str(error))) from error
 
 
 def _head(url: str, seconds: float) -> str | None:

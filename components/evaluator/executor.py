@@ -21,6 +21,7 @@ from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
 from components.records.checks import read_checks
 from foundation.errors import ConfigError
+from foundation.json import dumps
 
 GATES = "gates.json"
 """File in the blessing: a list of `components.evaluator.explanation.Explanation`."""
@@ -61,11 +62,11 @@ class Executor(tfx_evaluator.Executor):
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
-            file.write(json.dumps([dataclasses.asdict(each) for each in explanations], indent=2))
+            file.write(dumps(explanations))
         refused = [each for each in explanations if not each.passed]
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
-        shown = [dataclasses.asdict(each) | {"ids": each.ids[:SHOWN_IDS]} for each in refused]
-        blessing.set_string_custom_property(REFUSALS, json.dumps(shown))
+        shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
+        blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
 
 
 def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:

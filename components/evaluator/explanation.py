@@ -4,7 +4,6 @@ Verdicts and numbers are of the one tally that TFMA added up.
 """
 
 import base64
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ class Explanation:
     """One gate after the evaluation.
 
     value: as counted. interval: exact 95 % confidence interval of the value, or None. judged: what
-        was compared with the bound. None where there is no number.
+        was compared with the bound.
     images_to_change: how many more images must be right for the gate to hold; None where that would
         not do, or is no question of images.
     images_against: how many images speak against the model. ids: some of them, when it was refused.
@@ -28,9 +27,9 @@ class Explanation:
 
     name: str
     passed: bool
-    value: float | None
+    value: float
     interval: tuple[float, float] | None
-    judged: float | None
+    judged: float
     op: str
     bound: float
     images_to_change: int | None
@@ -79,9 +78,9 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
     return Explanation(
         name=gate.name,
         passed=passed,
-        value=number(finding.value),
+        value=finding.value,
         interval=finding.interval,
-        judged=number(finding.judged),
+        judged=finding.judged,
         op=str(gate.op),
         bound=gate.bound,
         images_to_change=None if passed else gate.images_to_change(finding),
@@ -89,8 +88,3 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         ids=[] if passed else finding.ids,
         sentence=finding.sentence,
     )
-
-
-def number(value: float) -> float | None:
-    """A value that JSON can hold."""
-    return value if math.isfinite(value) else None

@@ -5,7 +5,6 @@ The report is data that flows through the pipeline. Beam's counters would not do
 give them, and a check of them would pass where nothing had run.
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,7 @@ from components.records.record import Rows
 from components.records.shards import list_shards, shard_path
 from components.records.verification import Verified, write_checked
 from foundation.errors import RunError
+from foundation.json import dumps
 from robustness.config import ThreatModel
 
 WRITTEN = "written.json"
@@ -152,4 +152,4 @@ def _report(verified: Verified, artifact: str) -> None:
     )
     fileio.makedirs(artifact)
     with fileio.open(os.path.join(artifact, WRITTEN), "w") as file:
-        file.write(json.dumps(dataclasses.asdict(written)))
+        file.write(dumps(written))

@@ -6,12 +6,8 @@ Knows nothing of accuracy: it asks whether what will be served answers as what w
 
 import json
 import os
-import pickle
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +22,12 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
 from components.records.shards import list_shards, read_shards
+from components.serving_check.process import Answer, Answers, Requests
+from foundation.errors import GauntletError, ProcessDied
+from foundation.process import NO_GPU, Child
+
+GOOD = "good"
+"""The request that must be answered; all others must be refused."""
 
 SAMPLE = 64
 """Images that are asked for."""
@@ -53,8 +55,8 @@ def ServingCheck(
     """Asks a fresh process, and blesses when every answer is right and every bad request is
     refused.
 
-    examples: raw examples with PNG images. infra_blessing: of TFX's InfraValidator, where one ran;
-    without its blessing there is none here.
+    examples: raw examples with PNG images. infra_blessing: answer of TFX's InfraValidator, where
+    one ran; where it does not bless, neither does this node.
     """
     path = path_utils.serving_model_path(model.uri)
     records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
@@ -78,9 +80,9 @@ def read_problems(blessing: str) -> list[str]:
 
 
 def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
-    """What is wrong with the model at `path` as a server would load it; a sentence each.
+    """What is wrong with a model as a server would load it; a sentence each.
 
-    records: serialized raw examples, with `image` as PNG.
+    path: folder of the SavedModel. records: serialized raw examples, with `image` as PNG.
     """
     network = tf_keras.models.load_model(path, compile=False)
     encoded = [
@@ -89,47 +91,52 @@ def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
     ]
     x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
     logits = network(tf.constant(x), training=False).numpy()
-    requests = requests_for(encoded, records, x)
-    answers = ask(path, requests)
-    if "error" in answers:
-        yield f"a fresh process cannot load the model: {answers['error']}"
+    try:
+        answers = ask(path, requests_for(encoded, records, x))
+    except GauntletError as error:
+        yield f"a fresh process cannot load the model: {error}"
         return
-    for signature, kinds in answers.items():
-        if isinstance(kinds, str):
-            yield f"signature {signature}: {kinds}"
-            continue
-        good = kinds.pop("good")
-        if isinstance(good, str):
-            yield f"signature {signature} answers {len(x)} images with an error: {good}"
+    for signature, answered in answers.items():
+        yield from problems_of(signature, answered, logits)
+
+
+def problems_of(
+    signature: str, answered: dict[str, Answer] | str, logits: np.ndarray
+) -> Iterator[str]:
+    """Whether a signature is missing, answers wrongly, or answers what it should refuse."""
+    if isinstance(answered, str):
+        yield f"signature {signature}: {answered}"
+        return
+    for kind, answer in answered.items():
+        if isinstance(answer, str):  # refused
+            if kind == GOOD:
+                yield f"signature {signature} answers {len(logits)} images with an error: {answer}"
+        elif kind == GOOD:
+            yield from differences(signature, answer, logits)
         else:
-            yield from differences(signature, good, logits)
-        for kind, found in kinds.items():
-            if not isinstance(found, str):
-                yield f"signature {signature} answers {kind} instead of refusing it"
+            yield f"signature {signature} answers {kind} instead of refusing it"
 
 
-def requests_for(
-    encoded: list[bytes], records: list[bytes], x: np.ndarray
-) -> dict[str, dict[str, list[bytes]]]:
+def requests_for(encoded: list[bytes], records: list[bytes], x: np.ndarray) -> Requests:
     """By signature a good request and bad ones, each a batch of strings."""
     larger = tf.io.encode_png(np.zeros((x.shape[1] + 1, *x.shape[2:]), np.uint8)).numpy()
     garbage = b"these bytes are no image"
     return {
         "serving_default": {
-            "good": encoded,
+            GOOD: encoded,
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [larger],
         },
         "serialized_examples": {
-            "good": records,
+            GOOD: records,
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [example(image=larger)],
             "an example without an image": [example()],
         },
         "transformed_examples": {
-            "good": [example(image=image) for image in x],
+            GOOD: [example(image=image) for image in x],
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [example(image=x[0, 1:])],
@@ -140,27 +147,30 @@ def requests_for(
 
 def example(image: Any = None) -> bytes:
     """A serialized tf.Example with an image: PNG bytes, or pixels."""
-    found = tf.train.Example()
+    record = tf.train.Example()
     if isinstance(image, bytes):
-        found.features.feature["image"].bytes_list.value.append(image)
+        record.features.feature["image"].bytes_list.value.append(image)
     elif image is not None:
-        found.features.feature["image"].float_list.value.extend(image.ravel())
-    return found.SerializeToString()
+        record.features.feature["image"].float_list.value.extend(image.ravel())
+    return record.SerializeToString()
 
 
-def ask(path: str, requests: dict[str, dict[str, list[bytes]]]) -> dict[str, Any]:
-    """The answers of a fresh process."""
-    with tempfile.TemporaryDirectory(prefix="gauntlet-serving-") as folder:
-        files = [Path(folder) / name for name in ("requests", "answers")]
-        files[0].write_bytes(pickle.dumps(requests))
-        command = [sys.executable, "-m", "components.serving_check.process", path, *map(str, files)]
+def ask(path: str, requests: Requests) -> Answers:
+    """The answers of a fresh process; raises GauntletError where it cannot load the model."""
+    with tempfile.TemporaryFile("w+", errors="replace") as noise:
+        child = Child(
+            "components.serving_check.process:answers",
+            path,
+            requests,
+            name="it",
+            environment=NO_GPU,
+            output=noise,
+        )
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            return {"error": f"no answer within {TIMEOUT} seconds"}
-        if done.returncode or not files[1].exists():
-            return {"error": f"it ended with code {done.returncode}: {done.stderr.strip()[-300:]}"}
-        return dict(pickle.loads(files[1].read_bytes()))
+            return dict(child.result(TIMEOUT))
+        except ProcessDied as error:
+            noise.seek(0)
+            raise ProcessDied(f"{error}: {noise.read().strip()[-300:]}") from error
 
 
 def differences(signature: str, answer: dict[str, np.ndarray], logits: np.ndarray) -> Iterator[str]:
@@ -170,19 +180,21 @@ def differences(signature: str, answer: dict[str, np.ndarray], logits: np.ndarra
         "probabilities": tf.nn.softmax(logits).numpy(),
         "class": logits.argmax(axis=1),
     }
+    says = f"signature {signature} gives"
     if not answer.keys() & {"logits", "probabilities"}:
-        yield f"signature {signature} gives {', '.join(answer)}, expected logits or probabilities"
-    for name, value in answer.items():
+        yield f"{says} {', '.join(answer)}, expected logits or probabilities"
+    for name in answer:
         if name not in expected:
             continue
-        if value.shape != expected[name].shape:
-            yield f"signature {signature} gives {name} of shape {value.shape}, expected {expected[name].shape}"
+        value, right = answer[name], expected[name]
+        if value.shape != right.shape:
+            yield f"{says} {name} of shape {value.shape}, expected {right.shape}"
         elif not np.all(np.isfinite(value)):
-            yield f"signature {signature} gives {name} that are not finite"
+            yield f"{says} {name} that are not finite"
         elif name == "class":
-            if wrong := int(np.sum(value != expected[name])):
-                yield f"signature {signature} gives another class than the evaluated model for {wrong} images"
+            if wrong := int(np.sum(value != right)):
+                yield f"{says} another class than the evaluated model for {wrong} images"
         else:
-            most = float(np.max(np.abs(value - expected[name])))
+            most = float(np.max(np.abs(value - right)))
             if most > TOLERANCE * max(1.0, float(np.max(np.abs(logits)))):
-                yield f"signature {signature} gives {name} that differ by up to {most:.2g} from the evaluated model's"
+                yield (f"{says} {name} that differ by up to {most:.2g} from the evaluated model's")

@@ -1,8 +1,8 @@
 """One run on this machine, from the data to `summary.json`: what `gauntlet run` does underneath.
 
-Writes into the root: `metadata.sqlite`, `artifacts/`, `serving/` (pushed versions), `.data` (a link
-to the data) and, for each run, `results/RUN_ID/` with `config.json`, `summary.json`, two pictures,
-`schema.pbtxt` and the log.
+A run writes into its root: metadata, artifacts, pushed versions, and its own folder of results with
+`config.json`, `schema.pbtxt`, what `pipeline.report` writes, and the log. This module is read
+without TFX, which is imported in a phase of its own, since that takes ten seconds.
 """
 
 import logging
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
-from foundation.errors import RunError
 from foundation.events import phase
 from pipeline.definition.config import RunConfig
+from pipeline.local.orchestrator import Orchestrator
+from pipeline.root.root import Root
 from trainer.config import RecipeName
 
 log = logging.getLogger("gauntlet.job")
@@ -29,21 +28,16 @@ log = logging.getLogger("gauntlet.job")
 class Job:
     """A run: what to compute, and where.
 
-    root: folder of metadata, artifacts, runs and pushed models. data_dir: see
-        `components.datasets`.
-    orchestrator: a `pipeline.local.runner.Orchestrator`.
+    root: place of metadata, artifacts, results and pushed models.
+    data_dir: folder of prepared data or of archives, see `components.datasets`; None for tfds's
+        own.
     """
 
     config: RunConfig
-    root: Path
+    root: Root
     run_id: str
-    data_dir: str | None
-    orchestrator: str
-
-    @property
-    def folder(self) -> Path:
-        """Where the results of this run go."""
-        return self.root / "results" / self.run_id
+    data_dir: Path | None
+    orchestrator: Orchestrator
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -52,46 +46,42 @@ def run_job(job: Job) -> dict[str, Any]:
     Raises:
         GauntletError: the root is in use, the data is bad, an attack left its ball.
     """
-    try:
-        with FileLock(job.root / ".lock", timeout=0):
-            return _run_alone(job)
-    except Timeout as error:
-        raise RunError(
-            f"another run is under way in {job.root}; wait for it, or give this one another --root"
-        ) from error
+    in_use = f"another run is under way in {job.root}; wait for it, or give this one another --root"
+    with job.root.locked(in_use):
+        return _run_alone(job)
 
 
 def _run_alone(job: Job) -> dict[str, Any]:
     begin = time.monotonic()
-    job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / "config.json").write_text(job.config.to_json())
-    data = job.config.data
-    schema = schema_of(
-        data.dataset, data.image_shape, data.classes
-    )  # without one nothing must be downloaded first
-    (job.folder / "schema.pbtxt").write_text(schema)
-    if is_folder(data.dataset):
-        log.info(
-            "%s: images of shape %s (height, width, channels), %d classes; the schema derived from "
-            "that is %s",
-            data.dataset, data.image_shape, data.classes, job.folder / "schema.pbtxt",
-        )  # fmt: skip
+    folder = job.root.results(job.run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(job.config.to_json())
+    _write_schema(job)  # without one nothing must be downloaded first
     with phase("data"):
-        prepared = prepare(job.config.data.dataset, job.data_dir)
+        data_dir = str(job.data_dir) if job.data_dir else None
+        prepared = prepare(job.config.data.dataset, data_dir)
     if job.config.trainer.network:
         with phase("network"):
             _check_network(job.config)
     with phase("TFX"):
-        from pipeline.report.summary import (
-            write_results,  # the imports take ten seconds, so they are a stage
-        )
+        from pipeline.local.runner import run_pipeline
+        from pipeline.report.summary import write_results
 
-        connection, pipeline = _assemble(job, prepared)
-    from pipeline.local.runner import Orchestrator, run_pipeline
-
-    nodes = run_pipeline(pipeline, Orchestrator(job.orchestrator), job.run_id)
+        pipeline = _assemble(job, prepared)
+    nodes = run_pipeline(pipeline, job.orchestrator, job.run_id)
     with phase("results"):
-        return write_results(job.config, job.folder, job.run_id, connection, nodes, begin)
+        return write_results(job.config, folder, job.run_id, job.root.connection, nodes, begin)
+
+
+def _write_schema(job: Job) -> None:
+    data, file = job.config.data, job.root.results(job.run_id) / "schema.pbtxt"
+    file.write_text(schema_of(data.dataset, data.image_shape, data.classes))
+    if is_folder(data.dataset):
+        log.info(
+            "%s: images of shape %s (height, width, channels), %d classes; the schema derived from "
+            "that is %s",
+            data.dataset, data.image_shape, data.classes, file,
+        )  # fmt: skip
 
 
 def _check_network(config: RunConfig) -> None:
@@ -112,48 +102,30 @@ def _check_network(config: RunConfig) -> None:
     log.info("%s: %d weights; %s", config.trainer.network, network.count_params(), bound)
 
 
-def _assemble(job: Job, prepared: PreparedDataset) -> tuple[Any, Any]:
-    """The metadata connection, mended, and the pipeline."""
-    from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
-
-    from components.pusher import STAGING
+def _assemble(job: Job, prepared: PreparedDataset) -> Any:
+    """The pipeline, on a root where what killed runs left behind is mended."""
     from pipeline.definition.dag import Places, create_pipeline
+
+    _mend(job.root)
+    places = Places(
+        pipeline_root=str(job.root.artifacts),
+        serving=str(job.root.serving),
+        data_dir=job.root.link_data(prepared.directory),
+        data_fingerprint=prepared.fingerprint,
+        metadata=job.root.connection,
+        run_id=job.run_id,
+    )
+    return create_pipeline(job.config, places, beam_pipeline_args=[])
+
+
+def _mend(root: Root) -> None:
+    """Remove what killed runs left half done; call it only while no run is under way."""
+    from components.pusher import STAGING
     from pipeline.root.metadata import mend
 
-    connection = sqlite_metadata_connection_config(str(job.root / "metadata.sqlite"))
-    artifacts = str(job.root / "artifacts")
-    with Metadata(connection) as metadata:
-        mended = mend(metadata.store, artifacts)
-    for left_over in (job.root / "serving").glob(f"{STAGING}*"):
+    with root.metadata() as store:
+        mended = mend(store, str(root.artifacts))
+    for left_over in root.serving.glob(f"{STAGING}*"):
         shutil.rmtree(left_over, ignore_errors=True)
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)
-    places = Places(
-        pipeline_root=artifacts,
-        serving=str(job.root / "serving"),
-        data_dir=link_data(job.root, prepared.directory),
-        data_fingerprint=prepared.fingerprint,
-        metadata=connection,
-        run_id=job.run_id,
-    )
-    return connection, create_pipeline(job.config, places, beam_pipeline_args=[])
-
-
-def link_data(root: Path, directory: str) -> str:
-    """Link the prepared data into the root, under one name wherever the data lies; returns the
-    link's path.
-
-    TFX's cache sees the path as a parameter of TfdsExampleGen; what lies there it knows by the
-    fingerprint. Call it only while no other run is under way on this root. On a disk without links,
-    returns `directory`.
-    """
-    link = root / ".data"
-    try:
-        link.unlink(missing_ok=True)
-        link.symlink_to(directory)
-    except OSError as error:
-        log.info(
-            "cannot link %s (%s): the same data elsewhere will be read again", link, error.strerror
-        )
-        return directory
-    return str(link)

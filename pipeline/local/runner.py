@@ -1,14 +1,7 @@
-"""Runs a pipeline on this machine, sequentially or on Beam, and logs each node as it goes.
+"""Runs a pipeline on this machine, sequentially or on Beam, and logs each node as it goes."""
 
-Every record carries `node` and `state` (`started`, `finished`, `cached`, `failed`); the command
-line draws its progress from them.
-"""
-
-import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any
 
 from apache_beam.options.pipeline_options import StandardOptions
@@ -18,16 +11,9 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
+from foundation.events import phase
+from pipeline.local.orchestrator import Orchestrator
 from pipeline.root.metadata import is_cached
-
-log = logging.getLogger("gauntlet.runner")
-
-
-class Orchestrator(StrEnum):
-    """Who runs the nodes: one after another in this process, or as a Beam pipeline of nodes."""
-
-    LOCAL = "local"
-    BEAM = "beam"
 
 
 def run_pipeline(
@@ -59,26 +45,12 @@ def logged_nodes() -> Iterator[dict[str, dict[str, Any]]]:
 
     def launch(self: launcher.Launcher) -> Any:
         node = self._pipeline_node.node_info.id
-        begin = time.monotonic()
-        log.info("%s started", node, extra={"node": node, "state": "started"})
-        try:
+        with phase(node) as step:
             execution = original(self)
-        except BaseException:
-            seconds = time.monotonic() - begin
-            log.info("%s failed", node, extra={"node": node, "state": "failed", "seconds": seconds})
-            raise
-        seconds = time.monotonic() - begin
-        with self._mlmd_connection as metadata:
-            cached = is_cached(metadata.store, execution.execution_id)
-        nodes[node] = {"seconds": round(seconds, 2), "cached": cached}
-        state = "cached" if cached else "finished"
-        log.info(
-            "%s %s after %.1f s",
-            node,
-            state,
-            seconds,
-            extra={"node": node, "state": state, "seconds": seconds},
-        )
+            with self._mlmd_connection as metadata:
+                cached = is_cached(metadata.store, execution.execution_id)
+            step.state = "cached" if cached else "finished"
+        nodes[node] = {"seconds": round(step.seconds, 2), "cached": cached}
         return execution
 
     launcher.Launcher.launch = launch

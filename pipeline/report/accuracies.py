@@ -57,10 +57,10 @@ def accuracies(tally: Tally, model: str, stages: tuple[Stage, ...]) -> Accuracie
     return Accuracies(
         clean=right[CLEAN],
         transfer=transfer,
-        white_box=by_stage["attacks"] | {FGSM: right[str(Origin(FGSM, model))]},
+        white_box=by_stage.attacks | {FGSM: right[str(Origin(FGSM, model))]},
         worst_case=images.where(lambda group: group.robust).count / n,
-        certified=by_stage["certified"],
-        certified_by=by_stage["certified_by"],
+        certified=by_stage.certified,
+        certified_by=by_stage.certified_by,
     )
 
 

@@ -15,7 +15,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import io_utils, proto_utils
 
 from components import pusher
-from components.versions import list_versions, read_card
+from components.versions import CARD, Card, list_versions, read_card
 from foundation.errors import RunError
 
 GATES = [
@@ -49,10 +49,10 @@ def test_a_blessed_model_is_pushed_as_a_version(
     answer = tf.saved_model.load(str(tmp_path / "serving" / version)).signatures["serving_default"]
     assert "probabilities" in answer.structured_outputs
     card = read_card(str(tmp_path / "serving" / version))
-    assert (card["model"], card["kind"], card["clean"], card["worst_case"]) == (
+    assert (card.model, card.kind, card.clean, card.worst_case) == (
         small_models["robust"], "run", 0.9, 0.5,
     )  # fmt: skip
-    assert "square" not in card
+    assert "square" not in json.loads((tmp_path / "serving" / version / CARD).read_text())
 
 
 def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_pushes_at_once_get_numbers_of_their_own(
     source = f"{small_models['robust']}/Format-Serving"
     with ThreadPoolExecutor(8) as pool:
         found = list(
-            pool.map(lambda i: pusher.publish(source, str(tmp_path), {"model": str(i)}), range(8))
+            pool.map(lambda i: pusher.publish(source, str(tmp_path), Card(model=str(i))), range(8))
         )
     assert len(set(found)) == 8
-    assert {entry["model"] for entry in list_versions(str(tmp_path))} == set(map(str, range(8)))
+    assert {entry.card.model for entry in list_versions(str(tmp_path))} == set(map(str, range(8)))
     assert sorted(os.listdir(tmp_path)) == sorted(found)
     for version in found:
         assert {path.name for path in (tmp_path / version).rglob("*")} >= {
@@ -125,16 +125,16 @@ def test_a_reader_sees_whole_versions_only(
     """Looked at before every file that is copied, and killed in the middle: only the old champion
     is there."""
     source = f"{small_models['robust']}/Format-Serving"
-    old = pusher.publish(source, str(tmp_path), {"model": "old"})
+    old = pusher.publish(source, str(tmp_path), Card(model="old"))
     copy = io_utils.fileio.copy
 
     def killed(one: str, other: str, overwrite: bool = False) -> None:
-        assert [entry["version"] for entry in list_versions(str(tmp_path))] == [old]
+        assert [entry.version for entry in list_versions(str(tmp_path))] == [old]
         copy(one, other, overwrite)
         if one.endswith("saved_model.pb"):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(io_utils.fileio, "copy", killed)
     with pytest.raises(KeyboardInterrupt):
-        pusher.publish(source, str(tmp_path), {"model": "new"})
-    assert [entry["model"] for entry in list_versions(str(tmp_path))] == ["old"]
+        pusher.publish(source, str(tmp_path), Card(model="new"))
+    assert [entry.card.model for entry in list_versions(str(tmp_path))] == ["old"]

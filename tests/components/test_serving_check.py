@@ -1,6 +1,10 @@
 """The serving check: a sound export passes, and each way to serve something else is named."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +20,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
 from components.records.shards import list_shards, read_shards
-from components.serving_check.component import ServingCheck, find_problems, read_problems
+from components.serving_check import component
+from components.serving_check.component import ServingCheck, ask, find_problems, read_problems
+from foundation.errors import GauntletError
 from trainer import export
 from trainer.config import TrainerConfig
 from trainer.network import build_network
@@ -137,19 +143,23 @@ def always(
     ],
 )
 def test_what_is_wrong_is_named(
-    small_world: SimpleNamespace, small_models: dict[str, str], records: list[bytes], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, change: Change, message: str,
-) -> None:  # fmt: skip
+    small_world: SimpleNamespace,
+    small_models: dict[str, str],
+    records: list[bytes],
+    tmp_path: Path,
+    change: Change,
+    message: str,
+) -> None:
     trained = tf_keras.models.load_model(f"{small_models['robust']}/Format-Serving", compile=False)
     model = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
     model.set_weights(trained.get_weights())
-    usual = export._signatures
-    monkeypatch.setattr(export, "_signatures", lambda *both: change(usual(*both)))
     transform = tft.TFTransformOutput(small_world.transform)
-    export.export_model(model, transform, str(tmp_path / "model"), {}, {})
-    problems = "\n".join(find_problems(str(tmp_path / "model"), records))
-    import re
 
+    def signatures(*both: Any) -> dict[str, Any]:
+        return change(export.signatures_of(*both))
+
+    export.export_model(model, transform, str(tmp_path / "model"), {}, {}, signatures)
+    problems = "\n".join(find_problems(str(tmp_path / "model"), records))
     assert re.search(message, problems), problems
 
 
@@ -167,6 +177,37 @@ def test_an_export_that_a_fresh_process_cannot_load(
     monkeypatch.setattr(tf_keras.models, "load_model", lambda *_, **__: network)
     (problem,) = find_problems(str(broken), records)
     assert problem.startswith("a fresh process cannot load the model: ")
+
+
+def test_a_fresh_process_that_dies_or_does_not_answer(
+    records: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, sys, time; print('out of breath', file=sys.stderr)\n"
+        "if os.path.exists(__file__ + '.slow'): time.sleep(60)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with pytest.raises(
+        GauntletError, match=r"^it ended with code -9 \(killed, or out of memory\): out of breath$"
+    ):
+        ask("model", {})
+    (tmp_path / "tensorflow.py.slow").touch()
+    monkeypatch.setattr(component, "TIMEOUT", 2)
+    with pytest.raises(GauntletError, match=r"^it did not answer within 2 seconds: .*"):
+        ask("model", {})
+
+
+def test_the_fresh_process_is_fresh() -> None:
+    """A server has none of our Keras objects either."""
+    code = (
+        "import sys, foundation.child, components.serving_check.process as p\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(('components', 'trainer', "
+        "'robustness', 'pipeline', 'tensorflow', 'keras', 'tf_keras'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = "components.serving_check.process"
+    assert done.stdout.split() == ["components", "components.serving_check", process]
 
 
 def test_warm_up_requests_are_answered(small_models: dict[str, str]) -> None:

@@ -46,8 +46,8 @@ def first(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 def test_summary_has_the_promised_keys(first: dict[str, Any], root: Path) -> None:
-    keys = "run_id preset dataset seed threat suite attacks examples models checks gates serving_problems blessed pushed"
-    keys += " nodes seconds"
+    keys = "run_id preset dataset seed threat suite attacks examples models checks gates "
+    keys += "serving_problems blessed withdrawn pushed nodes seconds"
     assert set(keys.split()) <= set(first)
     assert first["examples"] == {"train": 3000, "validation": 500, "test": 500}
     assert first["threat"] == {"norm": "linf", "epsilon": 0.2}
@@ -212,7 +212,10 @@ def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
         "alpha-crown",
         "branch-and-bound",
     ]
-    code = "import sys, tf_keras; print(tf_keras.models.load_model(sys.argv[1], compile=False).count_params())"
+    code = (
+        "import sys, tf_keras\n"
+        "print(tf_keras.models.load_model(sys.argv[1], compile=False).count_params())"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code, summary["pushed"]],
         cwd=tmp_path,
@@ -299,8 +302,11 @@ def test_two_workers_go_on_from_the_champion(
     """The whole pipeline with two training processes, which begin with the weights that the first
     run pushed."""
     options = [
-        "trainer.warm_start=true", "trainer.strategy=multi_worker", "trainer.workers=2", "trainer.epochs=1",
-    ]  # fmt: skip
+        "trainer.warm_start=true",
+        "trainer.strategy=multi_worker",
+        "trainer.workers=2",
+        "trainer.epochs=1",
+    ]
     arguments = ["run", "--preset", "smoke", "--root", root, "--json", tmp_path / "s.json"]
     arguments += [part for option in options for part in ("--set", option)]
     done = gauntlet(*arguments, cwd=tmp_path)

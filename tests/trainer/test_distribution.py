@@ -25,7 +25,8 @@ from small_world import SHAPE, run_trainer, training_task
 
 import trainer.training
 import trainer.workers
-from foundation.errors import ConfigError, RunError
+from foundation.errors import ConfigError, GauntletError, ProcessDied, RunError
+from foundation.process import Child, Ending
 from trainer.checkpoints import Progress
 from trainer.config import Scaling, StrategyName, TrainerConfig, TrainingTask
 from trainer.strategy import (
@@ -225,16 +226,16 @@ def test_a_killed_worker_ends_the_training_and_the_next_run_goes_on(
     workers: list[Any] = []
     killed: list[float] = []
 
-    class Noted(trainer.workers._Worker):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+    class Noted(Child):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
             workers.append(self)
 
     def kill() -> None:
         killed.append(time.monotonic())
         workers[1].process.send_signal(signal.SIGKILL)
 
-    monkeypatch.setattr(trainer.workers, "_Worker", Noted)
+    monkeypatch.setattr(trainer.workers, "Child", Noted)
     settings: dict[str, Any] = {"epochs": 8, "scaling": "fixed"}
     task = training_task("undefended", strategy="multi_worker", workers=2, **settings)
     with (
@@ -273,19 +274,33 @@ def test_an_error_in_a_worker_is_the_runs_error(
         run_trainer(small_world, tmp_path, task)
 
 
+def failed(error: GauntletError, seconds: float) -> Any:
+    return SimpleNamespace(ending=Ending(error=error, time=seconds))
+
+
+def test_what_came_first_is_why_workers_failed() -> None:
+    finished, running = SimpleNamespace(ending=Ending()), SimpleNamespace(ending=None)
+    running.reports = SimpleNamespace(poll=lambda: False)
+    late, early = failed(RunError("another worker is gone"), 2), failed(ConfigError("batch"), 1)
+    assert trainer.workers._reason([finished, late, running, early]) is early.ending.error
+    dead = failed(ProcessDied("worker 3 of 3 ended with code -9"), 3)
+    told = trainer.workers._reason([late, early, dead])
+    assert str(told).startswith("worker 3 of 3 ended with code -9 and the training with it; the ")
+
+
 def test_workers_end_with_their_parent() -> None:
-    """However it ends: the kernel closes the pipe that it held open."""
+    """However it ends."""
     code = """
 from types import SimpleNamespace
 import trainer.workers
 
-class Noted(trainer.workers._Worker):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+class Noted(trainer.workers.Child):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
         print(self.process.pid, flush=True)
 
-trainer.workers._Worker = Noted
-trainer.workers.launch_workers(SimpleNamespace(), 2)
+trainer.workers.Child = Noted
+trainer.workers.launch_workers("trainer.train:run_worker", SimpleNamespace(), 2)
 """
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -369,10 +384,15 @@ def test_a_chief_is_one_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "index", "jobs", "expected"),
-    [("worker", 0, ["worker"], True), ("worker", 1, ["worker"], False), ("chief", 0, ["chief", "worker"], True),
-     ("worker", 0, ["chief", "worker"], False), (None, None, [], True)],
+    [
+        ("worker", 0, ["worker"], True),
+        ("worker", 1, ["worker"], False),
+        ("chief", 0, ["chief", "worker"], True),
+        ("worker", 0, ["chief", "worker"], False),
+        (None, None, [], True),
+    ],
     ids=["first-worker", "second-worker", "chief", "worker-beside-a-chief", "alone"],
-)  # fmt: skip
+)
 def test_one_process_is_the_chief(
     kind: str | None, index: int | None, jobs: list[str], expected: bool
 ) -> None:

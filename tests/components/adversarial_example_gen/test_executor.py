@@ -16,14 +16,16 @@ from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from components.adversarial_example_gen import executor as adversarial
 from components.adversarial_example_gen.config import AttackConfig
+from components.evaluator.tally import tally
 from components.records.names import CLEAN, FGSM, MODELS, NO_BOUND, ROBUST, STRONGEST
+from components.records.record import Rows
 from components.records.shards import list_shards, read_shards, shard_path, write_shard
 from components.records.writer import read_written
 from foundation.errors import RunError
 from foundation.seeds import image_seeds
-from pipeline.report.results import AttackTable, read_attack_table
+from pipeline.report.accuracies import Accuracies, accuracies
 from robustness.attacks.attacker import Attacker
-from robustness.config import Attack, AttackName, BoundName, ThreatModel
+from robustness.config import Attack, AttackName, BoundName, Fgsm, ThreatModel
 from robustness.evaluation import Judge
 from robustness.suites import bounds_of
 
@@ -33,6 +35,7 @@ EPSILON = 0.16
 """Certifies some images of the small world, breaks some, and leaves others open."""
 
 SUITE = {"suite": "fast", "names": ["fgsm", "pgd"]}
+STAGES = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
 
 
 class Attacked(Protocol):
@@ -151,8 +154,7 @@ def test_rows_say_what_the_judge_says(
     y = np.array([column(row, "label") for row in clean])
     ids = [column(row, "id") for row in clean]
     network = tf_keras.models.load_model(f"{small_models[ROBUST]}/Format-Serving", compile=False)
-    stages = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
-    judge = Judge(network, ThreatModel(epsilon=EPSILON), stages, SHAPE)
+    judge = Judge(network, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
     verdict = judge.judge(x, y, ids, seed=5)
     for name, told in (
         ("prediction_robust", verdict.prediction),
@@ -160,7 +162,7 @@ def test_rows_say_what_the_judge_says(
         ("certified_by_robust", verdict.certified_by.astype(bytes)),
     ):
         assert [column(row, name) for row in clean] == told.tolist()
-    fgsm = judge.attacker.run(Attack(name=AttackName.FGSM), x, y, image_seeds(ids, 5))
+    fgsm = judge.attacker.run(Fgsm(), x, y, image_seeds(ids, 5))
     for attack, told in ((FGSM, fgsm), (STRONGEST, verdict.x_adv)):
         shown = [pixels(v[f"{attack}@robust"]).reshape(SHAPE) for v in images]
         np.testing.assert_allclose(np.stack(shown), told, atol=1e-6)
@@ -224,32 +226,28 @@ def test_rows_depend_neither_on_batches_nor_on_shards(
             assert column(row, name) == column(other[key], name), name
 
 
-def test_no_bound_applies_to_l2(attacked: Attacked, tmp_path: Path) -> None:
+def test_no_bound_applies_to_l2(attacked: Attacked) -> None:
     rows = attacked(norm="l2", epsilon=1.2)
     for versions in by_image(rows):
         clean = versions[CLEAN]
         for row in versions.values():
             assert np.linalg.norm(pixels(row) - pixels(clean)) <= 1.2 + 1e-5
             assert {column(row, "certified_by_" + model) for model in MODELS} == {NO_BOUND.encode()}
-    results = table(rows, tmp_path).accuracies("robust", AttackConfig(names=("fgsm", "pgd")).stages)
-    assert (results["certified"], results["certified_by"]) == (None, {})
-    assert list(results["white_box"]) == ["fgsm", "pgd"]
-    assert results["worst_case"] < results["clean"]
+    results = counted(rows, "robust")
+    assert (results.certified, results.certified_by) == (None, {})
+    assert list(results.white_box) == ["fgsm", "pgd"]
+    assert results.worst_case < results.clean
 
 
-def table(rows: list[tf.train.Example], folder: Path) -> AttackTable:
-    write_shard(
-        shard_path(str(folder), 0, 1, compressed=False), [row.SerializeToString() for row in rows]
-    )
-    return read_attack_table(str(folder), MODELS)
+def counted(rows: list[tf.train.Example], model: str) -> Accuracies:
+    """What a run's summary says of rows."""
+    table = Rows.parse([row.SerializeToString() for row in rows], MODELS)
+    return accuracies(tally(table), model, STAGES)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_accuracies_are_counted_from_the_rows(
-    rows: list[tf.train.Example], model: str, tmp_path: Path
-) -> None:
-    stages = AttackConfig(names=("fgsm", "pgd")).stages
-    results = table(rows, tmp_path).accuracies(model, stages)
+def test_accuracies_are_counted_from_the_rows(rows: list[tf.train.Example], model: str) -> None:
+    results = counted(rows, model)
     (other,) = set(MODELS) - {model}
 
     def right(row: tf.train.Example) -> bool:
@@ -258,23 +256,21 @@ def test_accuracies_are_counted_from_the_rows(
     def share(attack: str) -> float:
         return float(np.mean([right(versions[attack]) for versions in by_image(rows)]))
 
-    assert results["clean"] == pytest.approx(share(CLEAN))
+    assert results.clean == pytest.approx(share(CLEAN))
     transfer = {attack: share(f"{attack}@{other}") for attack in ("fgsm", "strongest")}
-    assert results["transfer"] == pytest.approx(transfer)
+    assert results.transfer == pytest.approx(transfer)
     white_box = {"fgsm": share(f"fgsm@{model}"), "pgd": share(f"strongest@{model}")}
-    assert results["white_box"] == pytest.approx(white_box)
-    assert results["worst_case"] == pytest.approx(
+    assert results.white_box == pytest.approx(white_box)
+    assert results.worst_case == pytest.approx(
         np.mean([all(map(right, v.values())) for v in by_image(rows)])
     )
     proofs = Counter(
         column(versions[CLEAN], "certified_by_" + model).decode() for versions in by_image(rows)
     )
-    steps = np.cumsum([proofs[bound] for bound in bounds_of(stages)]) / EXAMPLES
-    assert results["certified_by"] == pytest.approx(
-        dict(zip(bounds_of(stages), steps, strict=True))
-    )
-    assert results["certified"] == pytest.approx(steps[-1])
-    assert results["certified"] <= results["worst_case"] <= min(results["white_box"].values())
+    steps = np.cumsum([proofs[bound] for bound in bounds_of(STAGES)]) / EXAMPLES
+    assert results.certified_by == pytest.approx(dict(zip(bounds_of(STAGES), steps, strict=True)))
+    assert results.certified == pytest.approx(steps[-1])
+    assert results.certified <= results.worst_case <= min(results.white_box.values())
 
 
 def test_an_attack_that_leaves_its_ball_is_an_error(

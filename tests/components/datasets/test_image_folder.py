@@ -18,10 +18,10 @@ from components.datasets.batches import image_batches
 from components.datasets.image_folder import describe, fingerprint, is_folder
 from components.datasets.prepare import prepare
 from components.schema import derived_schema, schema_text
-from components.tfds_example_gen.executor import read_part, split_parts
+from components.tfds_example_gen.reading import read_part, split_parts
 from foundation.errors import ConfigError, DataError
 from gauntlet.cli import main
-from gauntlet.run import configured
+from gauntlet.configuration import configured
 
 SHAPE = (6, 5, 3)
 
@@ -282,6 +282,8 @@ def test_a_cluster_cannot_read_a_folder(pets: Path, tmp_path: Path) -> None:
         "i",
         "--output",
         str(tmp_path / "out.yaml"),
+        "--pipeline-root",
+        "gs://b/f",
     ]
     done = CliRunner().invoke(main, [*arguments, "--set", f"data.dataset={pets}"])
     assert done.exit_code == 2

@@ -9,6 +9,7 @@ import dataclasses
 import gzip
 import hashlib
 import http.server
+import logging
 import os
 import re
 import shutil
@@ -27,8 +28,9 @@ from components.datasets import stock, worker
 from components.datasets.prepare import PreparedDataset, prepare
 from components.mirrors import mirror
 from components.mirrors.archives import Checksum
+from foundation import events
 from foundation.errors import DataError
-from pipeline.local.job import link_data
+from pipeline.root.root import Root
 
 TRAIN, TEST = 6, 4
 TRAIN_SHARD = "mnist-train.tfrecord-00000-of-00001"
@@ -64,7 +66,7 @@ def shrink_mnist(patch: pytest.MonkeyPatch, url: str, files: dict[str, bytes]) -
     patch.setattr(mnist, "_TEST_EXAMPLES", TEST)
     patch.setattr(mnist.MNIST, "URL", url)
     patch.setattr(mnist.MNIST, "url_infos", infos)
-    patch.setattr(stock, "run", lambda job: worker.prepare(job, lambda event: None))
+    patch.setattr(stock, "run", worker.prepare)
 
 
 def use_default_root(patch: pytest.MonkeyPatch, root: Path) -> None:
@@ -172,18 +174,13 @@ def test_the_link_in_the_root_is_the_data(root: Path, tmp_path: Path) -> None:
     other = prepare("mnist", str(shutil.copytree(root, tmp_path / "other")))
     data = prepare("mnist", str(root))
     for place in (other, data):
-        link = link_data(tmp_path, place.directory)
+        link = Root(tmp_path).link_data(place.directory)
         assert link == str(tmp_path / ".data")
         assert prepare("mnist", link) == place
-    assert link_data(tmp_path, prepare("mnist", link).directory) == link, (
+    assert Root(tmp_path).link_data(prepare("mnist", link).directory) == link, (
         "the link itself was passed as data_dir"
     )
     assert prepare("mnist", link) == data
-
-
-def test_where_no_link_can_be_made_the_data_is_read_where_it_is(tmp_path: Path) -> None:
-    (tmp_path / ".data").mkdir()
-    assert link_data(tmp_path, "/data/mnist/3.0.1") == "/data/mnist/3.0.1"
 
 
 def test_archives_are_prepared_beside_themselves_and_once(
@@ -426,19 +423,64 @@ def test_probe_of_a_silent_host_ends_in_time() -> None:
     assert re.search(r"no answer within 0\.2 s|timed out", reason)
 
 
-def test_worker_reports_every_stage(tmp_path: Path, official: Path) -> None:
-    events: list[dict[str, object]] = []
-    job = stock.Job(
-        dataset="mnist", root=str(tmp_path), manual_dir=str(official), examples=TRAIN + TEST
+def test_worker_reports_every_stage(
+    tmp_path: Path,
+    official: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(events, "SECONDS_BETWEEN_RECORDS", 3600)  # the first and the last step only
+    caplog.set_level(logging.INFO, "gauntlet")
+    total = TRAIN + TEST
+    worker.prepare(
+        stock.Job(dataset="mnist", root=str(tmp_path), manual_dir=str(official), examples=total)
     )
-    worker.prepare(job, events.append)
-    assert events == [{"stage": "preparing", "progress": [TRAIN + TEST, TRAIN + TEST]}]
+    assert [(record.getMessage(), vars(record)["progress"]) for record in caplog.records] == [
+        ("preparing", (1, total)),
+        ("preparing", (total, total)),
+    ]
+
+
+def test_the_child_process_prepares_and_its_progress_is_logged_here(
+    tmp_path: Path,
+    official: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A folder of images, because that needs no archives of the real size."""
+    from PIL import Image
+
+    monkeypatch.undo()  # the real `stock.run`
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "images" / folder / "image.png")
+    caplog.set_level(logging.INFO, "gauntlet")
+    root = tmp_path / "root"
+    root.mkdir()
+    stock.run(stock.Job(dataset=str(tmp_path / "images"), root=str(root), config="c"))
+    assert (caplog.messages[-1], vars(caplog.records[-1])["progress"]) == ("preparing", (4, 4))
+    assert list(root.glob("*/c/*/dataset_info.json"))
 
 
 def test_child_process_reports_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real `stock.run`
     with pytest.raises(DataError, match=r"^DatasetNotFoundError: Dataset nosuch not found"):
         stock.run(stock.Job(dataset="nosuch", root=str(tmp_path)))
+
+
+def test_a_child_process_that_dies_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here it ends while it imports what it was told to run."""
+    (tmp_path / "tensorflow_datasets.py").write_text(
+        "import os, tempfile; print(tempfile.gettempdir(), flush=True); os.kill(os.getpid(), 9)"
+    )
+    monkeypatch.undo()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    caplog.set_level(logging.DEBUG, "gauntlet.data")
+    with pytest.raises(DataError, match=r"^TFDS ended with code -9 \(killed, or out of memory\)$"):
+        stock.run(stock.Job(dataset="mnist", root=str(tmp_path)))
+    assert f"output of the TFDS child process:\n{tmp_path}" in caplog.text
 
 
 def test_import_is_light() -> None:

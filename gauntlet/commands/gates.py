@@ -1,0 +1,43 @@
+"""`gauntlet gates`: what a model must reach to be pushed, in one place."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from foundation.json import dumps
+from gauntlet.options import json_option, settings_options
+from pipeline.definition.config import GatesConfig, override
+from pipeline.definition.presets import preset as named_preset
+
+SETTINGS = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
+
+
+@click.command
+@settings_options
+@json_option("the gates")
+def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> None:
+    """Show the gates: what a model must reach to be pushed.
+
+    \b
+      gauntlet gates --preset record
+      gauntlet gates --set gates.worst_case=0.95 --json gates.json
+    """
+    from gauntlet.tables.gates import gate_table  # SciPy, which takes its time
+    from pipeline.definition.gates import gates as gates_of
+
+    config = override(named_preset(preset), assignments)
+    asked = gates_of(config.gates)
+    if json_file:
+        json_file.write_text(dumps([gate.plain() for gate in asked]) + "\n")
+    console = Console()
+    console.print(gate_table(config, asked))
+    console.print(
+        "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
+        "upper for <=.\nOne gate that fails refuses the push; so does the serving check, and data "
+        "that breaks the schema or has drifted ends the run before training.\n"
+        f"--set gates.NAME=VALUE changes {SETTINGS}. `champion` is the level of both champion_* "
+        "gates, `checks` the list of honesty checks; `served` is fixed.",
+        highlight=False,
+    )

@@ -1,0 +1,36 @@
+"""`gauntlet predict`: answers of the served model."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from foundation.json import dumps
+from gauntlet.options import json_option, request, root_option
+from gauntlet.work import call_with
+from pipeline.production.requests import Classification
+
+
+@click.command
+@root_option
+@click.argument(
+    "images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE..."
+)
+@json_option("the answers")
+@request(Classification)
+def predict(task: Classification, json_file: Path | None) -> None:
+    """Classify PNG files with the served model: the version with the highest number."""
+    console = Console()
+    found = call_with(
+        "TensorFlow", "pipeline.production.prediction:classify", task, task.root.log, console
+    )
+    if json_file:
+        json_file.write_text(dumps(found.plain()) + "\n")
+    table = Table(title=f"Version {found.version}")
+    for column in ("image", "class", "probability"):
+        table.add_column(column, justify="left" if column == "image" else "right", overflow="fold")
+    for image, answer in zip(task.images, found.answers, strict=True):
+        table.add_row(escape(str(image)), str(answer.label), f"{answer.probability:.2%}")
+    console.print(table)

@@ -1,0 +1,107 @@
+"""`gauntlet run`: the whole pipeline, on this machine."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from foundation.errors import REFUSED
+from gauntlet.configuration import configured
+from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
+from gauntlet.parameters import LOCAL_PATH, Choices, created
+from gauntlet.supervisor import call
+from gauntlet.tables.run import print_summary
+from pipeline.local.job import Job
+from pipeline.local.orchestrator import Orchestrator
+from pipeline.root.root import Root
+
+
+@click.command
+@settings_options
+@click.option(
+    "--root",
+    "folder",
+    type=LOCAL_PATH,
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Folder of metadata, artifacts, results and pushed models. Runs on one root share TFX's "
+    "cache.",
+)
+@click.option(
+    "--data-dir",
+    type=LOCAL_PATH,
+    help="A prepared tfds folder, or a folder with the four archives. Default: tfds's own, filled "
+    "on first use.",
+)
+@click.option(
+    "--tune",
+    "trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="First search the recipe's hyper-parameters with N short trainings on the validation "
+    "split (tuner.trials).",
+)
+@click.option(
+    "--span",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of a folder of spans (span-1, span-2, ...) given as data.dataset take this one. Default: "
+    "the newest.",
+)
+@click.option(
+    "--orchestrator",
+    type=Choices(Orchestrator),
+    default=Orchestrator.LOCAL.value,
+    show_default=True,
+    help="Who runs the nodes: one after another in one process, or as a Beam pipeline.",
+)
+@json_option("summary.json")
+def run(
+    preset: str,
+    assignments: tuple[str, ...],
+    folder: Path,
+    data_dir: Path | None,
+    trials: int | None,
+    span: int | None,
+    orchestrator: Orchestrator,
+    json_file: Path | None,
+) -> int:
+    """Run the whole pipeline: ingest, validate, train, attack, evaluate, push or refuse.
+
+    Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure.
+    """
+    from pipeline.definition.gates import out_of_reach  # SciPy, which takes a second
+
+    if trials is not None:
+        assignments = (*assignments, f"tuner.trials={trials}")
+    if span is not None:
+        assignments = (*assignments, f"data.span={span}")
+    config = configured(preset, assignments)
+    job = Job(
+        config=config,
+        root=Root(created(folder, "root")),
+        run_id=datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f"),
+        data_dir=data_dir,
+        orchestrator=orchestrator,
+    )
+    console = Console()
+    for reason in out_of_reach(config):
+        console.print(
+            f"[yellow]Note:[/] whatever is trained will be refused: {escape(reason)}",
+            soft_wrap=True,
+        )
+    results = job.root.results(job.run_id)
+    results.mkdir(parents=True)
+    console.print(
+        escape(f"run {job.run_id}, preset {config.preset}, root {job.root}"),
+        highlight=False,
+        soft_wrap=True,
+    )
+    summary = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
+    if json_file:
+        shutil.copyfile(results / "summary.json", json_file)
+    print_summary(summary, results, console)
+    return 0 if summary["pushed"] else REFUSED

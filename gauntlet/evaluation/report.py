@@ -1,0 +1,74 @@
+"""What comes of an evaluation; read without TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.json import dumps
+from robustness.config import CheckName, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """One honesty check: what was measured (None where that is no number), and a sentence on what
+    it means."""
+
+    name: CheckName
+    passed: bool
+    value: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All images judged at one epsilon; accuracies are fractions of them.
+
+    attacks: what is left once an attack has run too.
+    certified: proven by all bounds; None where none applies.
+    certified_by: what is proven once a bound has run too.
+    not_certified: why no bound applies.
+    seconds_by: time of each attack and bound.
+    checks: honesty checks; none where they were not asked for.
+    examples_file: table with a row an image.
+    """
+
+    norm: Norm
+    epsilon: float
+    examples: int
+    seed: int
+    clean: float
+    worst_case: float
+    attacks: dict[str, float]
+    certified: float | None
+    certified_by: dict[str, float]
+    not_certified: str | None
+    seconds_by: dict[str, float]
+    checks: tuple[CheckResult, ...]
+    seconds: float
+    examples_file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A model on a split of a data set.
+
+    fingerprint: SHA-256 of the model's files in hex.
+    suite: name of the suite, or `named attacks`.
+    notes: what a reader must know of the model.
+    results: one entry an epsilon.
+    corruptions: accuracy on each family of corruptions; None where they were not asked for.
+    folder: place of all files.
+    """
+
+    model: Path
+    fingerprint: str
+    dataset: str
+    split: str
+    suite: str
+    notes: tuple[str, ...]
+    results: tuple[Result, ...]
+    corruptions: dict[str, float] | None
+    folder: Path
+
+    def to_json(self) -> str:
+        """The content of `results.json`."""
+        return dumps(self)

@@ -1,0 +1,56 @@
+"""What can be asked of the evaluator; read without TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustness.config import AttackName, Norm, ThreatModel
+from robustness.suites import Stage, SuiteName, suite
+
+DEFAULT_EPSILON = {Norm.LINF: 0.2, Norm.L2: 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTask:
+    """What to evaluate, and where results go.
+
+    model: file or folder.
+    output: folder of all results.
+    dataset: name of a tfds data set, or path of a folder of images.
+    data_dir: see `components.datasets`; None for tfds's own folder.
+    limit: number of images, the first ones of the split; None for all.
+    attacks: names of attacks that take the place of the suite's own.
+    epsilons: radii, one evaluation each; the norm's default where there is none.
+    sources: other models, whose attacks are transferred.
+
+    Raises:
+        ConfigError: a radius that is none, or an attack that is named twice.
+    """
+
+    model: Path
+    output: Path
+    dataset: str = "mnist"
+    data_dir: Path | None = None
+    split: str = "test"
+    limit: int | None = None
+    suite: SuiteName = SuiteName.FAST
+    attacks: tuple[AttackName, ...] = ()
+    norm: Norm = Norm.LINF
+    epsilons: tuple[float, ...] = ()
+    seed: int = 0
+    sources: tuple[Path, ...] = ()
+    checks: bool = True
+    corruptions: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.stages, self.threats  # which refuse what is wrong, before anything is loaded
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Attacks and bounds, in the order in which they run."""
+        return suite(self.suite, self.attacks)
+
+    @property
+    def threats(self) -> tuple[ThreatModel, ...]:
+        """One threat model an evaluation, each radius once."""
+        radii = dict.fromkeys(self.epsilons) or (DEFAULT_EPSILON[self.norm],)
+        return tuple(ThreatModel(norm=self.norm, epsilon=epsilon) for epsilon in radii)

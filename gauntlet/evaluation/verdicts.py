@@ -1,0 +1,93 @@
+"""Verdicts on disk: a file a batch, so that memory stays flat and an interrupted evaluation goes on
+where it stopped."""
+
+import csv
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.datasets.batches import Batch
+from foundation.errors import RunError
+from foundation.json import dumps
+from robustness.ball import inside_ball
+from robustness.evaluation import Judge, Verdict
+
+COLUMNS = ("label", "prediction", "broken_by", "certified_by")
+"""What a verdict says of each image, beside the attacked image."""
+
+
+def kept_verdict(path: Path, batch: Batch, judge: Judge, seed: int) -> Verdict:
+    """The verdict on a batch, from its file; judged and written first where there is none.
+
+    What was written is read back and every attacked image is checked.
+
+    Raises:
+        RunError: an attacked image in the file lies outside its ball or [0, 1].
+    """
+    verdict = read_verdict(path)
+    if verdict is None or len(verdict.label) != len(batch.y):
+        write_verdict(path, judge.judge(batch.x, batch.y, batch.ids, seed))
+        verdict = read_verdict(path)
+        assert verdict is not None
+    inside = inside_ball(tf.constant(verdict.x_adv), tf.constant(batch.x), judge.threat)
+    outside = int(np.sum(~np.asarray(inside)))
+    if outside:
+        raise RunError(
+            f"{path}: {outside} attacked images that were read back lie outside the ball or [0, "
+            "1]; remove the file and run the same command again"
+        )
+    return verdict
+
+
+def write_verdict(path: Path, verdict: Verdict) -> None:
+    """Write a verdict, at once or not at all."""
+    columns = dataclasses.asdict(verdict) | {"seconds": dumps(verdict.seconds, indent=None)}
+    write_whole(path, lambda partial: np.savez(partial, **columns))
+
+
+def read_verdict(path: Path) -> Verdict | None:
+    """The verdict in a file; None when there is no whole one."""
+    try:
+        with np.load(path) as columns:
+            values = dict(columns)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return Verdict(**values | {"seconds": json.loads(str(values["seconds"]))})
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a file beside `path`, and move it into place when it is whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    try:
+        write(partial)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def joined(verdicts: list[Verdict]) -> Verdict:
+    """One verdict on all images, without the attacked images, which stay on disk."""
+    columns: dict[str, npt.NDArray[Any]] = {
+        name: np.concatenate([getattr(verdict, name) for verdict in verdicts]) for name in COLUMNS
+    }
+    stages = dict.fromkeys(name for verdict in verdicts for name in verdict.seconds)
+    seconds = {name: sum(verdict.seconds.get(name, 0.0) for verdict in verdicts) for name in stages}
+    return Verdict(**columns, x_adv=np.zeros((0, 0, 0, 0), np.float32), seconds=seconds)
+
+
+def write_examples(path: Path, ids: list[bytes], verdict: Verdict) -> None:
+    """A row an image: its id, and the columns of the verdict."""
+    names = [identity.decode() for identity in ids]
+    columns = (getattr(verdict, name) for name in COLUMNS)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *COLUMNS])
+        writer.writerows(zip(names, *columns, strict=True))

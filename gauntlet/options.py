@@ -1,0 +1,81 @@
+"""Options that several commands have, and what a command makes of them."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
+from pipeline.definition.presets import PRESETS
+
+Command = Callable[..., int | None]
+R = TypeVar("R")
+
+DEFAULT_ROOT = "runs"
+
+
+def request(kind: type[R]) -> Callable[[Callable[..., int | None]], Command]:
+    """The command takes a `kind`, a dataclass made of the options with the names of its fields, and
+    the other options by name."""
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+
+    def decorate(command: Callable[..., int | None]) -> Command:
+        @functools.wraps(command)
+        def wrapped(**options: Any) -> int | None:
+            values = {name: options.pop(name) for name in fields & options.keys()}
+            return command(kind(**values), **options)
+
+        return wrapped
+
+    return decorate
+
+
+def root_option(command: Command) -> Command:
+    """--root of a pipeline that has run: a `Root`."""
+    return click.option(
+        "--root",
+        type=EXISTING_ROOT,
+        default=DEFAULT_ROOT,
+        show_default=True,
+        help="Root of the pipeline, as for `gauntlet run`.",
+    )(command)
+
+
+def settings_options(command: Command) -> Command:
+    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
+        "Lists are written with commas. A wrong name lists all settings.",
+    )(command)
+    presets = ", ".join(f"{name} ({_summary(preset)})" for name, preset in PRESETS.items())
+    return click.option(
+        "--preset",
+        metavar=f"[{'|'.join(PRESETS)}]",
+        default=next(iter(PRESETS)),
+        show_default=True,
+        help=f"Named configuration to start from: {presets}.",
+    )(command)
+
+
+def json_option(what: str) -> Callable[[Command], Command]:
+    """--json, which writes `what` into a file."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=OUTPUT_FILE,
+        default=None,
+        help=f"Also write {what} here.",
+    )
+
+
+def _summary(preset: Callable[..., Any]) -> str:
+    """What a preset is for: the first sentence of its docstring."""
+    first, *_ = inspect.getdoc(preset).split("\n\n")  # type: ignore[union-attr]
+    return " ".join(first.split()).removesuffix(".")

@@ -1,0 +1,108 @@
+"""What the text of an argument or option may be, and what a command gets for it."""
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from foundation.errors import ConfigError, RunError
+from pipeline.root.root import Root
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class Choices(click.Choice[E]):
+    """One member of an enum, by its value."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        return str(choice)
+
+
+class ListOf(click.ParamType):
+    """Members of an enum, by their values, with commas between them.
+
+    An unknown name is a ConfigError that lists those that exist.
+    """
+
+    name = "list"
+
+    def __init__(self, what: str, members: type[StrEnum]) -> None:
+        self._what, self._members = what, members
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):  # a default
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        unknown = [name for name in names if name not in set(self._members)]
+        if unknown or not names:
+            raise ConfigError(
+                f"unknown {self._what} {', '.join(unknown) or repr(value)}; the {self._what}s are "
+                f"{', '.join(self._members)}"
+            )
+        return tuple(map(self._members, names))
+
+
+class LocalPath(click.Path):
+    """The absolute path of a local file or folder; an address such as gs://bucket is a
+    ConfigError."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return local_path(value)
+
+
+class ExistingRoot(click.Path):
+    """The `Root` in a local folder, which must be there."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        folder = local_path(value)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"there is no folder {folder}; name the root of a pipeline with --root"
+            )
+        return Root(folder)
+
+
+class OutputFile(click.Path):
+    """The absolute path of a file that can be written."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        check_writable(file := Path(value).absolute())
+        return file
+
+
+LOCAL_PATH, EXISTING_ROOT, OUTPUT_FILE = LocalPath(), ExistingRoot(), OutputFile()
+
+
+def local_path(text: str) -> Path:
+    """The absolute path of a local file or folder; raises ConfigError for an address."""
+    if "://" in text:
+        raise ConfigError(
+            f"expected a local folder, got {text}; copy the data to one, or compile for a platform"
+        )
+    return Path(text).expanduser().absolute()
+
+
+def created(folder: Path, option: str) -> Path:
+    """The folder that an option names, created; raises RunError when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise RunError(
+            f"cannot write to the {option} {folder}: {error.strerror}; name another with --{option}"
+        ) from error
+
+
+def check_writable(file: Path) -> None:
+    """Raises RunError unless the file can be written; leaves things as they are."""
+    existed = file.exists()
+    try:
+        with open(file, "a"):
+            pass
+    except OSError as error:
+        raise RunError(f"cannot write {file}: {error.strerror}") from error
+    if not existed:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""The end of an evaluation: accuracies by stage, honesty checks, corruptions, where results are."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gauntlet.evaluation.report import Report, Result
+
+
+def print_evaluation(report: Report, console: Console) -> None:
+    """Print the tables of an evaluation's report."""
+    results = report.results
+    console.print(evaluation_table(results))
+    reasons = [entry.not_certified for entry in results if entry.not_certified]
+    for reason in dict.fromkeys(reasons):
+        console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
+    for note in report.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+    for entry in results:
+        if entry.checks:
+            console.print(check_table(entry))
+    if report.corruptions:
+        console.print(corruption_table(report.corruptions, results[0].clean))
+    seconds = sum(entry.seconds for entry in results)
+    console.print(
+        f"{seconds:.0f} s; every image's verdict, results.json and curve.png are in "
+        f"{escape(str(report.folder))}", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def evaluation_table(results: Sequence[Result]) -> Table:
+    """One row a stage, one column an epsilon."""
+    first = results[0]
+    table = Table(title=f"{first.examples:,} images, {first.norm}, seed {first.seed}")
+    table.add_column("epsilon")
+    for entry in results:
+        table.add_column(f"{entry.epsilon:g}", justify="right")
+    rows: dict[str, list[float | None]] = {"clean": [entry.clean for entry in results]}
+    for name in first.attacks:
+        rows[f"left by {name}"] = [entry.attacks[name] for entry in results]
+    rows["[bold]worst case"] = [entry.worst_case for entry in results]
+    for name in first.certified_by:
+        rows[f"proven up to {name}"] = [entry.certified_by.get(name) for entry in results]
+    rows["[bold]certified"] = [entry.certified for entry in results]
+    for label, values in rows.items():
+        table.add_row(label, *("-" if value is None else f"{value:.2%}" for value in values))
+    return table
+
+
+def check_table(entry: Result) -> Table:
+    """One row a check: the verdict and its sentence."""
+    table = Table(
+        title=f"Signs that a number is fake, epsilon {entry.epsilon:g}, on the first images",
+        show_lines=True,
+    )
+    for column in ("check", "", "what was found"):
+        table.add_column(column)
+    for check in entry.checks:
+        verdict = "[green]passed" if check.passed else "[red]failed"
+        table.add_row(check.name.replace("_", " "), verdict, escape(check.sentence))
+    return table
+
+
+def corruption_table(corruptions: dict[str, float], clean: float) -> Table:
+    """One row a family."""
+    table = Table(title="Accuracy on corrupted images (no part of the worst case)")
+    table.add_column("family")
+    table.add_column("accuracy", justify="right")
+    for family, accuracy in ({"none": clean} | corruptions).items():
+        table.add_row(family, f"{accuracy:.2%}")
+    return table

@@ -1,0 +1,37 @@
+"""Work whose libraries take seconds to import: that is a phase of its own, so that a person sees
+why nothing else moves yet."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from foundation.events import phase
+from gauntlet.supervisor import call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A function, "package.module:function", its one argument, and the library that the module
+    imports."""
+
+    library: str
+    function: str
+    request: Any
+
+
+def call_with(library: str, function: str, request: Any, log: Path, console: Console) -> Any:
+    """What `function` returns for the request, called in a child process that shows the import of
+    the library as a phase."""
+    work = Work(library=library, function=function, request=request)
+    return call("gauntlet.work:do", work, log, console)
+
+
+def do(work: Work) -> Any:
+    """Import the module, and call the function."""
+    module, _, name = work.function.partition(":")
+    with phase(work.library):
+        function = getattr(importlib.import_module(module), name)
+    return function(work.request)

@@ -1,0 +1,40 @@
+"""What the command line may ask of the models in production; read without TFX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.root.root import Root
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """Serve an earlier version again.
+
+    version: its number; None for the newest one of an earlier model whose blessing is in force.
+    reason: why, for the metadata.
+    """
+
+    root: Root
+    version: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForcedPush:
+    """Bless and push the model of a run that the gates refused.
+
+    run_id: name of the run; None for the latest.
+    reason: why, for the metadata and every later listing.
+    """
+
+    root: Root
+    run_id: str | None = None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Classify PNG files with the served model."""
+
+    root: Root
+    images: tuple[Path, ...]

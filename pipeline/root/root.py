@@ -1,0 +1,138 @@
+"""The root of a pipeline: the folder of all that runs on this machine leave, and its layout.
+
+Nobody else spells a name in that folder. Read without TFX, which is imported when the metadata is
+opened.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from foundation.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+LOG = "log.txt"
+
+log = logging.getLogger("gauntlet.root")
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root, whether a run has been there or not.
+
+    folder: absolute path.
+    """
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def serving(self) -> Path:
+        """Pushed versions, as TensorFlow Serving takes them."""
+        return self.folder / "serving"
+
+    @property
+    def artifacts(self) -> Path:
+        """What the nodes wrote, as TFX lays it out."""
+        return self.folder / "artifacts"
+
+    @property
+    def evaluations(self) -> Path:
+        """Reports of models that were evaluated on their own."""
+        return self.folder / "evaluations"
+
+    @property
+    def log(self) -> Path:
+        """Log of all commands that are no run."""
+        return self.folder / LOG
+
+    def results(self, run_id: str) -> Path:
+        """Results of one run."""
+        return self.folder / "results" / run_id
+
+    def run_log(self, run_id: str) -> Path:
+        """Log of one run."""
+        return self.results(run_id) / LOG
+
+    @property
+    def connection(self) -> Any:
+        """TFX's configuration of a connection to the metadata."""
+        from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+        return sqlite_metadata_connection_config(str(self._metadata))
+
+    @contextmanager
+    def metadata(self) -> Iterator["MetadataStore"]:
+        """The metadata store, which is created where there is none."""
+        from tfx.orchestration.metadata import Metadata
+
+        with Metadata(self.connection) as connected:
+            yield connected.store
+
+    @contextmanager
+    def locked(self, in_use: str) -> Iterator[None]:
+        """Nobody else works on this root meanwhile.
+
+        Args:
+            in_use: message for a user whose root somebody else works on.
+
+        Raises:
+            RunError: with that message.
+        """
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise RunError(in_use) from error
+
+    @contextmanager
+    def under_change(self) -> Iterator["MetadataStore"]:
+        """The metadata of a root that has seen a run, for a change by hand; no run is under way
+        meanwhile.
+
+        Raises:
+            ConfigError: it is no root of a pipeline. RunError: a run is under way.
+        """
+        if not self._metadata.exists():
+            raise ConfigError(
+                f"{self} is no root of a pipeline: it has no {self._metadata.name}; name another "
+                "with --root"
+            )
+        in_use = f"a run is under way in {self}; wait for it"
+        with self.locked(in_use), self.metadata() as store:
+            yield store
+
+    def link_data(self, directory: str) -> str:
+        """Link prepared data into the root, under one name wherever the data lies.
+
+        TFX's cache sees the path as a parameter of TfdsExampleGen; what lies there it knows by the
+        fingerprint. Call it only while no other run is under way on this root.
+
+        Returns:
+            The path of the link; `directory` itself on a disk without links.
+        """
+        link = self.folder / ".data"
+        try:
+            link.unlink(missing_ok=True)
+            link.symlink_to(directory)
+        except OSError as error:
+            log.info(
+                "cannot link %s (%s): the same data elsewhere will be read again",
+                link,
+                error.strerror,
+            )
+            return directory
+        return str(link)
+
+    @property
+    def _metadata(self) -> Path:
+        return self.folder / "metadata.sqlite"

@@ -1,0 +1,43 @@
+"""Cards and listings of pushed versions, without TensorFlow."""
+
+import json
+from pathlib import Path
+
+from components.versions import CARD, Card, Origin, Version, list_versions, read_card
+from foundation.versions import newest_version, versions
+
+
+def version(base: Path, number: str, card: str | None = None) -> str:
+    (base / number).mkdir(parents=True)
+    if card is not None:
+        (base / number / CARD).parent.mkdir()
+        (base / number / CARD).write_text(card)
+    return str(base / number)
+
+
+def test_versions_are_numbers_in_order(tmp_path: Path) -> None:
+    for name in ("9", "10", ".staging-11", "latest"):
+        version(tmp_path, name)
+    assert versions(str(tmp_path)) == ["9", "10"]
+    assert newest_version(str(tmp_path)) == "10"
+    assert newest_version(str(tmp_path / "nowhere")) is None
+
+
+def test_what_an_earlier_version_wrote_is_read_and_shown_as_it_is(tmp_path: Path) -> None:
+    content = {
+        "model": "/m", "model_id": 9, "clean": 0.95, "worst_case": 0.3, "certified": None,
+        "kind": "rollback", "of": "3", "by": "ada", "at": "now", "reason": "", "run_id": "r",
+        "pushed_at": "then",
+    }  # fmt: skip
+    card = read_card(version(tmp_path, "4", json.dumps(content | {"unknown": 1})))
+    assert (card.kind, card.of, card.clean, card.certified) == (Origin.ROLLBACK, "3", 0.95, None)
+    assert card.plain() == content
+
+
+def test_versions_without_a_card_are_listed(tmp_path: Path) -> None:
+    version(tmp_path, "1")
+    version(tmp_path, "2", "{}")
+    assert list_versions(str(tmp_path)) == [
+        Version(version="1", serving=False, card=Card()),
+        Version(version="2", serving=True, card=Card()),
+    ]

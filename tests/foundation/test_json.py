@@ -1,0 +1,59 @@
+"""Valid JSON of whatever the project writes."""
+
+import json
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foundation.json import dumps
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Level(Enum):
+    HIGH = 2
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float
+    colour: Colour
+
+
+@dataclass(frozen=True)
+class Outer:
+    folder: Path
+    inner: tuple[Inner, ...]
+    by_colour: dict[Colour, float | None]
+
+
+def test_dataclasses_enums_and_paths_become_what_json_has() -> None:
+    value = Outer(Path("/a/b"), (Inner(0.5, Colour.RED),), {Colour.RED: None})
+    assert json.loads(dumps(value)) == {
+        "folder": "/a/b",
+        "inner": [{"share": 0.5, "colour": "red"}],
+        "by_colour": {"red": None},
+    }
+    assert dumps([Level.HIGH, True, "text"], indent=None) == '[2, true, "text"]'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_a_number_that_is_not_finite_is_null(number: float) -> None:
+    text = dumps({"a": [number, 1.5], "b": {"c": number}})
+    refused = pytest.fail
+    assert json.loads(text, parse_constant=refused) == {"a": [None, 1.5], "b": {"c": None}}
+
+
+def test_what_json_does_not_have_is_refused() -> None:
+    with pytest.raises(TypeError, match="ndarray"):
+        dumps({"a": np.zeros(2)})
+
+
+def test_the_text_is_what_the_standard_library_writes() -> None:
+    value = {"a": [1, 2.5], "b": {"c": None}}
+    assert dumps(value) == json.dumps(value, indent=2)

@@ -1,0 +1,216 @@
+"""A function in a fresh interpreter: what comes back, and how either side ends."""
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from foundation import process
+from foundation.child import described
+from foundation.errors import ConfigError, DataError, Defect, GauntletError, ProcessDied
+from foundation.events import fields_of
+from foundation.process import Child, follow
+
+TASKS = """
+import ctypes, logging, os, sys, threading, time
+from foundation.errors import ConfigError, DataError
+
+log = logging.getLogger("gauntlet.test")
+
+def fail(kind):
+    match kind:
+        case "config": raise ConfigError("the setting")
+        case "data": raise DataError("two\\nlines")
+        case "defect": raise ValueError("first line\\nwhat really happened")
+        case "unpicklable": return threading.Lock()
+        case "killed": os.kill(os.getpid(), 9)
+        case "silent": os._exit(3)
+
+def report():
+    log.info("attacking %s images", 5, extra={"advance": 5})
+    log.info("training", extra={"progress": (1, 2)})
+    log.debug("a detail")
+    log.info("odd", extra={"lock": threading.Lock()})
+    print("printed")
+    logging.getLogger("other").info("of another library")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("it happened")
+
+def talk():
+    def go_on():
+        while True:
+            log.info("still here " * 1000)
+    threading.Thread(target=go_on, daemon=True).start()
+    return "done"
+
+def linger():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return os.getpid()
+
+def sleep(without_the_kernel):
+    if without_the_kernel:
+        ctypes.CDLL(None).prctl(1, 0)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+def surroundings():
+    return os.environ["GAUNTLET_TEST"], sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions above, where a child finds them."""
+    (tmp_path / "tasks.py").write_text(TASKS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[IO[str]]:
+    with open(tmp_path / "output", "w+") as file:
+        yield file
+
+
+def test_arguments_and_result_are_themselves() -> None:
+    assert Child("operator:add", Fraction(1, 3), Fraction(1, 2)).result() == Fraction(5, 6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [
+        ("config", ConfigError, "the setting"),
+        ("data", DataError, "two\nlines"),
+        ("defect", Defect, "ValueError: what really happened"),
+        ("unpicklable", Defect, "TypeError: cannot pickle '_thread.lock' object"),
+        ("killed", ProcessDied, "TFDS ended with code -9 (killed, or out of memory)"),
+        ("silent", ProcessDied, "TFDS ended with code 3"),
+    ],
+)
+def test_what_went_wrong_comes_back(
+    output: IO[str], kind: str, error: type[GauntletError], message: str
+) -> None:
+    with pytest.raises(GauntletError) as raised:
+        Child("tasks:fail", kind, name="TFDS", output=output).result()
+    assert (type(raised.value), str(raised.value)) == (error, message)
+    output.seek(0)
+    told_by_the_parent_only = error is ProcessDied
+    assert ("Traceback" in output.read()) is not told_by_the_parent_only
+
+
+def test_unexpected_errors_are_described_by_their_last_line() -> None:
+    assert described(
+        RuntimeError("Traceback\n  File x\nValueError: deep [while running 'Attack']\n")
+    ) == ("RuntimeError: ValueError: deep [while running 'Attack']")
+    assert described(KeyError()) == "KeyError: no message"
+
+
+def test_log_records_are_replayed_and_the_output_holds_the_rest(
+    output: IO[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gauntlet")
+    Child("tasks:report", output=output).result()
+    told = [(record.name, fields_of(record)) for record in caplog.records]
+    assert told == [
+        ("gauntlet.test", {"advance": 5}),
+        ("gauntlet.test", {"progress": (1, 2)}),
+        ("gauntlet.test", {}),
+    ]
+    assert caplog.messages[0] == "attacking 5 images"
+    assert "ZeroDivisionError" in caplog.messages[2]
+    output.seek(0)
+    written = output.read()
+    for part in (
+        "INFO gauntlet.test: attacking 5",
+        "printed\n",
+        "INFO other: of another library",
+        "it happened",
+    ):
+        assert part in written
+    assert "training" not in written, "many records a second that only move a bar"
+
+
+def test_where_the_output_is_ours_the_replay_is_enough(capfd: pytest.CaptureFixture[str]) -> None:
+    records: list[logging.LogRecord] = []
+    Child("tasks:report", on_record=records.append).result()
+    assert [record.getMessage() for record in records[:2]] == ["attacking 5 images", "training"]
+    shown = capfd.readouterr()
+    assert shown.out == "printed\n"
+    assert "of another library" in shown.err
+    assert "attacking" not in shown.err
+
+
+def test_a_level_that_hides_records_hides_those_of_children(
+    caplog: pytest.LogCaptureFixture, output: IO[str]
+) -> None:
+    caplog.set_level(logging.WARNING, logger="gauntlet")
+    caplog.handler.setLevel(logging.DEBUG)  # it takes whatever it is given
+    Child("tasks:report", output=output).result()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_an_answer_that_does_not_come_in_time() -> None:
+    child = Child("time:sleep", 60, name="it")
+    with pytest.raises(ProcessDied, match=r"^it did not answer within 0\.5 seconds$"):
+        child.result(seconds=0.5)
+    assert child.process.poll() == -signal.SIGKILL
+
+
+def test_nobody_hears_what_is_said_after_the_ending(output: IO[str]) -> None:
+    """A thread that goes on must not fill the pipe and block the end."""
+    begin = time.monotonic()
+    assert Child("tasks:talk", output=output).result() == "done"
+    assert time.monotonic() - begin < process.SECONDS_TO_END
+
+
+def test_a_child_that_does_not_end_after_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SECONDS_TO_END", 0.2)
+    child = Child("tasks:linger")
+    assert child.result() == child.process.pid
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def test_children_that_run_at_once_are_told_of_as_they_end() -> None:
+    with Child("time:sleep", 60) as slow, Child("math:sqrt", 4) as quick:
+        child, ending = next(follow([slow, quick]))
+        assert (child, ending.result) == (quick, 2)
+    assert slow.process.poll() == -signal.SIGKILL, "left without an ending"
+
+
+def test_surroundings_of_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never waits for a keyboard, and packages in the user's folder do not win over ours."""
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for package in ("foundation", "trainer"):
+        (tmp_path / "here" / package).mkdir(parents=True)
+        (tmp_path / "here" / package / "__init__.py").write_text("raise AssertionError('foreign')")
+    monkeypatch.chdir(tmp_path / "here")
+    environment = {"GAUNTLET_TEST": "changed"}
+    assert Child("tasks:surroundings", environment=environment).result() == ("changed", "")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("without_the_kernel", [False, True], ids=["prctl", "connection"])
+def test_a_child_ends_with_its_parent(without_the_kernel: bool, end: signal.Signals) -> None:
+    code = (
+        f"from foundation.process import Child; Child('tasks:sleep', {without_the_kernel}).result()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert parent.stdout is not None
+    child = os.pidfd_open(int(parent.stdout.readline()))
+    parent.send_signal(end)
+    parent.wait()
+    assert select.select([child], [], [], 20)[0], "still there"
+    os.close(child)

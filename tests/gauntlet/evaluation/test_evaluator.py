@@ -1,0 +1,200 @@
+"""The stand-alone evaluator: reports, interruptions, mistakes, and the command around it."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tf_keras
+from small_classifier import EPSILON, some_images, trained_model
+from small_world import SHAPE, small_images
+
+from foundation.errors import ConfigError, DataError
+from gauntlet.evaluation import evaluator as evaluation
+from gauntlet.evaluation.evaluator import run_evaluation
+from gauntlet.evaluation.task import EvaluationTask
+from robustness.config import AttackName
+from robustness.evaluation import Judge, Verdict
+
+
+@pytest.fixture(scope="module")
+def model() -> tf_keras.Model:
+    return trained_model()
+
+
+@pytest.fixture(scope="module")
+def batch() -> SimpleNamespace:
+    return some_images()
+
+
+@pytest.fixture(scope="module")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A prepared tfds data set of the small world's images; its folder."""
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp("data")
+
+    class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = folder
+
+        def _info(self) -> Any:
+            features = {
+                "image": tfds.features.Image(shape=SHAPE),
+                "label": tfds.features.ClassLabel(num_classes=3),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, _: Any) -> dict[str, Any]:
+            return {"test": self._generate_examples(120)}
+
+        def _generate_examples(self, n: int) -> Any:
+            for i, (image, label) in enumerate(zip(*small_images(n, 2), strict=True)):
+                yield i, {"image": image, "label": label}
+
+    Small(data_dir=str(folder)).download_and_prepare()
+    return str(folder / "small" / "1.0.0")
+
+
+@pytest.fixture
+def task(model: tf_keras.Model, prepared_data: str, tmp_path: Path) -> EvaluationTask:
+    model.save(tmp_path / "model", save_format="tf", include_optimizer=False)
+    return EvaluationTask(
+        model=tmp_path / "model",
+        output=tmp_path / "out",
+        dataset="small",
+        data_dir=Path(prepared_data),
+        epsilons=(EPSILON,),
+        attacks=(AttackName.FGSM,),
+        checks=False,
+    )
+
+
+def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
+    report = run_evaluation(
+        dataclasses.replace(task, checks=True, epsilons=(EPSILON,), corruptions=False)
+    )
+    written = (report.folder / "results.json").read_text()
+    assert written == report.to_json()
+    keys = "model fingerprint dataset split suite notes results corruptions folder"
+    assert list(json.loads(written)) == keys.split()
+    (entry,) = json.loads(written)["results"]
+    keys = "norm epsilon examples seed clean attacks worst_case certified certified_by checks "
+    keys += "seconds seconds_by not_certified examples_file"
+    assert set(keys.split()) == set(entry)
+    assert entry["examples"] == 120
+    assert 0 <= entry["certified"] <= entry["worst_case"] <= entry["clean"] <= 1
+    assert {"name", "passed", "value", "sentence"} == set(entry["checks"][0])
+    assert (report.folder / "curve.png").stat().st_size > 5_000
+    rows = Path(entry["examples_file"]).read_text().splitlines()
+    assert rows[0] == "id,label,prediction,broken_by,certified_by"
+    assert len(rows) == 121
+    broken = sum(not row.split(",")[3] for row in rows[1:]) / 120
+    assert broken == pytest.approx(entry["worst_case"])
+
+
+def test_an_interrupted_evaluation_goes_on(
+    task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its third batch, with one file half written: only what is missing is judged
+    again."""
+    monkeypatch.setattr(evaluation, "BATCH", 30)
+    whole = run_evaluation(dataclasses.replace(task, output=tmp_path / "whole"))
+    judged: list[int] = []
+    original = Judge.judge
+
+    def interrupted(self: Judge, x: Any, y: Any, ids: Any, seed: int) -> Verdict:
+        judged.append(len(y))
+        if len(judged) == 3:
+            raise KeyboardInterrupt
+        return original(self, x, y, ids, seed)
+
+    monkeypatch.setattr(Judge, "judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(task)
+    kept = sorted(task.output.rglob("batch-*.npz"))
+    assert len(kept) == 2
+    kept[1].write_bytes(kept[1].read_bytes()[:100])
+    judged.extend([0] * 5)  # no more interruptions
+    again = run_evaluation(task)
+    assert len(judged) - 5 - 3 == 3, "batches that were whole were judged again"
+    for first, second in zip(whole.results, again.results, strict=True):
+        assert (first.clean, first.attacks, first.certified_by) == (
+            second.clean,
+            second.attacks,
+            second.certified_by,
+        )
+
+
+def test_another_seed_or_model_is_judged_anew(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_evaluation(task)
+    monkeypatch.setattr(Judge, "judge", lambda *_: pytest.fail("judged again"))
+    run_evaluation(task)
+    with pytest.raises(pytest.fail.Exception):
+        run_evaluation(dataclasses.replace(task, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": Path("/nowhere")}, "/nowhere: there is no such file or folder"),
+        ({"split": "tset"}, "unknown split 'tset' of small; the splits are test"),
+        ({"split": "test[:0]"}, "the split 'test.:0.' of small is empty"),
+        ({"corruptions": True}, "of 11 or more"),  # these images are too small
+    ],
+)
+def test_mistakes_are_explained(task: EvaluationTask, change: dict[str, Any], message: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=message):
+        run_evaluation(dataclasses.replace(task, **change))
+
+
+def test_a_model_for_other_images_or_fewer_classes_is_refused(
+    task: EvaluationTask, tmp_path: Path
+) -> None:
+    layers = tf_keras.layers
+    for shape, classes, message in (
+        ((9, 8, 1), 3, r"takes images of shape \(9, 8, 1\)"),
+        (SHAPE, 2, "largest label"),
+    ):
+        other = tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(classes)])
+        other.save(tmp_path / "other", save_format="tf")
+        with pytest.raises(DataError, match=message):
+            run_evaluation(dataclasses.replace(task, model=tmp_path / "other"))
+
+
+def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    gauntlet = str(Path(sys.executable).parent / "gauntlet")
+    return subprocess.run(
+        [gauntlet, "evaluate", *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.mark.e2e
+def test_the_command_from_start_to_end(task: EvaluationTask, tmp_path: Path) -> None:
+    data = ["--dataset", "small", "--data-dir", task.data_dir]
+    radii = ["--epsilon", "0.01", "--epsilon", "0.03"]
+    done = command(
+        task.model,
+        *data,
+        *radii,
+        "--attacks",
+        "fgsm,pgd",
+        "--json",
+        tmp_path / "r.json",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "worst case" in done.stdout
+    assert "certified" in done.stdout
+    first, second = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert (first["epsilon"], second["epsilon"]) == (0.01, 0.03)
+    assert first["worst_case"] > second["worst_case"]
+    assert first["examples"] == 120

@@ -1,0 +1,63 @@
+"""The tables of an evaluation say what its report says."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from gauntlet.evaluation.report import CheckResult, Report, Result
+from gauntlet.tables.evaluation import print_evaluation
+from robustness.config import CheckName, Norm
+
+RESULT = Result(
+    norm=Norm.LINF,
+    epsilon=0.1,
+    examples=1200,
+    seed=3,
+    clean=0.9,
+    worst_case=0.5,
+    attacks={"fgsm": 0.7, "square": 0.5},
+    certified=None,
+    certified_by={},
+    not_certified="no bound for [Tanh]",
+    seconds_by={"fgsm": 1.0},
+    checks=(CheckResult(name=CheckName.PROOFS_HOLD, passed=False, value=None, sentence="A [b]."),),
+    seconds=61.6,
+    examples_file=Path("/out/[x]/examples.csv"),
+)
+REPORT = Report(
+    model=Path("/m"),
+    fingerprint="abc",
+    dataset="mnist",
+    split="test",
+    suite="fast",
+    notes=("The softmax was removed.",),
+    results=(RESULT,),
+    corruptions={"fog": 0.25},
+    folder=Path("/out/[x]"),
+)
+
+
+def test_everything_is_shown() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_evaluation(REPORT, console)
+    text = console.export_text()
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in text.splitlines()]
+    for row in (
+        ["clean", "90.00%"],
+        ["left by fgsm", "70.00%"],
+        ["left by square", "50.00%"],
+        ["worst case", "50.00%"],
+        ["certified", "-"],
+        ["proofs hold", "failed", "A [b]."],
+        ["none", "90.00%"],
+        ["fog", "25.00%"],
+    ):
+        assert row in cells
+    for part in (
+        "1,200 images, linf, seed 3",
+        "Not certified: no bound for [Tanh]",
+        "Note: The softmax was removed.",
+        "62 s; every image's verdict, results.json and curve.png are in /out/[x]",
+    ):
+        assert part in text

@@ -1,0 +1,129 @@
+"""The tables of a run say what its summary says."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gauntlet.tables.run import accuracy_table, print_summary
+
+
+def judged(
+    name: str,
+    value: float | None,
+    bound: float,
+    passed: bool,
+    interval: Any = None,
+    change: Any = None,
+    ids: Any = (),
+) -> dict[str, Any]:
+    """A gate as summaries hold it."""
+    return {
+        "name": name, "value": value, "judged": value, "bound": bound, "op": ">=", "passed": passed,
+        "interval": interval,
+        "images_to_change": change, "ids": list(ids), "sentence": "What [was] found.",
+    }  # fmt: skip
+
+
+IDS = [f"image-{i}" for i in range(7)]
+
+
+def example_summary(pushed: str | None) -> dict[str, Any]:
+    undefended = {
+        "clean": 0.99,
+        "transfer": {"fgsm": 0.95, "strongest": 0.85},
+        "white_box": {"fgsm": 0.5, "apgd-t": 0.4, "square": 0.35},
+        "worst_case": 0.3,
+        "certified": None,
+        "certified_by": {},
+    }
+    robust = undefended | {
+        "worst_case": 0.32,
+        "certified": 0.25,
+        "certified_by": {"ibp": 0.1, "crown": 0.25},
+    }
+    return {
+        "run_id": "r", "seed": 0, "suite": "fast",
+        "attacks": {
+            "fgsm": {"steps": 1, "restarts": 1},
+            "apgd-t": {"steps": 50, "restarts": 2},
+            "square": {"queries": 2500, "restarts": 1},
+        },
+        "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
+        "examples": {"test": 10_000}, "models": {"undefended": undefended, "robust": robust},
+        "blessed": bool(pushed), "pushed": pushed, 
+        "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
+        "withdrawn": None,
+        "serving_problems": [] if pushed else ["signature [x] is missing"],
+        "gates": [
+            judged("clean", 0.99, 0.98, True, (0.985, 0.995)),
+            judged("worst_case", None, 0.9, bool(pushed)),
+            judged("certified", 0.25, 0.26, bool(pushed), (0.24, 0.26), 130, IDS),
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("pushed", ["/serving/[1]/17", None])
+def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_summary(example_summary(pushed), Path("/data/[x]/runs/r"), console)
+    text = console.export_text()
+    for part in (
+        "10,000 test images",
+        "99.00%",
+        "95.00%",
+        "did not run",
+        "Weak.",
+        "1 of 1 nodes",
+        "/data/[x]/runs/r",
+    ):
+        assert part in text
+    if pushed:
+        assert f"Pushed to {pushed}" in text
+        return
+    assert "Refused by worst_case, certified, the serving check; nothing was pushed" in text
+    assert "serving check: signature [x] is missing" in text
+    assert "certified: What [was] found." in text
+    assert "130 more images would have to be answered rightly" in text
+    assert (
+        "image-0, image-1, image-2, image-3, image-4 and 2 more in /data/[x]/runs/r/summary.json"
+        in text
+    )
+    assert "24.00% to 26.00%" in text
+
+
+def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(accuracy_table(example_summary(None)))
+    cells = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in console.export_text().splitlines()
+    ]
+    assert [row for row in cells if len(row) == 3] == [
+        ["clean", "99.00%", "99.00%"],
+        ["fgsm image made against the other model", "95.00%", "95.00%"],
+        ["strongest image made against the other model", "85.00%", "85.00%"],
+        ["left by fgsm", "50.00%", "50.00%"],
+        ["left by apgd-t, 50 steps x 2", "40.00%", "40.00%"],
+        ["left by square, 2,500 queries", "35.00%", "35.00%"],
+        ["worst case over all of these", "30.00%", "32.00%"],
+        ["certified", "-", "25.00%"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("too slow [x]", ": too slow [x]"), ("", "")], ids=["reason", "none"]
+)
+def test_a_blessing_that_was_withdrawn_is_named_as_such(reason: str, shown: str) -> None:
+    """After a rollback, the same command takes evaluation and blessing from the cache: all gates
+    passed, and still nothing is pushed."""
+    summary = example_summary("/serving/17") | {"pushed": None, "blessed": False}
+    summary["withdrawn"] = {"by": "ada", "at": "2026-11-26T22:45:24+00:00", "reason": reason}
+    console = Console(width=60, record=True, file=io.StringIO())
+    print_summary(summary, Path("/r"), console)
+    assert (
+        "Refused: this model's blessing was withdrawn (rollback on 2026-11-26 by ada"
+        f"{shown}); nothing was pushed" in console.export_text()
+    )

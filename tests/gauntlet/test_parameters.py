@@ -1,0 +1,67 @@
+"""What texts of options become: choices, lists, and paths that are checked and left as they are."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+import click
+import pytest
+
+from foundation.errors import ConfigError, RunError
+from gauntlet.parameters import EXISTING_ROOT, LOCAL_PATH, Choices, ListOf, check_writable, created
+from pipeline.root.root import Root
+
+
+class Colour(StrEnum):
+    DARK_RED = "dark-red"
+    BLUE = "blue"
+
+
+def test_a_choice_is_a_member_by_its_value() -> None:
+    choices = Choices(Colour)
+    assert choices.convert("dark-red", None, None) is Colour.DARK_RED
+    assert choices.convert(Colour.BLUE, None, None) is Colour.BLUE
+    with pytest.raises(click.BadParameter, match=r"'DARK_RED' is not one of 'dark-red', 'blue'"):
+        choices.convert("DARK_RED", None, None)
+
+
+def test_a_list_has_members_in_the_order_given() -> None:
+    several = ListOf("colour", Colour)
+    assert several.convert(" blue, dark-red,", None, None) == (Colour.BLUE, Colour.DARK_RED)
+    for text, unknown in (("blue,green", "green"), (" , ", "' , '")):
+        with pytest.raises(ConfigError) as error:
+            several.convert(text, None, None)
+        assert str(error.value) == f"unknown colour {unknown}; the colours are dark-red, blue"
+
+
+def test_a_path_is_absolute_and_local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert LOCAL_PATH.convert("runs", None, None) == tmp_path / "runs"
+    assert LOCAL_PATH.convert("~/runs", None, None) == Path("/home/someone/runs")
+    with pytest.raises(ConfigError, match="expected a local folder, got gs://bucket/x"):
+        LOCAL_PATH.convert("gs://bucket/x", None, None)
+
+
+def test_a_root_must_be_there(tmp_path: Path) -> None:
+    assert EXISTING_ROOT.convert(str(tmp_path), None, None) == Root(tmp_path)
+    with pytest.raises(ConfigError, match="there is no folder /nowhere; name the root"):
+        EXISTING_ROOT.convert("/nowhere", None, None)
+
+
+def test_checking_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("text")
+    check_writable(tmp_path / "kept")
+    check_writable(tmp_path / "new")
+    created(tmp_path / "root", "root")
+    assert (tmp_path / "kept").read_text() == "text"
+    assert sorted(os.listdir(tmp_path)) == ["kept", "root"]
+    assert os.listdir(tmp_path / "root") == []
+
+
+def test_a_folder_that_cannot_be_made_names_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        RunError, match=r"cannot write to the output .*; name another with --output"
+    ):
+        created(tmp_path / "file" / "folder", "output")

@@ -1,0 +1,21 @@
+"""Work whose import is a phase of its own."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from gauntlet.work import Work, do
+
+
+def test_the_import_is_a_phase_and_the_function_gets_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("def double(number): return 2 * number\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    caplog.set_level(logging.INFO, "gauntlet")
+    assert do(Work(library="Slow", function="slow_to_import:double", request=21)) == 42
+    assert [(r.node, r.state) for r in caplog.records] == [
+        ("Slow", "started"), ("Slow", "finished"),
+    ]  # fmt: skip

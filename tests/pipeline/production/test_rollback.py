@@ -1,0 +1,103 @@
+"""Rollback: what is served then, and what TFX's resolver makes of it."""
+
+import json
+
+import pytest
+from filelock import FileLock
+from three_runs import champion, model_of_run, served
+
+from components.pusher import publish
+from components.versions import Card, list_versions
+from foundation.errors import ConfigError, RunError
+from pipeline.production import rollback
+from pipeline.production.forced_push import push_refused
+from pipeline.production.requests import ForcedPush, Rollback
+from pipeline.production.rollback import serve_again
+from pipeline.root.root import Root
+
+
+def test_rollback_serves_the_model_before_and_makes_it_the_champion(root: Root) -> None:
+    assert (served(root), champion(root)) == ("run-2", "run-2")
+    version = serve_again(Rollback(root=root, reason="too slow"))
+    assert (served(root), champion(root)) == ("run-1", "run-1")
+    card = version.card
+    assert (card.kind, card.of, card.reason, card.clean) == (
+        "rollback", list_versions(str(root.serving))[0].version, "too slow", 0.91,
+    )  # fmt: skip
+    with root.metadata() as store:
+        withdrawn = [
+            a
+            for a in store.get_artifacts_by_type("ModelBlessing")
+            if "withdrawn" in a.custom_properties
+        ]
+    assert [a.name for a in withdrawn] == ["run-2"]
+    note = json.loads(withdrawn[0].custom_properties["withdrawn"].string_value)
+    assert note["reason"] == "too slow"
+    assert note["by"]
+    assert note["at"]
+
+
+def test_rollback_to_a_version_goes_forward_again(root: Root) -> None:
+    newest = list_versions(str(root.serving))[-1].version
+    serve_again(Rollback(root=root))
+    serve_again(Rollback(root=root, version=newest, reason="it was not the model"))
+    assert (served(root), champion(root)) == ("run-2", "run-2")
+    assert len(list_versions(str(root.serving))) == 4
+
+
+def test_rollback_to_what_is_served_pushes_nothing(root: Root) -> None:
+    newest = list_versions(str(root.serving))[-1].version
+    assert serve_again(Rollback(root=root, version=newest)).version == newest
+    assert len(list_versions(str(root.serving))) == 2
+
+
+@pytest.mark.parametrize("version", ["first", None])
+def test_a_rollback_that_was_killed_before_the_push_is_finished_by_the_next(
+    version: str | None, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = version and list_versions(str(root.serving))[0].version
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            serve_again(Rollback(root=root, version=wanted))
+    assert (served(root), champion(root)) == ("run-2", "run-1")
+    serve_again(Rollback(root=root, version=wanted))
+    assert (served(root), champion(root)) == ("run-1", "run-1")
+    assert len(list_versions(str(root.serving))) == 3
+
+
+def test_a_second_rollback_does_not_come_forward_again(root: Root) -> None:
+    serve_again(Rollback(root=root))
+    with pytest.raises(ConfigError, match="no earlier blessed model"):
+        serve_again(Rollback(root=root))
+    assert served(root) == "run-1"
+
+
+def test_rollback_from_and_to_a_model_that_was_forced(root: Root) -> None:
+    forced = push_refused(ForcedPush(root=root, reason="nothing better"))
+    serve_again(Rollback(root=root))
+    assert (served(root), champion(root)) == ("run-2", "run-2")
+    version = serve_again(Rollback(root=root, version=forced.version, reason="after all"))
+    assert (served(root), champion(root)) == ("run-3", "run-3")
+    assert (version.card.reason, version.card.refused_by) == ("after all", "worst_case,square")
+
+
+def test_a_version_that_is_not_there(root: Root) -> None:
+    before = list_versions(str(root.serving))
+    with pytest.raises(ConfigError, match="there is no version 17; there are "):
+        serve_again(Rollback(root=root, version="17"))
+    assert list_versions(str(root.serving)) == before
+
+
+@pytest.mark.parametrize("carded", [True, False], ids=["card", "no-card"])
+def test_a_model_that_was_never_blessed_does_not_come_back(carded: bool, root: Root) -> None:
+    model = model_of_run(root, "run-3")
+    card = Card(model=model.uri, model_id=model.id) if carded else Card()
+    stray = publish(f"{model.uri}/Format-Serving", str(root.serving), card)
+    with pytest.raises(RunError, match="was never blessed"):
+        serve_again(Rollback(root=root, version=stray))
+
+
+def test_nothing_is_changed_while_a_run_is_under_way(root: Root) -> None:
+    with FileLock(root.folder / ".lock"), pytest.raises(RunError, match="a run is under way"):
+        serve_again(Rollback(root=root))
