@@ -69,7 +69,8 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
     rows = {"clean": {model: result["clean"] for model, result in models.items()}}
     first = next(iter(models.values()))
     for attack in first["transfer"]:
-        label = f"{attack} image made against the other model"
+        name, _, source = attack.partition("@")
+        label = f"{name} image made against the {source or 'other model'}"
         rows[label] = {model: result["transfer"][attack] for model, result in models.items()}
     for attack in first["white_box"]:
         rows[f"left by {with_effort(attack, summary)}"] = {
@@ -151,12 +152,22 @@ def print_refusals(gates: list[dict[str, Any]], folder: Path, console: Console) 
         lines = [f"[red]{gate['name']}:[/] {escape(gate['sentence'])}"]
         if gate["images_to_change"]:
             lines.append(
-                f"{gate['images_to_change']:,} more images would have to be answered rightly."
+                f"{gate['images_to_change']:,} more images must be classified correctly to pass."
             )
         if gate["ids"]:
-            shown = ", ".join(gate["ids"][:SHOWN_IDS])
-            more = len(gate["ids"]) - SHOWN_IDS
-            rest = f" and {more:,} more in {folder / 'summary.json'}" if more > 0 else ""
-            lines.append(escape(f"Images against it: {shown}{rest}"))
+            lines.append(escape(images_against(gate, folder)))
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True)
+
+
+def images_against(gate: dict[str, Any], folder: Path) -> str:
+    """How many images speak against the model, by the names of a few; the summary names more."""
+    shown, known = gate["ids"][:SHOWN_IDS], len(gate["ids"])
+    more, file = gate["images_against"] - len(shown), folder / "summary.json"
+    if not more:
+        rest = ""
+    elif known == gate["images_against"]:
+        rest = f" and {more:,} more in {file}"
+    else:
+        rest = f" and {more:,} more; {known} of them all in {file}"
+    return f"Images against it: {', '.join(shown)}{rest}"

@@ -94,7 +94,8 @@ def write_results(
             summary["tuning"] = tuning(config, outputs)
     summary["caveats"] = caveats(config, summary)
     draw_picture(config, table, folder / "attacked.png")
-    caption = f"{config.recipe.name}, {config.data.dataset}, {config.threat.norm}, epsilon {config.threat.epsilon}"
+    threat = f"{config.threat.norm}, epsilon {config.threat.epsilon}"
+    caption = f"{config.recipe.name}, {config.data.dataset}, {threat}"
     draw_training(summary["training"][ROBUST], caption, folder / "training.png")
     if "tuning" in summary:
         draw_front(summary["tuning"], caption, folder / "front.png")
@@ -157,7 +158,8 @@ def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
     """The grid of FGSM images made against the undefended model."""
     column = attack_column(FGSM, UNDEFENDED)
     images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
-    caption = f"{FGSM} against the undefended model, {config.threat.norm}, epsilon {config.threat.epsilon}"
+    threat = f"{config.threat.norm}, epsilon {config.threat.epsilon}"
+    caption = f"{FGSM} against the undefended model, {threat}"
     draw_grid(images, some_rows(table, column, PICTURE_IMAGES), caption, path)
 
 

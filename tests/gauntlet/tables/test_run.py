@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gauntlet.tables.run import accuracy_table, print_summary
+from gauntlet.tables.run import accuracy_table, images_against, print_summary
 
 
 def judged(
@@ -23,7 +23,8 @@ def judged(
     return {
         "name": name, "value": value, "judged": value, "bound": bound, "op": ">=", "passed": passed,
         "interval": interval,
-        "images_to_change": change, "ids": list(ids), "sentence": "What [was] found.",
+        "images_to_change": change, "images_against": len(ids), "ids": list(ids),
+        "sentence": "What [was] found.",
     }  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     assert "Refused by worst_case, certified, the serving check; nothing was pushed" in text
     assert "serving check: signature [x] is missing" in text
     assert "certified: What [was] found." in text
-    assert "130 more images would have to be answered rightly" in text
+    assert "130 more images must be classified correctly to pass." in text
     assert (
         "image-0, image-1, image-2, image-3, image-4 and 2 more in /data/[x]/runs/r/summary.json"
         in text
@@ -127,3 +128,22 @@ def test_a_blessing_that_was_withdrawn_is_named_as_such(reason: str, shown: str)
         "Refused: this model's blessing was withdrawn (rollback on 2026-11-26 by ada"
         f"{shown}); nothing was pushed" in console.export_text()
     )
+
+
+def test_of_many_images_against_a_model_the_summary_names_a_sample() -> None:
+    gate = {"ids": [f"image-{i}" for i in range(100)], "images_against": 1234}
+    assert images_against(gate, Path("/runs/r")) == (
+        "Images against it: image-0, image-1, image-2, image-3, image-4 and 1,229 more; 100 of "
+        "them all in /runs/r/summary.json"
+    )
+    assert images_against({"ids": ["a"], "images_against": 1}, Path("r")) == "Images against it: a"
+
+
+def test_images_made_against_the_champion_have_a_row() -> None:
+    """They count in the worst case over all of these."""
+    summary = example_summary(None)
+    for result in summary["models"].values():
+        result["transfer"] = result["transfer"] | {"fgsm@champion": 0.91}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(accuracy_table(summary))
+    assert "fgsm image made against the champion" in console.export_text()
