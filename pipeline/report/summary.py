@@ -14,21 +14,16 @@ from tfx.utils import path_utils
 
 from components.evaluator.executor import read_explanations, read_written_tally
 from components.evaluator.gate import Accuracy, Certified, WorstCase
-from components.records.columns import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
-from components.records.rows import read_checks
+from components.records.checks import read_checks
+from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
+from foundation.json import plain
 from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
-from pipeline.report.results import (
-    AttackTable,
-    example_counts,
-    read_attack_table,
-    read_images,
-    some_rows,
-)
+from pipeline.report.results import example_counts, some_rows
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
@@ -64,9 +59,7 @@ def write_results(
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
         tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
-        table = read_attack_table(
-            _split(outputs, "AdversarialExampleGen", "adversarial_examples", "test"), MODELS
-        )
+        attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
         summary = {
             "run_id": run_id,
             "preset": config.preset,
@@ -84,16 +77,14 @@ def write_results(
                 model: dataclasses.asdict(accuracies(tally, model, stages)) for model in MODELS
             },
             "training": {model: _history(outputs, model) for model in MODELS},
-            "checks": read_checks(
-                outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
-            ),
+            "checks": plain(read_checks(attacked)),
             **_verdict(outputs),
             "nodes": nodes,
         }
         if config.tuner.trials:
             summary["tuning"] = tuning(config, outputs)
     summary["caveats"] = caveats(config, summary)
-    draw_picture(config, table, folder / "attacked.png")
+    draw_picture(config, os.path.join(attacked, "Split-test"), folder / "attacked.png")
     threat = f"{config.threat.norm}, epsilon {config.threat.epsilon}"
     caption = f"{config.recipe.name}, {config.data.dataset}, {threat}"
     draw_training(summary["training"][ROBUST], caption, folder / "training.png")
@@ -154,13 +145,12 @@ def on_front(scores: list[list[float]]) -> npt.NDArray[np.bool_]:
     return ~np.any(at_least & better, axis=1)
 
 
-def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
-    """The grid of FGSM images made against the undefended model."""
-    column = attack_column(FGSM, UNDEFENDED)
-    images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
-    threat = f"{config.threat.norm}, epsilon {config.threat.epsilon}"
-    caption = f"{FGSM} against the undefended model, {threat}"
-    draw_grid(images, some_rows(table, column, PICTURE_IMAGES), caption, path)
+def draw_picture(config: RunConfig, rows: str, path: Path) -> None:
+    """The grid of FGSM images made against the undefended model. rows: folder of the rows."""
+    shape, threat = config.data.image_shape, config.threat
+    shown = some_rows(rows, Origin(FGSM, UNDEFENDED), PICTURE_IMAGES, shape)
+    caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {threat.epsilon}"
+    draw_grid(shown, caption, path)
 
 
 def _verdict(outputs: RunOutputs) -> dict[str, Any]:
@@ -185,7 +175,3 @@ def _history(outputs: RunOutputs, model: str) -> dict[str, Any]:
     return read_history(
         path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
     )
-
-
-def _split(outputs: RunOutputs, node: str, key: str, split: str) -> str:
-    return os.path.join(outputs.artifact(node, key).uri, f"Split-{split}")
