@@ -1,7 +1,6 @@
 """`summary.json` and the picture: the results of a run in one place."""
 
 import dataclasses
-import json
 import os
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
-from foundation.json import plain
+from foundation.json import dumps, plain
 from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
@@ -91,7 +90,7 @@ def write_results(
     if "tuning" in summary:
         draw_front(summary["tuning"], caption, folder / "front.png")
     summary["seconds"] = round(time.monotonic() - begin, 2)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    (folder / "summary.json").write_text(dumps(summary))
     return summary
 
 
