@@ -1,5 +1,5 @@
-"""A trained model from disk, whoever wrote it, as a function from images to what it gives for
-them."""
+"""A trained model from disk, whoever wrote it, as a function from images to logits or
+probabilities."""
 
 import hashlib
 import json
@@ -24,10 +24,10 @@ BLOCK = 1 << 20
 class LoadedModel:
     """A model and what is known of it.
 
-    path: the file or folder that was read. model: float32 [n, h, w, c] to logits or probabilities,
-    float32 [n, k]. image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex.
-    serve: the predicted classes, int64 [n], as the serving signature gives them for the same images
-    as PNG; None where there is no such signature.
+    path: file or folder that was read. model: function from images to logits or probabilities.
+    image_shape: height, width, channels. fingerprint: SHA-256 of its files in hex. serve: function
+    from images to the predicted classes, as the serving signature gives them for the same images as
+    PNG; None where there is no such signature.
     """
 
     path: Path
@@ -89,7 +89,7 @@ def _newest_version(path: Path) -> Path:
     return path
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> Model:
     if path.is_file():
         return _keras_file(path)
     if (path / "keras_metadata.pb").exists():
@@ -97,8 +97,8 @@ def _load(path: Path) -> Any:
     return SignatureModel(tf.saved_model.load(str(path)), path)
 
 
-def _keras_file(path: Path) -> Any:
-    """A `.keras` file of Keras 3 is loaded by Keras 3, all else by Keras 2."""
+def _keras_file(path: Path) -> Model:
+    """The model of a file: Keras 3 loads a `.keras` file of Keras 3, Keras 2 everything else."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             version = json.loads(archive.read("metadata.json"))["keras_version"]
@@ -149,7 +149,7 @@ class SignatureModel:
         )
 
 
-def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
+def _image_shape(model: Model, path: Path) -> tuple[int, int, int]:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise DataError(

@@ -37,8 +37,9 @@ from components.tuner import FrontTuner
 from foundation.code import code_hash
 from pipeline.definition.config import RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
-from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
+from trainer.config import TrainerConfig, TrainingTask
 from trainer.network import users_function
+from trainer.recipe_config import RecipeConfig, UndefendedConfig
 from trainer.tuning import tuning_task
 
 
@@ -149,9 +150,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
 
     undefended = Trainer(
         run_fn="trainer.train.run_fn",
-        custom_config=_plain(
-            task(config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
-        ),
+        custom_config=_plain(task(config.trainer.undefended, UndefendedConfig())),
         **inputs,
     ).with_id("Trainer.undefended")
     robust = Trainer(

@@ -9,14 +9,8 @@ from foundation.errors import ConfigError
 from pipeline.definition.config import DataConfig, GatesConfig, RunConfig
 from robustness.config import AttackName, CheckName, ThreatModel
 from robustness.suites import SuiteName, attacks_of, suite
-from trainer.config import (
-    Initialization,
-    Padding,
-    RecipeConfig,
-    RecipeName,
-    Schedule,
-    TrainerConfig,
-)
+from trainer.config import Initialization, Padding, Schedule, TrainerConfig
+from trainer.recipe_config import MtlIbpConfig
 
 NETWORK = TrainerConfig(
     filters=(32, 64, 64),
@@ -36,7 +30,7 @@ NETWORK = TrainerConfig(
 """473,130 weights on images of 28 x 28 x 1, and how a certified recipe optimises them. Strides take
 the place of pooling, which loosens interval bounds and costs time."""
 
-RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.02, epsilon_factor=1.1, ramp=0.4)
+RECIPE = MtlIbpConfig(bound_share=0.02, epsilon_factor=1.1, ramp=0.4)
 """Little of the interval bound, and most of the loss from NSL's neighbours. Intervals then prove
 less, but alpha-CROWN and branch and bound make up for it, and both clean and worst-case accuracy
 gain."""

@@ -1,5 +1,6 @@
 """`summary.json` and the picture: the results of a run in one place."""
 
+import dataclasses
 import json
 import os
 import time
@@ -169,9 +170,8 @@ def _verdict(outputs: RunOutputs) -> dict[str, Any]:
 
 def _history(outputs: RunOutputs, model: str) -> dict[str, Any]:
     """How a model was trained, epoch by epoch."""
-    return read_history(
-        path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
-    )
+    directory = path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
+    return dataclasses.asdict(read_history(directory))
 
 
 def _split(outputs: RunOutputs, node: str, key: str, split: str) -> str:
