@@ -139,7 +139,7 @@ class NetworkConfig(Section):
                 raise ConfigError(f"trainer.{name} is at least 1, got {smallest}")
         for name in ("kernel_size", "stride"):
             sizes = getattr(self, name)
-            if len(sizes) not in (1, len(self.filters)):
+            if self.network is None and len(sizes) not in (1, len(self.filters)):
                 raise ConfigError(
                     f"trainer.{name} is one number, or one for each of the {len(self.filters)} "
                     f"convolutions of trainer.filters, got {','.join(map(str, sizes))}"

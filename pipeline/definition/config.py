@@ -25,11 +25,12 @@ from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, Tutori
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The data set, by its tfds name, and the tfds splits that become ours.
+    """The data set, and its splits.
 
-    image_shape: height, width, channels that every image must have. classes: number of labels.
-    shards: files a split; it bounds how many workers read and attack in parallel. span: which
-    delivery of data it is, from 1; 0 where data does not come in spans.
+    dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
+    become ours. image_shape: height, width, channels that every image must have. classes: number of
+    labels. shards: number of files a split, which bounds how many workers read and attack in
+    parallel. span: number of the delivery of data, from 1; 0 where data does not come in spans.
 
     Raises:
         ConfigError: a size below 1, or a negative span.
@@ -272,9 +273,11 @@ def _unknown(name: str, values: dict[str, Any]) -> str:
     if section == "recipe" and users:
         reason = f"recipe.name={values['recipe']['name']}, only with {', '.join(users)}"
         return _not_used(name, reason, values)
-    similar = difflib.get_close_matches(name, settings(values), n=1, cutoff=0.8)
-    hint = f": did you mean {similar[0]}? The" if similar else "; the"
-    return f"unknown setting {name!r}{hint} settings are {', '.join(_used(values))}"
+    keys = {used: used.rpartition(".")[2] for used in _used(values)}
+    nearest = difflib.get_close_matches(key, keys.values(), n=1, cutoff=0.75)
+    similar = " or ".join(used for used in keys if keys[used] in nearest)
+    hint = f": did you mean {similar}? The" if similar else "; the"
+    return f"unknown setting {name!r}{hint} settings are {', '.join(keys)}"
 
 
 def _not_used(name: str, reason: str, values: dict[str, Any]) -> str:
