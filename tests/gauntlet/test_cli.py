@@ -87,7 +87,10 @@ def test_help_names_every_attack_and_choice() -> None:
             ["run", "--preset", "tutorail"],
             "unknown preset 'tutorail'; the presets are robust, record, fashion, tutorial, smoke",
         ),
-        (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
+        (
+            ["run", "--set", "trainer.epoch=2"],
+            "unknown setting 'trainer.epoch': did you mean trainer.epochs? The",
+        ),
         (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
         (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
