@@ -68,7 +68,7 @@ def test_every_command_and_option_explains_itself(name: str) -> None:
 def test_help_names_every_preset(name: str) -> None:
     shown = " ".join(run("run", "--help").output.split())
     assert f"{name} (" in shown
-    assert "smoke (The same pipeline on a few thousand images" in shown
+    assert "smoke (The tutorial on few images, for tests and first looks" in shown
 
 
 def test_help_names_every_attack_and_choice() -> None:
