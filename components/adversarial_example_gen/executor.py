@@ -30,7 +30,8 @@ from components.records.record import Images, Rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
 from foundation.json import dumps
-from robustness.checks import SAMPLE, Check, Subject, run_checks
+from robustness.checks import SAMPLE, Subject, run_checks
+from robustness.config import Check
 from robustness.evaluation import Judge, Verdict, stage_name
 from trainer.load import serving_signature
 

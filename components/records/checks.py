@@ -7,7 +7,7 @@ import pydantic
 from tfx.dsl.io import fileio
 
 from foundation.json import dumps
-from robustness.checks import Check
+from robustness.config import Check
 
 CHECKS = "checks.json"
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.records.checks import CHECKS, read_checks, write_checks
-from robustness.checks import Check
-from robustness.config import CheckName
+from robustness.config import Check, CheckName
 
 
 def test_checks_are_written_as_valid_json_and_read(tmp_path: Path) -> None:
