@@ -133,10 +133,8 @@ class _Effort:
         own = [field.name for field in fields(cls)]
         unknown = [setting for setting in settings if setting not in own]
         if unknown:
-            raise ConfigError(
-                f"{cls.name}: there is no setting {', '.join(unknown)}; "
-                f"the settings are {', '.join(own) or 'none'}"
-            )
+            has = f"the settings are {', '.join(own)}" if own else "it has no settings"
+            raise ConfigError(f"{cls.name}: there is no setting {', '.join(unknown)}; {has}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

@@ -210,12 +210,12 @@ class Certified(Adversarial):
     def bound_losses(self, batch: Batch, centre: ImagesTensor, radius: Scalar) -> NumbersTensor:
         """Cross-entropy of the bound of the box around `centre`, in [0, 1], with the warm-up's
         share."""
-        spans = self.bounds.spans(
+        boxes = self.bounds.boxes(
             tf.maximum(centre - radius, 0.0), tf.minimum(centre + radius, 1.0)
         )
-        losses = cross_entropy(self.bounds.worst_logits(spans, batch.y), batch.y)
+        losses = cross_entropy(self.bounds.worst_logits(boxes, batch.y), batch.y)
         if self.config.warm_up:
-            losses += self.config.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(spans)
+            losses += self.config.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(boxes)
         return losses
 
 

@@ -92,8 +92,9 @@ def test_mtl_ibp_mixes_attack_and_bound(network: tf_keras.Model, batch: Batch) -
     expected = 0.7 * attacked + 0.3 * interval_losses(network, batch.x, batch.y, EPSILON)
     np.testing.assert_allclose(recipe.losses(batch, x_adv), expected, rtol=1e-3)
     early = recipe.losses(batch._replace(ramp=tf.constant(0.5)), x_adv)
-    spans = recipe.bounds.spans(np.maximum(batch.x - EPSILON, 0), np.minimum(batch.x + EPSILON, 1))
-    warm_up = 0.5 * 0.5 * recipe.bounds.warm_up_loss(spans)
+    low, high = tf.maximum(batch.x - EPSILON, 0.0), tf.minimum(batch.x + EPSILON, 1.0)
+    boxes = recipe.bounds.boxes(low, high)
+    warm_up = 0.5 * 0.5 * recipe.bounds.warm_up_loss(boxes)
     assert np.all(warm_up > 0.001)
     np.testing.assert_allclose(early - expected, 0.3 * warm_up, rtol=2e-2)
 
