@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import util
 from importlib.machinery import ModuleSpec, PathFinder
@@ -110,8 +110,10 @@ def _needs(source: bytes, package: str, used: bool) -> frozenset[str]:
 def _run(node: ast.AST, without: type[ast.AST] | tuple[()]) -> Iterator[ast.AST]:
     """The node and all below it, without a kind of nodes, and without what is for type checkers."""
     yield node
-    for_checkers = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    for child in node.orelse if for_checkers else ast.iter_child_nodes(node):
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        children = node.orelse
+    for child in children:
         if not isinstance(child, without):
             yield from _run(child, without)
 
