@@ -3,7 +3,6 @@ them."""
 
 import ast
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,6 @@ ROOT = Path(code.__file__).parents[1]
 INGESTION = "components.tfds_example_gen.component"
 EVALUATOR = "components.evaluator.component"
 SERVING_CHECK = "components.serving_check.component"
-FUNCTION = re.compile(rf"(?:{'|'.join(OURS)})(?:\.\w+)+:\w+")
 NODES = (
     "components.adversarial_example_gen.component",
     "components.anomaly_gate",
@@ -114,6 +112,29 @@ def test_a_module_that_is_not_there_is_named(mine: Path) -> None:
         code_of("mine.nets", "nowhere.nets")
 
 
+def test_of_a_package_around_a_module_counts_what_it_imports_and_not_what_it_could(
+    mine: Path,
+) -> None:
+    """`robustness` imports what it exports when a name of it is used."""
+    (mine / "only_config.py").write_text("from robustness.config import ThreatModel")
+    (mine / "judging.py").write_text("from robustness import Judge")
+    assert {"robustness", "robustness.config", "robustness.suites"} <= set(
+        modules_of("only_config")
+    )
+    assert "robustness.evaluation" not in modules_of("only_config")
+    assert "robustness.evaluation" in modules_of("judging")
+
+
+def test_what_is_imported_for_type_checkers_is_not_run(mine: Path) -> None:
+    (mine / "typed.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import mine.nets\nelse:\n    import mine.layers"
+    )
+    found = modules_of("typed")
+    assert "mine.layers" in found
+    assert "mine.nets" not in found
+
+
 def test_what_is_in_a_module_means_the_module() -> None:
     assert modules_of("trainer.train.run_fn") == modules_of("trainer.train")
 
@@ -189,7 +210,9 @@ def test_another_version_of_the_stack_is_another_key(monkeypatch: pytest.MonkeyP
 
 @cache
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph(*OURS, cache_dir=None, include_external_packages=True)
+    return grimp.build_graph(
+        *OURS, cache_dir=None, include_external_packages=True, exclude_type_checking_imports=True
+    )
 
 
 @pytest.mark.parametrize("module", NODES)
@@ -234,33 +257,34 @@ def sources() -> dict[str, ast.Module]:
 
 
 def test_what_is_started_by_its_name_is_in_the_key_of_what_starts_it() -> None:
-    """`python -m MODULE`, in a list of arguments; MODULE:FUNCTION, as fresh processes are told."""
+    """A function that a child runs, and `python -m MODULE` in a list of arguments."""
     started = set()
     for module, tree in sources().items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.List):
-                words = [getattr(word, "value", None) for word in node.elts]
-                names = [words[words.index("-m") + 1]] if "-m" in words else []
-            elif isinstance(node, ast.Constant) and FUNCTION.fullmatch(str(node.value)):
-                names = [node.value.partition(":")[0]]
-            else:
-                continue
-            for name in names:
-                assert name in modules_of(module), f"{module} starts {ast.unparse(node)}"
-            started |= set(names)
-    functions = {"components.serving_check.process", "components.datasets.worker"}
-    assert started >= {"foundation.child"} | functions
+            match node:
+                case ast.Call(func=ast.Name("Child"), args=[ast.Constant(value=str(name)), *_]):
+                    started.add((module, name.partition(":")[0]))
+                case ast.Call(func=ast.Name("Child")):
+                    assert module == "trainer.workers", ast.unparse(node)
+                case ast.List(elts=[*_, ast.Constant("-m"), ast.Constant(value=str(name)), _]):
+                    started.add((module, name))
+                case (
+                    ast.List(elts=[*_, ast.Constant("-m"), _])
+                    | ast.List(elts=[*_, ast.Constant("-m"), _, _])
+                ):
+                    pytest.fail(f"{module} starts {ast.unparse(node)}")
+    for module, name in started:
+        assert name in modules_of(module), f"{module} starts {name}"
+    assert {name for _, name in started} == {
+        "components.datasets.worker",
+        "components.serving_check.process",
+        "foundation.child",
+    }
 
 
-IMPORTERS = {
-    "trainer.network": "a user's own network, which is in the key by its name",
-    "foundation.child": "functions that a caller names, and those are in the caller's key",
-    "robustness": "the front door, which no module of the house uses",
-}
-"""Modules that import by a name which comes from outside, and why a key misses nothing by it."""
-
-
-def test_a_name_that_comes_from_outside_is_imported_where_a_key_misses_nothing_by_it() -> None:
+def test_modules_are_imported_by_name_where_the_name_is_in_the_key_of_another() -> None:
+    """A child runs what its parent names, a network is a user's, whom the node's key knows, and
+    `robustness` has the names of what it exports."""
     importers = {
         module
         for module, tree in sources().items()
@@ -268,21 +292,13 @@ def test_a_name_that_comes_from_outside_is_imported_where_a_key_misses_nothing_b
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__")
     }
-    assert importers == set(IMPORTERS)
-
-
-def test_the_house_does_not_use_the_front_door_of_robustness() -> None:
-    for module, tree in sources().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module == "robustness":
-                assert all((ROOT / "robustness" / n.name).is_dir() for n in node.names), module
+    assert importers == {"trainer.network", "foundation.child", "robustness"}
 
 
 def test_nodes_read_no_files_of_their_packages_which_a_key_would_not_see() -> None:
-    looks_where_packages_lie = "foundation.identity"
-    for module in set(modules_of(*NODES)) - {*IMPORTERS, looks_where_packages_lie}:
-        needed = imports().find_modules_directly_imported_by(module)
-        assert not needed & {"importlib", "importlib.resources"}, module
+    for module, path in modules_of(*NODES).items():
+        for way in ("importlib.resources", "from importlib import resources", "pkgutil"):
+            assert way not in path.read_text(), module
 
 
 def test_the_stack_is_all_that_nodes_compute_with() -> None:

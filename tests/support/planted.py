@@ -16,13 +16,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
-from pipeline.production.changes import is_blessed, metadata, model_of
 from small_world import column, read_rows
 from tfx.components.util import udf_utils
 
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
 from pipeline.local.job import Job, run_job
+from pipeline.local.orchestrator import Orchestrator
+from pipeline.root.blessings import is_blessed, model_of
+from pipeline.root.root import Root
 from robustness.config import CheckName
 from trainer.export import export_model, read_history, signatures_of
 from trainer.network import build_network
@@ -70,8 +72,8 @@ class PlantedWorld:
     models: exports of the honest models, `undefended` and `robust`. first: summary of their run.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, folder: Path) -> None:
+        self.root = Root(folder)
         self.models: dict[str, Path] = {}
         self._summaries: dict[str, dict[str, Any]] = {}
         self.first = self.run("honest", None)
@@ -99,7 +101,11 @@ class PlantedWorld:
         config = override(preset("smoke"), [*SETTINGS, f"trainer.learning_rate={rate}"])
         run_id = f"{len(self._summaries):02d}-{name.replace(' ', '-')}"
         return Job(
-            config=config, root=self.root, run_id=run_id, data_dir=None, orchestrator="local"
+            config=config,
+            root=self.root,
+            run_id=run_id,
+            data_dir=None,
+            orchestrator=Orchestrator.LOCAL,
         )
 
     def _train(self, plant: "Plant | None", fn_args: Any) -> None:
@@ -113,11 +119,11 @@ class PlantedWorld:
 
     def versions(self) -> set[str]:
         """What has been pushed."""
-        return {path.name for path in (self.root / "serving").iterdir()}
+        return {path.name for path in self.root.serving.iterdir()}
 
     def blessed_models(self) -> set[int]:
         """Which models are blessed, by their ids; the champion is the latest of them."""
-        with metadata(self.root) as store:
+        with self.root.metadata() as store:
             blessings = store.get_artifacts_by_type("ModelBlessing")
         return {model_of(blessing) for blessing in blessings if is_blessed(blessing)}
 
