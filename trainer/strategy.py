@@ -1,8 +1,7 @@
 """`tf.distribute` strategies by name, and the rules that go with several replicas.
 
 `Scaling` says what several replicas do with batch and learning rate. Workers of a cluster find each
-other by TF_CONFIG, which Vertex AI and Kubeflow's training operator set, and on one machine
-`trainer.workers`.
+other by TF_CONFIG, which whoever starts them sets; on one machine that is `trainer.workers`.
 """
 
 import json
