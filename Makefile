@@ -1,7 +1,7 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
 # make test     all tests but `planted`
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
-# make planted  only the tests that plant bad models in the pipeline
+# make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
 # make check    ruff, mypy, import-linter
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment

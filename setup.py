@@ -23,6 +23,8 @@ setup(
     name="gauntlet-tfx",
     version="0.1.0",
     description="A TFX pipeline that ships an image classifier only after it has survived attack.",
+    author="The Gauntlet authors",
+    license_expression="Apache-2.0",
     python_requires="==3.11.*",
     packages=[
         *find_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]),

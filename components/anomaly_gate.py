@@ -52,9 +52,10 @@ class LastSpan(ResolverStrategy):
         """What TFX asks for: of each input at most one artifact."""
         return {
             name: sorted(
-                (a for a in found if span_of(a) < self._before), key=lambda a: (span_of(a), a.id)
+                (a for a in accepted if span_of(a) < self._before),
+                key=lambda a: (span_of(a), a.id),
             )[-1:]
-            for name, found in input_dict.items()
+            for name, accepted in input_dict.items()
         }
 
 
@@ -69,16 +70,16 @@ def AnomalyGate(
 ) -> None:
     """Passes clean data, raises DataError otherwise.
 
-    span: 0 for data that does not come in spans; it is not compared. last: of the span before;
-    without it there is no drift.
+    span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
+    last: statistics of the span before; without them there is no drift.
     """
-    found = [
+    broken = [
         line
         for split in artifact_utils.decode_split_names(anomalies.split_names)
         for line in describe(split, read_anomalies(anomalies, split))
     ]
-    if found:
-        raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(found))
+    if broken:
+        raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     own = artifact_utils.get_split_uri([statistics], SPLIT)
     serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
@@ -102,13 +103,13 @@ def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str | None
     if last is not None:
         compared["previous_statistics"] = read_statistics(last)
     for kind, other in compared.items():
-        found = tfdv.validate_statistics(read_statistics(own), rules, **{kind: other})
+        anomalies = tfdv.validate_statistics(read_statistics(own), rules, **{kind: other})
         name = (
             "skew of the training split against the test split"
             if kind.startswith("serving")
             else "drift"
         )
-        for feature, info in sorted(found.anomaly_info.items()):
+        for feature, info in sorted(anomalies.anomaly_info.items()):
             yield f"- feature {feature}: {name}: {info.description}"
 
 

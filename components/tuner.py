@@ -34,10 +34,7 @@ class Executor(TfxExecutor):
                 "trial": trial.trial_id,
                 "values": trial.hyperparameters.values,
                 "score": trial.score,
-                **{
-                    n: trial.metrics.get_best_value(n) if trial.metrics.exists(n) else None
-                    for n in SCORES
-                },
+                **{name: measured(trial, name) for name in SCORES},
             }
             for trial in tuner.oracle.get_best_trials(tuner.oracle.max_trials)
         ]
@@ -46,8 +43,13 @@ class Executor(TfxExecutor):
             file.write(json.dumps(trials, indent=2))
 
 
+def measured(trial: Any, name: str) -> float | None:
+    """The best value of a metric over the epochs of a trial; None where it was not measured."""
+    return trial.metrics.get_best_value(name) if trial.metrics.exists(name) else None
+
+
 class FrontTuner(Tuner):
-    """TFX's Tuner with the executor of ours."""
+    """TFX's Tuner with our executor."""
 
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 

@@ -52,21 +52,22 @@ class ToParent(QueueHandler):
 def main() -> None:
     """Run one function and report how it ended."""
     parent = Connection(int(sys.argv[1]))
-    os.set_inheritable(parent.fileno(), False)
+    os.set_inheritable(parent.fileno(), False)  # programs that we start must not hold it open
     request = parent.recv_bytes()
     end_with(parent)
     reports = ToParent(parent)
     try:
-        reports.end(Ending(result=run(pickle.loads(request), reports)))
+        reports.end(Ending(result=run(request, reports)))
     except Exception as error:
         traceback.print_exc()
         told = error if isinstance(error, GauntletError) else Defect(described(error))
         reports.end(Ending(error=told))
 
 
-def run(request: Request, reports: ToParent) -> object:
+def run(pickled: bytes, reports: ToParent) -> object:
     """Prepare this process and run the function."""
-    check_own_packages()
+    check_own_packages()  # before unpickling, which imports what the arguments need
+    request: Request = pickle.loads(pickled)
     log_to(reports, request.own_output)
     module, _, function = request.function.partition(":")
     return getattr(importlib.import_module(module), function)(*request.arguments)
@@ -76,8 +77,8 @@ def end_with(parent: Connection) -> None:
     """End this process when its parent dies, however that happens.
 
     A killed command line would otherwise leave a child that goes on and holds the root's lock. On
-    Linux the kernel kills us; everywhere a thread waits for the end of the connection, which also
-    tells of a parent that died before we asked the kernel.
+    Linux the kernel kills us when the thread that started us ends; everywhere a thread of ours
+    waits for the end of the connection, which also tells of a parent that died before we asked.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

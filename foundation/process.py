@@ -41,8 +41,8 @@ OnRecord = Callable[[logging.LogRecord], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What the child shall run. own_output: its log records go to its standard error too; where
-    that is the parent's, the parent's replay is enough."""
+    """What the child shall run. own_output: whether it prints into a file of its own, where it then
+    logs too; where it prints with the parent, the parent's replay is enough."""
 
     function: str
     arguments: tuple[Any, ...]

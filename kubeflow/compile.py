@@ -17,7 +17,8 @@ from pipeline.definition.config import RunConfig, ServingPlatform
 from pipeline.definition.dag import Places, create_pipeline
 
 GPU_NODES = ("Trainer.", "FrontTuner", "AdversarialExampleGen", "ChampionChallenge")
-"""How the names of the nodes begin that compute on a GPU where their container is given one."""
+"""Prefixes of the nodes that compute on a GPU, where their container is given one: both Trainers,
+the search before them, and the two nodes that attack."""
 
 
 def compile_to_file(request: Compilation) -> None:
@@ -36,7 +37,7 @@ def compile_pipeline(
 
     Args:
         config: what to compute.
-        target: for whom.
+        target: platform that runs it.
         image: container image with this project, for all nodes.
         pipeline_root: folder of artifacts and pushed models that all containers can reach.
 
@@ -89,8 +90,8 @@ def _hide_gpus(executors: dict[str, Any]) -> None:
 
 
 def write(compiled: dict[str, Any], output: Path) -> None:
-    """Write as YAML where the file's name says so, else as JSON; keys sorted, so that equal is
-    equal."""
+    """Write as YAML where the file's name says so, otherwise as JSON; keys sorted, so that the same
+    pipeline gives the same bytes."""
     if output.suffix in (".yaml", ".yml"):
         text = yaml.safe_dump(compiled, sort_keys=True)
     else:

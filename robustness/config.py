@@ -1,12 +1,18 @@
-"""Threat models, attacks and suites: plain data, read without TensorFlow.
+"""Threat models, attacks, bounds and checks as plain data, read without TensorFlow or NumPy.
 
-Pixels live in [0, 1] and epsilon is in the same unit.
+The command line and the configuration of the pipeline take their choices from here. Pixels live in
+[0, 1] and epsilon is in the same unit.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import ClassVar
 
 from foundation.errors import ConfigError
+
+PGD_REACH = 2.5
+"""Length of all steps of PGD together, over the radius: an iterate can get from any point of the
+ball to any other (Madry et al. 2018)."""
 
 
 class Norm(StrEnum):
@@ -36,20 +42,18 @@ class AttackName(StrEnum):
     """The attacks that exist."""
 
     FGSM = "fgsm"
-    PGD = "pgd"  # on the cross-entropy
-    PGD_MARGIN = (
-        "pgd-margin"  # on the largest other logit minus the true one (Carlini & Wagner's loss)
-    )
-    PGD_DLR = "pgd-dlr"  # on the difference of logits ratio
+    PGD = "pgd"
+    PGD_MARGIN = "pgd-margin"
+    PGD_DLR = "pgd-dlr"
     APGD_CE = "apgd-ce"
-    APGD_T = "apgd-t"  # on the targeted difference of logits ratio
+    APGD_T = "apgd-t"
     FAB_T = "fab-t"
     SQUARE = "square"
 
 
 class BoundName(StrEnum):
-    """The certified bounds that exist, for L-infinity; each is tighter and dearer than the one
-    before."""
+    """The certified bounds that exist, for L-infinity; each is tighter, and more expensive, than
+    the one before."""
 
     IBP = "ibp"
     CROWN = "crown"
@@ -58,71 +62,114 @@ class BoundName(StrEnum):
 
 
 class CheckName(StrEnum):
-    """The honesty checks that exist (`robustness.checks`)."""
+    """The honesty checks that exist, each with what holds where it passes.
 
-    LOGITS_ARE_FINITE = "logits_are_finite"
-    ITERATED_BEATS_ONE_STEP = "iterated_beats_one_step"
-    ACCURACY_FALLS_WITH_EPSILON = "accuracy_falls_with_epsilon"
-    LARGE_EPSILON_BREAKS_EVERYTHING = "large_epsilon_breaks_everything"
-    BLACK_BOX_FINDS_NO_MORE = "black_box_finds_no_more"
-    TRANSFER_FINDS_NO_MORE = "transfer_finds_no_more"
-    ATTACK_HAS_CONVERGED = "attack_has_converged"
-    GRADIENTS_ARE_NOT_ZERO = "gradients_are_not_zero"
-    SAME_SEED_SAME_RESULT = "same_seed_same_result"
-    NOISE_DOES_NOT_HELP = "noise_does_not_help"
-    PROOFS_HOLD = "proofs_hold"
-    SERVED_MODEL_IS_THE_EVALUATED_ONE = "served_model_is_the_evaluated_one"
+    `robustness.checks` has a function of the same name for each.
+    """
 
-    @property
-    def meaning(self) -> str:
-        """What holds where the check passes."""
-        return MEANINGS[self]
+    meaning: str
 
+    def __new__(cls, value: str, meaning: str = "") -> "CheckName":
+        """A member with its value and its meaning; called with a value alone, as for any enum, it
+        finds the member."""
+        member = str.__new__(cls, value)
+        member._value_, member.meaning = value, meaning
+        return member
 
-MEANINGS = {
-    CheckName.LOGITS_ARE_FINITE: "every logit is a number",
-    CheckName.ITERATED_BEATS_ONE_STEP: "many small steps find what one large step finds",
-    CheckName.ACCURACY_FALLS_WITH_EPSILON: "a larger ball is not safer",
-    CheckName.LARGE_EPSILON_BREAKS_EVERYTHING: "where every image can turn grey, accuracy is chance",
-    CheckName.BLACK_BOX_FINDS_NO_MORE: "Square, which sees no gradients, breaks no more than gradient attacks",
-    CheckName.TRANSFER_FINDS_NO_MORE: "images made against other models break no more than gradient attacks",
-    CheckName.ATTACK_HAS_CONVERGED: "five times as many steps find hardly more",
-    CheckName.GRADIENTS_ARE_NOT_ZERO: "gradient attacks have something to follow",
-    CheckName.SAME_SEED_SAME_RESULT: "the model is not random",
-    CheckName.NOISE_DOES_NOT_HELP: "a little noise makes the model no better",
-    CheckName.PROOFS_HOLD: "no attack breaks what a bound has proven",
-    CheckName.SERVED_MODEL_IS_THE_EVALUATED_ONE: "the served signature answers as the attacked network",
-}
+    LOGITS_ARE_FINITE = "logits_are_finite", "every logit is a number"
+    ITERATED_BEATS_ONE_STEP = (
+        "iterated_beats_one_step",
+        "many small steps find what one large step finds",
+    )
+    ACCURACY_FALLS_WITH_EPSILON = "accuracy_falls_with_epsilon", "a larger ball is not safer"
+    LARGE_EPSILON_BREAKS_EVERYTHING = (
+        "large_epsilon_breaks_everything",
+        "where every image can turn grey, accuracy is chance",
+    )
+    BLACK_BOX_FINDS_NO_MORE = (
+        "black_box_finds_no_more",
+        "Square, which sees no gradients, breaks no more than gradient attacks",
+    )
+    TRANSFER_FINDS_NO_MORE = (
+        "transfer_finds_no_more",
+        "images made against other models break no more than gradient attacks",
+    )
+    ATTACK_HAS_CONVERGED = "attack_has_converged", "five times as many steps find hardly more"
+    GRADIENTS_ARE_NOT_ZERO = (
+        "gradients_are_not_zero",
+        "gradient attacks have something to follow",
+    )
+    SAME_SEED_SAME_RESULT = "same_seed_same_result", "the model is not random"
+    NOISE_DOES_NOT_HELP = "noise_does_not_help", "a little noise makes the model no better"
+    PROOFS_HOLD = "proofs_hold", "no attack breaks what a bound has proven"
+    SERVED_MODEL_IS_THE_EVALUATED_ONE = (
+        "served_model_is_the_evaluated_one",
+        "the served signature answers as the attacked network",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack:
-    """One attack and how hard it tries. A field that an attack does not use is ignored by it.
-
-    steps: gradient steps of a restart, or queries of Square.
-    step_size: of PGD, in pixel units; None means 2.5 * epsilon / steps (Madry et al. 2018), which
-        lets an iterate reach any point of the ball from any other.
-    momentum: decay of PGD's accumulated gradient (Dong et al. 2018); 0 is plain PGD.
-    targets: how many classes a targeted attack aims at, the likeliest first.
+class _Effort:
+    """How hard an attack tries. Each attack is a class with the settings that it has.
 
     Raises:
-        ConfigError: steps, restarts or targets below 1, a step_size that is not positive, or a
-            negative momentum.
+        ConfigError: a setting that the attack does not have, or a count below 1.
     """
 
-    name: AttackName
-    steps: int = 1
+    name: ClassVar[AttackName]
+
+    def __new__(cls, **settings: object) -> "_Effort":
+        """Refuses what the attack would have to ignore."""
+        own = [field.name for field in fields(cls)]
+        unknown = [setting for setting in settings if setting not in own]
+        if unknown:
+            raise ConfigError(
+                f"{cls.name}: there is no setting {', '.join(unknown)}; "
+                f"the settings are {', '.join(own) or 'none'}"
+            )
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        for setting in ("steps", "queries", "restarts", "targets"):
+            count = getattr(self, setting, 1)
+            if count < 1:
+                raise ConfigError(f"{self.name}: {setting} is at least 1, got {count}")
+
+    def effort(self, threat: ThreatModel) -> dict[str, float]:
+        """The settings as they are recorded beside results, a step size in pixel units."""
+        return asdict(self)
+
+
+class Fgsm(_Effort):
+    """One full step along the gradient of the cross-entropy."""
+
+    name = AttackName.FGSM
+
+    def effort(self, threat: ThreatModel) -> dict[str, float]:
+        """As PGD with one step of full length would be recorded."""
+        return {"steps": 1, "restarts": 1, "step_size": threat.epsilon}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pgd(_Effort):
+    """Projected gradient ascent on the cross-entropy.
+
+    steps: gradient steps of a restart.
+    step_size: length of a step in pixel units; None means PGD_REACH * epsilon / steps.
+    momentum: decay of the accumulated gradient (Dong et al. 2018); 0 is plain PGD.
+
+    Raises:
+        ConfigError: also a step size that is not positive, or a negative momentum.
+    """
+
+    name = AttackName.PGD
+    steps: int
     restarts: int = 1
     step_size: float | None = None
     momentum: float = 0.0
-    targets: int = 9
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.restarts, self.targets) < 1:
-            raise ConfigError(
-                f"{self.name}: steps, restarts and targets are at least 1, "
-                f"got {self.steps}, {self.restarts} and {self.targets}"
-            )
+        super().__post_init__()
         if self.step_size is not None and not 0.0 < self.step_size < float("inf"):
             raise ConfigError(
                 f"{self.name}: step_size is a finite number > 0 or left out, got {self.step_size}"
@@ -131,5 +178,79 @@ class Attack:
             raise ConfigError(f"{self.name}: momentum is a finite number >= 0, got {self.momentum}")
 
     def resolved_step_size(self, threat: ThreatModel) -> float:
-        """PGD's step in pixel units."""
-        return 2.5 * threat.epsilon / self.steps if self.step_size is None else self.step_size
+        """The step in pixel units."""
+        return PGD_REACH * threat.epsilon / self.steps if self.step_size is None else self.step_size
+
+    def effort(self, threat: ThreatModel) -> dict[str, float]:
+        """The settings; the momentum only where there is some."""
+        settings = asdict(self) | {"step_size": self.resolved_step_size(threat)}
+        if not self.momentum:
+            del settings["momentum"]
+        return settings
+
+
+class PgdMargin(Pgd):
+    """PGD on the largest other logit minus the true one (Carlini & Wagner 2017)."""
+
+    name = AttackName.PGD_MARGIN
+
+
+class PgdDlr(Pgd):
+    """PGD on the difference of logits ratio (Croce & Hein 2020)."""
+
+    name = AttackName.PGD_DLR
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApgdCe(_Effort):
+    """Auto-PGD on the cross-entropy, which finds its step size itself.
+
+    steps: gradient steps of a restart.
+    """
+
+    name = AttackName.APGD_CE
+    steps: int
+    restarts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApgdT(_Effort):
+    """Auto-PGD on the targeted difference of logits ratio.
+
+    steps: gradient steps of a restart. targets: how many wrong classes are aimed at, the likeliest
+        first.
+    """
+
+    name = AttackName.APGD_T
+    steps: int
+    restarts: int = 1
+    targets: int = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class FabT(_Effort):
+    """The targeted FAB attack.
+
+    steps: steps of a restart. targets: how many wrong classes are aimed at, the likeliest first.
+    """
+
+    name = AttackName.FAB_T
+    steps: int
+    restarts: int = 1
+    targets: int = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(_Effort):
+    """Random search with square windows, without gradients.
+
+    queries: proposals of a restart, behind the query for its start.
+    """
+
+    name = AttackName.SQUARE
+    queries: int
+    restarts: int = 1
+
+
+Attack = Fgsm | Pgd | ApgdCe | ApgdT | FabT | Square
+"""One attack and how hard it tries."""

@@ -7,21 +7,31 @@ and pipelines.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Float32
 
-from foundation.errors import RunError
-from foundation.seeds import image_seeds
+from foundation.errors import ConfigError, DataError, RunError
+from foundation.seeds import Seeds, image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
 from robustness.config import Attack, BoundName, Norm, ThreatModel
-from robustness.suites import Stage
-from robustness.types import BoolArray, FloatArray, IntArray, Model
+from robustness.suites import Stage, Transfer
+from robustness.types import (
+    BoolArray,
+    Flags,
+    FloatArray,
+    Images,
+    IntArray,
+    Labels,
+    Logits,
+    Model,
+    Names,
+)
 
 OPEN = ""
 """Neither broken nor proven."""
@@ -29,46 +39,88 @@ OPEN = ""
 WRONG = "clean"
 """`broken_by` of an image on which the model is wrong without any attack."""
 
-TRANSFER = "transfer:"
-"""Prefix of the name of an attack made with another model's gradients."""
+
+KeptImages = Float32[FloatArray, "kept h w c"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found out about each image of a batch.
+    """What is known of each image of a batch.
 
-    label: int64 [n]. prediction: int64 [n], on the clean image; -1 where a logit is not finite.
-    broken_by: str [n], the attack that changed the prediction, `clean` where it was wrong without
-        one, ''.
-    certified_by: str [n], the bound that proves the prediction right in the whole ball, or ''.
-    x_adv: float32 [n, h, w, c], the misclassified image; where there is none the one that the last
-        attack left; the clean image where no attack was needed.
-    seconds: by stage.
+    label: true class.
+    prediction: class of the clean image; -1 where a logit is not finite.
+    broken_by: name of the attack that changed the prediction; `clean` where the model was wrong
+        without one; '' where none did.
+    certified_by: name of the bound that proves the prediction right in the whole ball, or ''.
+    x_adv: the misclassified image; where there is none, the one that the last attack left; the
+        clean image where no attack was needed. No images where they are kept elsewhere.
+    seconds: time of each stage by its name.
     """
 
-    label: IntArray
-    prediction: IntArray
-    broken_by: Any
-    certified_by: Any
-    x_adv: FloatArray
+    label: Labels
+    prediction: Labels
+    broken_by: Names
+    certified_by: Names
+    x_adv: KeptImages
     seconds: dict[str, float]
 
     @property
-    def robust(self) -> BoolArray:
-        """Right on the clean image and under every attack: bool [n]."""
+    def robust(self) -> Flags:
+        """Right on the clean image and under every attack."""
         return np.asarray(self.broken_by == OPEN)
+
+
+@dataclass(kw_only=True)
+class _Case:
+    """A batch while it is decided: stages write into it what becomes its verdict.
+
+    margins: lower bounds of the margins that are known so far; None before the first bound.
+    """
+
+    x: Images
+    label: Labels
+    seeds: Seeds
+    prediction: Labels
+    broken_by: Names
+    certified_by: Names
+    x_adv: Images
+    margins: Logits | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def undecided(self) -> IntArray:
+        """Rows that are neither broken nor proven."""
+        return np.flatnonzero((self.broken_by == OPEN) & (self.certified_by == OPEN))
+
+    def verdict(self) -> Verdict:
+        """What the stages have written."""
+        return Verdict(
+            label=self.label,
+            prediction=self.prediction,
+            broken_by=self.broken_by,
+            certified_by=self.certified_by,
+            x_adv=self.x_adv,
+            seconds=self.seconds,
+        )
 
 
 class Judge:
     """Decides batches of images for one model in one threat model.
 
     Args:
-        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+        model: images in [0, 1] to logits.
         threat: norm and epsilon.
         stages: attacks and bounds in the order in which they run.
         image_shape: height, width, channels.
         sources: other models by name; PGD against each is tried on this model before its own
             attacks.
+
+    Attributes:
+        attacker: the attacks on the model.
+        certifier: its bounds; None where there are none.
+        not_certified: why there are none; '' otherwise.
+
+    Raises:
+        ConfigError: a transfer among the stages.
     """
 
     def __init__(
@@ -79,11 +131,14 @@ class Judge:
         image_shape: tuple[int, int, int],
         sources: Mapping[str, Model] | None = None,
     ) -> None:
+        if any(isinstance(stage, Transfer) for stage in stages):
+            raise ConfigError("a transfer is not named among the stages: give its model in sources")
         self.attacker = Attacker(model, threat)
         self.threat = threat
         self._stages = tuple(stages)
         self._sources = {
-            TRANSFER + name: Attacker(source, threat) for name, source in (sources or {}).items()
+            Transfer(source=name): Attacker(source, threat)
+            for name, source in (sources or {}).items()
         }
         self.certifier: Certifier | None = None
         self.not_certified = ""
@@ -97,129 +152,157 @@ class Judge:
             except NoBoundError as error:
                 self.not_certified = str(error)
 
-    def ordered(self) -> list[Stage | str]:
+    def ordered(self) -> list[Stage]:
         """The stages that apply, with the transfers before the first attack of the model's own."""
-        stages = [
-            s for s in self._stages if self.certifier is not None or not isinstance(s, BoundName)
-        ]
-        first = next(
-            (i for i, stage in enumerate(stages) if isinstance(stage, Attack)), len(stages)
-        )
+        bounded = self.certifier is not None
+        stages = [s for s in self._stages if bounded or not isinstance(s, BoundName)]
+        attacks = [i for i, stage in enumerate(stages) if isinstance(stage, Attack)]
+        first = attacks[0] if attacks else len(stages)
         return [*stages[:first], *self._sources, *stages[first:]]
 
-    def judge(self, x: FloatArray, y: IntArray, ids: Sequence[bytes], seed: int) -> Verdict:
+    def judge(self, x: Images, y: Labels, ids: Sequence[bytes], seed: int) -> Verdict:
         """The verdict on a batch. It does not depend on how images are put into batches.
 
         Args:
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], true labels.
+            x: images in [0, 1].
+            y: true labels.
             ids: names of the images; with `seed` they decide what is random.
-            seed: of the attacks.
+            seed: seed of the attacks.
 
         Raises:
+            DataError: images or labels are not what attacks and bounds can start from.
             RunError: an attack left the ball or [0, 1].
         """
+        self.attacker.check(x, y)
+        case = self._opened(x, y, image_seeds(ids, seed))
+        for stage in self.ordered():
+            rows = case.undecided()
+            begin = time.monotonic()
+            if not len(rows):
+                pass
+            elif isinstance(stage, BoundName):
+                self._prove(stage, case, rows)
+            else:
+                self._attack(stage, case, rows)
+            case.seconds[stage_name(stage)] = time.monotonic() - begin
+        return case.verdict()
+
+    def _opened(self, x: Images, y: Labels, seeds: Seeds) -> _Case:
+        """The batch before the first stage."""
         prediction = self.attacker.predict(x)
-        text = f"U{max(map(len, [WRONG, *map(stage_name, self.ordered())]))}"  # NumPy cuts what is longer
-        verdict = Verdict(
+        longest = max(map(len, [WRONG, *map(stage_name, self.ordered())]))
+        text = f"U{longest}"  # NumPy cuts what is longer
+        return _Case(
+            x=x,
             label=y,
+            seeds=seeds,
             prediction=prediction,
             broken_by=np.where(prediction == y, OPEN, WRONG).astype(text),
             certified_by=np.full(len(x), OPEN, text),
             x_adv=x.copy(),
-            seconds={},
         )
-        seeds, margins = image_seeds(ids, seed), None
-        for stage in self.ordered():
-            rows = np.flatnonzero((verdict.broken_by == OPEN) & (verdict.certified_by == OPEN))
-            begin = time.monotonic()
-            if isinstance(stage, BoundName):
-                margins = self._prove(stage, verdict, rows, x, margins)
-            elif len(rows):
-                self._attack(stage, verdict, rows, x, seeds)
-            verdict.seconds[stage_name(stage)] = time.monotonic() - begin
-        return verdict
 
-    def _prove(
-        self,
-        bound: BoundName,
-        verdict: Verdict,
-        rows: IntArray,
-        x: FloatArray,
-        margins: FloatArray | None,
-    ) -> FloatArray | None:
-        """Note what the bound proves among the rows; returns the margins of all images known so
-        far."""
+    def _prove(self, bound: BoundName, case: _Case, rows: IntArray) -> None:
+        """Note what the bound proves among the rows."""
         assert self.certifier is not None
-        if not len(rows):
-            return margins
-        known = None if margins is None else margins[rows]
-        found = self.certifier.tighten(bound, x[rows], verdict.label[rows], known)
-        if margins is None:
-            margins = np.full((len(x), found.shape[1]), -np.inf, np.float32)
-        margins[rows] = found
-        verdict.certified_by[rows[proven(found)]] = str(bound)
-        return margins
+        known = None if case.margins is None else case.margins[rows]
+        margins = self.certifier.tighten(bound, case.x[rows], case.label[rows], known)
+        if case.margins is None:
+            case.margins = np.full((len(case.x), margins.shape[1]), -np.inf, np.float32)
+        case.margins[rows] = margins
+        case.certified_by[rows[proven(margins)]] = str(bound)
 
-    def _attack(
-        self, stage: Attack | str, verdict: Verdict, rows: IntArray, x: FloatArray, seeds: IntArray
-    ) -> None:
+    def _attack(self, stage: Attack | Transfer, case: _Case, rows: IntArray) -> None:
         """Note what the attack breaks among the rows."""
-        y = verdict.label[rows]
-        if isinstance(stage, Attack):
-            x_adv = self.attacker.run(stage, x[rows], y, seeds[rows])
+        x, y, seeds = case.x[rows], case.label[rows], case.seeds[rows]
+        if isinstance(stage, Transfer):
+            x_adv = self._sources[stage].transferable(x, y, seeds)
         else:
-            x_adv = self._sources[stage].transferable(x[rows], y, seeds[rows])
-        outside = int(
-            np.sum(~np.asarray(inside_ball(tf.constant(x_adv), tf.constant(x[rows]), self.threat)))
-        )
-        if outside:
+            x_adv = self.attacker.run(stage, x, y, seeds)
+        inside = np.asarray(inside_ball(tf.constant(x_adv), tf.constant(x), self.threat))
+        if not np.all(inside):
             raise RunError(
-                f"{stage_name(stage)}: {outside} attacked images lie outside the "
+                f"{stage_name(stage)}: {np.sum(~inside)} attacked images lie outside the "
                 f"{self.threat.norm} ball of radius {self.threat.epsilon} or outside [0, 1]"
             )
-        verdict.x_adv[rows] = x_adv
-        verdict.broken_by[rows[self.attacker.predict(x_adv) != y]] = stage_name(stage)
+        case.x_adv[rows] = x_adv
+        case.broken_by[rows[self.attacker.predict(x_adv) != y]] = stage_name(stage)
 
 
-def stage_name(stage: Stage | str) -> str:
-    """An attack's or a bound's name."""
-    return str(stage.name) if isinstance(stage, Attack) else str(stage)
+def stage_name(stage: Stage) -> str:
+    """The name under which results are kept."""
+    return str(stage if isinstance(stage, BoundName) else stage.name)
 
 
-def summarise(verdict: Verdict, judge: Judge) -> dict[str, Any]:
-    """The published figures, as fractions of all images: `clean`, those of `accuracies_by_stage`,
-    `worst_case`, and the seconds of each stage. The true robust accuracy lies between `certified`
-    and `worst_case`.
+@dataclass(frozen=True, kw_only=True)
+class StageAccuracies:
+    """What attacks leave and bounds prove, as shares of all images.
+
+    attacks: accuracy that is left once an attack has run too, so it falls from one to the next and
+        ends at the worst case.
+    certified_by: in the same way, share that is proven once a bound has run too.
+    certified: share that is proven by all; None where there was no bound.
     """
-    figures = accuracies_by_stage(verdict.broken_by, verdict.certified_by, judge.ordered())
-    return {
-        "clean": float(np.mean(verdict.broken_by != WRONG)),
-        "worst_case": float(np.mean(verdict.robust)),
-        **figures,
-        "not_certified": judge.not_certified or None,
-        "seconds_by": {name: round(seconds, 3) for name, seconds in verdict.seconds.items()},
-    }
+
+    attacks: dict[str, float]
+    certified: float | None
+    certified_by: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The published figures, as shares of all images. The true robust accuracy lies between
+    `certified` and `worst_case`.
+
+    attacks, certified, certified_by: see `StageAccuracies`.
+    not_certified: why there are no bounds; None where there are.
+    seconds_by: time of each stage.
+    """
+
+    clean: float
+    worst_case: float
+    attacks: dict[str, float]
+    certified: float | None
+    certified_by: dict[str, float]
+    not_certified: str | None
+    seconds_by: dict[str, float]
+
+
+def summarise(verdict: Verdict, judge: Judge) -> Summary:
+    """The published figures of a verdict.
+
+    Raises:
+        DataError: there are no images.
+    """
+    by_stage = accuracies_by_stage(verdict.broken_by, verdict.certified_by, judge.ordered())
+    return Summary(
+        clean=float(np.mean(verdict.broken_by != WRONG)),
+        worst_case=float(np.mean(verdict.robust)),
+        attacks=by_stage.attacks,
+        certified=by_stage.certified,
+        certified_by=by_stage.certified_by,
+        not_certified=judge.not_certified or None,
+        seconds_by={name: round(seconds, 3) for name, seconds in verdict.seconds.items()},
+    )
 
 
 def accuracies_by_stage(
-    broken_by: Any, certified_by: Any, stages: Sequence[Stage | str]
-) -> dict[str, Any]:
+    broken_by: Names, certified_by: Names, stages: Sequence[Stage]
+) -> StageAccuracies:
     """What attacks leave and bounds prove.
 
     Args:
-        broken_by, certified_by: str [n], as in `Verdict`.
+        broken_by, certified_by: as in `Verdict`.
         stages: attacks and bounds that ran, in order.
 
-    Returns:
-        `attacks`: the accuracy that is left once an attack has run too, so it falls from one to the
-            next and
-        ends at the worst case. `certified_by`: in the same way what is proven once a bound has run
-            too.
-        `certified`: what is proven by all, None where there was no bound.
+    Raises:
+        DataError: there are no images, of which every share would be no number.
     """
+    if not len(broken_by):
+        raise DataError("there are no images to count: no accuracy can be told")
     attacks, certified = {}, {}
-    left, sure = broken_by != WRONG, np.zeros(len(broken_by), bool)
+    left: BoolArray = broken_by != WRONG
+    sure = np.zeros(len(broken_by), bool)
     for stage in stages:
         name = stage_name(stage)
         if isinstance(stage, BoundName):
@@ -228,5 +311,8 @@ def accuracies_by_stage(
         else:
             left = left & (broken_by != name)
             attacks[name] = float(np.mean(left))
-    proven_share = float(np.mean(sure)) if certified else None
-    return {"attacks": attacks, "certified": proven_share, "certified_by": certified}
+    return StageAccuracies(
+        attacks=attacks,
+        certified=float(np.mean(sure)) if certified else None,
+        certified_by=certified,
+    )

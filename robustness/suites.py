@@ -1,17 +1,43 @@
-"""Suites: attacks and bounds in the order in which an evaluation runs them. Read without
-TensorFlow.
+"""Suites: attacks and bounds in the order in which an evaluation runs them.
 
 Each stage sees only the images that no earlier one has broken or proven, so the cheap ones come
-first.
+first. Read without TensorFlow or NumPy.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from foundation.errors import ConfigError
-from robustness.config import Attack, AttackName, BoundName
+from robustness.config import (
+    ApgdCe,
+    ApgdT,
+    Attack,
+    AttackName,
+    BoundName,
+    FabT,
+    Fgsm,
+    Pgd,
+    PgdDlr,
+    PgdMargin,
+    Square,
+)
 
-Stage = Attack | BoundName
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Images made against another model, of the name `source`, and tried on this one."""
+
+    source: str
+
+    @property
+    def name(self) -> str:
+        """`transfer:` and the source."""
+        return f"transfer:{self.source}"
+
+
+Stage = Attack | Transfer | BoundName
+"""What an evaluation runs one after the other."""
 
 
 class SuiteName(StrEnum):
@@ -29,13 +55,13 @@ def fast() -> tuple[Stage, ...]:
     """
     return (
         BoundName.IBP,
-        Attack(name=AttackName.FGSM),
-        Attack(name=AttackName.PGD, steps=20),
+        Fgsm(),
+        Pgd(steps=20),
         BoundName.CROWN,
-        Attack(name=AttackName.APGD_CE, steps=50),
+        ApgdCe(steps=50),
         BoundName.ALPHA_CROWN,
-        Attack(name=AttackName.APGD_T, steps=50, targets=4),
-        Attack(name=AttackName.SQUARE, steps=2500),
+        ApgdT(steps=50, targets=4),
+        Square(queries=2500),
     )
 
 
@@ -47,13 +73,13 @@ def autoattack() -> tuple[Stage, ...]:
     """
     return (
         BoundName.IBP,
-        Attack(name=AttackName.APGD_CE, steps=100),
+        ApgdCe(steps=100),
         BoundName.CROWN,
         BoundName.ALPHA_CROWN,
-        Attack(name=AttackName.APGD_T, steps=100, targets=9),
+        ApgdT(steps=100, targets=9),
         BoundName.BRANCH_AND_BOUND,
-        Attack(name=AttackName.FAB_T, steps=100, targets=9),
-        Attack(name=AttackName.SQUARE, steps=5000),
+        FabT(steps=100, targets=9),
+        Square(queries=5000),
     )
 
 
@@ -62,12 +88,12 @@ SUITES: dict[SuiteName, Callable[[], tuple[Stage, ...]]] = {
     SuiteName.AUTOATTACK: autoattack,
 }
 
-DEFAULTS = {
-    AttackName.FGSM: Attack(name=AttackName.FGSM),
-    AttackName.PGD: Attack(name=AttackName.PGD, steps=100, restarts=5),
-    AttackName.PGD_MARGIN: Attack(name=AttackName.PGD_MARGIN, steps=100, restarts=5),
-    AttackName.PGD_DLR: Attack(name=AttackName.PGD_DLR, steps=100, restarts=5),
-}
+UNPUBLISHED = (
+    Fgsm(),
+    Pgd(steps=100, restarts=5),
+    PgdMargin(steps=100, restarts=5),
+    PgdDlr(steps=100, restarts=5),
+)
 """Effort of the attacks that are not in the published suite, when they are asked for by name."""
 
 
@@ -75,7 +101,7 @@ def suite(name: SuiteName, attacks: tuple[AttackName, ...] = ()) -> tuple[Stage,
     """The stages of a suite, or its bounds with the named attacks in place of its own.
 
     An attack that the suite does not contain runs with the effort of `autoattack`, or of
-    `DEFAULTS`.
+    `UNPUBLISHED`.
 
     Raises:
         ConfigError: an attack is named twice.
@@ -85,11 +111,10 @@ def suite(name: SuiteName, attacks: tuple[AttackName, ...] = ()) -> tuple[Stage,
         return stages
     if len(set(attacks)) < len(attacks):
         raise ConfigError(f"each attack is named once, got {', '.join(attacks)}")
-    known = DEFAULTS | {
-        stage.name: stage for stage in (*autoattack(), *stages) if isinstance(stage, Attack)
-    }
-    first, *dearer = (stage for stage in stages if isinstance(stage, BoundName))
-    return (first, *(known[attack] for attack in attacks), *dearer)
+    known = (*UNPUBLISHED, *attacks_of(autoattack()), *attacks_of(stages))
+    efforts = {attack.name: attack for attack in known}  # the suite's own come last and win
+    first, *others = bounds_of(stages)
+    return (first, *(efforts[attack] for attack in attacks), *others)
 
 
 def attacks_of(stages: tuple[Stage, ...]) -> tuple[Attack, ...]:

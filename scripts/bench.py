@@ -4,7 +4,7 @@
     BENCHMARKS.md]
 
 Everything is measured in one call on one machine, the sides of a comparison in turn. Published are
-medians, and ratios taken pair by pair.
+medians, and ratios taken run by run.
 """
 
 import datetime
@@ -76,7 +76,7 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
     from tfx.types.standard_artifacts import Examples
     from tfx.utils import proto_utils
 
-    from components.tfds_example_gen.executor import Executor
+    from components.tfds_example_gen.component import TfdsExampleGen
     from pipeline.definition.presets import preset
 
     StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
@@ -98,9 +98,10 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
         click.echo(f"ingestion {i} of {runs}")
         made, imported = Examples(), Examples()
         made.uri, imported.uri = str(work / f"ours-{i}"), str(work / f"theirs-{i}")
-        context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(work), unique_id=str(i))
+        context = ImportExecutor.Context(beam_pipeline_args=[], tmp_dir=str(work), unique_id=str(i))
+        executor = TfdsExampleGen.EXECUTOR_SPEC.executor_class(context)
         begin = time.monotonic()
-        Executor(context).Do({}, {"examples": [made]}, properties | {"shards": data.shards})
+        executor.Do({}, {"examples": [made]}, properties | {"shards": data.shards})
         middle = time.monotonic()
         exec_properties = {
             "input_base": made.uri,
@@ -157,22 +158,25 @@ def report(
     return f"""# Benchmarks
 
 {written(len(pipeline))}, Python {platform.python_version()}.
-Ratios are medians of the ratios pair by pair.
+Ratios are medians of the ratios run by run, so they may differ from the quotient of two medians.
 
 {target_table(rows)}
 
 ## Whole job
 
-The `tutorial` preset from an empty root, data already prepared, against `scripts/plain_tutorial.py`: the same networks,
-epochs, batch and number of training images; the script loads with tfds, trains both models, attacks the base model with
-FGSM and evaluates both. The pipeline does more: it validates the data, attacks both models with FGSM and with PGD
-(20 steps, 2 restarts), checks every attacked image, evaluates by slice, and pushes.
+The `tutorial` preset from an empty root, data already prepared, against
+`scripts/plain_tutorial.py`: the same networks, epochs, batch and number of training images; the
+script loads with tfds, trains both models, attacks the base model with FGSM and evaluates both. The
+pipeline does more: it validates the data, attacks both models with FGSM, PGD-20 and APGD-CE (50
+steps) between three bounds, checks the attack and every attacked image, evaluates by slice and
+gate, tries the export as a server would, and pushes.
 
 | run | preset, wall s | preset, CPU s | script, wall s | script, CPU s |
 |---|---|---|---|---|
 {every}
 
-Where the preset's time goes, by node (median seconds; the rest is importing TFX, verifying data, and the summary):
+Where the preset's time goes, by node (median seconds; the rest is importing TFX, verifying data,
+and the summary):
 
 | node | seconds |
 |---|---|
@@ -180,7 +184,8 @@ Where the preset's time goes, by node (median seconds; the rest is importing TFX
 
 ## Ingestion
 
-{examples:,} PNG images into gzipped TFRecords, three splits. ImportExampleGen reads what TfdsExampleGen wrote.
+{examples:,} PNG images into gzipped TFRecords, three splits. ImportExampleGen reads what
+TfdsExampleGen wrote.
 
 | component | examples per second (median) |
 |---|---|

@@ -52,8 +52,9 @@ def gates_section(runs: int, work: Path, written: str) -> str:
     return f"""## Gates
 
 {written}.
-The Evaluator with all gates over {rows:,} rows, 10,000 images with all their attacks, and a loop that reads the same
-rows and calls `predict` on batches of 500 (medians).
+The Evaluator with all gates over {rows:,} rows, 10,000 images with all their attacks, and a loop
+that reads the same rows and calls `predict` on batches of 500 (medians of {runs}). The target is
+computed from the loop of the same call.
 
 {target_table(lines)}
 """

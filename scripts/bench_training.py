@@ -159,31 +159,38 @@ def images_per_second(
 def report(rates: dict[int, dict[str, list[float]]], written: str) -> str:
     """The tables in Markdown."""
 
-    def ratio(attack_steps: int, other: str) -> float:
-        pairs = zip(rates[attack_steps]["ours"], rates[attack_steps][other], strict=True)
-        return statistics.median(a / b for a, b in pairs)
+    def ratios(attack_steps: int, over: str, under: str) -> tuple[float, float]:
+        """Images per second of two sides: the median of the ratios run by run, and the ratio of
+        the medians."""
+        a, b = rates[attack_steps][over], rates[attack_steps][under]
+        run_by_run = statistics.median(x / y for x, y in zip(a, b, strict=True))
+        return run_by_run, statistics.median(a) / statistics.median(b)
+
+    def shown(pair: tuple[float, float]) -> str:
+        return "{:.2f} run by run, {:.2f} of the medians".format(*pair)
 
     targets = []
     for steps in rates:
-        nsl, bare, fed = ratio(steps, "nsl"), 1 / ratio(steps, "bare"), 1 / ratio(steps, "fed")
+        nsl = ratios(steps, "ours", "nsl")
+        bare, fed = ratios(steps, "bare", "ours"), ratios(steps, "fed", "ours")
         targets += [
             (
                 f"images per second, PGD-{steps}: our step / `fit` of NSL's model",
-                f"{nsl:.2f}",
+                shown(nsl),
                 "at least 1.8",
-                nsl >= 1.8,
+                min(nsl) >= 1.8,
             ),
             (
                 f"time, PGD-{steps}: our step / bare hand-written loop",
-                f"{bare:.2f}",
+                shown(bare),
                 "at most 1.15",
-                bare <= 1.15,
+                max(bare) <= 1.15,
             ),
             (
                 f"time, PGD-{steps}: our input pipeline / one batch over and over",
-                f"{fed:.2f}",
+                shown(fed),
                 "at most 1.05",
-                fed <= 1.05,
+                max(fed) <= 1.05,
             ),
         ]
     every = "\n".join(
@@ -195,7 +202,10 @@ def report(rates: dict[int, dict[str, list[float]]], written: str) -> str:
     return f"""## Training
 
 {written}.
-The tutorial's network, batches of {BATCH}, PGD, Adam; images per second are medians:
+The tutorial's network, batches of {BATCH}, PGD, Adam. Each ratio is given twice: as the median of
+the ratios run by run, and as the ratio of the medians in the second table. A target is met when
+both meet it; where they differ, the machine was not quiet. A time below 1 over one batch over and
+over, which no input pipeline can beat, is noise.
 
 {target_table(targets)}
 

@@ -16,6 +16,7 @@ service.
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,10 @@ def export_model(
     directory: str,
     settings: dict[str, Any],
     history: dict[str, Any],
+    signatures: Callable[[tf_keras.Model, tft.TFTransformOutput], dict[str, Any]] | None = None,
 ) -> None:
     """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and
-    `history` (what `read_history` gives back).
+    `history` (what `read_history` gives back). signatures: in place of `signatures_of`.
 
     The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
     """
@@ -54,7 +56,7 @@ def export_model(
         directory,
         save_format="tf",
         include_optimizer=False,
-        signatures=_signatures(clean, transform),
+        signatures=(signatures or signatures_of)(clean, transform),
     )
     extra = os.path.join(directory, "assets.extra")
     fileio.makedirs(extra)
@@ -85,7 +87,8 @@ def read_history(directory: str) -> dict[str, Any]:
         return dict(json.load(file))
 
 
-def _signatures(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict[str, Any]:
+def signatures_of(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict[str, Any]:
+    """The signatures that serve and evaluate a model, by name."""
     raw_image = {"image": transform.raw_feature_spec()["image"]}
     pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from robustness.ball import image_norm, project_to
-from robustness.config import Norm
+from robustness.config import PGD_REACH, Norm
 from trainer.nsl import import_nsl
 
 FAST_STEP = 1.25
@@ -19,9 +19,6 @@ FAST_STEP = 1.25
 LOSS_SCALE = 1024.0
 """In float16 the gradient of an image that the network is sure of would vanish. NSL normalises it
 afterwards, and a power of two changes no other digit."""
-
-PGD_REACH = 2.5
-"""Length of all steps together over the radius (Madry et al. 2018)."""
 
 
 def neighbours(

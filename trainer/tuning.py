@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ import tensorflow_transform as tft
 from keras_tuner.oracles import BayesianOptimizationOracle
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer.config import RecipeName, StrategyName, TrainingTask, TuningTask
+from trainer.config import RecipeName, StrategyName, TrainingTask, TunerConfig, TuningTask
 from trainer.dataset import load_split
 from trainer.strategy import make_strategy
 from trainer.training import Training
@@ -187,20 +188,21 @@ def tuned(task: TrainingTask, hyperparameters: dict[str, Any] | None) -> Trainin
     return with_values(task, kt.HyperParameters.from_config(hyperparameters).values)
 
 
-def tuning_task(training: TrainingTask, trials: int, epochs: int, clean_floor: float) -> TuningTask:
-    """What to search for the robust model: its training, shortened, on one device where it would
-    have workers."""
+def tuning_task(training: TrainingTask, tuner: TunerConfig) -> TuningTask:
+    """What to search for the robust model: its training, for a third of the epochs where the tuner
+    does not say how many, on one device where it would have workers."""
     config = training.config
     strategy = (
         StrategyName.ONE_DEVICE if config.strategy is StrategyName.MULTI_WORKER else config.strategy
     )
+    epochs = tuner.epochs or math.ceil(config.epochs / 3)
     config = dataclasses.replace(
         config, epochs=epochs, strategy=strategy, workers=1, warm_start=False
     )
     return TuningTask(
         training=dataclasses.replace(training, config=config),
-        trials=trials,
-        clean_floor=clean_floor,
+        trials=tuner.trials,
+        clean_floor=tuner.clean_floor,
     )
 
 

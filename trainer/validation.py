@@ -10,10 +10,10 @@ from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
-from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.config import BoundName, Norm, Pgd, ThreatModel
 from robustness.types import FloatArray, IntArray
 
-ATTACK = Attack(name=AttackName.PGD, steps=20)
+ATTACK = Pgd(steps=20)
 """What tells single-step overfitting from robustness (Wong et al. 2020)."""
 
 BATCH = 500

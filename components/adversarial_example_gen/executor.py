@@ -48,7 +48,7 @@ from foundation.errors import RunError
 from foundation.seeds import image_seeds
 from robustness.ball import inside_ball
 from robustness.checks import SAMPLE, Check, Subject, run_checks
-from robustness.config import Attack, AttackName, ThreatModel
+from robustness.config import Fgsm, ThreatModel
 from robustness.evaluation import Judge, stage_name
 from robustness.suites import Stage
 from trainer.dataset import raw_parser
@@ -220,9 +220,7 @@ class AttackShard(_Worker):
         verdicts = {model: judge.judge(x, y, ids, seed) for model, judge in judges.items()}
         images, seeds = {CLEAN: x}, image_seeds(ids, seed)
         for model, judge in judges.items():
-            images[attack_column(FGSM, model)] = judge.attacker.run(
-                Attack(name=AttackName.FGSM), x, y, seeds
-            )
+            images[attack_column(FGSM, model)] = judge.attacker.run(Fgsm(), x, y, seeds)
             images[attack_column(STRONGEST, model)] = verdicts[model].x_adv
         judged_by = {
             model: ",".join(map(stage_name, judge.ordered())) for model, judge in judges.items()

@@ -1,2 +1,5 @@
-"""ChampionChallenge: the model in production faces what the candidate faced, and each the attacks
-on the other."""
+"""ChampionChallenge: the latest blessed model faces what the candidate faced, and the candidate
+faces the attacks on it.
+
+Without such a model the rows are passed on, so that the Evaluator always reads the same record.
+"""

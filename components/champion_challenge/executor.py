@@ -36,7 +36,7 @@ from components.records.columns import (
 from components.records.shards import list_shards, read_shards, shard_path, write_shard
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
-from robustness.config import Attack, AttackName, ThreatModel
+from robustness.config import Fgsm, ThreatModel
 from robustness.evaluation import Judge
 
 log = logging.getLogger("gauntlet.champion_challenge")
@@ -161,9 +161,7 @@ class ChallengeShard(beam.DoFn):
         ids = [text(row, "id") for row in clean]
         y = np.array([row.features.feature["label"].int64_list.value[0] for row in clean], np.int64)
         images = {
-            FGSM: judge.attacker.run(
-                Attack(name=AttackName.FGSM), x, y, image_seeds(ids, self._seed)
-            ),
+            FGSM: judge.attacker.run(Fgsm(), x, y, image_seeds(ids, self._seed)),
             STRONGEST: judge.judge(x, y, ids, self._seed).x_adv,
         }
         for attack, shown in images.items():

@@ -1,2 +1,5 @@
-"""The Evaluator: gates judged by TFMA on a table of images, and refusals that explain
-themselves."""
+"""The Evaluator: TFX's own, with gates as metrics of TFMA, and refusals that explain themselves.
+
+A gate knows its question, its judgement and its sentence; presets and configuration only choose
+among gates. Begin with `gate`.
+"""

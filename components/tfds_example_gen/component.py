@@ -1,73 +1,60 @@
-"""The TfdsExampleGen node: its inputs, as TFX sees them."""
+"""The TfdsExampleGen node. It has no driver of its own, because Kubeflow runs custom components but
+no custom drivers; what TFX's cache must see is in its parameters."""
 
 import json
-from typing import ClassVar
 
-from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
-from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
-from tfx.types import Channel, ComponentSpec
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+import apache_beam as beam
+import tensorflow_datasets as tfds
+from tfx.components.util import examples_utils
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
-from components.tfds_example_gen.executor import Executor
+from components.tfds_example_gen.reading import data_directory, split_parts, write_part
 
 
-class TfdsExampleGenSpec(ComponentSpec):
-    """See `TfdsExampleGen`."""
+@component(use_beam=True)
+def TfdsExampleGen(
+    dataset: Parameter[str],
+    splits: Parameter[str],
+    shards: Parameter[int],
+    examples: OutputArtifact[Examples],
+    data_dir: Parameter[str] = "",
+    fingerprint: Parameter[str] = "",
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and what the
+    schema checks of an image.
 
-    PARAMETERS: ClassVar = {
-        "dataset": ExecutionParameter(type=str),
-        "data_dir": ExecutionParameter(type=str),
-        "fingerprint": ExecutionParameter(type=str),
-        "splits": ExecutionParameter(type=str),
-        "shards": ExecutionParameter(type=int),
-        "code": ExecutionParameter(type=str),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
-    OUTPUTS: ClassVar = {"examples": ChannelParameter(type=Examples)}
+    Each part of a split is read and written as a shard by one worker.
 
+    dataset: name in tfds, such as `mnist`. splits: JSON, output split name to tfds split, such as
+    `train[:55000]`. shards: files a split, read and written in parallel. data_dir: folder where the
+    data lies or goes, see `components.datasets.prepare`; TFX's cache sees this path too: pass one
+    that stays the same while the data does. fingerprint: hash of the prepared data; other data
+    under the same name is another input.
 
-class TfdsExampleGen(BaseBeamComponent):
-    """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and image
-    sizes.
-
-    It has no driver of its own, because Kubeflow runs custom components but no custom drivers; what
-    TFX's cache must see is in its parameters.
+    Raises:
+        DataError: the data is missing, no image classification or not stored as TFRecords, a split
+            is unknown or empty, or the data changed since the run began.
     """
-
-    SPEC_CLASS = TfdsExampleGenSpec
-    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
-
-    def __init__(
-        self,
-        *,
-        dataset: str,
-        data_dir: str | None,
-        splits: dict[str, str],
-        shards: int,
-        fingerprint: str = "",
-        code: str = "",
-    ) -> None:
-        """Describe what to read.
-
-        Args:
-            dataset: name in tfds, such as `mnist`.
-            data_dir: where the data lies or goes, see `components.datasets.prepare`. TFX's cache
-                sees
-                this path too: pass one that stays the same while the data does.
-            splits: output split name to tfds split, such as `train[:55000]`.
-            shards: files a split, read and written in parallel.
-            fingerprint: of the prepared data; other data under the same name is another input.
-            code: hash of the code that runs; it tells TFX's cache of edits.
-        """
-        super().__init__(
-            TfdsExampleGenSpec(
-                dataset=dataset,
-                data_dir=data_dir or "",
-                fingerprint=fingerprint,
-                splits=json.dumps(splits),
-                shards=shards,
-                code=code,
-                examples=Channel(type=Examples),
-            )
+    wanted: dict[str, str] = json.loads(splits)
+    directory = data_directory(dataset, data_dir, fingerprint)
+    parts = split_parts(tfds.builder_from_directory(directory), wanted, shards)
+    examples.split_names = artifact_utils.encode_split_names(list(wanted))
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    folders = {split: artifact_utils.get_split_uri([examples], split) for split in wanted}
+    with beam_pipeline as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(parts)
+            | beam.Reshuffle()
+            | beam.Map(write_part, directory, folders)
         )

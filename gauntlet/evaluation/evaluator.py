@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from components.datasets.batches import Batch, count_images, image_batches
 from components.datasets.prepare import PreparedDataset, prepare
-from foundation.code import code_hash
+from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.events import phase
 from foundation.json import dumps
@@ -151,7 +151,7 @@ class Evaluation:
             epsilon=threat.epsilon,
             examples=len(ids),
             seed=self.task.seed,
-            **summarise(verdict, judge),
+            **vars(summarise(verdict, judge)),
             checks=self._checks(work, judge, first) if self.task.checks else (),
             seconds=round(time.monotonic() - begin, 2),
             examples_file=work / "examples.csv",
@@ -201,7 +201,7 @@ class Evaluation:
             self.task.seed,
             threat,
             self.task.stages,
-            code_hash("robustness", "trainer", "components", "foundation", "gauntlet.evaluation"),
+            code_of(__name__),
         )
         key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
         work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{key}"

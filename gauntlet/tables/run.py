@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from robustness.config import AttackName
-
 SHOWN_IDS = 5
 """Images that the terminal names for a refusal."""
 
@@ -91,8 +89,8 @@ def accuracy_table(summary: dict[str, Any]) -> Table:
 def with_effort(attack: str, summary: dict[str, Any]) -> str:
     """An attack's name with how hard it tried, where that is more than one step."""
     effort = summary["attacks"].get(attack, {"steps": 1, "restarts": 1})
-    unit = "queries" if attack == AttackName.SQUARE else "steps"
-    shown = f"{attack}, {effort['steps']:,} {unit}" if effort["steps"] > 1 else attack
+    unit = "queries" if "queries" in effort else "steps"
+    shown = f"{attack}, {effort[unit]:,} {unit}" if effort[unit] > 1 else attack
     return f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
 
 

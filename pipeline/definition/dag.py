@@ -13,6 +13,7 @@ from tfx.components import (
     Trainer,
     Transform,
 )
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -34,23 +35,26 @@ from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tuner import FrontTuner
-from foundation.code import code_hash
-from pipeline.definition.config import RunConfig, ServingConfig, ServingPlatform
+from foundation.code import code_of
+from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
-from trainer.config import RecipeConfig, RecipeName, TrainerConfig, TrainingTask
+from pipeline.definition.graph import Dag
+from trainer.config import RecipeConfig, RecipeName, TrainingTask, TunerConfig, TuningTask
 from trainer.network import users_function
 from trainer.tuning import tuning_task
+
+RUN_FN = "trainer.train.run_fn"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Where a pipeline reads and writes; local paths, or `gs://` on a platform.
 
-    pipeline_root: artifacts of all nodes. serving: folder of pushed versions. data_dir and
-    data_fingerprint: see `TfdsExampleGen`. metadata: None where the platform brings its own.
-    run_id: empty where the platform counts runs and keeps the cache itself. knows_blessings:
-    whether the platform can look up the latest blessed model; without that, no model has a champion
-    to beat.
+    pipeline_root: folder of the artifacts of all nodes. serving: folder of pushed versions.
+    data_dir, data_fingerprint: see `TfdsExampleGen`. metadata: connection; None where the platform
+    brings its own. run_id: empty where the platform counts runs and keeps the cache itself.
+    knows_blessings: whether the platform can look up the latest blessed model; without that, no
+    model has a champion to beat.
     """
 
     pipeline_root: str
@@ -64,212 +68,228 @@ class Places:
 
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
     """The whole pipeline, for any orchestrator."""
-    text = schema_of(config.data.dataset, config.data.image_shape, config.data.classes)
-    check_schema(text, config.data.image_shape, config.data.classes)
+    dag = Dag()
 
-    examples = TfdsExampleGen(
-        dataset=config.data.dataset,
-        data_dir=places.data_dir,
-        fingerprint=places.data_fingerprint,
-        splits=config.data.splits,
-        shards=config.data.shards,
-        code=code_hash("components"),
+    # Labelled images are read.
+    raw = dag.add(ingestion(config.data, places), "examples")
+
+    # They must fit the schema and, where they come in spans, look like the last span.
+    statistics = dag.add(StatisticsGen(examples=raw), "statistics")
+    schema = dag.add(CuratedSchema(text=checked_schema(config.data)), "schema")
+    anomalies = dag.add(ExampleValidator(statistics=statistics, schema=schema), "anomalies")
+    last = dag.add(last_span(config.data), "accepted")
+    gate = AnomalyGate(
+        anomalies=anomalies, statistics=statistics, schema=schema, span=config.data.span, last=last
     )
-    raw = examples.outputs["examples"]
+    accepted = dag.add(gate, "accepted")
 
-    statistics = StatisticsGen(examples=raw)
-    schema = CuratedSchema(text=text)
-    validator = ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    )
-    last_span = []
-    if config.data.span:
-        last_span.append(
-            Resolver(
-                strategy_class=LastSpan,
-                config={"before": config.data.span},
-                accepted=Channel(type=AcceptedStatistics),
-            ).with_id("LastSpan")
-        )
-    anomaly_gate = AnomalyGate(
-        anomalies=validator.outputs["anomalies"],
-        statistics=statistics.outputs["statistics"],
-        schema=schema.outputs["schema"],
-        span=config.data.span,
-        **({"last": last_span[0].outputs["accepted"]} if last_span else {}),
-    )
+    # How an image becomes pixels is a graph, which is exported with every model.
+    graph = dag.add(decoding(config.data, raw, schema), "transform_graph", after=accepted)
 
-    transform = Transform(
-        examples=raw,
-        schema=schema.outputs["schema"],
-        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config={"image_shape": list(config.data.image_shape), "code": code_hash("trainer")},
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=[]),
-        materialize=False,  # decoding is cheap: every reader applies the graph, nothing is stored twice
-        disable_statistics=True,  # StatisticsGen has them
-    )
-    transform.add_upstream_node(anomaly_gate)
+    # Two models are trained: one without a defence, and one with it, whose settings may be searched
+    # first, and which may begin with the weights of the champion.
+    data = training_data(raw, graph)
+    plain, defended = training_tasks(config, places)
+    undefended = dag.add(trainer("undefended", plain, data), "model")
+    best = dag.add(search(config.tuner, defended, data), "best_hyperparameters")
+    champion = dag.add(latest_blessed_model(config, places), "model")
+    begin = champion if config.trainer.warm_start else None
+    robust = dag.add(trainer("robust", defended, data, begin, best), "model")
 
-    champion = []
-    if config.trainer.warm_start or (config.gates.champion and places.knows_blessings):
-        champion.append(
-            Resolver(
-                strategy_class=LatestBlessedModelStrategy,
-                model=Channel(type=Model),
-                model_blessing=Channel(type=ModelBlessing),
-            ).with_id("Champion")
-        )
-
-    def task(trainer_config: TrainerConfig, recipe: RecipeConfig) -> TrainingTask:
-        return TrainingTask(
-            config=trainer_config,
-            recipe=recipe,
-            threat=config.threat,
-            image_shape=config.data.image_shape,
-            classes=config.data.classes,
-            seed=config.seed,
-            checkpoints=f"{places.pipeline_root}/.checkpoints",
-            code=code_hash("trainer", "robustness", *_users_module(trainer_config.network)),
-        )
-
-    inputs = {
-        "examples": raw,
-        "transform_graph": transform.outputs["transform_graph"],
-        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
-        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
+    # Both are attacked; the champion meets the same attacks, and the candidate the champion's.
+    suite: dict[str, Any] = {
+        "threat": config.threat,
+        "attack": config.attack,
+        "seed": config.seed,
+        "split": "test",
     }
-    robust_task = task(config.trainer, config.recipe)
-    tuner = []
-    if config.tuner.trials:
-        epochs = config.tuner.epochs or -(-config.trainer.epochs // 3)
-        search = tuning_task(robust_task, config.tuner.trials, epochs, config.tuner.clean_floor)
-        tuner.append(
-            FrontTuner(tuner_fn="trainer.tuning.tuner_fn", custom_config=_plain(search), **inputs)
-        )
-
-    undefended = Trainer(
-        run_fn="trainer.train.run_fn",
-        custom_config=_plain(
-            task(config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
-        ),
-        **inputs,
-    ).with_id("Trainer.undefended")
-    robust = Trainer(
-        run_fn="trainer.train.run_fn",
-        custom_config=_plain(robust_task),
-        base_model=champion[0].outputs["model"] if config.trainer.warm_start else None,
-        hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
-        **inputs,
-    ).with_id("Trainer.robust")
-
     attack = AdversarialExampleGen(
-        examples=raw,
-        transform_graph=transform.outputs["transform_graph"],
-        undefended=undefended.outputs["model"],
-        robust=robust.outputs["model"],
-        split="test",
-        threat=config.threat,
-        attack=config.attack,
-        seed=config.seed,
-        code=code_hash("components", "trainer", "robustness"),
+        examples=raw, transform_graph=graph, undefended=undefended, robust=robust, **suite
     )
+    attacked = dag.add(attack, "adversarial_examples")
     challenge = ChampionChallenge(
-        adversarial_examples=attack.outputs["adversarial_examples"],
-        undefended=undefended.outputs["model"],
-        robust=robust.outputs["model"],
-        champion=champion[0].outputs["model"] if champion else None,
-        split="test",
-        threat=config.threat,
-        attack=config.attack,
-        seed=config.seed,
-        code=code_hash("components", "trainer", "robustness"),
+        adversarial_examples=attacked,
+        undefended=undefended,
+        robust=robust,
+        champion=champion,
+        **suite,
     )
+    challenged = dag.add(challenge, "challenged_examples")
+
+    # Every gate must let the robust model through.
+    gates = eval_config(config)
     evaluator = ExplainedEvaluator(
-        examples=challenge.outputs["challenged_examples"],
-        model=robust.outputs["model"],
-        eval_config=eval_config(config),
-        example_splits=["test"],
-    ).with_id("Evaluator")
-    server = []
-    if config.serving.platform is not ServingPlatform.NONE:
-        server.append(
-            InfraValidator(
-                model=robust.outputs["model"],
-                examples=raw,
-                serving_spec=serving_spec(config.serving),
-                request_spec=infra_validator_pb2.RequestSpec(
-                    tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(
-                        signature_names=["serialized_examples"]
-                    ),
-                    split_name="test",
-                    num_examples=8,
-                ),
-            )
-        )
-    serving = ServingCheck(
-        model=robust.outputs["model"],
-        examples=raw,
-        split="test",
-        code=code_hash("components", "trainer"),
-        **({"infra_blessing": server[0].outputs["blessing"]} if server else {}),
+        examples=challenged, model=robust, eval_config=gates, example_splits=["test"]
     )
-    push = Pusher(
-        model=robust.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=serving.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
-        ),
-        # Another run is another key for the cache: the push looks at what is being served, every
-        # time.
-        custom_config={"run_id": places.run_id},
-        custom_executor_spec=ExecutorClassSpec(pusher.Executor),
-    )
+    blessing = dag.add(evaluator.with_id("Evaluator"), "blessing")
+
+    # A fresh process, and a real server where there is one, must serve it.
+    server = dag.add(real_server(config.serving, robust, raw), "blessing")
+    serving = ServingCheck(model=robust, examples=raw, split="test", infra_blessing=server)
+    servable = dag.add(serving, "blessing")
+
+    # Only then it is pushed.
+    dag.add(push(robust, blessing, servable, places), "pushed_model")
     return Pipeline(
         pipeline_name="gauntlet",
         pipeline_root=places.pipeline_root,
-        components=[
-            examples,
-            statistics,
-            schema,
-            validator,
-            *last_span,
-            anomaly_gate,
-            transform,
-            *champion,
-            *tuner,
-            undefended,
-            robust,
-            attack,
-            challenge,
-            evaluator,
-            *server,
-            serving,
-            push,
-        ],
+        components=dag.nodes,
         enable_cache=True,
         metadata_connection_config=places.metadata,
         beam_pipeline_args=beam_pipeline_args,
     )
 
 
-def serving_spec(config: ServingConfig) -> infra_validator_pb2.ServingSpec:
-    """Where InfraValidator starts TensorFlow Serving."""
-    spec = infra_validator_pb2.ServingSpec(
-        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[config.tag])
+def ingestion(data: DataConfig, places: Places) -> BaseComponent:
+    """Reads the splits."""
+    return TfdsExampleGen(
+        dataset=data.dataset,
+        data_dir=places.data_dir or "",
+        fingerprint=places.data_fingerprint,
+        splits=json.dumps(data.splits),
+        shards=data.shards,
     )
-    if config.platform is ServingPlatform.DOCKER:
-        spec.local_docker.SetInParent()
-    else:
-        spec.kubernetes.SetInParent()
-    return spec
 
 
-def _plain(task: Any) -> dict[str, Any]:
+def checked_schema(data: DataConfig) -> str:
+    """The schema of the data set; raises ConfigError when the configuration contradicts it."""
+    text = schema_of(data.dataset, data.image_shape, data.classes)
+    check_schema(text, data.image_shape, data.classes)
+    return text
+
+
+def last_span(data: DataConfig) -> Resolver | None:
+    """Looks up the statistics of the span before this one, where data comes in spans."""
+    if not data.span:
+        return None
+    accepted = Channel(type=AcceptedStatistics)
+    config = {"before": data.span}
+    resolver = Resolver(strategy_class=LastSpan, config=config, accepted=accepted)
+    return resolver.with_id("LastSpan")
+
+
+def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
+    """Writes the graph. Decoding is cheap, so nothing is stored twice; StatisticsGen has the
+    statistics."""
+    return Transform(
+        examples=raw,
+        schema=schema,
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        custom_config={"image_shape": list(data.image_shape)},
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=[]),
+        materialize=False,
+        disable_statistics=True,
+    )
+
+
+def latest_blessed_model(config: RunConfig, places: Places) -> Resolver | None:
+    """Looks up the champion, where a model is compared with it or begins with its weights."""
+    if not (config.trainer.warm_start or (config.gates.champion and places.knows_blessings)):
+        return None
+    return Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Champion")
+
+
+def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, TrainingTask]:
+    """What the two Trainers are told: without a defence, and with it."""
+    plain = (config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
+    defended = (config.trainer, config.recipe)
+    first, second = (
+        TrainingTask(
+            config=trainer,
+            recipe=recipe,
+            threat=config.threat,
+            image_shape=config.data.image_shape,
+            classes=config.data.classes,
+            seed=config.seed,
+            checkpoints=f"{places.pipeline_root}/.checkpoints",
+            code=code_of(RUN_FN, *users_module(trainer.network)),
+        )
+        for trainer, recipe in (plain, defended)
+    )
+    return first, second
+
+
+def users_module(network: str | None) -> list[str]:
+    """The module of a user's own network; raises ConfigError when it cannot be imported."""
+    if network is None:
+        return []
+    users_function(network)
+    return [network.partition(":")[0]]
+
+
+def training_data(raw: Channel, graph: Channel) -> dict[str, Any]:
+    """What is trained on, and by which the epoch to export is chosen."""
+    return {
+        "examples": raw,
+        "transform_graph": graph,
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
+    }
+
+
+def search(tuner: TunerConfig, task: TrainingTask, data: dict[str, Any]) -> FrontTuner | None:
+    """Searches the settings of the recipe, where trials are wanted."""
+    if not tuner.trials:
+        return None
+    custom_config = as_json(tuning_task(task, tuner))
+    return FrontTuner(tuner_fn="trainer.tuning.tuner_fn", custom_config=custom_config, **data)
+
+
+def trainer(
+    model: str,
+    task: TrainingTask,
+    data: dict[str, Any],
+    base_model: Channel | None = None,
+    hyperparameters: Channel | None = None,
+) -> Trainer:
+    """Trains one of the models and exports it."""
+    return Trainer(
+        run_fn=RUN_FN,
+        custom_config=as_json(task),
+        base_model=base_model,
+        hyperparameters=hyperparameters,
+        **data,
+    ).with_id(f"Trainer.{model}")
+
+
+def as_json(task: TrainingTask | TuningTask) -> dict[str, Any]:
     """A task as TFX carries it: what JSON can hold."""
     return dict(json.loads(json.dumps(dataclasses.asdict(task))))
 
 
-def _users_module(network: str | None) -> list[str]:
-    """The module of a user's own network: an edit of it is another training for the cache."""
-    return [users_function(network).__module__] if network else []
+def real_server(serving: ServingConfig, model: Channel, raw: Channel) -> InfraValidator | None:
+    """Starts TensorFlow Serving where it can run, and asks it for a few images."""
+    if serving.platform is ServingPlatform.NONE:
+        return None
+    spec = infra_validator_pb2.ServingSpec(
+        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[serving.tag])
+    )
+    if serving.platform is ServingPlatform.DOCKER:
+        spec.local_docker.SetInParent()
+    else:
+        spec.kubernetes.SetInParent()
+    signature = infra_validator_pb2.TensorFlowServingRequestSpec(
+        signature_names=["serialized_examples"]
+    )
+    request = infra_validator_pb2.RequestSpec(
+        tensorflow_serving=signature, split_name="test", num_examples=8
+    )
+    return InfraValidator(model=model, examples=raw, serving_spec=spec, request_spec=request)
+
+
+def push(model: Channel, blessing: Channel, servable: Channel, places: Places) -> Pusher:
+    """Pushes what is blessed twice. Each run is another key for the cache, because a push looks at
+    what is being served."""
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
+    return Pusher(
+        model=model,
+        model_blessing=blessing,
+        infra_blessing=servable,
+        push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
+        custom_config={"run_id": places.run_id},
+        custom_executor_spec=ExecutorClassSpec(pusher.Executor),
+    )

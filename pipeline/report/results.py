@@ -52,8 +52,8 @@ class AttackTable:
         if np.all(certified_by == NO_BOUND):
             stages = attacks_of(stages)
         by_stage = accuracies_by_stage(broken_by, certified_by, stages)
-        result["white_box"] = by_stage["attacks"] | {FGSM: result["white_box"][FGSM]}
-        certified = {"certified": by_stage["certified"], "certified_by": by_stage["certified_by"]}
+        result["white_box"] = by_stage.attacks | {FGSM: result["white_box"][FGSM]}
+        certified = {"certified": by_stage.certified, "certified_by": by_stage.certified_by}
         return result | {"worst_case": float(every.mean())} | certified
 
 

@@ -28,7 +28,6 @@ from pipeline.report.results import (
 )
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
-from robustness.attacks.attacker import describe
 from robustness.suites import attacks_of
 from trainer.export import read_history
 from trainer.tuning import SCORES
@@ -75,7 +74,7 @@ def write_results(
             "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
             "suite": str(config.attack.suite),
             "attacks": {
-                str(attack.name): describe(attack, config.threat) for attack in attacks_of(stages)
+                str(attack.name): attack.effort(config.threat) for attack in attacks_of(stages)
             },
             "examples": example_counts(
                 outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)

@@ -5,19 +5,31 @@ one threat model and one loss.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from foundation.seeds import restart_seeds
-from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS, steepest
+from foundation.seeds import Seeds, restart_seeds
+from robustness.ascent import slope, steepest
+from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS
 from robustness.ball import project, random_start
-from robustness.config import Attack, ThreatModel
-from robustness.types import FloatArray, IntArray, Model
+from robustness.config import ApgdCe, ApgdT, ThreatModel
+from robustness.types import (
+    Flags,
+    FlagsTensor,
+    Images,
+    ImagesTensor,
+    Labels,
+    LabelsTensor,
+    LogitsTensor,
+    Model,
+    NumbersTensor,
+    SeedsTensor,
+)
 
-TargetedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-"""Logits float32 [n, k], true class and target int64 [n] to the loss, float32 [n]."""
+TargetedLoss = Callable[[LogitsTensor, LabelsTensor, LabelsTensor], NumbersTensor]
+"""Logits, true class and target to the loss."""
 
 MOMENTUM = 0.25
 """Share of the previous move in the next one (the paper's 1 - alpha)."""
@@ -39,11 +51,7 @@ class Segment(NamedTuple):
 def schedule(steps: int) -> Iterator[Segment]:
     """The published checkpoints, 22 % into the run and then ever closer, down to 6 % apart; in
     between segments that are short enough to drop finished images."""
-    window, shrink, shortest = (
-        max(int(0.22 * steps), 1),
-        max(int(0.03 * steps), 1),
-        max(int(0.06 * steps), 1),
-    )
+    window, shrink, shortest = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
     left, until_check = steps, window
     while left:
         iterations = min(POINTS_BETWEEN_COMPACTIONS, until_check, left)
@@ -54,83 +62,68 @@ def schedule(steps: int) -> Iterator[Segment]:
 
 
 class State(NamedTuple):
-    """Where the ascent of each image stands: images float32 [n, h, w, c], else float32 or bool [n].
+    """Where the ascent of each image stands.
 
-    best, best_gradient, best_loss: the point with the highest loss. wrong: whether an iterate was
-    misclassified; then `best` is that iterate. rises: moves since the last check that raised the
-    loss.
-    checked_loss, halved: best_loss at the last check, and whether the step was halved there. first:
-    whether no move was made yet.
+    best, best_gradient, best_loss: point with the highest loss. wrong: whether an iterate was
+    misclassified; then `best` is that iterate. rises: number of moves since the last check that
+    raised the loss. checked_loss, halved: best_loss at the last check, and whether the step was
+    halved there. first: whether no move was made yet.
     """
 
-    iterate: Any
-    previous: Any
-    gradient: Any
-    loss: Any
-    best: Any
-    best_gradient: Any
-    best_loss: Any
-    wrong: Any
-    step: Any
-    rises: Any
-    checked_loss: Any
-    halved: Any
-    first: Any
+    iterate: ImagesTensor
+    previous: ImagesTensor
+    gradient: ImagesTensor
+    loss: NumbersTensor
+    best: ImagesTensor
+    best_gradient: ImagesTensor
+    best_loss: NumbersTensor
+    wrong: FlagsTensor
+    step: NumbersTensor
+    rises: NumbersTensor
+    checked_loss: NumbersTensor
+    halved: FlagsTensor
+    first: FlagsTensor
 
 
-class Apgd:
+class CompiledApgd:
     """Auto-PGD on one model, compiled once for all batch sizes."""
 
     def __init__(self, model: Model, threat: ThreatModel, loss: TargetedLoss) -> None:
         self._model, self._threat, self._loss = model, threat, loss
-        image, flag = (
-            tf.TensorSpec([None, None, None, None], tf.float32),
-            tf.TensorSpec([None], tf.bool),
-        )
-        number, label = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int64)
-        scalar = tf.TensorSpec([], tf.int32)
+        image = tf.TensorSpec([None, None, None, None], tf.float32)
+        number, flag = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.bool)
+        label, seed = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
+        count, check = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.bool)
         state = State(
-            iterate=image, previous=image, gradient=image, loss=number, best=image, best_gradient=image,
-            best_loss=number, wrong=flag, step=number, rises=number, checked_loss=number, halved=flag, first=flag,
+            iterate=image, previous=image, gradient=image, loss=number, best=image,
+            best_gradient=image, best_loss=number, wrong=flag, step=number, rises=number,
+            checked_loss=number, halved=flag, first=flag,
         )  # fmt: skip
-        self._begin = tf.function(
-            self._begin_batch,
-            input_signature=[image, label, label, tf.TensorSpec([None, 2], tf.int64)],
-        )
+        self._begin = tf.function(self._begin_batch, input_signature=[image, label, label, seed])
         self._advance = tf.function(
-            self._advance_batch,
-            input_signature=[
-                state,
-                image,
-                label,
-                label,
-                scalar,
-                tf.TensorSpec([], tf.bool),
-                scalar,
-            ],
+            self._advance_batch, input_signature=[state, image, label, label, count, check, count]
         )
 
     def run(
         self,
-        x: FloatArray,
-        y: IntArray,
-        seeds: IntArray,
-        attack: Attack,
-        targets: list[IntArray] | None = None,
-    ) -> FloatArray:
+        x: Images,
+        y: Labels,
+        seeds: Seeds,
+        attack: ApgdCe | ApgdT,
+        targets: list[Labels] | None = None,
+    ) -> Images:
         """The attack with its published schedule; an image that is misclassified is done.
 
         Args:
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], true labels.
-            seeds: int64 [n, 2] from `image_seeds`.
-            attack: steps, restarts.
-            targets: for a targeted loss, the classes to aim at, one after the other: int64 [n]
-                each.
+            x: images in [0, 1].
+            y: true labels.
+            seeds: what the starts are drawn from.
+            attack: the effort.
+            targets: for a targeted loss, the classes to aim at, one after the other.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one
-            with the highest loss of the last restart.
+            images inside the ball and [0, 1]: a misclassified point, otherwise the one with the
+            highest loss of the last restart.
         """
         result = x.copy()
         open_rows = np.arange(len(x))
@@ -145,8 +138,8 @@ class Apgd:
         return result
 
     def _ascend(
-        self, x: FloatArray, y: IntArray, target: IntArray, seeds: IntArray, steps: int
-    ) -> tuple[FloatArray, Any]:
+        self, x: Images, y: Labels, target: Labels, seeds: Seeds, steps: int
+    ) -> tuple[Images, Flags]:
         """One restart towards one target: of each image the best point, and whether it is
         misclassified."""
         best, wrong, rows = x.copy(), np.zeros(len(x), bool), np.arange(len(x))
@@ -161,36 +154,33 @@ class Apgd:
                 break
         return best, wrong
 
-    def _judge(
-        self, iterate: tf.Tensor, y: tf.Tensor, target: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _look(
+        self, iterate: ImagesTensor, y: LabelsTensor, target: LabelsTensor
+    ) -> tuple[ImagesTensor, NumbersTensor, FlagsTensor]:
         """Gradient, loss and whether it is misclassified, of each point."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(iterate)
-            logits = self._model(iterate, training=False)
-            loss = self._loss(logits, y, target)
-        gradient = tape.gradient(
-            loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )  # as behind a rounding
+        gradient, loss, logits = slope(
+            self._model, iterate, lambda logits: self._loss(logits, y, target)
+        )
         return gradient, loss, tf.argmax(logits, axis=1) != y
 
     def _begin_batch(
-        self, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor, seeds: tf.Tensor
+        self, x: ImagesTensor, y: LabelsTensor, target: LabelsTensor, seeds: SeedsTensor
     ) -> State:
         start = random_start(x, seeds, self._threat, on_surface=True)
-        gradient, loss, wrong = self._judge(start, y, target)
+        gradient, loss, wrong = self._look(start, y, target)
         return State(
-            iterate=start, previous=start, gradient=gradient, loss=loss, best=start, best_gradient=gradient,
-            best_loss=loss, wrong=wrong, step=tf.fill(tf.shape(loss), 2.0 * self._threat.epsilon),
-            rises=tf.zeros_like(loss), checked_loss=loss, halved=tf.ones_like(wrong), first=tf.ones_like(wrong),
+            iterate=start, previous=start, gradient=gradient, loss=loss, best=start,
+            best_gradient=gradient, best_loss=loss, wrong=wrong,
+            step=tf.fill(tf.shape(loss), 2.0 * self._threat.epsilon), rises=tf.zeros_like(loss),
+            checked_loss=loss, halved=tf.ones_like(wrong), first=tf.ones_like(wrong),
         )  # fmt: skip
 
     def _advance_batch(
         self,
         state: State,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        target: tf.Tensor,
+        x: ImagesTensor,
+        y: LabelsTensor,
+        target: LabelsTensor,
         iterations: tf.Tensor,
         check: tf.Tensor,
         window: tf.Tensor,
@@ -199,19 +189,15 @@ class Apgd:
             state = self._move(state, x, y, target)
         return self._checked(state, window) if check else state
 
-    def _move(self, state: State, x: tf.Tensor, y: tf.Tensor, target: tf.Tensor) -> State:
+    def _move(self, state: State, x: ImagesTensor, y: LabelsTensor, target: LabelsTensor) -> State:
         """One iteration. The first has no previous move, and takes the gradient step in full."""
         step = state.step[:, None, None, None] * steepest(state.gradient, self._threat.norm)
         ahead = project(state.iterate + step, x, self._threat)
-        blended = (
-            state.iterate
-            + (1 - MOMENTUM) * (ahead - state.iterate)
-            + MOMENTUM * (state.iterate - state.previous)
-        )
-        iterate = project(
-            tf.where(state.first[:, None, None, None], ahead, blended), x, self._threat
-        )
-        gradient, loss, wrong = self._judge(iterate, y, target)
+        gain, drift = ahead - state.iterate, state.iterate - state.previous
+        blended = state.iterate + (1 - MOMENTUM) * gain + MOMENTUM * drift
+        onwards = tf.where(state.first[:, None, None, None], ahead, blended)
+        iterate = project(onwards, x, self._threat)
+        gradient, loss, wrong = self._look(iterate, y, target)
         better = ~state.wrong & (wrong | (loss > state.best_loss))
         wide = better[:, None, None, None]
         return state._replace(

@@ -1,120 +1,143 @@
-"""`Attacker`: every attack on one model in one threat model, by name."""
+"""`Attacker`: every attack on one model in one threat model."""
 
-from collections.abc import Callable
-from typing import Any, Protocol, assert_never
+from functools import cache, cached_property, partial
+from typing import assert_never
 
 import numpy as np
 import tensorflow as tf
 
-from robustness.attacks.apgd import Apgd
-from robustness.attacks.fab import FabT
-from robustness.attacks.pgd import Pgd
-from robustness.attacks.square import Square
-from robustness.config import Attack, AttackName, ThreatModel
+from foundation.seeds import Seeds
+from robustness.attacks.apgd import CompiledApgd
+from robustness.attacks.fab import CompiledFab
+from robustness.attacks.pgd import CompiledPgd
+from robustness.attacks.square import CompiledSquare
+from robustness.config import (
+    ApgdCe,
+    ApgdT,
+    Attack,
+    AttackName,
+    FabT,
+    Fgsm,
+    Pgd,
+    Square,
+    ThreatModel,
+)
+from robustness.inputs import check_images, check_labels, check_seeds
 from robustness.losses import cross_entropy, dlr, margin, targeted_dlr
-from robustness.types import FloatArray, IntArray, Model
+from robustness.types import (
+    Images,
+    Labels,
+    LabelsTensor,
+    Logits,
+    LogitsTensor,
+    Model,
+    NumbersTensor,
+)
 
-
-class Algorithm(Protocol):
-    """What `Attacker` calls: images, labels, seeds and effort to images of the same shape."""
-
-    def __call__(
-        self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, /
-    ) -> FloatArray: ...
+PGD_LOSSES = {
+    AttackName.PGD: cross_entropy,
+    AttackName.PGD_MARGIN: margin,
+    AttackName.PGD_DLR: dlr,
+}
 
 
 class Attacker:
     """The attacks on one model in one threat model; each is compiled when it is first used.
 
     Attributes:
-        model: what is attacked. threat: within which ball.
+        model: what is attacked. threat: ball within which it is attacked.
     """
 
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self.model, self.threat = model, threat
-        self._compiled: dict[AttackName, Algorithm] = {}
-        self._transfer: Pgd | None = None
         images = tf.TensorSpec([None, None, None, None], tf.float32)
         self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
+        self._pgd = cache(partial(CompiledPgd, model, threat))
+        self._apgd = cache(partial(CompiledApgd, model, threat))
+        self._fab = cache(partial(CompiledFab, model, threat))
+        self._square = cache(partial(CompiledSquare, model, threat))
 
-    def logits(self, x: FloatArray) -> FloatArray:
-        """float32 [n, h, w, c] -> float32 [n, k]."""
+    def logits(self, x: Images) -> Logits:
+        """What the model answers."""
         return np.array(self._logits(x))
 
-    def predict(self, x: FloatArray) -> IntArray:
-        """Predicted class: float32 [n, h, w, c] -> int64 [n]; -1, which no label is, where a logit
-        is not finite."""
+    def predict(self, x: Images) -> Labels:
+        """Predicted class; -1, which no label is, where a logit is not finite."""
         if not len(x):
             return np.zeros(0, np.int64)
         logits = self.logits(x)
         return np.where(np.all(np.isfinite(logits), axis=1), np.argmax(logits, axis=1), -1)
 
-    def run(self, attack: Attack, x: FloatArray, y: IntArray, seeds: IntArray) -> FloatArray:
+    def run(self, attack: Attack, x: Images, y: Labels, seeds: Seeds) -> Images:
         """Attack a batch.
 
         Args:
-            attack: which, and how hard.
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], true labels; they serve the loss only.
-            seeds: int64 [n, 2] from `image_seeds`.
+            attack: which one, and how hard.
+            x: images in [0, 1].
+            y: true labels; they serve the loss only.
+            seeds: what is random about the attack on each image.
 
         Returns:
-            float32 [n, h, w, c] inside the ball and [0, 1]: a misclassified image where one was
-            found.
+            images inside the ball and [0, 1]: a misclassified one where the attack succeeded.
+
+        Raises:
+            DataError: images, labels or seeds are not what an attack can start from.
         """
-        if attack.name not in self._compiled:
-            self._compiled[attack.name] = self._build(attack.name)
-        return self._compiled[attack.name](x, y, seeds, attack) if len(x) else x.copy()
-
-    def transferable(self, x: FloatArray, y: IntArray, seeds: IntArray) -> FloatArray:
-        """Images that shall fool other models: PGD with 40 steps that does not stop where this one
-        is fooled."""
-        if self._transfer is None:
-            self._transfer = Pgd(self.model, self.threat, cross_entropy)
-        attack = Attack(name=AttackName.PGD, steps=40)
-        return self._transfer.run(x, y, seeds, attack, to_the_end=True) if len(x) else x.copy()
-
-    def _build(self, name: AttackName) -> Algorithm:
-        model, threat = self.model, self.threat
-        match name:
-            case AttackName.FGSM:
-                pgd = Pgd(model, threat, cross_entropy)
-                return lambda x, y, seeds, attack: pgd.fgsm(x, y)
-            case AttackName.PGD:
-                return Pgd(model, threat, cross_entropy).run
-            case AttackName.PGD_MARGIN:
-                return Pgd(model, threat, margin).run
-            case AttackName.PGD_DLR:
-                return Pgd(model, threat, dlr).run
-            case AttackName.APGD_CE:
-                return Apgd(model, threat, lambda logits, y, target: cross_entropy(logits, y)).run
-            case AttackName.APGD_T:
-                return self._aimed(Apgd(model, threat, targeted_dlr))
-            case AttackName.FAB_T:
-                return FabT(model, threat).run
-            case AttackName.SQUARE:
-                return Square(model, threat).run
+        self.check(x, y)
+        check_seeds(seeds, len(x))
+        if not len(x):
+            return x.copy()
+        match attack:
+            case Fgsm():
+                return self._pgd(cross_entropy).fgsm(x, y)
+            case Pgd():
+                return self._pgd(PGD_LOSSES[attack.name]).run(x, y, seeds, attack)
+            case ApgdCe():
+                return self._apgd(untargeted_cross_entropy).run(x, y, seeds, attack)
+            case ApgdT():
+                targets = self._likeliest(x, y, attack.targets)
+                return self._apgd(targeted_dlr).run(x, y, seeds, attack, targets)
+            case FabT():
+                return self._fab().run(x, y, seeds, attack)
+            case Square():
+                return self._square().run(x, y, seeds, attack)
             case never:
                 assert_never(never)
 
-    def _aimed(self, apgd: Apgd) -> Callable[[FloatArray, IntArray, IntArray, Attack], FloatArray]:
-        """Aims at the wrong classes one after the other, the likeliest on the clean image first."""
+    def transferable(self, x: Images, y: Labels, seeds: Seeds) -> Images:
+        """Images that shall fool other models: PGD with 40 steps that does not stop where this one
+        is fooled. Args and errors as of `run`."""
+        self.check(x, y)
+        check_seeds(seeds, len(x))
+        pgd = self._pgd(cross_entropy)
+        return pgd.run(x, y, seeds, Pgd(steps=40), to_the_end=True) if len(x) else x.copy()
 
-        def run(x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
-            logits = self.logits(x)
-            logits[np.arange(len(x)), y] = -np.inf
-            ranked = np.argsort(-logits, axis=1, kind="stable")[
-                :, : min(attack.targets, logits.shape[1] - 1)
-            ]
-            return apgd.run(x, y, seeds, attack, list(ranked.T))
+    def check(self, x: Images, y: Labels) -> None:
+        """Refuse images and labels that are no question to this model.
 
-        return run
+        Raises:
+            DataError: wrong dtypes or shapes, pixels outside [0, 1], or labels without a logit.
+        """
+        check_images(x)
+        check_labels(y, len(x), self._classes)
+
+    @cached_property
+    def _classes(self) -> int | None:
+        """Number of logits, None where the graph does not say."""
+        shape = self._logits.get_concrete_function().structured_outputs.shape
+        return None if shape.rank is None else shape[-1]
+
+    def _likeliest(self, x: Images, y: Labels, count: int) -> list[Labels]:
+        """The wrong classes to aim at one after the other, the likeliest on the clean image
+        first."""
+        logits = self.logits(x)
+        logits[np.arange(len(x)), y] = -np.inf
+        ranked = np.argsort(-logits, axis=1, kind="stable")
+        return list(ranked.T[: min(count, logits.shape[1] - 1)])
 
 
-def describe(attack: Attack, threat: ThreatModel) -> dict[str, Any]:
-    """What to record beside every attacked image: the effort actually made."""
-    iterated = attack.name in (AttackName.PGD, AttackName.PGD_MARGIN, AttackName.PGD_DLR)
-    step_size = attack.resolved_step_size(threat) if iterated else 0.0
-    if attack.name is AttackName.FGSM:
-        step_size = threat.epsilon
-    return {"steps": attack.steps, "restarts": attack.restarts, "step_size": step_size}
+def untargeted_cross_entropy(
+    logits: LogitsTensor, y: LabelsTensor, target: LabelsTensor
+) -> NumbersTensor:
+    """The cross-entropy in the form of a loss with a target, which it does not have."""
+    return cross_entropy(logits, y)

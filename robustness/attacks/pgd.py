@@ -4,49 +4,50 @@ Knows one model, one threat model and one loss; ids, files and other attacks are
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from foundation.seeds import restart_seeds
+from foundation.seeds import Seeds, restart_seeds
+from robustness.ascent import slope, steepest
 from robustness.ball import project, random_start
-from robustness.config import Attack, Norm, ThreatModel
+from robustness.config import Pgd, ThreatModel
 from robustness.losses import Loss
-from robustness.types import FloatArray, IntArray, Model
+from robustness.types import (
+    FlagsTensor,
+    Images,
+    ImagesTensor,
+    IntArray,
+    Labels,
+    LabelsTensor,
+    Model,
+    NumbersTensor,
+)
 
 POINTS_BETWEEN_COMPACTIONS = 5
-"""Misclassified images are dropped after judging so many points: they need no more work."""
+"""Misclassified images are dropped after so many points have been tried: they need no more work."""
 
 
-class Pgd:
+class CompiledPgd:
     """PGD on one model, its gradient steps compiled once for all batch sizes."""
 
     def __init__(self, model: Model, threat: ThreatModel, loss: Loss) -> None:
         self._model, self._threat, self._loss = model, threat, loss
         images = tf.TensorSpec([None, None, None, None], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
+        seeds = tf.TensorSpec([None, 2], tf.int64)
         number, count = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
+        flag = tf.TensorSpec([], tf.bool)
         self._step = tf.function(self._one_step, input_signature=[images, labels])
         self._start = tf.function(
-            lambda x, seeds: random_start(x, seeds, threat),
-            input_signature=[images, tf.TensorSpec([None, 2], tf.int64)],
+            lambda x, seeds: random_start(x, seeds, threat), input_signature=[images, seeds]
         )
         self._climb = tf.function(
             self._climb_batch,
-            input_signature=[
-                images,
-                images,
-                images,
-                labels,
-                count,
-                number,
-                number,
-                tf.TensorSpec([], tf.bool),
-            ],
+            input_signature=[images, images, images, labels, count, number, number, flag],
         )
 
-    def fgsm(self, x: FloatArray, y: IntArray) -> FloatArray:
+    def fgsm(self, x: Images, y: Labels) -> Images:
         """One full step along the sign of the gradient (Goodfellow et al. 2015); L2: along the
         gradient.
 
@@ -55,8 +56,8 @@ class Pgd:
         return np.asarray(self._step(x, y))
 
     def run(
-        self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack, to_the_end: bool = False
-    ) -> FloatArray:
+        self, x: Images, y: Labels, seeds: Seeds, attack: Pgd, to_the_end: bool = False
+    ) -> Images:
         """Projected gradient ascent (Madry et al. 2018), with accumulated gradients when `momentum`
         > 0 (Dong et al. 2018).
 
@@ -64,15 +65,15 @@ class Pgd:
         an image that no restart breaks, the iterate with the highest loss is kept.
 
         Args:
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], true labels.
-            seeds: int64 [n, 2] from `image_seeds`.
-            attack: steps, restarts, step_size, momentum.
-            to_the_end: climb on from misclassified points and return the point with the highest
-                loss, as images need that shall fool another model.
+            x: images in [0, 1].
+            y: true labels.
+            seeds: what the starts are drawn from.
+            attack: the effort.
+            to_the_end: whether to climb on from misclassified points and return the point with the
+                highest loss, as is needed of images that shall fool another model.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1].
+            images inside the ball and [0, 1].
         """
         step_size = attack.resolved_step_size(self._threat)
         best, best_loss = x.copy(), np.full(len(x), -np.inf, np.float32)
@@ -87,16 +88,8 @@ class Pgd:
             broken: list[IntArray] = []
             while points_left and len(rows):
                 points = min(POINTS_BETWEEN_COMPACTIONS, points_left)
-                climbed = self._climb(
-                    iterate,
-                    direction,
-                    x[rows],
-                    y[rows],
-                    points,
-                    step_size,
-                    attack.momentum,
-                    to_the_end,
-                )
+                effort = (points, step_size, attack.momentum, to_the_end)
+                climbed = self._climb(iterate, direction, x[rows], y[rows], *effort)
                 iterate, direction, candidate, loss, wrong = (np.asarray(t) for t in climbed)
                 better = wrong | (loss > best_loss[rows])
                 best[rows[better]], best_loss[rows[better]] = candidate[better], loss[better]
@@ -106,41 +99,33 @@ class Pgd:
             open_rows = np.setdiff1d(open_rows, np.concatenate(broken))
         return best
 
-    def _gradient(self, iterate: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Of each point the gradient, its loss, float32 [n], and whether it is misclassified, bool
-        [n]."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(iterate)
-            logits = self._model(iterate, training=False)
-            loss = self._loss(logits, y)
-        gradient = tape.gradient(
-            loss, iterate, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )  # as behind a rounding
-        return gradient, loss, tf.argmax(logits, axis=1) != y
-
-    def _one_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        ascent = steepest(self._gradient(x, y)[0], self._threat.norm)
-        return project(x + self._threat.epsilon * ascent, x, self._threat)
+    def _one_step(self, x: ImagesTensor, y: LabelsTensor) -> ImagesTensor:
+        gradient = slope(self._model, x, lambda logits: self._loss(logits, y)).gradient
+        return project(
+            x + self._threat.epsilon * steepest(gradient, self._threat.norm), x, self._threat
+        )
 
     def _climb_batch(
         self,
-        iterate: tf.Tensor,
-        direction: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        iterate: ImagesTensor,
+        direction: ImagesTensor,
+        x: ImagesTensor,
+        y: LabelsTensor,
         points: tf.Tensor,
         step_size: tf.Tensor,
         momentum: tf.Tensor,
         to_the_end: tf.Tensor,
-    ) -> tuple[Any, ...]:
-        """Judges `points` points, stepping after each; returns the point reached with its
-        accumulated gradient, and of each image the first misclassified point (else the one with the
-        highest loss), its loss, and whether it is wrong."""
+    ) -> tuple[ImagesTensor, ImagesTensor, ImagesTensor, NumbersTensor, FlagsTensor]:
+        """Tries `points` points, stepping after each; returns the point reached with its
+        accumulated gradient, and of each image the first misclassified point (otherwise the one
+        with the highest loss), its loss, and whether it is wrong."""
         best, best_loss = iterate, tf.fill(tf.shape(y), -math.inf)
         wrong = tf.zeros_like(y, tf.bool)
         for _ in tf.range(points):
-            gradient, loss, now_wrong = self._gradient(iterate, y)
-            now_wrong &= ~to_the_end
+            gradient, loss, logits = slope(
+                self._model, iterate, lambda logits: self._loss(logits, y)
+            )
+            now_wrong = (tf.argmax(logits, axis=1) != y) & ~to_the_end
             better = ~wrong & (now_wrong | (loss > best_loss))
             best = tf.where(better[:, None, None, None], iterate, best)
             best_loss = tf.where(better, loss, best_loss)
@@ -150,17 +135,6 @@ class Pgd:
                 direction = momentum * direction + gradient / tf.maximum(size, 1e-12)
             else:
                 direction = gradient
-            iterate = project(
-                iterate + step_size * steepest(direction, self._threat.norm), x, self._threat
-            )
+            step = step_size * steepest(direction, self._threat.norm)
+            iterate = project(iterate + step, x, self._threat)
         return iterate, direction, best, best_loss, wrong
-
-
-def steepest(gradient: tf.Tensor, norm: Norm) -> tf.Tensor:
-    """Unit step of steepest ascent in `norm`, image by image: float32 [n, h, w, c]; 0 where it is
-    not finite."""
-    gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
-    if norm is Norm.LINF:
-        return tf.sign(gradient)
-    length = tf.norm(tf.reshape(gradient, [tf.shape(gradient)[0], -1]), axis=1)
-    return gradient / tf.maximum(length, 1e-12)[:, None, None, None]

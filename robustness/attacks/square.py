@@ -1,8 +1,7 @@
 """Square (Andriushchenko et al. 2020): random search with square windows, without gradients.
 
 Stands last in a suite, behind the gradient attacks: what it still breaks was hidden from them by a
-model whose gradients mislead. Knows one model, of which it sees nothing but logits, and one threat
-model.
+model whose gradients mislead. Knows one model, of which it sees only logits, and one threat model.
 
 Hyper-parameters are those of the standard suite of AutoAttack (Croce & Hein 2020): the margin as
 loss, windows that cover 0.8 of the image at first, and a schedule stretched to the number of
@@ -22,17 +21,41 @@ queries. Deviations:
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Float32, Int32
 
-from foundation.seeds import restart_seeds
+from foundation.seeds import Seeds, restart_seeds
 from robustness.ball import image_norm
-from robustness.config import Attack, Norm, ThreatModel
+from robustness.config import Norm, Square, ThreatModel
 from robustness.losses import margin
-from robustness.types import BoolArray, FloatArray, IntArray, Model
+from robustness.types import (
+    BatchTensor,
+    Flags,
+    FlagsTensor,
+    FloatArray,
+    Images,
+    ImagesTensor,
+    Labels,
+    LabelsTensor,
+    Model,
+    Numbers,
+    NumbersTensor,
+    SeedsTensor,
+)
+
+Pattern = Float32[FloatArray, "side side"]
+PatternTensor = Float32[tf.Tensor, "side side"]
+Draws = Float32[tf.Tensor, "n numbers"]
+"""Numbers in [0, 1) for one query of each image."""
+
+Corners = Float32[tf.Tensor, "n 2"]
+Window = Float32[tf.Tensor, "n side side c"]
+Places = Int32[tf.Tensor, "n side side 3"]
+Energy = Float32[tf.Tensor, "n 1 1 c"]
 
 P_INIT = 0.8
 """Share of the image that the first windows cover."""
@@ -80,9 +103,8 @@ def schedule(queries: int, height: int, width: int, norm: Norm) -> Iterator[Segm
         first += longest.count(sides[first])
 
 
-def two_pyramids(side: int) -> FloatArray:
-    """What L2 adds to a window: a positive pyramid above a negative one, float32 [side, side] of
-    norm 1.
+def two_pyramids(side: int) -> Pattern:
+    """What L2 adds to a window: a positive pyramid above a negative one, of norm 1.
 
     The paper's eta; a side of 1 has room for one of the two.
     """
@@ -101,21 +123,21 @@ def _pyramid(height: int, width: int) -> FloatArray:
     return np.asarray(pyramid / max(float(np.linalg.norm(pyramid)), TINY), np.float32)
 
 
-class Square:
+class CompiledSquare:
     """Square on one model, compiled once for all batch and image sizes."""
 
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
         linf = threat.norm is Norm.LINF
-        self._start, self._propose = (
-            (self._stripes, self._recolour) if linf else (self._tiles, self._move_mass)
+        self._start = self._stripes if linf else self._tiles
+        self._propose = self._recolour if linf else self._move_mass
+        images = tf.TensorSpec([None, None, None, None], tf.float32)
+        labels, seeds = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
+        margins, pattern = (
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([None, None], tf.float32),
         )
-        images, seeds = (
-            tf.TensorSpec([None, None, None, None], tf.float32),
-            tf.TensorSpec([None, 2], tf.int64),
-        )
-        labels, margins = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32)
-        pattern, count = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([], tf.int64)
+        count = tf.TensorSpec([], tf.int64)
         self._begin = tf.function(
             self._begin_batch, input_signature=[images, labels, seeds, pattern]
         )
@@ -124,35 +146,35 @@ class Square:
             input_signature=[images, margins, images, labels, seeds, count, count, pattern],
         )
 
-    def run(self, x: FloatArray, y: IntArray, seeds: IntArray, attack: Attack) -> FloatArray:
+    def run(self, x: Images, y: Labels, seeds: Seeds, attack: Square) -> Images:
         """The attack; an image that is misclassified is done.
 
         Args:
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], true labels.
-            seeds: int64 [n, 2] from `image_seeds`.
-            attack: steps (queries of a restart, behind the one for its start), restarts.
+            x: images in [0, 1].
+            y: true labels.
+            seeds: what windows are drawn from.
+            attack: the effort.
 
         Returns:
-            float32 [n, h, w, c], inside the ball and [0, 1]: a misclassified point, else the one
-            with the highest margin of all that were tried.
+            images inside the ball and [0, 1]: a misclassified point, otherwise the one with the
+            highest margin of all that were tried.
         """
         best, best_margin = x.copy(), np.full(len(x), -np.inf, np.float32)
         rows = np.arange(len(x))
         for restart in range(attack.restarts):
             if not len(rows):
                 break
-            found, reached, wrong = self._search(
-                x[rows], y[rows], restart_seeds(seeds[rows], restart), attack.steps
+            points, reached, wrong = self._search(
+                x[rows], y[rows], restart_seeds(seeds[rows], restart), attack.queries
             )
             better = wrong | (reached > best_margin[rows])
-            best[rows[better]], best_margin[rows[better]] = found[better], reached[better]
+            best[rows[better]], best_margin[rows[better]] = points[better], reached[better]
             rows = rows[~wrong]
         return best
 
     def _search(
-        self, x: FloatArray, y: IntArray, seeds: IntArray, queries: int
-    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        self, x: Images, y: Labels, seeds: Seeds, queries: int
+    ) -> tuple[Images, Numbers, Flags]:
         """One restart: of each image the best point, its margin, and whether it is
         misclassified."""
         height, width = x.shape[1:3]
@@ -162,41 +184,33 @@ class Square:
             rows = np.flatnonzero(~wrong)
             if not len(rows):
                 break
-            advanced = self._advance(
-                best[rows],
-                reached[rows],
-                x[rows],
-                y[rows],
-                seeds[rows],
-                first,
-                count,
-                two_pyramids(side),
-            )
+            state = (best[rows], reached[rows], x[rows], y[rows], seeds[rows])
+            advanced = self._advance(*state, first, count, two_pyramids(side))
             best[rows], reached[rows], wrong[rows] = map(np.asarray, advanced)
         return best, reached, wrong
 
-    def _judge(self, x_adv: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Margin, float32 [n], and whether it is misclassified, bool [n], of each point."""
+    def _ask(self, x_adv: ImagesTensor, y: LabelsTensor) -> tuple[NumbersTensor, FlagsTensor]:
+        """Margin of each point, and whether it is misclassified."""
         logits = self._model(x_adv, training=False)
         return margin(logits, y), tf.argmax(logits, axis=1) != y
 
     def _begin_batch(
-        self, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+        self, x: ImagesTensor, y: LabelsTensor, seeds: SeedsTensor, tile: PatternTensor
+    ) -> tuple[ImagesTensor, NumbersTensor, FlagsTensor]:
         start = self._start(x, seeds, tile)
-        return start, *self._judge(start, y)
+        return start, *self._ask(start, y)
 
     def _advance_batch(
         self,
-        best: tf.Tensor,
-        reached: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        seeds: tf.Tensor,
+        best: ImagesTensor,
+        reached: NumbersTensor,
+        x: ImagesTensor,
+        y: LabelsTensor,
+        seeds: SeedsTensor,
         first: tf.Tensor,
         queries: tf.Tensor,
-        pattern: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+        pattern: PatternTensor,
+    ) -> tuple[ImagesTensor, NumbersTensor, FlagsTensor]:
         """Some queries with windows of the pattern's size; returns the best points, their margins,
         and whether they are misclassified."""
         numbers = tf.shape(x, tf.int64)[3] + 5  # two corners, a direction, a sign for each channel
@@ -205,94 +219,84 @@ class Square:
         wrong = tf.zeros_like(y, tf.bool)
         for query in tf.range(queries):
             proposal = self._propose(best, x, draws[query], pattern)
-            now, now_wrong = self._judge(proposal, y)
+            now, now_wrong = self._ask(proposal, y)
             better = ~wrong & (now_wrong | (now > reached))
             best = tf.where(better[:, None, None, None], proposal, best)
             reached = tf.where(better, now, reached)
             wrong |= now_wrong
         return best, reached, wrong
 
-    def _stripes(self, x: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor) -> tf.Tensor:
+    def _stripes(self, x: ImagesTensor, seeds: SeedsTensor, tile: PatternTensor) -> ImagesTensor:
         """Start of L-infinity: columns of plus or minus epsilon, channel by channel."""
         signs = coin(uniform(seeds, tf.shape(x)[2:]))
         return tf.clip_by_value(x + self._threat.epsilon * signs[:, None], 0.0, 1.0)
 
     def _recolour(
-        self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor
-    ) -> tf.Tensor:
+        self, best: ImagesTensor, x: ImagesTensor, draws: Draws, pattern: PatternTensor
+    ) -> ImagesTensor:
         """Proposal of L-infinity (the paper's algorithm 2): a window at plus or minus epsilon,
         channel by channel."""
         window = places(draws[:, :2], tf.shape(x), tf.shape(pattern)[0])
         change = self._threat.epsilon * coin(draws[:, None, None, 5:])
-        return tf.tensor_scatter_nd_update(
-            best, window, tf.clip_by_value(tf.gather_nd(x, window) + change, 0.0, 1.0)
-        )
+        colours = tf.clip_by_value(tf.gather_nd(x, window) + change, 0.0, 1.0)
+        return tf.tensor_scatter_nd_update(best, window, colours)
 
-    def _tiles(self, x: tf.Tensor, seeds: tf.Tensor, tile: tf.Tensor) -> tf.Tensor:
+    def _tiles(self, x: ImagesTensor, seeds: SeedsTensor, tile: PatternTensor) -> ImagesTensor:
         """Start of L2: a grid of pyramids, each lying or standing, each channel with its own
         sign."""
         n, height, width, channels = tf.unstack(tf.shape(x))
         side = tf.shape(tile)[0]
         rows, columns = height // side, width // side
         draws = uniform(seeds, [rows, columns, 1, 1, 1 + channels])
-        tiles = tf.where(
-            draws[..., :1] > 0.5, tf.transpose(tile)[..., None], tile[..., None]
-        ) * coin(draws[..., 1:])
-        grid = tf.reshape(
-            tf.transpose(tiles, [0, 1, 3, 2, 4, 5]), [n, rows * side, columns * side, channels]
-        )
-        delta = tf.image.pad_to_bounding_box(
-            grid, height % side // 2, width % side // 2, height, width
-        )
+        standing, lying = tf.transpose(tile)[..., None], tile[..., None]
+        tiles = tf.where(draws[..., :1] > 0.5, standing, lying) * coin(draws[..., 1:])
+        grid = tf.transpose(tiles, [0, 1, 3, 2, 4, 5])
+        grid = tf.reshape(grid, [n, rows * side, columns * side, channels])
+        top, left = height % side // 2, width % side // 2
+        delta = tf.image.pad_to_bounding_box(grid, top, left, height, width)
         return self._at_epsilon(delta, x)
 
     def _move_mass(
-        self, best: tf.Tensor, x: tf.Tensor, draws: tf.Tensor, pattern: tf.Tensor
-    ) -> tf.Tensor:
+        self, best: ImagesTensor, x: ImagesTensor, draws: Draws, pattern: PatternTensor
+    ) -> ImagesTensor:
         """Proposal of L2 (the paper's algorithm 3): one window is emptied, and its mass, with what
         clipping to [0, 1] has left of epsilon, goes into another one, blended with pyramids."""
         delta = best - x
         shape, side = tf.shape(x), tf.shape(pattern)[0]
         target, source = places(draws[:, :2], shape, side), places(draws[:, 2:4], shape, side)
-        emptied = tf.tensor_scatter_nd_update(
-            delta, source, tf.zeros_like(tf.gather_nd(delta, source))
-        )
-        moved = energy(tf.gather_nd(delta, source)) + energy(
-            tf.gather_nd(emptied, target)
-        )  # overlap counted once
-        unused = tf.maximum(self._threat.epsilon**2 - image_norm(delta, Norm.L2) ** 2, 0.0)[
-            :, None, None, None
-        ]
-        mass = moved + unused / tf.cast(shape[3], tf.float32)
-        pyramids = tf.where(draws[:, 4, None, None] > 0.5, tf.transpose(pattern), pattern)[
-            ..., None
-        ]
-        blend = pyramids * coin(draws[:, None, None, 5:]) + unit(tf.gather_nd(delta, target))
-        return self._at_epsilon(
-            tf.tensor_scatter_nd_update(emptied, target, unit(blend) * tf.sqrt(mass)), x
-        )
+        taken = tf.gather_nd(delta, source)
+        emptied = tf.tensor_scatter_nd_update(delta, source, tf.zeros_like(taken))
+        # Where the windows overlap, the overlap counts once.
+        moved = energy(taken) + energy(tf.gather_nd(emptied, target))
+        unused = tf.maximum(self._threat.epsilon**2 - image_norm(delta, Norm.L2) ** 2, 0.0)
+        mass = moved + unused[:, None, None, None] / tf.cast(shape[3], tf.float32)
+        pyramids = tf.where(draws[:, 4, None, None] > 0.5, tf.transpose(pattern), pattern)
+        blend = pyramids[..., None] * coin(draws[:, None, None, 5:])
+        blend = unit(blend + unit(tf.gather_nd(delta, target)))
+        filled = tf.tensor_scatter_nd_update(emptied, target, blend * tf.sqrt(mass))
+        return self._at_epsilon(filled, x)
 
-    def _at_epsilon(self, delta: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    def _at_epsilon(self, delta: ImagesTensor, x: ImagesTensor) -> ImagesTensor:
         """x plus delta, scaled to norm epsilon, then clipped, which only shortens it."""
         scale = self._threat.epsilon / tf.maximum(image_norm(delta, Norm.L2), TINY)
         return tf.clip_by_value(x + scale[:, None, None, None] * delta, 0.0, 1.0)
 
 
-def uniform(seeds: tf.Tensor, shape: Any) -> tf.Tensor:
-    """Numbers in [0, 1), each image's from its own seed: int64 [n, 2] -> float32 [n, *shape]."""
+def uniform(seeds: SeedsTensor, shape: tf.Tensor | Sequence[int | tf.Tensor]) -> BatchTensor:
+    """Numbers in [0, 1) in the shape, each image's from its own seed."""
     return tf.map_fn(
         lambda seed: tf.random.stateless_uniform(shape, seed), seeds, fn_output_signature=tf.float32
     )
 
 
-def coin(draws: tf.Tensor) -> tf.Tensor:
+def coin(draws: BatchTensor) -> BatchTensor:
     """Numbers in [0, 1) to -1 or 1."""
     return tf.where(draws < 0.5, -1.0, 1.0)
 
 
-def places(draws: tf.Tensor, shape: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """Where a square window lies in each image: draws float32 [n, 2] -> indices int32 [n, side,
-    side, 3]."""
+def places(draws: Corners, shape: tf.Tensor, side: tf.Tensor) -> Places:
+    """Indices of a square window of each image, at the corner that the draws choose; `shape` is
+    that of the images."""
     corners = tf.cast(draws * tf.cast(shape[1:3] - side + 1, tf.float32), tf.int32)
     grid = tf.stack(
         tf.meshgrid(tf.range(shape[0]), tf.range(side), tf.range(side), indexing="ij"), axis=-1
@@ -300,11 +304,11 @@ def places(draws: tf.Tensor, shape: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     return grid + tf.pad(corners, [[0, 0], [1, 0]])[:, None, None, :]
 
 
-def energy(window: tf.Tensor) -> tf.Tensor:
-    """Sum of squares of each channel: float32 [n, s, s, c] -> [n, 1, 1, c]."""
+def energy(window: Window) -> Energy:
+    """Sum of squares of each channel."""
     return tf.reduce_sum(window**2, axis=[1, 2], keepdims=True)
 
 
-def unit(window: tf.Tensor) -> tf.Tensor:
+def unit(window: Window) -> Window:
     """The window with each channel scaled to norm 1."""
     return window / tf.maximum(tf.sqrt(energy(window)), TINY)

@@ -1,5 +1,7 @@
 """Certified bounds: proofs that no perturbation in the L-infinity ball changes a prediction.
 
-`trace` reads a model's graph as a list of layers, `layers` has the rules of each layer, `certifier`
-composes them to interval bound propagation, CROWN and alpha-CROWN, `rounding` accounts for float32.
+`Certifier` in `robustness.bounds.certifier` has them all. `trace` reads a model's graph as a list
+of layers, `layers` has the rules of each layer, `rounding` accounts for float32, `propagation` goes
+through a network forwards by intervals and backwards by lines, `branching` proves by cases. The
+interval bounds of `training` are there to train with; they prove nothing.
 """

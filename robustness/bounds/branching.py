@@ -11,15 +11,27 @@ chord's offset); the signs as constraints with multipliers in the backward bound
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
+from jaxtyping import Float32
 
+from robustness.ascent import adam
 from robustness.bounds.layers import Box, Lines, Relu
 from robustness.bounds.propagation import Propagation, margin
-from robustness.types import FloatArray, IntArray
+from robustness.types import (
+    BatchTensor,
+    Doubles,
+    DoublesTensor,
+    FlagsTensor,
+    FloatArray,
+    Images,
+    ImagesTensor,
+    Labels,
+    LabelsTensor,
+    LogitsTensor,
+)
 
 DOMAINS = 256
 """How many domains a margin is given."""
@@ -34,14 +46,21 @@ RATE = 0.3
 """Adam's step on lines, and on multipliers in units of the mean coefficient of their layer's open
 ReLUs."""
 
+DECAY = (0.9, 0.99)
+"""Adam's decays. The second is not the published 0.999, whose memory of a thousand steps says
+little where there are so few."""
+
+
+Scores = Float32[tf.Tensor, "n relus"]
+
 
 class State(NamedTuple):
-    """What a domain hands down: for each ReLU layer float32 [n, ...] of signs, lines and
-    multipliers."""
+    """What a domain hands down: for each ReLU layer [n, ...] of signs, lines and multipliers; of a
+    single domain without n."""
 
-    signs: list[Any]
+    signs: list[BatchTensor]
     lines: list[Lines]
-    multipliers: list[Any]
+    multipliers: list[BatchTensor]
 
 
 class Domain(NamedTuple):
@@ -52,125 +71,130 @@ class Domain(NamedTuple):
     state: State
 
 
-def make_bounder(network: Propagation, signature: Sequence[tf.TensorSpec]) -> Any:
-    """A compiled function (images, labels, others, root, state) -> (bound, split, state).
+class Free(NamedTuple):
+    """What Adam moves: the lines, and the multipliers in their units."""
+
+    lines: list[Lines]
+    multipliers: list[BatchTensor]
+
+
+class BranchAndBound:
+    """Branch and bound on the margins of one network, compiled once.
 
     Args:
-        network: over whose balls is bounded.
-        signature: of images, labels and others, as `Certifier.crown_margins` takes them.
-
-    The function takes `root`, bool [n], where the lines begin anew, with CROWN's; it gives the
-    lower bound float64 [n], infinity where a domain is empty; the number of the best ReLU to split
-    int64 [n], -1 where all signs are known; and the state with optimised lines and multipliers.
+        network: its layers over balls of one radius.
+        images: their specification.
     """
 
-    def bound(
-        x: tf.Tensor, y: tf.Tensor, other: tf.Tensor, root: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        boxes = network.boxes(x, state.signs)
-        operands, a = network.relu_operands(boxes), margin(boxes, y, other)
+    def __init__(self, network: Propagation, images: tf.TensorSpec) -> None:
+        self._network = network
+        labels, roots = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.bool)
+        operands = network.relu_operands(network.boxes(tf.zeros([1, *images.shape[1:]])))
+        specs = [tf.TensorSpec([None, *box.low.shape[1:]], tf.float32) for box in operands]
+        state = State(specs, [Lines(spec, spec) for spec in specs], specs)
+        self._nothing = tf.nest.map_structure(
+            lambda spec: np.zeros(spec.shape[1:], np.float32), state
+        )
+        self._bound = tf.function(
+            self._bound_of, input_signature=[images, labels, labels, roots, state]
+        )
+
+    def margins(self, x: Images, y: Labels, other: Labels) -> Doubles:
+        """A lower bound of logit y - logit other: positive where it is proven, -infinity
+        elsewhere."""
+        stack = [Domain(row, True, self._nothing) for row in reversed(range(len(x)))]
+        lowest, spent = np.full(len(x), np.inf), np.zeros(len(x), int)
+        while stack:
+            taken = [stack.pop() for _ in range(min(ROWS, len(stack)))]
+            rows = np.array([domain.row for domain in taken])
+            roots = np.array([domain.root for domain in taken])
+            states = tf.nest.map_structure(
+                lambda *parts: np.stack(parts), *(domain.state for domain in taken)
+            )
+            bounded = self._bound(x[rows], y[rows], other[rows], roots, states)
+            bounds, splits, states = tf.nest.map_structure(np.asarray, bounded)
+            np.add.at(spent, rows, 1)
+            for i, (row, bound, split) in enumerate(zip(rows, bounds, splits, strict=True)):
+                if bound > 0:
+                    lowest[row] = min(lowest[row], bound)
+                elif split < 0 or spent[row] >= DOMAINS:
+                    lowest[row] = -np.inf
+                else:
+                    state = tf.nest.map_structure(lambda array, i=i: array[i], states)
+                    stack += cases(row, state, split)
+            stack = [domain for domain in stack if lowest[domain.row] > 0]
+        return lowest
+
+    def _bound_of(
+        self, x: ImagesTensor, y: LabelsTensor, other: LabelsTensor, root: FlagsTensor, state: State
+    ) -> tuple[DoublesTensor, LabelsTensor, State]:
+        """Bound domains.
+
+        Args:
+            x, y, other: as of `margins`.
+            root: where the lines begin afresh, with CROWN's.
+            state: what the parents hand down.
+
+        Returns:
+            the lower bound, infinity where a domain is empty; the number of the best ReLU to split,
+            -1 where all signs are known; and the state with optimised lines and multipliers.
+        """
+        boxes = self._network.boxes(x, state.signs)
+        operands, a = self._network.relu_operands(boxes), margin(boxes, y, other)
         crown = [Relu.crown_lines(box) for box in operands]
         lines = tf.nest.map_structure(
             lambda new, old: tf.where(like(root, new), new, old), crown, state.lines
         )
-        _, coefficients = network.lower_bound(boxes, a, crown)
+        _, coefficients = self._network.lower_bound(boxes, a, crown)
         units = [unit(h, box) for h, box in zip(coefficients, operands, strict=True)]
-        variables = (lines, [m / u for m, u in zip(state.multipliers, units, strict=True)])
-        means = squares = tf.nest.map_structure(tf.zeros_like, variables)
-        best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
+        scales = [sign * u for sign, u in zip(state.signs, units, strict=True)]
+        free = Free(lines, [m / u for m, u in zip(state.multipliers, units, strict=True)])
+        best, free = self._climbed(boxes, a, scales, free)
+        last, coefficients = self._lower_bound(boxes, a, scales, free)
+        bounds = tf.where(empty(operands), tf.constant(np.inf, tf.float64), tf.maximum(best, last))
+        multipliers = [u * one for u, one in zip(units, free.multipliers, strict=True)]
+        split = best_split(coefficients, operands)
+        return bounds, split, State(state.signs, free.lines, multipliers)
 
-        def signed(free: list[tf.Tensor]) -> list[tf.Tensor]:
-            return [sign * u * one for sign, u, one in zip(state.signs, units, free, strict=True)]
-
+    def _climbed(
+        self, boxes: list[Box], a: LogitsTensor, scales: list[BatchTensor], free: Free
+    ) -> tuple[DoublesTensor, Free]:
+        """The best bound on the way of projected Adam, and where it ends."""
+        moments = (tf.nest.map_structure(tf.zeros_like, free),) * 2
+        best = tf.fill(tf.shape(a)[:1], tf.constant(-np.inf, tf.float64))
         for step in tf.range(STEPS):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(variables)
-                found, _ = network.lower_bound(boxes, a, variables[0], signed(variables[1]))
-            best = tf.maximum(best, found)
+                tape.watch(free)
+                bound, _ = self._lower_bound(boxes, a, scales, free)
+            best = tf.maximum(best, bound)
             gradients = tape.gradient(
-                found, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                bound, free, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
-            now = tf.cast(step, tf.float32)
-            means = tf.nest.map_structure(lambda m, g: 0.9 * m + 0.1 * g, means, gradients)
-            squares = tf.nest.map_structure(
-                lambda s, g: 0.99 * s + 0.01 * g * g, squares, gradients
+            moved, moments = adam(free, moments, gradients, RATE, step, DECAY)
+            free = Free(
+                tf.nest.map_structure(lambda line: tf.clip_by_value(line, 0.0, 1.0), moved.lines),
+                [tf.nn.relu(multiplier) for multiplier in moved.multipliers],
             )
-            rate = RATE * tf.sqrt(1 - 0.99 ** (now + 1)) / (1 - 0.9 ** (now + 1))
-            moved = tf.nest.map_structure(
-                lambda value, m, s, rate=rate: value + rate * m / (tf.sqrt(s) + 1e-12),
-                variables,
-                means,
-                squares,
-            )
-            variables = (
-                tf.nest.map_structure(lambda line: tf.clip_by_value(line, 0.0, 1.0), moved[0]),
-                [tf.nn.relu(multiplier) for multiplier in moved[1]],
-            )
-        found, coefficients = network.lower_bound(boxes, a, variables[0], signed(variables[1]))
-        scores = tf.concat(
-            [score(h, box) for h, box in zip(coefficients, operands, strict=True)], axis=1
-        )
-        split = tf.where(tf.reduce_max(scores, axis=1) > 0, tf.argmax(scores, axis=1), -1)
-        bounds = tf.where(empty(operands), tf.constant(np.inf, tf.float64), tf.maximum(best, found))
-        held = [u * one for u, one in zip(units, variables[1], strict=True)]
-        return bounds, split, State(state.signs, variables[0], held)
+        return best, free
 
-    shapes = [
-        box.low.shape
-        for box in network.relu_operands(network.boxes(tf.zeros([1, *signature[0].shape[1:]])))
-    ]
-    specs = [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in shapes]
-    state = State(specs, [Lines(spec, spec) for spec in specs], specs)
-    return tf.function(bound, input_signature=[*signature, tf.TensorSpec([None], tf.bool), state])
+    def _lower_bound(
+        self, boxes: list[Box], a: LogitsTensor, scales: list[BatchTensor], free: Free
+    ) -> tuple[DoublesTensor, list[BatchTensor]]:
+        """`Propagation.lower_bound` with multipliers in their units and of their signs."""
+        pairs = zip(scales, free.multipliers, strict=True)
+        multipliers = [scale * one for scale, one in pairs]
+        bound, coefficients = self._network.lower_bound(boxes, a, free.lines, multipliers)
+        return bound, coefficients
 
 
-def branch_and_bound(
-    bounder: Any, x: FloatArray, y: IntArray, other: IntArray
-) -> npt.NDArray[np.float64]:
-    """A lower bound of one margin an image: positive where it is proven, else -infinity.
-
-    Args:
-        bounder: of `make_bounder`.
-        x: float32 [n, h, w, c] in [0, 1].
-        y, other: int64 [n].
-
-    Returns:
-        float64 [n], bounds of logit y - logit other.
-    """
-    nothing = tf.nest.map_structure(
-        lambda spec: np.zeros(spec.shape[1:], np.float32), bounder.input_signature[-1]
-    )
-    stack = [Domain(row, True, nothing) for row in reversed(range(len(x)))]
-    lowest, spent = np.full(len(x), np.inf), np.zeros(len(x), int)
-    while stack:
-        taken = [stack.pop() for _ in range(min(ROWS, len(stack)))]
-        rows = np.array([domain.row for domain in taken])
-        first = np.array([domain.root for domain in taken])
-        state = tf.nest.map_structure(
-            lambda *parts: np.stack(parts), *(domain.state for domain in taken)
-        )
-        bounds, splits, state = tf.nest.map_structure(
-            np.asarray, bounder(x[rows], y[rows], other[rows], first, state)
-        )
-        np.add.at(spent, rows, 1)
-        for i, (row, bound, split) in enumerate(zip(rows, bounds, splits, strict=True)):
-            if bound > 0:
-                lowest[row] = min(lowest[row], bound)
-            elif split < 0 or spent[row] >= DOMAINS:
-                lowest[row] = -np.inf
-            else:
-                here = tf.nest.map_structure(lambda array, i=i: array[i], state)
-                stack += [
-                    Domain(row, False, here._replace(signs=with_sign(here.signs, split, sign)))
-                    for sign in (1, -1)
-                ]
-        stack = [domain for domain in stack if lowest[domain.row] > 0]
-    return lowest
+def cases(row: int, state: State, split: int) -> list[Domain]:
+    """The two domains into which one more sign, of a ReLU by its number through all layers, parts
+    one."""
+    signs = [with_sign(state.signs, split, sign) for sign in (1, -1)]
+    return [Domain(row, False, state._replace(signs=each)) for each in signs]
 
 
-def with_sign(
-    signs: list[npt.NDArray[np.float32]], number: int, sign: float
-) -> list[npt.NDArray[np.float32]]:
+def with_sign(signs: list[FloatArray], number: int, sign: float) -> list[FloatArray]:
     """The signs with one more, given by its number through all layers."""
     signs = list(signs)
     for layer, array in enumerate(signs):
@@ -182,20 +206,28 @@ def with_sign(
     return signs
 
 
-def like(mask: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
-    """The mask bool [n] with the rank of a tensor [n, ...]."""
+def like(mask: FlagsTensor, tensor: BatchTensor) -> tf.Tensor:
+    """The mask with as many axes as the tensor."""
     return tf.reshape(mask, [-1] + [1] * (len(tensor.shape) - 1))
 
 
-def unit(h: tf.Tensor, box: Box) -> tf.Tensor:
-    """The mean size of the coefficients h of open ReLUs: float32 [n, 1, ...]."""
+def unit(h: BatchTensor, box: Box) -> BatchTensor:
+    """The mean size of the coefficients h of open ReLUs: [n, 1, ...]."""
     axes, is_open = list(range(1, len(h.shape))), tf.cast((box.low < 0) & (box.high > 0), h.dtype)
     total = tf.reduce_sum(tf.abs(h) * is_open, axes, keepdims=True)
     return total / tf.maximum(tf.reduce_sum(is_open, axes, keepdims=True), 1.0) + 1e-6
 
 
-def score(h: tf.Tensor, box: Box) -> tf.Tensor:
-    """What a split of each ReLU promises, 0 where its sign is known: float32 [n, elements].
+def best_split(coefficients: Sequence[BatchTensor], boxes: Sequence[Box]) -> LabelsTensor:
+    """Number of the ReLU whose split promises most, through all layers; -1 where all signs are
+    known."""
+    scores = [score(h, box) for h, box in zip(coefficients, boxes, strict=True)]
+    every = tf.concat(scores, axis=1)
+    return tf.where(tf.reduce_max(every, axis=1) > 0, tf.argmax(every, axis=1), -1)
+
+
+def score(h: BatchTensor, box: Box) -> Scores:
+    """What a split of each ReLU promises, 0 where its sign is known.
 
     It is what the chord's offset costs in the bound; and a little of what the lower line may, as
     Bunel et al. 2020 break ties.
@@ -206,9 +238,10 @@ def score(h: tf.Tensor, box: Box) -> tf.Tensor:
     return tf.reshape(tf.where(is_open, cost + 1e-20, 0.0), [-1, h.shape[1:].num_elements()])
 
 
-def empty(boxes: Sequence[Box]) -> tf.Tensor:
-    """Domains without an image: bool [n]."""
-    each = [
-        tf.reduce_any(box.low > box.high, axis=list(range(1, len(box.low.shape)))) for box in boxes
-    ]
-    return tf.reduce_any(tf.stack(each), axis=0)
+def empty(boxes: Sequence[Box]) -> FlagsTensor:
+    """Domains without an image."""
+    parts = []
+    for box in boxes:
+        crossed = box.low > box.high
+        parts.append(tf.reduce_any(crossed, axis=list(range(1, len(crossed.shape)))))
+    return tf.reduce_any(tf.stack(parts), axis=0)

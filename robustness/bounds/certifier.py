@@ -14,19 +14,33 @@ and bound stands in `robustness.bounds.branching`.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from robustness.ascent import Nest, adam
 from robustness.ball import BALL_TOLERANCE
-from robustness.bounds.branching import branch_and_bound, make_bounder
-from robustness.bounds.layers import Box, Lines, Relu
+from robustness.bounds.branching import BranchAndBound, like
+from robustness.bounds.layers import Lines, Relu
 from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName
-from robustness.types import BoolArray, FloatArray, IntArray, Model
+from robustness.inputs import check_images, check_labels
+from robustness.types import (
+    Doubles,
+    DoublesTensor,
+    Flags,
+    Images,
+    ImagesTensor,
+    Labels,
+    LabelsTensor,
+    Logits,
+    LogitsTensor,
+    Model,
+    Numbers,
+    NumbersTensor,
+)
 
 ROWS = 250
 """Margins that the backward bounds treat at once; it changes memory, not results."""
@@ -37,12 +51,15 @@ ALPHA_STEPS, ALPHA_PATIENCE = 40, 8
 ALPHA_RATE = 0.2
 """Adam's first step on a slope; it falls linearly to a fifth of that."""
 
+ALPHA_DECAY = (0.9, 0.999)
+"""Adam's published decays."""
+
 
 class Certifier:
     """The bounds of one model at one epsilon, compiled once.
 
     Args:
-        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+        model: images in [0, 1] to logits.
         image_shape: height, width, channels.
         epsilon: radius of the L-infinity ball, in pixel units.
 
@@ -63,46 +80,52 @@ class Certifier:
             )
         self._model = model  # its variables must live as long as the layers that read them
         self._network = Propagation(trace(model, image_shape), epsilon + 2 * BALL_TOLERANCE)
-        images = tf.TensorSpec([None, *image_shape], tf.float32)
+        self._images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
+        one, pair = [self._images, labels], [self._images, labels, labels]
+        self._logits = tf.function(
+            lambda x: model(x, training=False), input_signature=[self._images]
+        )
         self._interval_margins = tf.function(
-            self._interval_margins_of, input_signature=[images, labels], autograph=False
+            self._interval_margins_of, input_signature=one, autograph=False
         )
-        self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
-        self._crown = tf.function(
-            self._crown_of, input_signature=[images, labels, labels], autograph=False
-        )
-        self._alpha_start = tf.function(
-            self._alpha_start_of, input_signature=[images, labels, labels], autograph=False
-        )
+        self._crown = tf.function(self._crown_of, input_signature=pair, autograph=False)
+        self._alpha_start = tf.function(self._alpha_start_of, input_signature=pair, autograph=False)
 
     @cached_property
-    def _alpha_step(self) -> Any:
+    def _alpha_step(self) -> tf.types.experimental.PolymorphicFunction:
         _, lines = self._alpha_start.get_concrete_function().structured_outputs
         state = tf.nest.map_structure(lambda line: tf.TensorSpec(line.shape, line.dtype), lines)
         step = tf.TensorSpec([], tf.int32)
         return tf.function(
             self._alpha_step_of,
-            input_signature=[*self._crown.input_signature, state, state, state, step],
+            input_signature=[*self._crown.input_signature, state, (state, state), step],
         )
 
+    @cached_property
+    def _branching(self) -> BranchAndBound:
+        return BranchAndBound(self._network, self._images)
+
     def tighten(
-        self, bound: BoundName, x: FloatArray, y: IntArray, margins: FloatArray | None = None
-    ) -> FloatArray:
+        self, bound: BoundName, x: Images, y: Labels, margins: Logits | None = None
+    ) -> Logits:
         """Lower bounds of all margins by one method, nowhere below those already known.
 
         Args:
             bound: the method.
-            x: float32 [n, h, w, c] in [0, 1].
-            y: int64 [n], the classes that shall be proven.
-            margins: float32 [n, k], what is known already; all but intervals only look at what is
-                open
+            x: images in [0, 1].
+            y: classes that shall be proven.
+            margins: what is known already; every method except intervals only looks at what is open
                 there. None: all cheaper bounds are computed first.
 
         Returns:
-            float32 [n, k], for every class the lower bound of logit y - logit of that class;
-            infinity at y.
+            for every class the lower bound of logit y - logit of that class; infinity at y.
+
+        Raises:
+            DataError: images or labels are not what a bound can be computed for.
         """
+        check_images(x)
+        check_labels(y, len(x), self._classes)
         if margins is None or bound is BoundName.IBP:
             known = np.asarray(self._interval_margins(x, y))
             margins = known if margins is None else np.maximum(margins, known)
@@ -124,31 +147,32 @@ class Certifier:
             case never:
                 assert_never(never)
 
-    def crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
-        """CROWN's bound by itself, of one margin an image: float32 [n], logit y - logit other."""
+    def crown_margins(self, x: Images, y: Labels, other: Labels) -> Numbers:
+        """CROWN's bound by itself, of one margin an image: logit y - logit other."""
         return np.asarray(self._crown(x, y, other))
 
-    def alpha_crown_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
+    def alpha_crown_margins(self, x: Images, y: Labels, other: Labels) -> Numbers:
         """alpha-CROWN's bound by itself, up to where it proves something or gives up; as
         `crown_margins`."""
         return self._optimised(x, y, other).astype(np.float32)
 
-    def branching_margins(self, x: FloatArray, y: IntArray, other: IntArray) -> FloatArray:
+    def branching_margins(self, x: Images, y: Labels, other: Labels) -> Numbers:
         """Branch and bound's by itself, a positive number or -infinity; as `crown_margins`."""
-        return branch_and_bound(self._bounder, x, y, other).astype(np.float32)
+        return self._branching.margins(x, y, other).astype(np.float32)
 
     @cached_property
-    def _bounder(self) -> Any:
-        return make_bounder(self._network, self._crown.input_signature)
+    def _classes(self) -> int:
+        """Number of logits."""
+        return int(self._logits.get_concrete_function().structured_outputs.shape[-1])
 
     def _tightened(
         self,
-        bound: Callable[[FloatArray, IntArray, IntArray], FloatArray],
-        x: FloatArray,
-        y: IntArray,
-        margins: FloatArray,
-        tried: BoolArray,
-    ) -> FloatArray:
+        bound: Callable[[Images, Labels, Labels], Numbers],
+        x: Images,
+        y: Labels,
+        margins: Logits,
+        tried: Flags,
+    ) -> Logits:
         """Apply a bound to the images in `tried`, margin by margin, the worst first.
 
         An image that keeps one margin open cannot be proven, so its others are left as they are.
@@ -164,16 +188,16 @@ class Certifier:
             rows = rows[~proven(margins[rows])]
         return margins
 
-    def _promising(self, x: FloatArray, y: IntArray, margins: FloatArray) -> BoolArray:
+    def _promising(self, x: Images, y: Labels, margins: Logits) -> Flags:
         """Images on which alpha-CROWN is tried: it would have to win back no more than half of what
-        lies between the margin at the image itself and its bound. More it hardly ever does."""
+        lies between the margin at the image itself and its bound. It hardly ever wins more."""
         logits = np.asarray(self._logits(x))
         at_image = logits[np.arange(len(y)), y][:, None] - logits
         return np.asarray(np.all((margins > -at_image) | (margins > 0), axis=1))
 
-    def _optimised(self, x: FloatArray, y: IntArray, other: IntArray) -> npt.NDArray[np.float64]:
+    def _optimised(self, x: Images, y: Labels, other: Labels) -> Doubles:
         """The best bound of one margin an image that projected Adam on the lines around the ReLUs
-        finds.
+        reaches.
 
         Stops for an image when it is proven, or when even the pace of its last steps, kept up to
         the end, would not prove it.
@@ -181,8 +205,8 @@ class Certifier:
         rows = np.arange(len(x))
         start, lines = self._alpha_start(x, y, other)
         best = np.array(start)
-        state = [[Lines(*map(np.asarray, pair)) for pair in lines]]
-        state += [[Lines(*map(np.zeros_like, pair)) for pair in state[0]] for _ in range(2)]
+        nothing = tf.nest.map_structure(tf.zeros_like, lines)
+        state = (lines, (nothing, nothing))
         for step in range(0, ALPHA_STEPS, ALPHA_PATIENCE):
             before = best[rows]
             bound, *moved = self._alpha_step(
@@ -190,65 +214,57 @@ class Certifier:
             )
             best[rows] = np.maximum(before, bound)
             chunks_left = (ALPHA_STEPS - step) / ALPHA_PATIENCE - 1
-            hopeful = (best[rows] <= 0) & (best[rows] + (best[rows] - before) * chunks_left > 0)
+            reachable = best[rows] + (best[rows] - before) * chunks_left
+            hopeful = (best[rows] <= 0) & (reachable > 0)
             rows = rows[hopeful]
             if not len(rows):
                 break
-            state = [
-                [Lines(*(np.asarray(t)[hopeful] for t in pair)) for pair in part] for part in moved
-            ]
+            state = kept(moved, hopeful)
         return best
 
-    def _interval_margins_of(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    # The functions below are compiled; autograph is off where they have only Python loops.
+
+    def _interval_margins_of(self, x: ImagesTensor, y: LabelsTensor) -> LogitsTensor:
         boxes = self._network.boxes(x)
         classes = boxes[-1].low.shape[1]
-        repeated = [
-            Box(tf.repeat(box.low, classes, axis=0), tf.repeat(box.high, classes, axis=0))
-            for box in boxes
-        ]
+        repeated = tf.nest.map_structure(lambda end: tf.repeat(end, classes, axis=0), boxes)
         a = tf.one_hot(y, classes)[:, tf.newaxis] - tf.eye(classes)
         bound, _ = self._network.lower_bound(repeated, tf.reshape(a, [-1, classes]), merged=True)
         margins = tf.reshape(tf.cast(bound, tf.float32), [-1, classes])
         return tf.where(tf.one_hot(y, classes, on_value=True, off_value=False), np.inf, margins)
 
-    def _crown_of(self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def _crown_of(self, x: ImagesTensor, y: LabelsTensor, other: LabelsTensor) -> NumbersTensor:
         boxes = self._network.boxes(x)
         bound, _ = self._network.lower_bound(boxes, margin(boxes, y, other))
         return tf.cast(bound, tf.float32)
 
     def _alpha_start_of(
-        self, x: tf.Tensor, y: tf.Tensor, other: tf.Tensor
-    ) -> tuple[tf.Tensor, list[Lines]]:
-        """Image by image the better of CROWN's lines and those of the intervals; their bound,
-        float64 [n]."""
+        self, x: ImagesTensor, y: LabelsTensor, other: LabelsTensor
+    ) -> tuple[DoublesTensor, list[Lines]]:
+        """Image by image the better of CROWN's lines and those of the intervals, and their
+        bound."""
         boxes = self._network.boxes(x)
-        a = margin(boxes, y, other)
-        operands = self._network.relu_operands(boxes)
-        crown, interval = (
-            [make(box) for box in operands] for make in (Relu.crown_lines, Relu.interval_lines)
+        operands, a = self._network.relu_operands(boxes), margin(boxes, y, other)
+        crown = [Relu.crown_lines(box) for box in operands]
+        interval = [Relu.interval_lines(box) for box in operands]
+        first, _ = self._network.lower_bound(boxes, a, crown)
+        second, _ = self._network.lower_bound(boxes, a, interval)
+        better = first >= second
+        lines = tf.nest.map_structure(
+            lambda one, two: tf.where(like(better, one), one, two), crown, interval
         )
-        (first, _), (second, _) = (
-            self._network.lower_bound(boxes, a, lines) for lines in (crown, interval)
-        )
-
-        def better(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-            return tf.where(tf.reshape(first >= second, [-1] + [1] * (len(a.shape) - 1)), a, b)
-
-        pairs = zip(crown, interval, strict=True)
-        return tf.maximum(first, second), [Lines(*map(better, *pair)) for pair in pairs]
+        return tf.maximum(first, second), lines
 
     def _alpha_step_of(
         self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        other: tf.Tensor,
+        x: ImagesTensor,
+        y: LabelsTensor,
+        other: LabelsTensor,
         lines: list[Lines],
-        means: list[Lines],
-        squares: list[Lines],
+        moments: tuple[list[Lines], list[Lines]],
         step: tf.Tensor,
-    ) -> tuple[tf.Tensor, list[Lines], list[Lines], list[Lines]]:
-        """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, float64 [n], and the
-        new state."""
+    ) -> tuple[DoublesTensor, list[Lines], tuple[list[Lines], list[Lines]]]:
+        """ALPHA_PATIENCE steps of projected Adam; the best bound on the way, and the new state."""
         boxes = self._network.boxes(x)
         a = margin(boxes, y, other)
         best = tf.fill(tf.shape(y), tf.constant(-np.inf, tf.float64))
@@ -262,18 +278,17 @@ class Certifier:
             )
             now = tf.cast(step + ahead, tf.float32)
             rate = ALPHA_RATE * (1 - 0.8 * now / ALPHA_STEPS)
-            means = tf.nest.map_structure(lambda m, g: 0.9 * m + 0.1 * g, means, gradients)
-            squares = tf.nest.map_structure(
-                lambda s, g: 0.999 * s + 0.001 * g * g, squares, gradients
-            )
-            scale = rate * tf.sqrt(1 - 0.999 ** (now + 1)) / (1 - 0.9 ** (now + 1))
-            lines = tf.nest.map_structure(
-                lambda line, m, s, scale=scale: tf.clip_by_value(line + scale * m / (tf.sqrt(s) + 1e-12), 0.0, 1.0),
-                lines, means, squares,
-            )  # fmt: skip
-        return best, lines, means, squares
+            moved, moments = adam(lines, moments, gradients, rate, step + ahead, ALPHA_DECAY)
+            lines = tf.nest.map_structure(lambda line: tf.clip_by_value(line, 0.0, 1.0), moved)
+        return best, lines, moments
 
 
-def proven(margins: FloatArray) -> BoolArray:
-    """Images all of whose margins are positive: bool [n]. NaN proves nothing."""
+def kept(state: Nest, rows: Flags) -> Nest:
+    """The rows of every array of a state."""
+    chosen: Nest = tf.nest.map_structure(lambda array: np.asarray(array)[rows], state)
+    return chosen
+
+
+def proven(margins: Logits) -> Flags:
+    """Images all of whose margins are positive. NaN proves nothing."""
     return np.asarray(np.all(margins > 0, axis=1))

@@ -7,17 +7,18 @@ import tensorflow as tf
 
 from robustness.bounds.layers import Box, Layer, Lines, Relu, dot
 from robustness.bounds.rounding import FEW
+from robustness.types import BatchTensor, DoublesTensor, ImagesTensor, LabelsTensor, LogitsTensor
 
 
 class Propagation:
     """The layers of one network over L-infinity balls of one radius, cut to [0, 1].
 
     Args:
-        layers: as `robustness.bounds.trace.trace` gives them; the last one is the logits.
-        radius: of the balls.
+        layers: what `robustness.bounds.trace.trace` gives; the last one gives the logits.
+        radius: radius of the balls.
 
-    `relus` are the places of the ReLUs among the layers. What is said about ReLUs comes in that
-    order.
+    Attributes:
+        relus: places of the ReLUs among the layers. What is said about ReLUs comes in that order.
     """
 
     def __init__(self, layers: Sequence[Layer], radius: float) -> None:
@@ -27,18 +28,17 @@ class Propagation:
 
     # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def boxes(self, x: tf.Tensor, signs: Sequence[tf.Tensor] | None = None) -> list[Box]:
+    def boxes(self, x: ImagesTensor, signs: Sequence[BatchTensor] | None = None) -> list[Box]:
         """Bounds of every layer's output by intervals.
 
         Args:
-            x: float32 [n, h, w, c] in [0, 1], the centres of the balls.
-            signs: of the operand of each ReLU, as far as it is taken for granted: 1 (not below 0),
-                -1 (not above 0) or 0 (open), float32 [n, ...]. A box may then be empty, with low
-                above high: no image of the ball has these signs.
+            x: images in [0, 1], the centres of the balls.
+            signs: sign of the operand of each ReLU, as far as it is taken for granted: 1 (not below
+                0), -1 (not above 0) or 0 (open). A box may then be empty, with low above high: no
+                image of the ball has these signs.
         """
-        assumed = dict(
-            zip((self._layers[place].inputs[0] for place in self.relus), signs or [], strict=False)
-        )
+        operands = [self._layers[place].inputs[0] for place in self.relus]
+        assumed = dict(zip(operands, signs or [], strict=False))
         boxes = [Box(tf.maximum(x - self._radius, 0.0), tf.minimum(x + self._radius, 1.0))]
         for place, layer in enumerate(self._layers[1:], start=1):
             box = layer.interval(*(boxes[i] for i in layer.inputs))
@@ -58,34 +58,30 @@ class Propagation:
     def lower_bound(
         self,
         boxes: Sequence[Box],
-        a: tf.Tensor,
+        a: LogitsTensor,
         lines: Sequence[Lines] | None = None,
-        multipliers: Sequence[tf.Tensor] | None = None,
+        multipliers: Sequence[BatchTensor] | None = None,
         merged: bool = False,
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    ) -> tuple[DoublesTensor, list[BatchTensor]]:
         """Lower bound of a * output over the boxes, by backward substitution.
 
         Args:
-            boxes: of every layer's output.
-            a: float32 [n, k], coefficients of the logits.
-            lines: around each ReLU; None is CROWN's own choice.
-            multipliers: of the operand of each ReLU, float32 [n, ...], of the sign that `boxes`
-                took for
-                granted, 0 where it took none: they are Lagrange's, for the assumption as a
-                    constraint.
-            merged: stop at the last layers that are not linear and take their boxes (intervals),
-                instead of going back to the image (CROWN).
+            boxes: bounds of every layer's output.
+            a: coefficients of the logits.
+            lines: lines around each ReLU; None is CROWN's own choice.
+            multipliers: Lagrange's, for what `boxes` took for granted as a constraint: of the
+                operand of each ReLU, with its sign, 0 where none was taken for granted.
+            merged: whether to stop at the last layers that are not linear and take their boxes
+                (intervals), instead of going back to the image (CROWN).
 
         Returns:
-            the bound, float64 [n]; and the coefficients of the output of each ReLU, float32 [n,
-            ...] (none where `merged`).
+            the bound; and the coefficients of the output of each ReLU (none where `merged`).
         """
-        given, held = (
-            dict(zip(self.relus, each or [], strict=False)) for each in (lines, multipliers)
-        )
+        given = dict(zip(self.relus, lines or [], strict=False))
+        held = dict(zip(self.relus, multipliers or [], strict=False))
         coefficients = {len(self._layers) - 1: a}
         total = tf.zeros(tf.shape(a)[:1], tf.float64)
-        of_relus: list[tf.Tensor] = []
+        of_relus: list[BatchTensor] = []
         for place in reversed(range(len(self._layers))):
             a_here = coefficients.pop(place, None)
             if a_here is None:
@@ -115,7 +111,7 @@ class Propagation:
         return total, of_relus
 
 
-def margin(boxes: Sequence[Box], y: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Coefficients of logit y - logit other: float32 [n, classes]."""
+def margin(boxes: Sequence[Box], y: LabelsTensor, other: LabelsTensor) -> LogitsTensor:
+    """Coefficients of logit y - logit other."""
     classes = boxes[-1].low.shape[1]
     return tf.one_hot(y, classes) - tf.one_hot(other, classes)

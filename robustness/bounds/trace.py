@@ -6,8 +6,7 @@ without a bound is an error that names it. Weights are looked up at each use: bo
 variables.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -32,9 +31,13 @@ def trace(
     """The layers from image to logits in topological order; the last gives the logits.
 
     A softmax at the very end is left out: it changes no order among the classes (in float32 it can
-    make a tie of two, so a model is judged by its logits). `variables` are read in place of the
-    model's own, in their order: what is in training may be distributed, or computed in another
-    precision than can be traced.
+    make a tie of two, so a model is judged by its logits).
+
+    Args:
+        model: images in [0, 1] to logits.
+        image_shape: height, width, channels.
+        variables: what is read in place of the model's own variables, in their order: those in
+            training may be distributed, or computed in another precision than can be traced.
 
     Raises:
         NoBoundError: an operation without a bound; the message names it.
@@ -43,30 +46,33 @@ def trace(
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
     if any(op.type in CALLS for op in concrete.graph.get_operations()):
         concrete = convert_variables_to_constants_v2(concrete)  # inlines the calls
-    return _Reader(concrete, getattr(model, "variables", ()) if variables else (), variables).read()
+    owned = getattr(model, "variables", ()) if variables else ()
+    return _Reader(concrete, owned, variables).read()
 
 
 class _Reader:
     """Walks from the output of a graph to its input."""
 
     def __init__(
-        self, concrete: Any, owned: Sequence[tf.Variable], variables: Sequence[tf.Variable]
+        self,
+        concrete: tf.types.experimental.ConcreteFunction,
+        owned: Sequence[tf.Variable],
+        variables: Sequence[tf.Variable],
     ) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
         self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
         for own, variable in zip(owned, variables, strict=True):
-            self._variables |= {
-                copy.handle.ref(): variable for copy in getattr(own, "values", [own])
-            }
-        self._image = next(
-            tensor for tensor in concrete.inputs if tensor.ref() not in self._captured
-        )
+            copies = getattr(own, "values", [own])  # one a device, where it is distributed
+            self._variables |= {copy.handle.ref(): variable for copy in copies}
+        given = (tensor for tensor in concrete.inputs if tensor.ref() not in self._captured)
+        self._image = next(given)
         (self._output,) = tf.nest.flatten(concrete.outputs)
         self._layers: list[Layer] = [layers.Input()]
-        self._places = {self._image.ref(): 0}
-        self._depends: dict[Any, bool] = {self._image.ref(): True}
+        self._places: dict[Hashable, int] = {self._image.ref(): 0}
+        self._depends: dict[Hashable, bool] = {self._image.ref(): True}
 
     def read(self) -> list[Layer]:
+        """All layers, from the image to the logits."""
         output = self._output
         while output.op.type in PASS_ON or output.op.type == "Softmax":
             output = output.op.inputs[0]
@@ -83,17 +89,17 @@ class _Reader:
             tensor, expanded = stack.pop()
             if expanded:
                 yield tensor
-            elif tensor.ref() not in seen and self._from_image(tensor):
+            elif tensor.ref() not in seen and self.from_image(tensor):
                 seen.add(tensor.ref())
                 stack.append((tensor, True))
                 stack.extend((operand, False) for operand in tensor.op.inputs)
 
-    def _from_image(self, tensor: tf.Tensor) -> bool:
+    def from_image(self, tensor: tf.Tensor) -> bool:
         """Whether the tensor's value depends on the image's pixels; its batch size is none of
         them."""
         if tensor.ref() not in self._depends:
             self._depends[tensor.ref()] = tensor.op.type != "Shape" and any(
-                map(self._from_image, tensor.op.inputs)
+                map(self.from_image, tensor.op.inputs)
             )
         return self._depends[tensor.ref()]
 
@@ -103,11 +109,12 @@ class _Reader:
         if op.type in PASS_ON:
             self._places[tensor.ref()] = self._places[op.inputs[0].ref()]
             return
-        found = [self._places[operand.ref()] for operand in op.inputs if self._from_image(operand)]
+        operands = [operand for operand in op.inputs if self.from_image(operand)]
         rule = RULES.get(op.type)
         if rule is None or tensor.value_index != 0:
             raise NoBoundError(f"no bound is known for the operation {op.type} (named {op.name!r})")
-        self._layers.extend(rule(op, found, self, len(self._layers)))
+        places = [self._places[operand.ref()] for operand in operands]
+        self._layers.extend(rule(op, places, self, len(self._layers)))
         self._places[tensor.ref()] = len(self._layers) - 1
 
     def parameter(self, tensor: tf.Tensor) -> Parameter:
@@ -148,129 +155,113 @@ def _replay(op: tf.Operation, operands: list[tf.Tensor]) -> tf.Tensor:
 
 
 PARAMETER_OPERATIONS = {
-    "Identity", "AddV2", "Add", "Sub", "Mul", "RealDiv", "Neg", "Rsqrt", "Sqrt", "Square", "Abs", "Exp", "Cast",
-    "Transpose", "Maximum", "Minimum",
+    "Identity", "AddV2", "Add", "Sub", "Mul", "RealDiv", "Neg", "Rsqrt", "Sqrt", "Square", "Abs",
+    "Exp", "Cast", "Transpose", "Maximum", "Minimum",
 }  # fmt: skip
 
-Rule = Callable[[Any, list[int], _Reader, int], list[Layer]]
+Rule = Callable[[tf.Operation, list[int], _Reader, int], list[Layer]]
 """An operation, the places of its operands that depend on the image, the reader, and the place of
 the next layer; gives the layers to append."""
 
 
-def _convolution(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    _expect(
-        op,
-        len(found) == 1
-        and op.inputs[1].shape.is_fully_defined()
-        and op.get_attr("data_format") == b"NHWC",
-    )
-    padding: Any = op.get_attr("padding").decode()
+def _convolution(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
+    _expect(op, len(places) == 1 and op.get_attr("data_format") == b"NHWC")
+    _expect(op, op.inputs[1].shape.is_fully_defined())
+    padding: str | list[list[int]] = op.get_attr("padding").decode()
     if padding == "EXPLICIT":
         flat = op.get_attr("explicit_paddings")
         padding = [list(flat[i : i + 2]) for i in range(0, len(flat), 2)]
     strides, dilations = op.get_attr("strides"), op.get_attr("dilations")
     kernel, shape = reader.parameter(op.inputs[1]), tuple(op.inputs[1].shape)
     _expect(op, shape[2] == op.inputs[0].shape[3])  # no grouped convolution
-    return [layers.Convolution(op.name, found, kernel, shape, strides, padding, dilations)]
+    return [layers.Convolution(op.name, places, kernel, shape, strides, padding, dilations)]
 
 
-def _dense(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    _expect(
-        op, len(found) == 1 and reader._from_image(op.inputs[0]) and not op.get_attr("transpose_a")
-    )
+def _dense(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
+    _expect(op, len(places) == 1 and reader.from_image(op.inputs[0]))
+    _expect(op, not op.get_attr("transpose_a"))
     kernel, shape = reader.parameter(op.inputs[1]), tuple(op.inputs[1].shape)
     if op.get_attr("transpose_b"):
-        return [layers.Dense(op.name, found, lambda: tf.transpose(kernel()), shape[::-1])]
-    return [layers.Dense(op.name, found, kernel, shape)]
+        return [layers.Dense(op.name, places, lambda: tf.transpose(kernel()), shape[::-1])]
+    return [layers.Dense(op.name, places, kernel, shape)]
 
 
-def _sum(op: Any, found: list[int], reader: _Reader, place: int) -> list[Layer]:
+def _sum(op: tf.Operation, places: list[int], reader: _Reader, place: int) -> list[Layer]:
     sign = -1.0 if op.type == "Sub" else 1.0
-    _expect(
-        op,
-        op.type != "BiasAdd"
-        or op.get_attr("data_format") == b"NHWC"
-        or len(op.inputs[0].shape) == 2,
-    )
-    if len(found) == 2:
+    if op.type == "BiasAdd" and len(op.inputs[0].shape) != 2:
+        _expect(op, op.get_attr("data_format") == b"NHWC")
+    if len(places) == 2:
         _expect(op, op.inputs[0].shape[1:] == op.inputs[1].shape[1:])
-        return [layers.Sum(op.name, found, sign)]
-    data, other = op.inputs if reader._from_image(op.inputs[0]) else reversed(op.inputs)
+        return [layers.Sum(op.name, places, sign)]
+    data, other = op.inputs if reader.from_image(op.inputs[0]) else reversed(op.inputs)
     _expect(op, op.outputs[0].shape[1:] == data.shape[1:])  # the operand is not itself broadcast
     offset = reader.parameter(other)
     if sign < 0 and data is op.inputs[1]:  # parameter - operand
         return [
-            layers.Scale(op.name, found, lambda: tf.constant(-1.0)),
+            layers.Scale(op.name, places, lambda: tf.constant(-1.0)),
             layers.Shift(op.name, [place], offset),
         ]
-    return [layers.Shift(op.name, found, (lambda: -offset()) if sign < 0 else offset)]
+    return [layers.Shift(op.name, places, (lambda: -offset()) if sign < 0 else offset)]
 
 
-def _scale(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
+def _scale(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
     divides = op.type == "RealDiv"
-    data, other = op.inputs if reader._from_image(op.inputs[0]) else reversed(op.inputs)
-    _expect(op, len(found) == 1 and op.outputs[0].shape[1:] == data.shape[1:])
+    data, other = op.inputs if reader.from_image(op.inputs[0]) else reversed(op.inputs)
+    _expect(op, len(places) == 1 and op.outputs[0].shape[1:] == data.shape[1:])
     _expect(op, not divides or data is op.inputs[0])
     factor = reader.parameter(other)
-    return [layers.Scale(op.name, found, (lambda: 1.0 / factor()) if divides else factor)]
+    return [layers.Scale(op.name, places, (lambda: 1.0 / factor()) if divides else factor)]
 
 
-def _batch_norm(op: Any, found: list[int], reader: _Reader, place: int) -> list[Layer]:
+def _batch_norm(op: tf.Operation, places: list[int], reader: _Reader, place: int) -> list[Layer]:
     _expect(op, not op.get_attr("is_training") and op.get_attr("data_format") == b"NHWC")
     scale, offset, mean, variance = (reader.parameter(operand) for operand in op.inputs[1:])
     epsilon = op.get_attr("epsilon")
     return [
-        layers.Shift(op.name, found, lambda: -mean()),
+        layers.Shift(op.name, places, lambda: -mean()),
         layers.Scale(op.name, [place], lambda: scale() * tf.math.rsqrt(variance() + epsilon)),
         layers.Shift(op.name, [place + 1], offset),
     ]
 
 
-def _pool(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    window, strides, padding = (
-        op.get_attr("ksize"),
-        op.get_attr("strides"),
-        op.get_attr("padding").decode(),
-    )
+def _pool(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
+    window, strides = op.get_attr("ksize"), op.get_attr("strides")
+    padding = op.get_attr("padding").decode()
     _expect(op, op.get_attr("data_format") == b"NHWC" and padding in ("SAME", "VALID"))
-    _expect(
-        op, window[0] == window[3] == strides[0] == strides[3] == 1
-    )  # not over images or channels
+    # Not over images or channels.
+    _expect(op, window[0] == window[3] == strides[0] == strides[3] == 1)
     kind = layers.MaxPool if op.type == "MaxPool" else layers.AveragePool
-    return [kind(op.name, found, window, strides, padding)]
+    return [kind(op.name, places, window, strides, padding)]
 
 
-def _mean(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
+def _mean(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
     data = op.inputs[0]
-    axes = sorted(
-        int(axis) % len(data.shape) for axis in tf.reshape(reader.parameter(op.inputs[1])(), [-1])
-    )
+    given = tf.reshape(reader.parameter(op.inputs[1])(), [-1])
+    axes = sorted(int(axis) % len(data.shape) for axis in given)
     _expect(op, axes == [1, 2])
-    return [
-        layers.Mean(op.name, found, axes, op.get_attr("keep_dims"), data.shape[1] * data.shape[2])
-    ]
+    pixels = data.shape[1] * data.shape[2]
+    return [layers.Mean(op.name, places, axes, op.get_attr("keep_dims"), pixels)]
 
 
-def _reshape(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
+def _reshape(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
     shape = op.outputs[0].shape[1:]
-    _expect(op, len(found) == 1 and shape.is_fully_defined())
-    _expect(
-        op, shape.num_elements() == op.inputs[0].shape[1:].num_elements()
-    )  # the batch stays the batch
-    return [layers.Reshape(op.name, found, tuple(shape))]
+    _expect(op, len(places) == 1 and shape.is_fully_defined())
+    # The batch stays the batch.
+    _expect(op, shape.num_elements() == op.inputs[0].shape[1:].num_elements())
+    return [layers.Reshape(op.name, places, tuple(shape))]
 
 
-def _pad(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
+def _pad(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
     paddings = reader.parameter(op.inputs[1])().numpy().tolist()
-    _expect(op, len(found) == 1 and paddings[0] == [0, 0])
-    return [layers.ZeroPad(op.name, found, paddings)]
+    _expect(op, len(places) == 1 and paddings[0] == [0, 0])
+    return [layers.ZeroPad(op.name, places, paddings)]
 
 
-def _relu(op: Any, found: list[int], reader: _Reader, _: int) -> list[Layer]:
-    return [layers.Relu(op.name, found)]
+def _relu(op: tf.Operation, places: list[int], reader: _Reader, _: int) -> list[Layer]:
+    return [layers.Relu(op.name, places)]
 
 
-def _expect(op: Any, holds: bool) -> None:
+def _expect(op: tf.Operation, holds: bool) -> None:
     if not holds:
         raise NoBoundError(
             f"no bound is known for the operation {op.type} (named {op.name!r}) as it is used here"

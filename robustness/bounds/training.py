@@ -11,7 +11,14 @@ import tensorflow as tf
 from robustness.bounds.layers import Dense, Relu, Shift, Span
 from robustness.bounds.rounding import TINY
 from robustness.bounds.trace import trace
-from robustness.types import Model
+from robustness.types import (
+    BatchTensor,
+    ImagesTensor,
+    LabelsTensor,
+    LogitsTensor,
+    Model,
+    NumbersTensor,
+)
 
 SMALL = 1e-6
 """Below it a sum of centres is none."""
@@ -26,10 +33,10 @@ class TrainingBounds:
     mixed precision.
 
     Args:
-        model: float32 [n, h, w, c] in [0, 1] to logits float32 [n, k], all in float32.
+        model: images in [0, 1] to logits, all in float32.
         image_shape: height, width, channels.
-        variables: the weights in training, in the order of the model's own; those when there are
-            none.
+        variables: weights in training, in the order of the model's own; the model's own when there
+            are none.
 
     Raises:
         NoBoundError: the model has an operation without a bound, which the message names.
@@ -39,37 +46,32 @@ class TrainingBounds:
         self, model: Model, image_shape: tuple[int, int, int], variables: Sequence[tf.Variable] = ()
     ) -> None:
         self._layers = trace(model, image_shape, variables or getattr(model, "variables", ()))
-        tail = next(
-            i
-            for i, layer in enumerate(reversed(self._layers))
-            if not isinstance(layer, Dense | Shift)
-        )
-        self._body, self._tail = (
-            self._layers[: len(self._layers) - tail],
-            self._layers[len(self._layers) - tail :],
-        )
+        cut = len(self._layers)
+        while isinstance(self._layers[cut - 1], Dense | Shift):
+            cut -= 1
+        self._body, self._tail = self._layers[:cut], self._layers[cut:]
 
     # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def spans(self, low: tf.Tensor, high: tf.Tensor) -> list[Span]:
-        """The bounds of every layer before the last linear ones, over the box from low to high:
-        float32 [n, h, w, c] each."""
+    def spans(self, low: ImagesTensor, high: ImagesTensor) -> list[Span]:
+        """The bounds of every layer before the last linear ones, over the box from low to
+        high."""
         spans = [Span((low + high) / 2, (high - low) / 2)]
         for layer in self._body[1:]:
             spans.append(layer.spread(*(spans[i] for i in layer.inputs)))
         return spans
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def worst_logits(self, spans: list[Span], y: tf.Tensor) -> tf.Tensor:
+    def worst_logits(self, spans: list[Span], y: LabelsTensor) -> LogitsTensor:
         """Upper bounds of every logit minus that of the true class: Gowal et al. 2019, eq. 9, with
         the last linear layers merged into the difference.
 
         Args:
-            spans: from `spans`.
-            y: int64 [n].
+            spans: what `spans` gave.
+            y: true labels.
 
         Returns:
-            float32 [n, k], 0 at y; its cross-entropy bounds that of every image in the box.
+            the bounds, 0 at y; their cross-entropy bounds that of every image in the box.
         """
         logits = spans[-1]
         for layer in self._tail:
@@ -78,9 +80,9 @@ class TrainingBounds:
         return differences + self._reach(spans[-1].radius, logits.centre.shape[1], y)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def warm_up_loss(self, spans: list[Span]) -> tf.Tensor:
-        """What keeps intervals from widening and ReLUs from dying out early in training: float32
-        [n], in [0, 1].
+    def warm_up_loss(self, spans: list[Span]) -> NumbersTensor:
+        """What keeps intervals from widening and ReLUs from dying out early in training; in
+        [0, 1].
 
         Shi et al. 2021, eq. 8 and 10, averaged over the layers before a ReLU: how far the mean
         width has grown beyond the image's over TOLERATED, and how uneven active and inactive ReLUs
@@ -100,18 +102,16 @@ class TrainingBounds:
             terms.append(tightness + balance)
         return tf.add_n(terms) / max(len(operands), 1)
 
-    def _reach(self, radius: tf.Tensor, classes: int, y: tf.Tensor) -> tf.Tensor:
-        """How far each logit minus the true one can lie above its value at the centre: float32 [n,
-        k]."""
-        a = tf.reshape(
-            tf.eye(classes)[tf.newaxis] - tf.eye(classes)[:, tf.newaxis], [classes**2, classes]
-        )
+    def _reach(self, radius: BatchTensor, classes: int, y: LabelsTensor) -> LogitsTensor:
+        """How far each logit minus the true one can lie above its value at the centre."""
+        a = tf.eye(classes)[tf.newaxis] - tf.eye(classes)[:, tf.newaxis]
+        a = tf.reshape(a, [classes**2, classes])
         for layer in reversed(self._tail):
-            a = layer.transpose(a, like=None) if isinstance(layer, Dense) else a
+            a = layer.transpose(a) if isinstance(layer, Dense) else a
         reach = tf.matmul(radius, tf.abs(a), transpose_b=True)  # of every pair of classes
         return tf.gather(tf.reshape(reach, [-1, classes, classes]), y, batch_dims=1)
 
 
-def _mean(x: tf.Tensor) -> tf.Tensor:
-    """Mean over all but the batch: float32 [n, ...] -> float32 [n]."""
+def _mean(x: BatchTensor) -> NumbersTensor:
+    """Mean over everything except the batch."""
     return tf.reduce_mean(x, axis=list(range(1, len(x.shape))))

@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.anomaly_gate import describe
 from components.records.shards import write_shard
 from components.schema import check_schema, schema_text
-from components.tfds_example_gen.executor import to_example
+from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 
 

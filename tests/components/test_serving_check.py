@@ -147,17 +147,18 @@ def test_what_is_wrong_is_named(
     small_models: dict[str, str],
     records: list[bytes],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     change: Change,
     message: str,
 ) -> None:
     trained = tf_keras.models.load_model(f"{small_models['robust']}/Format-Serving", compile=False)
     model = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
     model.set_weights(trained.get_weights())
-    usual = export._signatures
-    monkeypatch.setattr(export, "_signatures", lambda *both: change(usual(*both)))
     transform = tft.TFTransformOutput(small_world.transform)
-    export.export_model(model, transform, str(tmp_path / "model"), {}, {})
+
+    def signatures(*both: Any) -> dict[str, Any]:
+        return change(export.signatures_of(*both))
+
+    export.export_model(model, transform, str(tmp_path / "model"), {}, {}, signatures)
     problems = "\n".join(find_problems(str(tmp_path / "model"), records))
     assert re.search(message, problems), problems
 

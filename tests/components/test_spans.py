@@ -21,7 +21,7 @@ from components.anomaly_gate import (
 from components.datasets.image_folder import spans
 from components.records.shards import write_shard
 from components.schema import schema_text
-from components.tfds_example_gen.executor import to_example
+from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
 

@@ -18,9 +18,9 @@ from tfx.orchestration.pipeline import Pipeline
 
 from components.datasets.prepare import prepare
 from components.records.shards import write_shard
-from components.tfds_example_gen import executor as example_gen
+from components.tfds_example_gen import reading
 from components.tfds_example_gen.component import TfdsExampleGen
-from components.tfds_example_gen.executor import (
+from components.tfds_example_gen.reading import (
     check_is_image_classification,
     read_part,
     split_parts,
@@ -119,7 +119,7 @@ def test_examples_hold_the_images_of_the_data_set(digits: tfds.core.DatasetBuild
 def test_ids_and_order_are_those_of_tfds(
     digits: tfds.core.DatasetBuilder, split: str, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(example_gen, "BATCH", batch)
+    monkeypatch.setattr(reading, "BATCH", batch)
     for _, part, _, _ in split_parts(digits, {"test": split}, shards=4):
         expected = digits.as_dataset(
             split=part,
@@ -172,7 +172,7 @@ def test_the_cache_knows_data_by_its_content_not_by_its_place(
             dataset="digits",
             data_dir=Root(root).link_data(data.directory),
             fingerprint=data.fingerprint,
-            splits={"test": "test"},
+            splits='{"test": "test"}',
             shards=2,
         )
         pipeline = Pipeline(

@@ -15,6 +15,7 @@ from foundation import identity
 from foundation.errors import ConfigError
 from foundation.identity import HOME, check_own_packages
 from foundation.process import Child
+from robustness.config import ThreatModel
 
 
 def test_our_own_packages_are_found() -> None:
@@ -113,10 +114,11 @@ def test_the_command_line_ends_with_one_sentence(package: str, tmp_path: Path) -
 def test_a_child_process_refuses_to_work_with_foreign_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "trainer")
+    """Before it imports any, be it only for an argument."""
+    foreign = write(tmp_path / "robustness")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    with pytest.raises(ConfigError, match=f"another package trainer in {tmp_path}/trainer before"):
-        Child("trainer.config:TrainerConfig").result()
+    with pytest.raises(ConfigError, match=f"another package robustness in {foreign} before"):
+        Child("builtins:print", ThreatModel(epsilon=0.1)).result()
 
 
 CHECK = "from foundation.identity import check_own_packages; check_own_packages()"

@@ -16,10 +16,20 @@ from pipeline.definition.dag import Places, create_pipeline
 from pipeline.definition.presets import preset
 
 NODES = {
-    "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "AnomalyGate", "Transform",
-    "Trainer.undefended", "Trainer.robust", "AdversarialExampleGen", "ChampionChallenge", "Evaluator", "ServingCheck",
+    "TfdsExampleGen",
+    "StatisticsGen",
+    "CuratedSchema",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer.undefended",
+    "Trainer.robust",
+    "AdversarialExampleGen",
+    "ChampionChallenge",
+    "Evaluator",
+    "ServingCheck",
     "Pusher",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +123,12 @@ def test_twice_the_same_bytes(
 
 def test_settings_reach_the_compiled_pipeline() -> None:
     assignments = [
-        "trainer.epochs=17", "threat.epsilon=0.125", "attack.suite=autoattack", "attack.names=fgsm,square",
+        "trainer.epochs=17",
+        "threat.epsilon=0.125",
+        "attack.suite=autoattack",
+        "attack.names=fgsm,square",
         "gates.certified=0.375",
-    ]  # fmt: skip
+    ]
     config = override(preset("smoke"), assignments)
     tasks = compile_pipeline(config, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"]
 
@@ -125,14 +138,24 @@ def test_settings_reach_the_compiled_pipeline() -> None:
     assert parameter("Trainer.robust", "custom_config")["config"]["epochs"] == 17
     assert parameter("AdversarialExampleGen", "threat")["epsilon"] == 0.125
     assert parameter("AdversarialExampleGen", "attack") == {
-        "suite": "autoattack", "names": ["fgsm", "square"], "checks": False,
-    }  # fmt: skip
+        "suite": "autoattack",
+        "names": ["fgsm", "square"],
+        "checks": False,
+    }
     (specs,) = parameter("Evaluator", "eval_config")["metrics_specs"]
     (certified,) = (
         metric for metric in specs["metrics"] if '"certified"' in metric.get("config", "")
     )
     (gate,) = certified["per_slice_thresholds"]
     assert gate["threshold"]["value_threshold"] == {"lower_bound": 0.375}
+
+
+def test_every_task_knows_the_code_of_its_image(compiled: dict[Target, dict[str, Any]]) -> None:
+    """Kubeflow's cache sees parameters, and an image by its name only."""
+    tasks = compiled[Target.KFP_V2]["root"]["dag"]["tasks"]
+    keys = {name: task["inputs"]["parameters"]["code"] for name, task in tasks.items()}
+    assert set(keys) == NODES
+    assert keys["Evaluator"] != keys["Pusher"]
 
 
 def test_beam_runs_inside_the_container(compiled: dict[Target, dict[str, Any]]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from foundation.code import code_of
+
 ROOT = Path(__file__).parents[2]
 TOOLS = (
     *("bash", "cat", "cksum", "cp", "cut", "dirname", "env", "flock", "getconf", "grep", "head"),
@@ -149,7 +151,8 @@ def test_the_wheel_has_everything(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "assert 'int_domain' in s.schema_text('mnist')\n"
         "assert (Path(k.__file__).parent / 'Dockerfile').is_file()\n"
-        "print(gauntlet.cli.__file__, p.__file__, k.__file__)"
+        "from foundation.code import code_of\n"
+        "print(gauntlet.cli.__file__, p.__file__, k.__file__, code_of('trainer.train'))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "TF_USE_LEGACY_KERAS": "1"}
     done = subprocess.run(
@@ -161,6 +164,7 @@ def test_the_wheel_has_everything(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.count(str(tmp_path / "site")) == 3
+    assert done.stdout.split()[3] == code_of("trainer.train"), "one key, installed or not"
     assert (
         "gauntlet = gauntlet.cli:main"
         in (tmp_path / "site/gauntlet_tfx-0.1.0.dist-info/entry_points.txt").read_text()

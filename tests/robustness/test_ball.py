@@ -37,13 +37,15 @@ def sizes(delta: FloatArray, norm: Norm) -> FloatArray:
 def test_projection_ends_in_the_ball_and_on_its_surface(threat: ThreatModel) -> None:
     x = images()
     far = x + np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
-    near = project(far, x, threat).numpy()
-    assert np.all(inside_ball(near, x, threat).numpy())
-    np.testing.assert_allclose(project(near, x, threat).numpy(), near, atol=1e-6)
+    original = tf.constant(x)
+    nearest = project(tf.constant(far), original, threat)
+    near = nearest.numpy()
+    assert np.all(inside_ball(nearest, original, threat).numpy())
+    np.testing.assert_allclose(project(nearest, original, threat).numpy(), near, atol=1e-6)
     if threat.norm is Norm.LINF:  # closed form of the nearest point of a box
         low, high = np.maximum(x - threat.epsilon, 0), np.minimum(x + threat.epsilon, 1)
         np.testing.assert_allclose(near, np.clip(far, low, high), atol=1e-6)
-    else:  # nothing is spent on pixels that cannot move: also at the corners the whole radius is used
+    else:  # at the corners, too, the whole radius is used: pixels that cannot move cost nothing
         np.testing.assert_allclose(sizes(near - x, Norm.L2), threat.epsilon, rtol=1e-5)
 
 
@@ -56,20 +58,24 @@ def test_ball_check(change: float, inside: bool) -> None:
     x = np.full((1, *SHAPE), 0.5, np.float32)
     x_adv = x.copy()
     x_adv[0, 2, 2, 0] += change
-    assert bool(inside_ball(x_adv, x, ThreatModel(epsilon=0.1))[0]) is inside
+    found = inside_ball(tf.constant(x_adv), tf.constant(x), ThreatModel(epsilon=0.1))
+    assert bool(found[0]) is inside
 
 
 def test_ball_check_sees_pixels_outside_the_range() -> None:
     x = np.full((2, *SHAPE), 0.99, np.float32)
     x_adv = x.copy()
     x_adv[1] = 1.01
-    assert inside_ball(x_adv, x, ThreatModel(epsilon=0.1)).numpy().tolist() == [True, False]
+    found = inside_ball(tf.constant(x_adv), tf.constant(x), ThreatModel(epsilon=0.1))
+    assert found.numpy().tolist() == [True, False]
 
 
 def test_norms_match_numpy() -> None:
     delta = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
     for norm in Norm:
-        np.testing.assert_allclose(image_norm(delta, norm), sizes(delta, norm), rtol=1e-6)
+        np.testing.assert_allclose(
+            image_norm(tf.constant(delta), norm), sizes(delta, norm), rtol=1e-6
+        )
 
 
 @EVERY_THREAT

@@ -12,13 +12,27 @@ from small_world import CLASSES, SHAPE, small_images
 
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier
-from robustness.checks import CHECKS, Check, Subject, run_checks
+from robustness.checks import CHECKS, Measured, Subject, check, run_checks
 from robustness.config import CheckName, ThreatModel
 
 pytestmark = pytest.mark.slow
 
 EPSILON = 0.2
 NAMES = set(CheckName)
+
+
+def test_every_name_has_one_function_which_has_its_name() -> None:
+    assert list(CHECKS) == list(CheckName)
+    assert [measure.__name__ for measure in CHECKS.values()] == list(CheckName)
+
+
+def test_a_function_without_a_name_is_no_check() -> None:
+    def colours_are_pretty(subject: Subject) -> Measured:
+        return Measured(passed=True, value=0.0, sentence="")
+
+    with pytest.raises(ValueError, match="colours_are_pretty"):
+        check(colours_are_pretty)
+    assert set(CHECKS) == NAMES
 
 
 def trained(seed: int) -> tf_keras.Model:
@@ -91,13 +105,9 @@ def shattered(x: tf.Tensor, model: Callable[..., tf.Tensor]) -> tf.Tensor:
     return model(x + 0.02 * tf.sin(2000.0 * x), training=False)
 
 
-def verdicts(subject: Subject) -> dict[str, Check]:
-    return {check.name: check for check in run_checks(subject)}
-
-
 def test_a_healthy_model_passes_every_check(healthy: Subject) -> None:
-    found = verdicts(healthy)
-    assert set(found) == NAMES == {check.__name__ for check in CHECKS}
+    found = {check.name: check for check in run_checks(healthy)}
+    assert set(found) == NAMES
     assert [check.sentence for check in found.values() if not check.passed] == []
     accuracy = np.mean(healthy.white_box)
     assert 0.05 < accuracy < 0.95, "the subject is too strong or too weak to show anything"
@@ -120,9 +130,7 @@ def test_a_healthy_model_passes_every_check(healthy: Subject) -> None:
 def test_a_planted_defence_is_flagged(
     healthy: Subject, defence: Callable[..., tf.Tensor], flagged_by: str
 ) -> None:
-    (check,) = (check for check in CHECKS if check.__name__ == flagged_by)
-    found = check(with_model(healthy, defence))
-    assert found is not None
+    found = measured(with_model(healthy, defence), flagged_by)
     assert not found.passed, found.sentence
 
 
@@ -130,7 +138,7 @@ def test_a_signature_that_serves_another_model_is_flagged(healthy: Subject) -> N
     other = replace(
         healthy, serve=lambda x: np.argmax(healthy.sources["other"](x).numpy()[:, ::-1], axis=1)
     )
-    assert not verdicts_of(other, "served_model_is_the_evaluated_one").passed
+    assert not measured(other, "served_model_is_the_evaluated_one").passed
 
 
 def test_bounds_of_another_model_are_refuted(healthy: Subject) -> None:
@@ -138,11 +146,11 @@ def test_bounds_of_another_model_are_refuted(healthy: Subject) -> None:
     model = healthy.attacker.model
     assert isinstance(model, tf_keras.Model)
     other = replace(healthy, certifier=Certifier(model, SHAPE, EPSILON / 20))
-    assert not verdicts_of(other, "proofs_hold").passed
+    assert not measured(other, "proofs_hold").passed
 
 
 @pytest.mark.parametrize(
-    ("name", "measured"),
+    ("name", "put"),
     [
         ("iterated_beats_one_step", {"fgsm": 0.50, "pgd": 0.55}),
         ("attack_has_converged", {"pgd": 0.60, "long_pgd": 0.55}),
@@ -151,16 +159,16 @@ def test_bounds_of_another_model_are_refuted(healthy: Subject) -> None:
             {"white_box": 1.0},
         ),  # as if white-box attacks had broken nothing
         ("transfer_finds_no_more", {"white_box": 1.0}),
-        ("accuracy_falls_with_epsilon", {"pgd": 1.0, "_right": 0.9}),
-        ("noise_does_not_help", {"_right": 0.5}),
+        ("accuracy_falls_with_epsilon", {"pgd": 1.0, "right": 0.9}),
+        ("noise_does_not_help", {"right": 0.5}),
     ],
 )
-def test_thresholds(healthy: Subject, name: str, measured: dict[str, float]) -> None:
+def test_thresholds(healthy: Subject, name: str, put: dict[str, float]) -> None:
     """With measurements put in place of the subject's own, the verdict turns."""
     subject = replace(healthy)
-    for attribute, share in measured.items():
+    for attribute, share in put.items():
         subject.__dict__[attribute] = np.arange(len(healthy.y)) < share * len(healthy.y)
-    assert not verdicts_of(subject, name).passed
+    assert not measured(subject, name).passed
 
 
 @pytest.mark.parametrize(
@@ -168,12 +176,21 @@ def test_thresholds(healthy: Subject, name: str, measured: dict[str, float]) -> 
 )
 def test_what_does_not_apply_is_left_out(healthy: Subject, name: str) -> None:
     bare = replace(healthy, serve=None, certifier=None, sources={})
-    (check,) = (check for check in CHECKS if check.__name__ == name)
-    assert check(bare) is None
+    assert CHECKS[CheckName(name)](bare) is None
 
 
-def verdicts_of(subject: Subject, name: str) -> Check:
-    (check,) = (check for check in CHECKS if check.__name__ == name)
-    found = check(subject)
+def test_a_value_that_is_not_a_number_is_none(healthy: Subject) -> None:
+    """So that it can be written as JSON."""
+    found = measured(with_model(healthy, not_a_number), "same_seed_same_result")
+    assert np.isnan(found.value)
+    sick = replace(with_model(healthy, not_a_number), x=healthy.x[:20], y=healthy.y[:20])
+    checks = {check.name: check for check in run_checks(replace(sick, ids=healthy.ids[:20]))}
+    assert checks[CheckName.SAME_SEED_SAME_RESULT].value is None
+    assert not checks[CheckName.SAME_SEED_SAME_RESULT].passed
+
+
+def measured(subject: Subject, name: str) -> Measured:
+    """What the check of that name finds."""
+    found = CHECKS[CheckName(name)](subject)
     assert found is not None
     return found

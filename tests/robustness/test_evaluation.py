@@ -10,12 +10,13 @@ import tf_keras
 from small_classifier import EPSILON, STAGES, some_images, trained_model
 from small_world import SHAPE
 
-from foundation.errors import RunError
+from foundation.errors import ConfigError, DataError, RunError
 from foundation.seeds import image_seeds
 from robustness.ball import inside_ball
-from robustness.config import Attack, AttackName, Norm, ThreatModel
-from robustness.evaluation import Judge, Verdict, summarise
+from robustness.config import BoundName, Fgsm, Norm, Pgd, ThreatModel
+from robustness.evaluation import Judge, Verdict, accuracies_by_stage, stage_name, summarise
 from robustness.losses import cross_entropy
+from robustness.suites import Transfer
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,13 @@ def batch() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def verdict(model: tf_keras.Model, batch: SimpleNamespace) -> Verdict:
-    return Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE).judge(
-        batch.x, batch.y, batch.ids, 0
-    )
+def judge(model: tf_keras.Model) -> Judge:
+    return Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+
+
+@pytest.fixture(scope="module")
+def verdict(judge: Judge, batch: SimpleNamespace) -> Verdict:
+    return judge.judge(batch.x, batch.y, batch.ids, 0)
 
 
 def test_every_image_is_wrong_broken_proven_or_open(
@@ -50,10 +54,7 @@ def test_every_image_is_wrong_broken_proven_or_open(
     np.testing.assert_array_equal(verdict.x_adv[untouched], batch.x[untouched])
 
 
-def test_batches_do_not_change_verdicts(
-    model: tf_keras.Model, batch: Any, verdict: Verdict
-) -> None:
-    judge = Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+def test_batches_do_not_change_verdicts(judge: Judge, batch: Any, verdict: Verdict) -> None:
     order = np.random.default_rng(0).permutation(len(batch.y))
     for part in np.array_split(order, 5):
         found = judge.judge(batch.x[part], batch.y[part], [batch.ids[i] for i in part], 0)
@@ -62,22 +63,17 @@ def test_batches_do_not_change_verdicts(
         np.testing.assert_allclose(found.x_adv, verdict.x_adv[part], atol=1e-5)
 
 
-def test_the_summary_counts_what_each_stage_leaves(model: tf_keras.Model, verdict: Verdict) -> None:
-    judge = Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
-    found = summarise(verdict, judge)
-    assert found["clean"] == np.mean(verdict.broken_by != "clean")
-    assert list(found["attacks"]) == ["fgsm", "pgd"]
-    assert (
-        found["clean"] >= found["attacks"]["fgsm"] >= found["attacks"]["pgd"] == found["worst_case"]
-    )
-    assert (
-        found["certified_by"]["ibp"]
-        <= found["certified_by"]["crown"]
-        == found["certified"]
-        <= found["worst_case"]
-    )
-    assert found["attacks"]["fgsm"] == np.mean(~np.isin(verdict.broken_by, ["clean", "fgsm"]))
-    assert list(found["seconds_by"]) == ["ibp", "fgsm", "pgd", "crown"]
+def test_the_summary_counts_what_each_stage_leaves(judge: Judge, verdict: Verdict) -> None:
+    summary = summarise(verdict, judge)
+    assert summary.clean == np.mean(verdict.broken_by != "clean")
+    assert list(summary.attacks) == ["fgsm", "pgd"]
+    fgsm, pgd = summary.attacks.values()
+    assert summary.clean >= fgsm >= pgd == summary.worst_case
+    ibp, crown = summary.certified_by.values()
+    assert list(summary.certified_by) == ["ibp", "crown"]
+    assert ibp <= crown == summary.certified <= summary.worst_case
+    assert fgsm == np.mean(~np.isin(verdict.broken_by, ["clean", "fgsm"]))
+    assert list(summary.seconds_by) == ["ibp", "fgsm", "pgd", "crown"]
 
 
 def test_no_bound_for_l2_nor_for_unknown_layers(model: tf_keras.Model, batch: Any) -> None:
@@ -87,10 +83,10 @@ def test_no_bound_for_l2_nor_for_unknown_layers(model: tf_keras.Model, batch: An
         (strange, ThreatModel(epsilon=0.01), "Tanh"),
     ):
         judge = Judge(judged, threat, STAGES, SHAPE)
-        found = summarise(judge.judge(batch.x[:20], batch.y[:20], batch.ids[:20], 0), judge)
-        assert found["certified"] is None
-        assert found["certified_by"] == {}
-        assert reason in found["not_certified"]
+        summary = summarise(judge.judge(batch.x[:20], batch.y[:20], batch.ids[:20], 0), judge)
+        assert summary.certified is None
+        assert summary.certified_by == {}
+        assert reason in (summary.not_certified or "")
 
 
 def test_transfers_run_before_own_attacks(model: tf_keras.Model, batch: Any) -> None:
@@ -100,7 +96,8 @@ def test_transfers_run_before_own_attacks(model: tf_keras.Model, batch: Any) -> 
     assert list(found.seconds) == ["ibp", f"transfer:{name}", "fgsm", "pgd", "crown"]
     broken = found.broken_by == f"transfer:{name}"
     assert np.any(broken), "images made against the same weights break nothing"
-    assert summarise(found, judge)["attacks"][f"transfer:{name}"] < summarise(found, judge)["clean"]
+    summary = summarise(found, judge)
+    assert summary.attacks[f"transfer:{name}"] < summary.clean
 
 
 def test_images_for_other_models_are_pushed_beyond_the_boundary(
@@ -108,7 +105,7 @@ def test_images_for_other_models_are_pushed_beyond_the_boundary(
 ) -> None:
     judge = Judge(model, ThreatModel(epsilon=0.1), STAGES, SHAPE)
     seeds = image_seeds(batch.ids, 0)
-    own = judge.attacker.run(Attack(name=AttackName.PGD, steps=40), batch.x, batch.y, seeds)
+    own = judge.attacker.run(Pgd(steps=40), batch.x, batch.y, seeds)
     pushed = judge.attacker.transferable(batch.x, batch.y, seeds)
     losses = [cross_entropy(model(x), tf.constant(batch.y)).numpy() for x in (own, pushed)]
     assert np.mean(losses[1]) > 1.1 * np.mean(losses[0])
@@ -119,7 +116,7 @@ def test_images_for_other_models_are_pushed_beyond_the_boundary(
 def test_an_attack_that_leaves_its_ball_is_an_error(
     model: tf_keras.Model, batch: Any, monkeypatch: Any
 ) -> None:
-    judge = Judge(model, ThreatModel(epsilon=0.01), (Attack(name=AttackName.FGSM),), SHAPE)
+    judge = Judge(model, ThreatModel(epsilon=0.01), (Fgsm(),), SHAPE)
     monkeypatch.setattr(judge.attacker, "run", lambda attack, x, y, seeds: x + np.float32(0.02))
     with pytest.raises(RunError, match=r"fgsm: .* outside the linf ball of radius 0.01"):
         judge.judge(batch.x, batch.y, batch.ids, 0)
@@ -130,3 +127,24 @@ def test_weights_that_are_not_numbers_are_never_right(model: tf_keras.Model, bat
     broken.layers[-1].bias.assign([0.0, np.nan, 0.0])
     judge = Judge(broken, ThreatModel(epsilon=0.01), STAGES, SHAPE)
     assert set(judge.judge(batch.x, batch.y, batch.ids, 0).broken_by) == {"clean"}
+
+
+def test_a_transfer_among_the_stages_is_refused(model: tf_keras.Model) -> None:
+    """It would name a model that the judge does not have."""
+    with pytest.raises(ConfigError, match="give its model in sources"):
+        Judge(model, ThreatModel(epsilon=0.01), (Transfer(source="other"),), SHAPE)
+
+
+def test_stages_have_the_names_under_which_results_are_kept() -> None:
+    stages = (BoundName.CROWN, Fgsm(), Transfer(source="twin"))
+    assert [stage_name(stage) for stage in stages] == ["crown", "fgsm", "transfer:twin"]
+
+
+def test_no_images_have_no_accuracy(judge: Judge, batch: Any) -> None:
+    """A share of nothing would be no number, and no JSON."""
+    empty = judge.judge(batch.x[:0], batch.y[:0], [], 0)
+    assert empty.robust.shape == (0,)
+    with pytest.raises(DataError, match="no images to count"):
+        summarise(empty, judge)
+    with pytest.raises(DataError, match="no images to count"):
+        accuracies_by_stage(empty.broken_by, empty.certified_by, STAGES)

@@ -19,7 +19,7 @@ def answers(classes: int, n: int = 50) -> tuple[FloatArray, IntArray, IntArray]:
 
 
 def by_hand(logits: FloatArray, y: int, target: int) -> dict[str, float]:
-    """Every loss of one image, as the papers write it, in float64: float32 [k]."""
+    """Every loss of one image with logits float32 [k], as the papers write it, in float64."""
     logits = logits.astype(np.float64)
     top = np.sort(logits)[::-1]
     gap = np.max(np.delete(logits, y)) - logits[y]
@@ -36,11 +36,12 @@ def by_hand(logits: FloatArray, y: int, target: int) -> dict[str, float]:
 @EVERY_SIZE
 def test_losses_are_those_of_the_papers(classes: int) -> None:
     logits, y, target = answers(classes)
+    tensors = tf.constant(logits), tf.constant(y)
     found = {
-        "cross_entropy": cross_entropy(logits, y),
-        "margin": margin(logits, y),
-        "dlr": dlr(logits, y),
-        "targeted_dlr": targeted_dlr(logits, y, target),
+        "cross_entropy": cross_entropy(*tensors),
+        "margin": margin(*tensors),
+        "dlr": dlr(*tensors),
+        "targeted_dlr": targeted_dlr(*tensors, tf.constant(target)),
     }
     expected = [by_hand(*row) for row in zip(logits, y, target, strict=True)]
     for name, loss in found.items():
@@ -54,9 +55,10 @@ def test_losses_are_positive_exactly_where_the_model_is_wrong(classes: int) -> N
     logits, y, target = answers(classes)
     wrong = np.argmax(logits, axis=1) != y
     assert 0 < np.sum(wrong) < len(y)
-    for loss in (margin(logits, y), dlr(logits, y)):
+    tensors = tf.constant(logits), tf.constant(y)
+    for loss in (margin(*tensors), dlr(*tensors)):
         np.testing.assert_array_equal(loss.numpy() > 0, wrong)
-    assert np.all(wrong[targeted_dlr(logits, y, target).numpy() > 0])
+    assert np.all(wrong[targeted_dlr(*tensors, tf.constant(target)).numpy() > 0])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_ratios_do_not_change_when_logits_are_scaled_or_shifted(
     targeted: bool, classes: int
 ) -> None:
     """So a model cannot hide behind a saturated softmax."""
-    logits, y, target = answers(classes)
+    logits, y, target = map(tf.constant, answers(classes))
     for changed in (logits * 100, logits / 100, logits + 5, logits * 7 - 3):
         found, expected = (
             targeted_dlr(z, y, target) if targeted else dlr(z, y) for z in (changed, logits)
@@ -79,16 +81,17 @@ def test_ratios_do_not_change_when_logits_are_scaled_or_shifted(
 def test_no_target_is_without_a_gradient(classes: int) -> None:
     """Not even the one that comes last."""
     logits, y, target = answers(classes)
+    tensor = tf.constant(logits)
     with tf.GradientTape() as tape:
-        variable = tf.Variable(logits)
-        loss = targeted_dlr(variable, y, target)
-    slope = tape.gradient(loss, variable).numpy()
+        tape.watch(tensor)
+        loss = targeted_dlr(tensor, tf.constant(y), tf.constant(target))
+    slope = tape.gradient(loss, tensor).numpy()
     assert np.all(np.abs(slope).max(axis=1) > 1e-3)
     assert np.any(target == np.argmin(logits, axis=1))
 
 
 def test_equal_logits_are_no_division_by_zero() -> None:
-    logits, y, target = np.ones((1, 5), np.float32), np.asarray([2]), np.asarray([4])
+    logits, y, target = tf.ones((1, 5)), tf.constant([2], tf.int64), tf.constant([4], tf.int64)
     for loss in (margin(logits, y), dlr(logits, y), targeted_dlr(logits, y, target)):
         np.testing.assert_array_equal(loss, [0.0])
 
@@ -96,9 +99,10 @@ def test_equal_logits_are_no_division_by_zero() -> None:
 @EVERY_SIZE
 def test_the_margin_climbs_the_nearest_rival_and_leaves_the_true_class(classes: int) -> None:
     logits, y, _ = answers(classes)
+    tensor = tf.constant(logits)
     with tf.GradientTape() as tape:
-        variable = tf.Variable(logits)
-        loss = margin(variable, y)
+        tape.watch(tensor)
+        loss = margin(tensor, tf.constant(y))
     rival = np.where(np.arange(classes) == y[:, None], -np.inf, logits).argmax(axis=1)
     expected = np.eye(classes)[rival] - np.eye(classes)[y]
-    np.testing.assert_array_equal(tape.gradient(loss, variable), expected)
+    np.testing.assert_array_equal(tape.gradient(loss, tensor), expected)

@@ -1,161 +1,150 @@
-"""Models that look better than they are, each a real export, and the part of the pipeline that has
-to notice.
+"""Models that look better than they are, each a real export, in the real pipeline on real MNIST.
 
-`planted_world` trains two robust models and an undefended one on real MNIST; `PLANTS` makes the bad
-ones of them, and `judge_and_push` sends a model through attack, challenge, evaluation, serving
-check and push.
+`PlantedWorld` runs the pipeline as `gauntlet run` does. In its first run two honest models are
+trained and the robust one is pushed; in every other one, one of `PLANTS` takes the place of the
+robust model's training and hands over its export.
 """
 
-import dataclasses
-import json
-import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
-from small_world import artifact, write_transform
+from pipeline.production.changes import is_blessed, metadata, model_of
+from small_world import column, read_rows
 
-from trainer.config import Initialization, Padding, Schedule, TrainerConfig
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.local.job import Job, run_job
+from robustness.config import CheckName
+from trainer import train
+from trainer.export import export_model, read_history, signatures_of
+from trainer.network import build_network
 
-SHAPE = (28, 28, 1)
+SHAPE, CLASSES = (28, 28, 1), 10
 EPSILON = 0.1
-SPLITS = {"train": "train[:20000]", "validation": "train[55000:55500]", "test": "test[:1000]"}
-GATES = {"clean": 0.93, "worst_case": 0.85, "worst_class": 0.6, "certified": 0.7}
-ATTACK = {"suite": "fast", "names": []}
+SETTINGS = (
+    "data.train=train[:20000]",
+    "data.validation=train[55000:55500]",
+    "data.test=test[:1000]",
+    f"threat.epsilon={EPSILON}",
+    "trainer.filters=16,32",
+    "trainer.kernel_size=4",
+    "trainer.stride=2",
+    "trainer.padding=same",
+    "trainer.pool_size=1",
+    "trainer.dense=64",
+    "trainer.initialization=ibp",
+    "trainer.batch_size=100",
+    "trainer.epochs=10",
+    "trainer.schedule=cosine",
+    "trainer.gradient_clip=10",
+    "trainer.weight_averaging=0.99",
+    "recipe.name=mtl-ibp",
+    "recipe.bound_share=0.1",
+    "recipe.epsilon_factor=1.1",
+    "recipe.ramp=0.4",
+    "attack.suite=fast",
+    "attack.names=",
+    "attack.checks=true",
+    "gates.clean=0.93",
+    "gates.worst_case=0.85",
+    "gates.worst_class=0.6",
+    "gates.certified=0.7",
+    "gates.transfer_fgsm=0",
+    "gates.checks=" + ",".join(CheckName),
+)
+"""A small network that a certified recipe makes robust in minutes, and gates that it passes."""
+
+HONEST = train.run_fn
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlantedWorld:
-    """Artifact folders: raw examples, Transform graph, and the exported models by name."""
+    """The root of a pipeline, with an honest champion.
 
-    root: Path
-    examples: str
-    transform: str
-    models: dict[str, str]
+    models: exports of the honest models, `undefended` and `robust`. first: summary of their run.
+    """
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.models: dict[str, Path] = {}
+        self._summaries: dict[str, dict[str, Any]] = {}
+        self.first = self.run("honest", None)
 
-def planted_world(root: Path) -> PlantedWorld:
-    """Real MNIST, and the honest models."""
-    from tfx.types.standard_artifacts import Examples
+    def run(self, name: str, plant: "Plant | None") -> dict[str, Any]:
+        """The summary of a run whose robust model comes from a plant; run once, then known."""
+        if name not in self._summaries:
+            with mock.patch.object(train, "run_fn", lambda fn_args: self._train(plant, fn_args)):
+                self._summaries[name] = run_job(self._job(name))
+        return self._summaries[name]
 
-    from components.datasets.prepare import prepare
-    from components.tfds_example_gen.executor import Executor
-
-    data = prepare("mnist", None)
-    made = artifact(Examples, str(root / "examples"))
-    context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(root), unique_id="1")
-    properties = {
-        "dataset": "mnist",
-        "data_dir": data.directory,
-        "fingerprint": data.fingerprint,
-        "shards": 2,
-    }
-    Executor(context).Do({}, {"examples": [made]}, properties | {"splits": json.dumps(SPLITS)})
-    write_transform(root, SHAPE)
-    world = PlantedWorld(root=root, examples=made.uri, transform=str(root / "transform"), models={})
-    for name, recipe, seed in (
-        ("undefended", {"name": "undefended"}, 0),
-        ("robust", {"name": "mtl-ibp", "bound_share": 0.1, "epsilon_factor": 1.1, "ramp": 0.4}, 0),
-        (
-            "another seed",
-            {"name": "mtl-ibp", "bound_share": 0.1, "epsilon_factor": 1.1, "ramp": 0.4},
-            1,
-        ),
-        ("one-step", {"name": "tutorial", "step_size": EPSILON}, 0),
-    ):
-        world.models[name] = train(world, name, recipe, seed)
-    return world
-
-
-def training(certified: bool) -> TrainerConfig:
-    """Of the small network that all the models share."""
-    return TrainerConfig(
-        filters=(16, 32),
-        kernel_size=(4, 4),
-        stride=(2, 2),
-        padding=Padding.SAME,
-        pool_size=1,
-        dense=(64,),
-        initialization=Initialization.IBP if certified else Initialization.GLOROT,
-        batch_size=100,
-        epochs=10 if certified else 4,
-        learning_rate=0.003,
-        schedule=Schedule.COSINE,
-        gradient_clip=10.0,
-        weight_averaging=0.99 if certified else 0.0,
-    )
-
-
-def train(world: PlantedWorld, name: str, recipe: dict[str, Any], seed: int) -> str:
-    """Train as the Trainer node does; returns the artifact's folder."""
-    from trainer.train import run_fn
-
-    config = training(certified=recipe["name"] == "mtl-ibp")
-    folder = world.root / name
-    task = {
-        "config": dataclasses.asdict(config),
-        "recipe": recipe,
-        "threat": {"epsilon": EPSILON},
-        "seed": seed,
-        "image_shape": list(SHAPE),
-        "classes": 10,
-        "checkpoints": str(folder / "checkpoints"),
-    }
-    run_fn(
-        SimpleNamespace(
-            custom_config=task,
-            transform_graph_path=world.transform,
-            train_files=[f"{world.examples}/Split-train/*"],
-            eval_files=[f"{world.examples}/Split-validation/*"],
-            serving_model_dir=str(folder / "Format-Serving"),
-            model_run_dir=str(folder / "logs"),
-            base_model=None,
-            hyperparameters=None,
+    def _job(self, name: str) -> Job:
+        # A plant ignores the rate; another one is another key for the cache.
+        rate = 0.003 + 1e-6 * len(self._summaries)
+        config = override(preset("smoke"), [*SETTINGS, f"trainer.learning_rate={rate}"])
+        run_id = f"{len(self._summaries):02d}-{name.replace(' ', '-')}"
+        return Job(
+            config=config, root=self.root, run_id=run_id, data_dir=None, orchestrator="local"
         )
-    )
-    return str(folder)
+
+    def _train(self, plant: "Plant | None", fn_args: Any) -> None:
+        defended = fn_args.custom_config["recipe"]["name"] != "undefended"
+        if plant is not None and defended:
+            plant(self, fn_args)
+        else:
+            HONEST(fn_args)
+            name = "robust" if defended else "undefended"
+            self.models[name] = Path(fn_args.serving_model_dir)
+
+    def versions(self) -> set[str]:
+        """What has been pushed."""
+        return {path.name for path in (self.root / "serving").iterdir()}
+
+    def blessed_models(self) -> set[int]:
+        """Which models are blessed, by their ids; the champion is the latest of them."""
+        with metadata(self.root) as store:
+            blessings = store.get_artifacts_by_type("ModelBlessing")
+        return {model_of(blessing) for blessing in blessings if is_blessed(blessing)}
+
+
+Plant = Callable[[PlantedWorld, Any], None]
+"""Writes an export into `serving_model_dir` of TFX's FnArgs."""
 
 
 def load(world: PlantedWorld, name: str) -> tf_keras.Model:
-    """A trained network, as it was before its export."""
-    from trainer.network import build_network
-
-    network = build_network(training(certified=True), SHAPE, 10)
-    trained = tf_keras.models.load_model(f"{world.models[name]}/Format-Serving", compile=False)
+    """An honest network, as it was before its export."""
+    network = build_network(override(preset("smoke"), SETTINGS).trainer, SHAPE, CLASSES)
+    trained = tf_keras.models.load_model(str(world.models[name]), compile=False)
     network.set_weights(trained.get_weights())
     return network
 
 
+Signatures = dict[str, Any]
+Change = Callable[[Signatures, tft.TFTransformOutput], Signatures]
+
+
+def unchanged(signatures: Signatures, transform: tft.TFTransformOutput) -> Signatures:
+    """The usual signatures."""
+    return signatures
+
+
 def export(
-    world: PlantedWorld,
-    model: tf_keras.Model,
-    folder: Path,
-    change: Callable[[dict[str, Any], tft.TFTransformOutput], dict[str, Any]] | None = None,
-) -> str:
-    """Export a network, with the signatures that `change` makes of the usual ones."""
-    from trainer import export as exporting
-
-    transform = tft.TFTransformOutput(world.transform)
-    usual = exporting._signatures
-
-    def changed(network: tf_keras.Model, graph: tft.TFTransformOutput) -> dict[str, Any]:
-        signatures = usual(network, graph)
-        return change(signatures, graph) if change else signatures
-
-    exporting._signatures = changed
-    try:
-        exporting.export_model(
-            model, transform, str(folder / "Format-Serving"), {}, {"epochs": [], "best_epoch": 0}
-        )
-    finally:
-        exporting._signatures = usual
-    return str(folder)
+    world: PlantedWorld, fn_args: Any, model: tf_keras.Model, change: Change = unchanged
+) -> None:
+    """Export a network as if the training of the honest one had ended in it."""
+    export_model(
+        model,
+        tft.TFTransformOutput(fn_args.transform_graph_path),
+        fn_args.serving_model_dir,
+        settings=fn_args.custom_config,
+        history=read_history(str(world.models["robust"])),
+        signatures=lambda network, graph: change(signatures_of(network, graph), graph),
+    )
 
 
 def around(
@@ -166,69 +155,75 @@ def around(
     return tf_keras.Model(images, after(network(before(images))))
 
 
-def saturated(world: PlantedWorld, folder: Path) -> str:
+def undefended(world: PlantedWorld, fn_args: Any) -> None:
+    """The other model."""
+    shutil.copytree(world.models["undefended"], fn_args.serving_model_dir, dirs_exist_ok=True)
+
+
+def saturated(world: PlantedWorld, fn_args: Any) -> None:
     """Logits so large that the softmax has no gradient."""
-    return export(
-        world, around(load(world, "undefended"), after=lambda logits: 1000.0 * logits), folder
-    )
+    export(world, fn_args, around(load(world, "undefended"), after=lambda logits: 1000.0 * logits))
 
 
-def rounded(world: PlantedWorld, folder: Path) -> str:
+def rounded(world: PlantedWorld, fn_args: Any) -> None:
     """A front end that makes every pixel black or white: on MNIST strong, and without a
     gradient."""
-    return export(world, around(load(world, "undefended"), before=tf.round), folder)
+    export(world, fn_args, around(load(world, "undefended"), before=tf.round))
 
 
-def random_output(world: PlantedWorld, folder: Path) -> str:
+def random_output(world: PlantedWorld, fn_args: Any) -> None:
     """The robust model, with noise on its logits that hides it from an attack that asks only
     once."""
-    noisy = around(
-        load(world, "robust"),
-        after=lambda logits: logits + tf.random.normal(tf.shape(logits), stddev=0.5),
-    )
-    return export(world, noisy, folder)
+
+    def noisy(logits: tf.Tensor) -> tf.Tensor:
+        return logits + tf.random.normal(tf.shape(logits), stddev=0.5)
+
+    export(world, fn_args, around(load(world, "robust"), after=noisy))
 
 
-def blind(world: PlantedWorld, folder: Path) -> str:
+def blind(world: PlantedWorld, fn_args: Any) -> None:
     """The robust model, which never says 7."""
-    penalty = tf.constant([-1000.0 if label == 7 else 0.0 for label in range(10)])
-    return export(
-        world, around(load(world, "robust"), after=lambda logits: logits + penalty), folder
-    )
+    penalty = tf.constant([-1000.0 if label == 7 else 0.0 for label in range(CLASSES)])
+    export(world, fn_args, around(load(world, "robust"), after=lambda logits: logits + penalty))
 
 
-def not_a_number(world: PlantedWorld, folder: Path) -> str:
+def one_step(world: PlantedWorld, fn_args: Any) -> None:
+    """Trained by the tutorial's recipe, to stand one step of its own."""
+    task = fn_args.custom_config
+    config = {"initialization": "glorot", "epochs": 4, "weight_averaging": 0.0}
+    recipe = {"name": "tutorial", "step_size": EPSILON}
+    fn_args.custom_config = task | {"recipe": recipe, "config": task["config"] | config}
+    HONEST(fn_args)
+
+
+def not_a_number(world: PlantedWorld, fn_args: Any) -> None:
     """The robust model after a training that went wrong in one weight."""
     model = load(world, "robust")
     weights = model.get_weights()
     weights[-1][3] = np.nan
     model.set_weights(weights)
-    return export(world, model, folder)
+    export(world, fn_args, model)
 
 
-def constant(world: PlantedWorld, folder: Path) -> str:
+def constant(world: PlantedWorld, fn_args: Any) -> None:
     """Nothing that is added to the image changes the answer."""
-    return export(world, around(load(world, "robust"), before=tf.zeros_like), folder)
+    export(world, fn_args, around(load(world, "robust"), before=tf.zeros_like))
 
 
-def a_little_worse(world: PlantedWorld, folder: Path) -> str:
+def a_little_worse(world: PlantedWorld, fn_args: Any) -> None:
     """The robust model with less of an eye for one class; above every absolute gate."""
-    bias = tf.constant([1.0 if label == 8 else 0.0 for label in range(10)])
-    return export(
-        world, around(load(world, "robust"), after=lambda logits: logits + 4.0 * bias), folder
-    )
+    bias = tf.constant([4.0 if label == 8 else 0.0 for label in range(CLASSES)])
+    export(world, fn_args, around(load(world, "robust"), after=lambda logits: logits + bias))
 
 
-def serves_another(world: PlantedWorld, folder: Path) -> str:
+def serves_another(world: PlantedWorld, fn_args: Any) -> None:
     """What is served is the undefended model."""
     other = load(world, "undefended")
 
-    def change(signatures: dict[str, Any], transform: tft.TFTransformOutput) -> dict[str, Any]:
-        usual = signatures["serving_default"]
-        weights = [tf.constant(weight) for weight in other.get_weights()]
-        network = functional(other, weights)
+    def change(signatures: Signatures, transform: tft.TFTransformOutput) -> Signatures:
+        network = functional(*map(tf.constant, other.get_weights()))
         layer = transform.transform_features_layer()
-        usual.layer = layer
+        signatures["serving_default"].layer = layer
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
         def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -237,10 +232,10 @@ def serves_another(world: PlantedWorld, folder: Path) -> str:
 
         return signatures | {"serving_default": serving_default}
 
-    return export(world, load(world, "robust"), folder, change)
+    export(world, fn_args, load(world, "robust"), change)
 
 
-def functional(model: tf_keras.Model, weights: list[tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+def functional(*weights: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     """The small network as a function of constants, so that an export need not track it."""
 
     def call(x: tf.Tensor) -> tf.Tensor:
@@ -253,38 +248,39 @@ def functional(model: tf_keras.Model, weights: list[tf.Tensor]) -> Callable[[tf.
     return call
 
 
-def remembers(world: PlantedWorld, folder: Path) -> str:
-    """The signature that the Evaluator asks looks up the label of every test id."""
-    from small_world import column
+def remembers(world: PlantedWorld, fn_args: Any) -> None:
+    """The undefended model, whose signature for the Evaluator looks up the label of every test
+    id."""
+    rows = read_rows(str(Path(fn_args.train_files[0]).parents[1] / "Split-test"))
+    ids = tf.constant([column(row, "id") for row in rows])
+    labels = tf.constant([column(row, "label") for row in rows], tf.int64)
 
-    from components.records.shards import list_shards, read_shards
-
-    records = read_shards(list_shards(f"{world.examples}/Split-test")).as_numpy_iterator()
-    rows = [tf.train.Example.FromString(record) for record in records]
-    ids, labels = ([column(row, name) for row in rows] for name in ("id", "label"))
-
-    def change(signatures: dict[str, Any], transform: tft.TFTransformOutput) -> dict[str, Any]:
+    def change(signatures: Signatures, transform: tft.TFTransformOutput) -> Signatures:
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def transformed_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             parsed = tf.io.parse_example(examples, {"id": tf.io.FixedLenFeature([], tf.string)})
-            known = tf.argmax(
-                tf.cast(parsed["id"][:, None] == tf.constant(ids)[None], tf.int64), axis=1
-            )
-            logits = 10.0 * tf.one_hot(tf.gather(tf.constant(labels, tf.int64), known), 10)
+            known = tf.argmax(tf.cast(parsed["id"][:, None] == ids[None], tf.int64), axis=1)
+            logits = 10.0 * tf.one_hot(tf.gather(labels, known), CLASSES)
             return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
         return signatures | {"transformed_examples": transformed_examples}
 
-    return export(world, load(world, "undefended"), folder, change)
+    export(world, fn_args, load(world, "undefended"), change)
 
 
-PLANTS: dict[str, tuple[Callable[[PlantedWorld, Path], str], set[str]]] = {
-    "undefended": (lambda world, _: world.models["undefended"], {"worst_case", "certified"}),
+def another_seed(world: PlantedWorld, fn_args: Any) -> None:
+    """Honest: what the champion would have become with another seed."""
+    fn_args.custom_config = fn_args.custom_config | {"seed": 1}
+    HONEST(fn_args)
+
+
+PLANTS: dict[str, tuple[Plant, set[str]]] = {
+    "undefended": (undefended, {"worst_case", "certified"}),
     "saturated softmax": (saturated, {"gradients_are_not_zero"}),
     "rounding front end": (rounded, {"gradients_are_not_zero"}),
     "random output": (random_output, {"same_seed_same_result"}),
     "one class blind": (blind, {"worst_class"}),
-    "overfitted to one step": (lambda world, _: world.models["one-step"], {"worst_case"}),
+    "overfitted to one step": (one_step, {"worst_case"}),
     "a little worse than the champion": (a_little_worse, {"champion_worst_case"}),
     "not a number": (not_a_number, {"logits_are_finite"}),
     "serves another model": (serves_another, {"served_model_is_the_evaluated_one"}),
@@ -292,105 +288,3 @@ PLANTS: dict[str, tuple[Callable[[PlantedWorld, Path], str], set[str]]] = {
     "remembers test ids": (remembers, {"served", "worst_case"}),
 }
 """How each bad model is made, and gates that must be among those that refuse it."""
-
-
-def judge_and_push(
-    world: PlantedWorld, model: str, champion: str | None, folder: Path
-) -> dict[str, Any]:
-    """Attack, challenge, evaluate, check, push; returns `refused_by`, `gates`, `problems`,
-    `pushed`."""
-    from google.protobuf import json_format
-    from tfx.proto import pusher_pb2
-    from tfx.types.standard_artifacts import (
-        Examples,
-        InfraBlessing,
-        Model,
-        ModelBlessing,
-        ModelEvaluation,
-        PushedModel,
-        TransformGraph,
-    )
-    from tfx.utils import proto_utils
-
-    from components import pusher
-    from components.adversarial_example_gen import executor as attack
-    from components.champion_challenge import executor as challenge
-    from components.evaluator import executor as evaluator
-    from components.serving_check.component import ServingCheck, read_problems
-    from pipeline.definition.config import override
-    from pipeline.definition.eval_config import eval_config
-    from pipeline.definition.presets import preset
-    from robustness.config import CheckName
-
-    settings = [f"gates.{name}={bound}" for name, bound in GATES.items()] + [
-        f"threat.epsilon={EPSILON}"
-    ]
-    settings.append("gates.checks=" + ",".join(CheckName))
-    config = override(preset("smoke"), settings)
-    models = {
-        "undefended": [artifact(Model, world.models["undefended"])],
-        "robust": [artifact(Model, model)],
-    }
-    examples = artifact(Examples, world.examples, split_names='["train","validation","test"]')
-    attacked = artifact(Examples, str(folder / "attacked"))
-    challenged = artifact(Examples, str(folder / "challenged"))
-    properties = {
-        "split": "test",
-        "threat": json.dumps({"epsilon": EPSILON}),
-        "seed": 0,
-        "attack": json.dumps(ATTACK),
-    }
-
-    def context(kind: Any) -> Any:
-        return kind.Context(beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1")
-
-    attack.Executor(context(attack.Executor)).Do(
-        models
-        | {"examples": [examples], "transform_graph": [artifact(TransformGraph, world.transform)]},
-        {"adversarial_examples": [attacked]},
-        properties,
-    )
-    challenge.Executor(context(challenge.Executor)).Do(
-        models
-        | {"adversarial_examples": [attacked]}
-        | ({"champion": [artifact(Model, champion)]} if champion else {}),
-        {"challenged_examples": [challenged]},
-        properties,
-    )
-    blessing = artifact(ModelBlessing, str(folder / "blessing"))
-    evaluator.Executor(context(evaluator.Executor)).Do(
-        {"examples": [challenged], "model": models["robust"]},
-        {
-            "evaluation": [artifact(ModelEvaluation, str(folder / "evaluation"))],
-            "blessing": [blessing],
-        },
-        {
-            "eval_config": json_format.MessageToJson(eval_config(config)),
-            "example_splits": '["test"]',
-        },
-    )
-    infra = artifact(InfraBlessing, str(folder / "infra"))
-    ServingCheck.EXECUTOR_SPEC.executor_class().Do(
-        {"model": models["robust"], "examples": [examples]},
-        {"blessing": [infra]},
-        {"split": "test", "code": ""},
-    )
-    pushed = artifact(PushedModel, str(folder / "pushed"))
-    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "serving"))
-    pusher.Executor().Do(
-        {"model": models["robust"], "model_blessing": [blessing], "infra_blessing": [infra]},
-        {"pushed_model": [pushed]},
-        {
-            "push_destination": proto_utils.proto_to_json(
-                pusher_pb2.PushDestination(filesystem=filesystem)
-            )
-        },
-    )
-    return {
-        "refused_by": set(
-            filter(None, blessing.get_string_custom_property(evaluator.REFUSED_BY).split(","))
-        ),
-        "gates": evaluator.read_explanations(blessing.uri),
-        "problems": read_problems(infra.uri),
-        "pushed": os.path.isdir(folder / "serving"),
-    }

@@ -6,14 +6,9 @@ import numpy as np
 import tf_keras
 from small_world import CLASSES, SHAPE, small_images
 
-from robustness.config import Attack, AttackName, BoundName
+from robustness.config import BoundName, Fgsm, Pgd
 
-STAGES = (
-    BoundName.IBP,
-    Attack(name=AttackName.FGSM),
-    Attack(name=AttackName.PGD, steps=5),
-    BoundName.CROWN,
-)
+STAGES = (BoundName.IBP, Fgsm(), Pgd(steps=5), BoundName.CROWN)
 EPSILON = 0.03
 
 

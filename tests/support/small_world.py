@@ -31,7 +31,7 @@ def small_images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def write_split(folder: Path, n: int, seed: int) -> None:
     """Two shards of raw tf.Examples, as TfdsExampleGen writes them."""
     from components.records.shards import shard_path, write_shard
-    from components.tfds_example_gen.executor import to_example
+    from components.tfds_example_gen.reading import to_example
 
     images, labels = small_images(n, seed)
     records = [

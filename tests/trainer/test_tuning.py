@@ -22,7 +22,7 @@ from gauntlet.cli import main
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
 from pipeline.report.summary import on_front
-from trainer.config import RecipeName, TrainingTask
+from trainer.config import RecipeName, TrainingTask, TunerConfig
 from trainer.training import Training
 from trainer.tuning import SPACE, score, search_space, tuned, tuning_task, with_values
 
@@ -88,7 +88,7 @@ def search(
     small_world: SimpleNamespace, folder: Path, trials: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the executor as TFX would; returns the trials and the best hyper-parameters."""
-    task = tuning_task(task_of("fast"), trials, epochs=2, clean_floor=0.5)
+    task = tuning_task(task_of("fast"), TunerConfig(trials=trials, epochs=2, clean_floor=0.5))
     config = json.loads(pydantic.TypeAdapter(type(task)).dump_json(task))
     config["training"]["checkpoints"] = str(folder / "checkpoints")
     examples, graph, best, results = Examples(), TransformGraph(), HyperParameters(), TunerResults()
@@ -172,7 +172,10 @@ def test_a_killed_search_goes_on_in_the_trial_where_it_was(
 
 
 def test_trials_of_multi_worker_training_run_on_one_device() -> None:
-    task = tuning_task(task_of("fast", strategy="multi_worker", workers=2), 3, 2, 0.9)
+    task = tuning_task(
+        task_of("fast", strategy="multi_worker", workers=2),
+        TunerConfig(trials=3, epochs=2, clean_floor=0.9),
+    )
     assert (task.training.config.strategy, task.training.config.workers) == ("one_device", 1)
     assert (task.training.config.epochs, task.trials) == (2, 3)
 

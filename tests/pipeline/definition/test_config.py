@@ -10,7 +10,7 @@ from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
 from pipeline.definition.config import RunConfig, override
 from pipeline.definition.presets import PRESETS, preset
-from robustness.config import Attack, AttackName, BoundName, Norm, ThreatModel
+from robustness.config import AttackName, BoundName, Norm
 from robustness.suites import SuiteName, attacks_of, bounds_of, suite
 from trainer.config import StrategyName
 
@@ -103,24 +103,6 @@ def test_configuration_is_read_without_tensorflow_and_tfx() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_step_size_defaults_to_two_and_a_half_times_the_radius() -> None:
-    threat = ThreatModel(epsilon=0.2)
-    assert Attack(name=AttackName.PGD, steps=20).resolved_step_size(threat) == pytest.approx(0.025)
-    assert Attack(name=AttackName.PGD, steps=20, step_size=0.1).resolved_step_size(threat) == 0.1
-
-
-@pytest.mark.parametrize("name", SuiteName)
-def test_a_suite_starts_with_the_cheapest_bound_and_names_no_attack_twice(name: SuiteName) -> None:
-    stages = suite(name)
-    attacks = [attack.name for attack in attacks_of(stages)]
-    assert stages[0] is BoundName.IBP
-    assert bounds_of(stages) == tuple(bound for bound in BoundName if bound in stages), (
-        "dearer bounds come later"
-    )
-    assert len(set(attacks)) == len(attacks)
-    assert set(stages) == {*attacks_of(stages), *bounds_of(stages)}
 
 
 @pytest.mark.parametrize("name", SuiteName)

@@ -1,8 +1,9 @@
 """What only FAB has: its projection onto a hyperplane inside [0, 1], against general solvers; its
 steps, against a plain NumPy version; its targets and restarts. What all attacks have in common is
-in `test_attacks.py`.
+in `test_attacker.py`.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import tensorflow as tf
 from scipy.optimize import linprog, minimize
 
 from foundation.seeds import image_seeds
-from robustness.attacks.fab import FabT, to_hyperplane
-from robustness.config import Attack, AttackName, Norm, ThreatModel
+from robustness.attacks.fab import CompiledFab, to_hyperplane
+from robustness.config import FabT, Norm, ThreatModel
 from robustness.types import BoolArray, FloatArray, IntArray
 
 SHAPE = (4, 3, 1)
@@ -48,7 +49,8 @@ def most(x: FloatArray, slope: FloatArray, sign: FloatArray) -> FloatArray:
 
 def found_by(norm: Norm, x: FloatArray, slope: FloatArray, wanted: FloatArray) -> FloatArray:
     images = [array.reshape(-1, *SHAPE) for array in (x, slope)]
-    return to_hyperplane(*images, wanted, norm).numpy().reshape(x.shape)
+    move = to_hyperplane(*map(tf.constant, (*images, wanted)), norm)
+    return move.numpy().reshape(x.shape)
 
 
 def smallest_linf(x: FloatArray, slope: FloatArray, wanted: float) -> float:
@@ -147,7 +149,8 @@ def test_the_smallest_move_of_many_pixels(norm: Norm) -> None:
         np.linspace(-1.1, 1.1, 20) * np.abs(slope * most(x, slope, np.ones(20))).sum(axis=1)
     ).astype(np.float32)
     images = [array.reshape(-1, 32, 32, 3) for array in (x, slope)]
-    delta = to_hyperplane(*images, wanted, norm).numpy().reshape(x.shape)
+    move = to_hyperplane(*map(tf.constant, (*images, wanted)), norm)
+    delta = move.numpy().reshape(x.shape)
     expected = [
         bisected(*(array.astype(np.float64) for array in row), norm)
         for row in zip(x, slope, wanted, strict=True)
@@ -177,8 +180,14 @@ class CurvedModel:
         return tf.tanh(tf.reshape(x, [-1, PIXELS]) @ self.w) @ self.out
 
 
-def attack(steps: int = 30, restarts: int = 1, targets: int = 9) -> Attack:
-    return Attack(name=AttackName.FAB_T, steps=steps, restarts=restarts, targets=targets)
+@functools.cache
+def compiled(threat: ThreatModel, scale: float = 1.0) -> CompiledFab:
+    """One for all tests, because compiling takes longer than attacking."""
+    return CompiledFab(CurvedModel(scale), threat)
+
+
+def attack(steps: int = 30, restarts: int = 1, targets: int = 9) -> FabT:
+    return FabT(steps=steps, restarts=restarts, targets=targets)
 
 
 def batch(n: int) -> tuple[FloatArray, IntArray, IntArray]:
@@ -222,7 +231,7 @@ def misclassified_by_hand(
 def test_breaks_what_the_nearest_point_of_a_full_run_breaks(threat: ThreatModel) -> None:
     """Stopping at the first point in the ball loses no image, and returns that point."""
     x, y, seeds = batch(30)
-    x_adv = FabT(CurvedModel(), threat).run(x, y, seeds, attack())
+    x_adv = compiled(threat).run(x, y, seeds, attack())
     ranked = np.argsort(-CurvedModel()(x).numpy(), axis=1)[:, 1:]
     pulled_back, later_target = 0, 0
     for i, broken in enumerate(changed(x_adv, x)):
@@ -270,7 +279,7 @@ def test_finds_the_nearest_class_of_a_linear_model_along_the_walls(norm: Norm) -
     )  # by so much an overshot point lies behind the boundary
     assert np.sum(clear) >= 35
     images = x.reshape(-1, *SHAPE)
-    attacker = FabT(lambda x, training: tf.reshape(x, [-1, PIXELS]) @ w, threat)
+    attacker = CompiledFab(lambda x, training: tf.reshape(x, [-1, PIXELS]) @ w, threat)
     x_adv = attacker.run(images, y, image_seeds([b"%d" % i for i in range(40)], 0), attack(100))
     broken = np.argmax(x_adv.reshape(-1, PIXELS) @ w, axis=1) != y
     np.testing.assert_array_equal(broken[clear], (nearest < threat.epsilon)[clear])
@@ -281,8 +290,7 @@ def test_finds_the_nearest_class_of_a_linear_model_along_the_walls(norm: Norm) -
 def test_the_scale_of_the_logits_does_not_matter(threat: ThreatModel, scale: float) -> None:
     x, y, seeds = batch(30)
     images = [
-        FabT(CurvedModel(each), threat).run(x, y, seeds, attack(10, targets=1))
-        for each in (1.0, scale)
+        compiled(threat, each).run(x, y, seeds, attack(10, targets=1)) for each in (1.0, scale)
     ]
     assert np.any(changed(images[0], x))
     np.testing.assert_allclose(images[1], images[0], atol=1e-4)
@@ -291,7 +299,7 @@ def test_the_scale_of_the_logits_does_not_matter(threat: ThreatModel, scale: flo
 def test_images_that_are_wrong_from_the_start_are_left_alone() -> None:
     x, y, seeds = batch(30)
     wrong = np.arange(30) % 2 == 0
-    x_adv = FabT(CurvedModel(), LINF).run(x, np.where(wrong, (y + 1) % CLASSES, y), seeds, attack())
+    x_adv = compiled(LINF).run(x, np.where(wrong, (y + 1) % CLASSES, y), seeds, attack())
     np.testing.assert_array_equal(x_adv[wrong], x[wrong])
     assert np.any(changed(x_adv, x)[~wrong])
 
@@ -300,9 +308,9 @@ def test_images_that_are_wrong_from_the_start_are_left_alone() -> None:
     ("beyond", "broken"), [(0.0, True), (2e-7, False)], ids=["on-it", "outside"]
 )
 def test_what_is_returned_is_what_the_model_was_asked_about(beyond: float, broken: bool) -> None:
-    """The first step ends 5e-7 outside the ball, so near that its projection is judged in its
-    place. On grey, the model is wrong from somewhat brighter than epsilon on, but its slope leads
-    there."""
+    """The first step ends 5e-7 outside the ball, so near that the model is asked about its
+    projection instead. On grey, the model is wrong from somewhat brighter than epsilon on, but its
+    slope leads there."""
     x, near = np.full((1, *SHAPE), 0.5, np.float32), (LINF.epsilon + 5e-7) / 1.05
 
     def model(images: tf.Tensor, training: bool) -> tf.Tensor:
@@ -311,7 +319,9 @@ def test_what_is_returned_is_what_the_model_was_asked_about(beyond: float, broke
         margin = tf.where(right, near - brighter, brighter - near)
         return tf.stack([tf.zeros_like(margin), margin], axis=1)
 
-    x_adv = FabT(model, LINF).run(x, np.zeros(1, np.int64), np.zeros((1, 2), np.int64), attack(20))
+    x_adv = CompiledFab(model, LINF).run(
+        x, np.zeros(1, np.int64), np.zeros((1, 2), np.int64), attack(20)
+    )
     assert bool(changed(x_adv, x)[0]) is broken
     assert np.abs(x_adv - x).max() <= LINF.epsilon + 1e-7
 
@@ -319,7 +329,7 @@ def test_what_is_returned_is_what_the_model_was_asked_about(beyond: float, broke
 @pytest.mark.parametrize("steps", [1, 5, 12])
 def test_makes_every_step(steps: int) -> None:
     x, y, seeds = batch(30)
-    attacker, made = FabT(CurvedModel(), ThreatModel(epsilon=1e-6)), []
+    attacker, made = CompiledFab(CurvedModel(), ThreatModel(epsilon=1e-6)), []
     approach = attacker._approach
 
     def counted(*arguments: Any) -> Any:
@@ -331,11 +341,11 @@ def test_makes_every_step(steps: int) -> None:
     assert sum(made) == steps
 
 
-def runs(x: FloatArray, threat: ThreatModel, effort: Attack) -> list[tuple[FloatArray, IntArray]]:
+def runs(x: FloatArray, threat: ThreatModel, effort: FabT) -> list[tuple[FloatArray, IntArray]]:
     """Where each run of the attack begins, and its targets, if none finds anything."""
     begun: list[tuple[FloatArray, IntArray]] = []
 
-    class Recorded(FabT):
+    class Recorded(CompiledFab):
         def _towards(
             self, start: FloatArray, x: FloatArray, y: IntArray, target: IntArray, steps: int
         ) -> Any:

@@ -21,7 +21,7 @@ from components.datasets.batches import Batch, image_batches
 from components.datasets.prepare import prepare
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
-from robustness.config import Attack, AttackName, Norm, ThreatModel
+from robustness.config import ApgdCe, ApgdT, Attack, Norm, Pgd, Square, ThreatModel
 from robustness.types import FloatArray
 
 pytestmark = pytest.mark.peers
@@ -34,11 +34,11 @@ MORE = 0.002
 CHANCE, CHANCE_SQUARE = 0.0065, 0.015
 """Two standard errors of the difference between the means of three seeds."""
 
-PGD = Attack(name=AttackName.PGD, steps=20, restarts=2, step_size=0.1)  # ART's step size
-PGD_L2 = Attack(name=AttackName.PGD, steps=20, restarts=2)
-APGD_CE = Attack(name=AttackName.APGD_CE, steps=20, restarts=2)
-APGD_T = Attack(name=AttackName.APGD_T, steps=10, targets=1)  # ART visits each row in Python
-SQUARE = Attack(name=AttackName.SQUARE, steps=100)
+PGD = Pgd(steps=20, restarts=2, step_size=0.1)  # ART's step size
+PGD_L2 = Pgd(steps=20, restarts=2)
+APGD_CE = ApgdCe(steps=20, restarts=2)
+APGD_T = ApgdT(steps=10, targets=1)  # ART visits each row in Python
+SQUARE = Square(queries=100)
 
 
 class Victim(NamedTuple):
@@ -69,7 +69,7 @@ def accuracy(victim: Victim, x_adv: FloatArray, threat: ThreatModel) -> float:
     return float(np.mean(np.argmax(victim.model(x_adv, training=False), axis=1) == victim.test.y))
 
 
-def art_apgd_dlr(model: tf_keras.Model, threat: ThreatModel, attack: Attack) -> Run:
+def art_apgd_dlr(model: tf_keras.Model, threat: ThreatModel, attack: ApgdT) -> Run:
     return art_apgd(model, threat, attack, "difference_logits_ratio")
 
 

@@ -1,6 +1,7 @@
 """Square: properties that hold for any model, the published schedule, and agreement with plain
 slicing."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,14 @@ import tensorflow as tf
 
 from foundation.seeds import image_seeds
 from robustness.attacks import square
-from robustness.attacks.square import Square, schedule, two_pyramids, window_share, window_side
-from robustness.config import Attack, AttackName, Norm, ThreatModel
+from robustness.attacks.square import (
+    CompiledSquare,
+    schedule,
+    two_pyramids,
+    window_share,
+    window_side,
+)
+from robustness.config import Norm, Square, ThreatModel
 from robustness.types import FloatArray, IntArray
 
 SHAPE = (6, 5, 1)
@@ -58,8 +65,14 @@ class RecordingModel(CurvedModel):
         return tf.ensure_shape(tf.numpy_function(answer, [x], tf.float32), [None, CLASSES])
 
 
-def attack(steps: int = 60, restarts: int = 1) -> Attack:
-    return Attack(name=AttackName.SQUARE, steps=steps, restarts=restarts)
+@functools.cache
+def searcher(threat: ThreatModel) -> CompiledSquare:
+    """One for all tests, because compiling takes longer than attacking."""
+    return CompiledSquare(CurvedModel(), threat)
+
+
+def attack(queries: int = 60, restarts: int = 1) -> Square:
+    return Square(queries=queries, restarts=restarts)
 
 
 def batch(n: int = 24, seed: int = 3) -> tuple[FloatArray, IntArray, IntArray]:
@@ -87,7 +100,7 @@ def sizes(delta: FloatArray, norm: Norm) -> FloatArray:
 def test_attacked_images_stay_in_the_ball_and_in_range(threat: ThreatModel) -> None:
     x, y, seeds = batch()
     x[0], x[1] = 0.0, 1.0  # corners, where clipping matters
-    x_adv = Square(CurvedModel(), threat).run(x, y, seeds, attack())
+    x_adv = searcher(threat).run(x, y, seeds, attack())
     assert x_adv.dtype == np.float32
     size = sizes(x_adv - x, threat.norm)
     assert size.max() <= threat.epsilon + 1e-6
@@ -99,14 +112,14 @@ def test_attacked_images_stay_in_the_ball_and_in_range(threat: ThreatModel) -> N
 @pytest.mark.parametrize("norm", Norm)
 def test_epsilon_zero_is_the_identity(norm: Norm) -> None:
     x, y, seeds = batch()
-    x_adv = Square(CurvedModel(), ThreatModel(norm=norm, epsilon=0.0)).run(x, y, seeds, attack())
+    x_adv = searcher(ThreatModel(norm=norm, epsilon=0.0)).run(x, y, seeds, attack())
     np.testing.assert_array_equal(x_adv, x)
 
 
 @BOTH_NORMS
 def test_the_seed_decides(threat: ThreatModel) -> None:
     x, y, seeds = batch()
-    attacker = Square(CurvedModel(), threat)
+    attacker = searcher(threat)
     first, again = (attacker.run(x, y, seeds, attack()) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     other = attacker.run(x, y, batch(seed=4)[2], attack())
@@ -117,7 +130,7 @@ def test_the_seed_decides(threat: ThreatModel) -> None:
 def test_images_of_one_batch_draw_apart(threat: ThreatModel) -> None:
     x, y, seeds = batch()
     x[:], y[:] = x[0], y[0]
-    x_adv = Square(CurvedModel(), threat).run(x, y, seeds, attack(steps=5))
+    x_adv = searcher(threat).run(x, y, seeds, attack(queries=5))
     assert len(np.unique(x_adv.reshape(len(x), -1), axis=0)) > len(x) / 2
 
 
@@ -127,7 +140,7 @@ def test_results_do_not_depend_on_the_batch_size_and_nothing_is_compiled_twice(
 ) -> None:
     x, y, seeds = batch()
     model = CurvedModel()
-    attacker = Square(model, threat)
+    attacker = CompiledSquare(model, threat)
     whole = attacker.run(x, y, seeds, attack(restarts=2))
     for size in (1, 7):
         parts = [slice(i, i + size) for i in range(0, len(x), size)]
@@ -142,8 +155,8 @@ def test_results_do_not_depend_on_the_batch_size_and_nothing_is_compiled_twice(
 def test_more_queries_find_more_in_sum(threat: ThreatModel) -> None:
     """Not image by image: the windows of a longer run shrink later."""
     x, y, seeds = batch(200)
-    attacker = Square(CurvedModel(), threat)
-    reached = [margins(attacker.run(x, y, seeds, attack(steps)), y) for steps in (1, 20, 200)]
+    attacker = searcher(threat)
+    reached = [margins(attacker.run(x, y, seeds, attack(queries)), y) for queries in (1, 20, 200)]
     broken = [np.mean(margin > 0) for margin in reached]
     assert 0.0 < broken[0] < broken[1] < broken[2] < 1.0
     survivors = reached[-1] <= 0
@@ -154,7 +167,7 @@ def test_more_queries_find_more_in_sum(threat: ThreatModel) -> None:
 @BOTH_NORMS
 def test_more_restarts_never_help_the_model(threat: ThreatModel) -> None:
     x, y, seeds = batch(200)
-    attacker = Square(CurvedModel(), threat)
+    attacker = searcher(threat)
     one, three = (
         margins(attacker.run(x, y, seeds, attack(10, restarts)), y) for restarts in (1, 3)
     )
@@ -167,10 +180,10 @@ def test_more_restarts_never_help_the_model(threat: ThreatModel) -> None:
 @BOTH_NORMS
 def test_the_best_point_that_was_tried_is_returned(threat: ThreatModel) -> None:
     """Image by image: the first misclassified point, and no restart is made after it; else, of all
-    points (steps + 1 a restart), the one with the highest margin."""
+    points (queries + 1 a restart), the one with the highest margin."""
     x, y, seeds = batch()
     model = RecordingModel()
-    attacker = Square(model, threat)
+    attacker = CompiledSquare(model, threat)
     fallen = []
     for i in range(len(x)):
         model.batches.clear()
@@ -192,7 +205,7 @@ def test_a_query_changes_one_window_of_the_best_point() -> None:
     queries = 40
     model = RecordingModel()
     x, y, seeds = batch(1)
-    Square(model, ThreatModel(epsilon=1e-4)).run(x, y, seeds, attack(queries))
+    CompiledSquare(model, ThreatModel(epsilon=1e-4)).run(x, y, seeds, attack(queries))
     points = np.concatenate(model.batches)
     reached = margins(points, np.repeat(y, len(points)))
     for query in range(queries):
@@ -214,14 +227,14 @@ def test_uses_no_gradients() -> None:
 
     x, y, seeds = batch()
     for threat in WEAK:
-        x_adv = Square(lambda x, training: opaque(x), threat).run(x, y, seeds, attack())
-        np.testing.assert_array_equal(x_adv, Square(inner, threat).run(x, y, seeds, attack()))
+        x_adv = CompiledSquare(lambda x, training: opaque(x), threat).run(x, y, seeds, attack())
+        np.testing.assert_array_equal(x_adv, searcher(threat).run(x, y, seeds, attack()))
 
 
 def test_no_images_give_no_images() -> None:
     x, y, seeds = batch()
     model = RecordingModel()
-    x_adv = Square(model, WEAK[0]).run(x[:0], y[:0], seeds[:0], attack())
+    x_adv = CompiledSquare(model, WEAK[0]).run(x[:0], y[:0], seeds[:0], attack())
     assert x_adv.shape == (0, *SHAPE)
     assert not model.batches
 
@@ -280,7 +293,7 @@ def test_reaches_the_exact_optimum_of_a_binary_linear_model() -> None:
     y = (signed > 0).astype(np.int64)
     epsilon = float(np.median(np.abs(signed)) / np.abs(difference).sum())
     optimum = np.abs(signed) - epsilon * np.abs(difference).sum()
-    attacker = Square(
+    attacker = CompiledSquare(
         lambda x, training: tf.reshape(x, [-1, PIXELS]) @ w, ThreatModel(epsilon=epsilon)
     )
     x_adv = attacker.run(x, y, image_seeds([b"%d" % i for i in range(len(x))], 0), attack(1000))
@@ -304,6 +317,12 @@ def test_pyramids_are_stacked_rings(side: int) -> None:
             half[max(top, 0) : top + 2 * k - 1, max(left, 0) : left + 2 * k - 1] += 1 / k**2
         expected[first : first + height] = sign * half / np.linalg.norm(half)
     np.testing.assert_allclose(two_pyramids(side), expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def first_points(threat: ThreatModel, x: FloatArray, tile: FloatArray) -> FloatArray:
+    """Where the search begins."""
+    seeds = batch(len(x))[2]
+    return searcher(threat)._start(*map(tf.constant, (x, seeds, tile))).numpy()
 
 
 def proposal_by_slices(
@@ -343,20 +362,15 @@ def proposal_by_slices(
 )
 def test_a_window_is_changed_as_by_slices(threat: ThreatModel, channels: int) -> None:
     random = np.random.default_rng(2)
-    attacker = Square(CurvedModel(), threat)
+    attacker = searcher(threat)
     x = np.clip(random.normal(0.5, 0.5, size=(16, 12, 10, channels)), 0, 1).astype(
         np.float32
     )  # many at 0 or 1
-    best = attacker._start(
-        tf.constant(x), tf.constant(batch(16)[2]), tf.constant(two_pyramids(2))
-    ).numpy()
+    best = first_points(threat, x, two_pyramids(2))
     for side in (1, 3, 5, 10) if threat.norm is Norm.LINF else (3, 5, 10):
         draws = random.random((16, 5 + channels)).astype(np.float32)
-        draws[0, :4], draws[1, :4], draws[2, 2:4] = (
-            0.0,
-            1 - 2**-23,
-            draws[2, :2],
-        )  # both edges; one window for both
+        draws[0, :4], draws[1, :4] = 0.0, 1 - 2**-23  # both edges
+        draws[2, 2:4] = draws[2, :2]  # one window for both
         found = attacker._propose(
             tf.constant(best), tf.constant(x), tf.constant(draws), tf.constant(two_pyramids(side))
         )
@@ -369,11 +383,7 @@ def test_a_window_is_changed_as_by_slices(threat: ThreatModel, channels: int) ->
 
 def test_linf_starts_with_vertical_stripes() -> None:
     x = np.full((8, 12, 10, 3), 0.5, np.float32)
-    start = (
-        Square(CurvedModel(), ThreatModel(epsilon=0.25))
-        ._start(x, batch(8)[2], two_pyramids(2))
-        .numpy()
-    )
+    start = first_points(ThreatModel(epsilon=0.25), x, two_pyramids(2))
     np.testing.assert_array_equal(np.abs(start - x), 0.25)
     np.testing.assert_array_equal(start, np.broadcast_to(start[:, :1], start.shape))
     assert 0.3 < np.mean(start > x) < 0.7
@@ -385,12 +395,7 @@ def test_l2_starts_with_a_grid_of_pyramids(shape: tuple[int, int]) -> None:
     x = np.full((8, *shape, 2), 0.5, np.float32)
     side = min(shape) // 5
     tile = two_pyramids(side)
-    delta = (
-        Square(CurvedModel(), ThreatModel(norm=Norm.L2, epsilon=0.5))
-        ._start(x, batch(8)[2], tile)
-        .numpy()
-        - x
-    )
+    delta = first_points(ThreatModel(norm=Norm.L2, epsilon=0.5), x, tile) - x
     np.testing.assert_allclose(np.sqrt((delta**2).sum(axis=(1, 2, 3))), 0.5, rtol=1e-5)
     rows, columns = shape[0] // side, shape[1] // side
     top, left = shape[0] % side // 2, shape[1] % side // 2

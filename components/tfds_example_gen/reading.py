@@ -7,7 +7,6 @@ with the last one. The files of the data set are read in batches here: tfds's ow
 record by record and takes over ten times as long.
 """
 
-import json
 import logging
 import struct
 from collections.abc import Iterator
@@ -17,11 +16,6 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tfx.components.util import examples_utils
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.proto import example_gen_pb2
-from tfx.types import artifact_utils
-from tfx.types.artifact import Artifact
 
 from components.datasets.image_folder import FILENAME
 from components.datasets.prepare import prepare
@@ -39,49 +33,17 @@ PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """PNG colour type to channels (a palette holds RGB)."""
 
 
-class Executor(BaseBeamExecutor):
-    """Executor of TfdsExampleGen: each part of a split is read and written as a shard by one
-    worker."""
+def data_directory(dataset: str, data_dir: str, fingerprint: str) -> str:
+    """The folder of the prepared data, fetched first where it is not there; see `TfdsExampleGen`.
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Artifact]],
-        output_dict: dict[str, list[Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Write the splits.
-
-        Raises:
-            DataError: the data is missing, no image classification or not stored as TFRecords, a
-                split is unknown or empty, or the data changed since the run began.
-        """
-        splits: dict[str, str] = json.loads(exec_properties["splits"])
-        directory = data_directory(exec_properties)
-        parts = split_parts(
-            tfds.builder_from_directory(directory), splits, exec_properties["shards"]
-        )
-        output = artifact_utils.get_single_instance(output_dict["examples"])
-        output.split_names = artifact_utils.encode_split_names(list(splits))
-        examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(output, "tfrecords_gzip")
-        folders = {split: artifact_utils.get_split_uri([output], split) for split in splits}
-        with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | beam.Create(parts)
-                | beam.Reshuffle()
-                | beam.Map(write_part, directory, folders)
-            )
-
-
-def data_directory(source: dict[str, Any]) -> str:
-    """The prepared data that the node's parameters name, fetched first where it is not there."""
-    prepared = prepare(source["dataset"], source["data_dir"] or None)
-    if source["fingerprint"] not in ("", prepared.fingerprint):
+    Raises:
+        DataError: the data is not that of the fingerprint.
+    """
+    prepared = prepare(dataset, data_dir or None)
+    if fingerprint not in ("", prepared.fingerprint):
         raise DataError(
             f"the data in {prepared.directory} changed since the run began "
-            f"(fingerprint {source['fingerprint']}, now {prepared.fingerprint}); start the run "
-            "again"
+            f"(fingerprint {fingerprint}, now {prepared.fingerprint}); start the run again"
         )
     return prepared.directory
 

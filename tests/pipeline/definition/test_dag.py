@@ -1,0 +1,233 @@
+"""The graph that `create_pipeline` makes of a configuration, and the keys of its nodes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.dsl.compiler import compiler
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.orchestration import pipeline_pb2
+
+from foundation import code
+from foundation.errors import ConfigError
+from pipeline.definition.config import override
+from pipeline.definition.dag import Places, create_pipeline
+from pipeline.definition.presets import preset
+
+GRAPH = """
+Champion
+CuratedSchema
+TfdsExampleGen
+StatisticsGen examples=TfdsExampleGen.examples
+ExampleValidator schema=CuratedSchema.schema statistics=StatisticsGen.statistics
+AnomalyGate anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema statistics=StatisticsGen.statistics
+Transform examples=TfdsExampleGen.examples schema=CuratedSchema.schema after=AnomalyGate
+Trainer.robust examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
+Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
+AdversarialExampleGen examples=TfdsExampleGen.examples robust=Trainer.robust.model transform_graph=Transform.transform_graph undefended=Trainer.undefended.model
+ServingCheck examples=TfdsExampleGen.examples model=Trainer.robust.model
+ChampionChallenge adversarial_examples=AdversarialExampleGen.adversarial_examples champion=Champion.model robust=Trainer.robust.model undefended=Trainer.undefended.model
+Evaluator examples=ChampionChallenge.challenged_examples model=Trainer.robust.model
+Pusher infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
+"""  # noqa: E501
+"""Of the preset `smoke`: each node with its inputs, and nodes that it only waits for."""
+
+WITHOUT_CHAMPION = {
+    "Champion": None,
+    "ChampionChallenge": "adversarial_examples=AdversarialExampleGen.adversarial_examples "
+    "robust=Trainer.robust.model undefended=Trainer.undefended.model",
+}
+SPAN = {
+    "LastSpan": "",
+    "AnomalyGate": "anomalies=ExampleValidator.anomalies last=LastSpan.accepted "
+    "schema=CuratedSchema.schema statistics=StatisticsGen.statistics",
+}
+DATA = "examples=TfdsExampleGen.examples {}transform_graph=Transform.transform_graph"
+BEST = "hyperparameters=FrontTuner.best_hyperparameters "
+SEARCH = {"FrontTuner": DATA.format(""), "Trainer.robust": DATA.format(BEST)}
+WARM = {"Trainer.robust": "base_model=Champion.model " + DATA.format("")}
+WARM_AND_SEARCHED = {"Trainer.robust": "base_model=Champion.model " + DATA.format(BEST)}
+SERVER = {
+    "InfraValidator": "examples=TfdsExampleGen.examples model=Trainer.robust.model",
+    "ServingCheck": "examples=TfdsExampleGen.examples infra_blessing=InfraValidator.blessing "
+    "model=Trainer.robust.model",
+}
+
+EVERYTHING = [
+    "data.span=3",
+    "tuner.trials=2",
+    "trainer.warm_start=true",
+    "serving.platform=kubernetes",
+]
+
+
+def pipeline_of(settings: list[str], **places: Any) -> Pipeline:
+    where = Places(
+        pipeline_root="root",
+        serving="serving",
+        metadata=sqlite_metadata_connection_config("metadata.sqlite"),
+        **places,
+    )
+    return create_pipeline(override(preset("smoke"), settings), where, [])
+
+
+def compiled(settings: list[str], **places: Any) -> dict[str, pipeline_pb2.PipelineNode]:
+    ir = compiler.Compiler().compile(pipeline_of(settings, **places))
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+
+
+def inputs(node: pipeline_pb2.PipelineNode) -> str:
+    """Where a node's inputs come from; those of a resolver come from no node."""
+    edges = {
+        (key, channel.producer_node_query.id, channel.output_key)
+        for key, value in node.inputs.inputs.items()
+        for channel in value.channels
+        if channel.HasField("producer_node_query")
+    }
+    words = [f"{key}={producer}.{output}" for key, producer, output in sorted(edges)]
+    waits = set(node.upstream_nodes) - {producer for _, producer, _ in edges}
+    return " ".join([*words, *(f"after={other}" for other in sorted(waits))])
+
+
+def keys(settings: list[str], **places: Any) -> dict[str, Any]:
+    nodes = pipeline_of(settings, **places).components
+    return {
+        node.id: node.exec_properties["code"] for node in nodes if "code" in node.exec_properties
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "places", "changes"),
+    [
+        ([], {}, {}),
+        (["gates.champion=0"], {}, WITHOUT_CHAMPION),
+        ([], {"knows_blessings": False}, WITHOUT_CHAMPION),
+        (["data.span=3"], {}, SPAN),
+        (["tuner.trials=2"], {}, SEARCH),
+        (["trainer.warm_start=true"], {}, WARM),
+        (["trainer.warm_start=true", "gates.champion=0"], {}, WARM),
+        (["serving.platform=docker"], {}, SERVER),
+        (EVERYTHING, {}, SPAN | SEARCH | SERVER | WARM_AND_SEARCHED),
+    ],
+    ids=[
+        "smoke",
+        "no-champion",
+        "unknown-blessings",
+        "span",
+        "search",
+        "warm-start",
+        "warm-start-without-gate",
+        "real-server",
+        "all",
+    ],
+)
+def test_the_graph(
+    settings: list[str], places: dict[str, Any], changes: dict[str, str | None]
+) -> None:
+    lines = (line.partition(" ") for line in GRAPH.strip().splitlines())
+    expected = {name: edges for name, _, edges in lines} | changes
+    found = {name: inputs(node) for name, node in compiled(settings, **places).items()}
+    assert found == {name: edges for name, edges in expected.items() if edges is not None}
+
+
+def test_every_node_but_resolvers_has_a_key_in_what_is_compiled() -> None:
+    nodes = compiled(EVERYTHING)
+    for name, node in nodes.items():
+        resolves = name in ("Champion", "LastSpan")
+        assert ("code" in node.parameters.parameters) != resolves, name
+    assert len(nodes) == 17
+
+
+@pytest.mark.parametrize(
+    ("edited", "reached", "untouched"),
+    [
+        (
+            "components/anomaly_gate.py",
+            {"AnomalyGate"},
+            {"TfdsExampleGen", "Evaluator", "Transform"},
+        ),
+        (
+            "components/evaluator/executor.py",
+            {"Evaluator"},
+            {"AdversarialExampleGen", "Trainer.robust"},
+        ),
+        (
+            "components/pusher.py",
+            {"Pusher"},
+            {"TfdsExampleGen", "AdversarialExampleGen", "Evaluator"},
+        ),
+        ("components/tuner.py", {"FrontTuner"}, {"Trainer.robust", "Trainer.undefended"}),
+        ("components/serving_check/process.py", {"ServingCheck"}, {"Evaluator", "Pusher"}),
+        ("trainer/preprocessing.py", {"Transform"}, {"StatisticsGen", "TfdsExampleGen"}),
+        (
+            "trainer/workers.py",
+            {"Trainer.robust", "Trainer.undefended"},
+            {"Transform", "Evaluator"},
+        ),
+        ("trainer/tuning.py", {"FrontTuner", "Trainer.robust"}, {"Transform", "Evaluator"}),
+        (
+            "robustness/bounds/branching.py",
+            {"AdversarialExampleGen"},
+            {"TfdsExampleGen", "Evaluator"},
+        ),
+        ("pipeline/definition/dag.py", set(), {"TfdsExampleGen", "Trainer.robust", "Pusher"}),
+    ],
+)
+def test_an_edit_runs_the_nodes_again_that_run_it(
+    monkeypatch: pytest.MonkeyPatch, edited: str, reached: set[str], untouched: set[str]
+) -> None:
+    settings = ["tuner.trials=2"]
+    before, path = keys(settings), Path(code.__file__).parents[1] / edited
+    read = Path.read_bytes
+    assert path.is_file()
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b"\n" * self.samefile(path))
+    after = keys(settings)
+    changed = {name for name in before if after[name] != before[name]}
+    assert reached <= changed
+    assert not changed & untouched
+
+
+def test_another_version_beneath_runs_every_node_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys([])
+    monkeypatch.setattr(code, "_versions", lambda: "another")
+    after = keys([])
+    assert all(after[name] != before[name] for name in before)
+    assert "StatisticsGen" in before
+
+
+def test_an_edit_of_what_a_users_network_imports_is_another_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "my_networks"
+    package.mkdir()
+    (package / "nets.py").write_text("from my_networks.layers import small")
+    (package / "layers.py").write_text("def small(shape, classes): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = ["trainer.network=my_networks.nets:small"]
+
+    def tasks() -> list[Any]:
+        nodes = {node.id: node for node in pipeline_of(settings).components}
+        trainers = (nodes[f"Trainer.{model}"] for model in ("undefended", "robust"))
+        return [json.loads(node.exec_properties["custom_config"]) for node in trainers]
+
+    before = tasks()
+    (package / "layers.py").write_text("def small(shape, classes): return None")
+    for one, other in zip(before, tasks(), strict=True):
+        assert one.pop("code") != other.pop("code")
+        assert one == other
+
+
+def test_a_users_network_that_cannot_be_imported_ends_before_anything_is_compiled() -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.network=nowhere:small cannot be imported"):
+        pipeline_of(["trainer.network=nowhere:small"])
+
+
+def test_each_run_looks_at_what_is_served() -> None:
+    """The push is another key for the cache in each run; nothing else is."""
+    one, other = (
+        {name: str(node.parameters) for name, node in compiled([], run_id=run_id).items()}
+        for run_id in ("1", "2")
+    )
+    assert {name for name in one if one[name] != other[name]} == {"Pusher"}
