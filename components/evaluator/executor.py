@@ -1,5 +1,5 @@
 """TFX's Evaluator, whose blessing also says why: `gates.json` beside it, and the refusals among its
-properties."""
+properties. The evaluation also has the tally from which all was judged."""
 
 import dataclasses
 import json
@@ -9,28 +9,36 @@ from typing import Any
 from google.protobuf import json_format
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
-from components.evaluator.explanation import explain, gates_of
-from components.records.rows import read_checks
+from components.evaluator import extractors
+from components.evaluator.explanation import explain, read_tally, refused_by
+from components.evaluator.metrics import gates_of
+from components.evaluator.tally import Tally
+from components.records.checks import read_checks
+from foundation.errors import ConfigError
+from foundation.json import dumps
 
 GATES = "gates.json"
 """File in the blessing: a list of `components.evaluator.explanation.Explanation`."""
+
+TALLY_FILE = "tally.json"
+"""File in the evaluation: the `components.evaluator.tally.Tally` of all images."""
 
 REFUSED_BY, REFUSALS = "refused_by", "refusals"
 """Properties of the blessing: names of the gates, with commas; and as JSON what each of them
 says."""
 
 SHOWN_IDS = 5
-"""Ids of images that a property of the blessing lists; the file has them all."""
+"""Ids of images that a property of the blessing lists; the file has more."""
 
 
 class Executor(tfx_evaluator.Executor):
-    """TFX decides; this writes down by which gate."""
+    """TFX decides; this says what is counted, and writes down by which gate."""
 
     def Do(
         self,
@@ -38,30 +46,47 @@ class Executor(tfx_evaluator.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Evaluate, bless or not, explain."""
-        super().Do(input_dict, output_dict, exec_properties)
+        """Evaluate, bless or not, explain.
+
+        Raises:
+            ConfigError: a module of the user's own comes with the node.
+        """
+        super().Do(input_dict, output_dict, with_extractors(exec_properties))
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
-        (split,) = json.loads(exec_properties["example_splits"])
-        examples = input_dict["examples"]
-        found = explain(
-            gates_of(config),
-            artifact_utils.get_single_uri(output_dict["evaluation"]),
-            artifact_utils.get_split_uri(examples, split),
-            {
-                check["name"]: check["sentence"]
-                for check in read_checks(artifact_utils.get_single_uri(examples))
-            },
-        )
+        evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
+        checks = read_checks(artifact_utils.get_single_uri(input_dict["examples"]))
+        tally = read_tally(evaluation)
+        with fileio.open(os.path.join(evaluation, TALLY_FILE), "w") as file:
+            file.write(tally.to_json())
+        tally.sentences = {str(check.name): check.sentence for check in checks}
+        explanations = explain(gates_of(config), tally, refused_by(evaluation))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
-            file.write(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
-        refused = [entry for entry in found if not entry.passed]
-        blessing.set_string_custom_property(REFUSED_BY, ",".join(entry.name for entry in refused))
-        shown = [dataclasses.asdict(entry) | {"ids": entry.ids[:SHOWN_IDS]} for entry in refused]
-        blessing.set_string_custom_property(REFUSALS, json.dumps(shown))
+            file.write(dumps(explanations))
+        refused = [each for each in explanations if not each.passed]
+        blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
+        shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
+        blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
+
+
+def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    """The node's properties with the module of our extractors, where TFX looks for a user's."""
+    for key in (standard_component_specs.MODULE_FILE_KEY, standard_component_specs.MODULE_PATH_KEY):
+        if exec_properties.get(key):
+            raise ConfigError(
+                f"{key}={exec_properties[key]!r}: this Evaluator brings rows to the gates by "
+                "extractors of its own, and takes no module; leave it out"
+            )
+    return exec_properties | {standard_component_specs.MODULE_PATH_KEY: extractors.__name__}
 
 
 def read_explanations(blessing: str) -> list[dict[str, Any]]:
     """What `Executor` wrote beside a blessing: the fields of `Explanation`, gate by gate."""
     with fileio.open(os.path.join(blessing, GATES)) as file:
         return list(json.load(file))
+
+
+def read_written_tally(evaluation: str) -> Tally:
+    """What `Executor` wrote into an evaluation."""
+    with fileio.open(os.path.join(evaluation, TALLY_FILE)) as file:
+        return Tally.from_json(file.read())

@@ -1,52 +1,29 @@
-"""What a gate is, and how it is judged from the table of images.
+"""The gates: each one object that asks, judges from the tally, and says what it found.
 
 A share of images is judged on the lower end of its exact binomial interval (Clopper & Pearson 1934,
-95 %, two-sided), so that a lucky sample does not pass; an upper bound on the upper end. The
-champion is compared in pairs, image by image, by the exact form of McNemar's test (1947). Knows
-nothing of TFMA.
+95 %, two-sided), so that a lucky sample rarely passes; an upper bound on the upper end. The
+champion is compared in pairs, image by image, by the exact form of McNemar's test (1947). What
+could not be measured is not a number, and refuses. To add a gate, add its class here, its setting
+to `GatesConfig`, and a line to `pipeline.definition.gates`. Knows nothing of TFMA; read without
+TensorFlow.
 """
 
+import abc
 import bisect
-import functools
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.special import betainc, betaincinv
 
-from components.evaluator.table import BoolArray, ImageTable
-from components.records.columns import CLEAN
+from components.evaluator.tally import Group, Sample, Tally
+from components.records.names import CLEAN, Origin
+from robustness.config import CheckName
 
 CONFIDENCE = 0.95
-IntArray = npt.NDArray[np.int64]
-
-
-class Quantity(StrEnum):
-    """What a gate looks at; in parentheses its argument.
-
-    accuracy (attack): share of images right under it. worst_case: right on the clean image and
-    under every attack.
-    certified: proven right, and right under every attack. gap: right on the clean image, broken by
-        an attack.
-    worst_class: the worst case of the class where it is lowest. missing (bounds and attacks): how
-    many of them the candidate did not face. failed_check (honesty check): 1 where it failed or no
-    check ran. disagreement: share of rows on which the served model answers otherwise than the
-    attacked one. no_worse (`clean` or `worst_case`): probability that a candidate as good as the
-    champion loses on at least as many of the images on which only one of them is right.
-    """
-
-    ACCURACY = "accuracy"
-    WORST_CASE = "worst_case"
-    CERTIFIED = "certified"
-    GAP = "gap"
-    WORST_CLASS = "worst_class"
-    MISSING = "missing"
-    FAILED_CHECK = "failed_check"
-    DISAGREEMENT = "disagreement"
-    NO_WORSE = "no_worse"
 
 
 class Op(StrEnum):
@@ -57,172 +34,337 @@ class Op(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
-    """One condition on the candidate: a quantity, and the bound on the value by which it is
-    judged."""
+class Finding:
+    """What a gate found.
+
+    value: as counted. judged: what the bound is compared with. sentence: the finding, and what had
+    to be.
+    interval: exact confidence interval of the value; None where there is none.
+    images_against: how many images speak against the candidate; None where that is no question of
+    images. ids: some of them.
+    if_corrected: the judged value if so many of them did not.
+    """
+
+    value: float
+    judged: float
+    sentence: str
+    interval: tuple[float, float] | None = None
+    images_against: int | None = None
+    ids: list[str] = field(default_factory=list)
+    if_corrected: Callable[[int], float] | None = None
+
+
+NOT_MEASURED = Finding(value=float("nan"), judged=float("nan"), sentence="Nothing was measured.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(abc.ABC):
+    """One condition on the candidate: a quantity, and the bound on the value by which it is judged.
+
+    argument: names that the quantity is about; its class says which.
+    """
+
+    kinds: ClassVar[dict[str, type["Gate"]]] = {}
+    """All classes of gates by the name of their quantity."""
+
+    op: ClassVar[Op]
+    quantity: ClassVar[str]
 
     name: str
-    quantity: Quantity
     bound: float
-    op: Op = Op.AT_LEAST
     argument: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.quantity = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        Gate.kinds[cls.quantity] = cls
+
+    def plain(self) -> dict[str, Any]:
+        """The gate as JSON can hold it."""
+        return {
+            "name": self.name,
+            "quantity": self.quantity,
+            "bound": self.bound,
+            "op": str(self.op),
+            "argument": list(self.argument),
+        }
+
+    @staticmethod
+    def of(plain: dict[str, Any]) -> "Gate":
+        """Inverse of `plain`."""
+        kind = Gate.kinds[plain["quantity"]]
+        return kind(name=plain["name"], bound=plain["bound"], argument=tuple(plain["argument"]))
 
     def holds(self, judged: float) -> bool:
         """Whether a value passes; what is not a number does not."""
         return bool((operator.ge if self.op is Op.AT_LEAST else operator.le)(judged, self.bound))
 
-    def judge(self, table: ImageTable) -> "Finding":
-        """What the table says."""
-        return JUDGES[self.quantity](table, *self.argument)
+    def judge(self, tally: Tally) -> Finding:
+        """What the tally says."""
+        return self._judge(tally) if tally.subject.images else NOT_MEASURED
 
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What was found for a gate.
-
-    value: as counted. interval: of the value, None where there is none. judged: what the bound is
-        compared with.
-    against: places in the table of the images that speak against the candidate. if_right: the
-    judged value if so many of them did not.
-    """
-
-    value: float
-    judged: float
-    interval: tuple[float, float] | None = None
-    against: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    if_right: Callable[[int], float] | None = None
-
-    def images_to_change(self, gate: Gate) -> int | None:
-        """How many images would have to be answered otherwise for the gate to hold; None where that
-        would not do."""
-        if self.if_right is None:
+    def images_to_change(self, finding: Finding) -> int | None:
+        """How many more images must be right for the gate to hold; None where that would not do."""
+        if finding.if_corrected is None or finding.images_against is None:
             return None
-        judged = self.if_right
+        judged, most = finding.if_corrected, finding.images_against
         needed = bisect.bisect_left(
-            range(len(self.against) + 1), True, key=lambda n: gate.holds(judged(n))
+            range(most + 1), True, key=lambda images: self.holds(judged(images))
         )
-        return needed if needed <= len(self.against) else None
+        return needed if needed <= most else None
+
+    @abc.abstractmethod
+    def asks(self) -> str:
+        """The condition in words."""
+
+    @abc.abstractmethod
+    def _judge(self, tally: Tally) -> Finding:
+        """What a tally of at least one image says."""
 
 
-NOT_MEASURED = Finding(value=float("nan"), judged=float("nan"))
+def confidence_interval(k: int, n: int) -> tuple[float, float]:
+    """Exact 95 % confidence interval of a share of k in n, n > 0: quantiles of beta
+    distributions."""
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1.0 - tail)) if k < n else 1.0
+    return low, high
 
 
-def interval(k: int, n: int) -> tuple[float, float]:
-    """Exact 95 % interval of a share of k in n, n > 0."""
-    found = binomtest(k, n).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
+def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Finding:
+    """The finding on a share of images: of those for the candidate, or where the bound is an upper
+    one of those against it.
 
+    Args:
+        gate: whose.
+        images: which images.
+        n: how many they are.
+        against: those of them that speak against the candidate.
+        meaning: what is true of the share.
+    """
+    upper = gate.op is Op.AT_MOST
 
-def share(good: BoolArray | None) -> Finding:
-    """A share that must be high."""
-    if good is None or not len(good):
-        return NOT_MEASURED
-    k, n = int(np.sum(good)), len(good)
-    found = interval(k, n)
+    def measured(corrected: int) -> tuple[int, tuple[float, float]]:
+        bad = against.count - corrected
+        k = bad if upper else n - bad
+        return k, confidence_interval(k, n)
+
+    k, (low, high) = measured(0)
     return Finding(
         value=k / n,
-        interval=found,
-        judged=found[0],
-        against=np.flatnonzero(~good),
-        if_right=lambda more: interval(k + more, n)[0],
+        judged=high if upper else low,
+        interval=(low, high),
+        images_against=against.count,
+        ids=against.ids,
+        if_corrected=lambda corrected: measured(corrected)[1][upper],
+        sentence=(
+            f"{k / n:.2%} of {images} (95 % interval {low:.2%} to {high:.2%}) {meaning}; "
+            f"the {'upper' if upper else 'lower'} end must be {gate.op} {gate.bound:.2%}."
+        ),
     )
 
 
-def accuracy(table: ImageTable, attack: str) -> Finding:
-    return share(table.right.get(attack))
+def asks_share(gate: Gate, what: str, whole: str = "the images") -> str:
+    """The condition on a share that must be high."""
+    if gate.bound == 0.0:
+        return f"share of {whole} that are {what}: reported, no threshold"
+    return f"{gate.op} {gate.bound:.2%} of {whole} are {what}"
 
 
-def worst_case(table: ImageTable) -> Finding:
-    return share(table.robust)
+def counted(value: float, sentence: str) -> Finding:
+    """The finding on what is no question of images."""
+    return Finding(value=value, judged=value, sentence=sentence)
 
 
-def certified(table: ImageTable) -> Finding:
-    return share(table.certified & table.robust)
+class Accuracy(Gate):
+    """Share of the images that are right under an attack, which is the argument; `clean` is
+    none."""
+
+    op = Op.AT_LEAST
+
+    def asks(self) -> str:
+        origin = Origin.of(self.argument[0])
+        if not origin.source:
+            return asks_share(self, "right without any attack")
+        return asks_share(
+            self, f"right under the {origin.attack} images made against the {origin.source} model"
+        )
+
+    def _judge(self, tally: Tally) -> Finding:
+        (attack,) = self.argument
+        if attack not in tally.subject.attacks:
+            return NOT_MEASURED
+        against, n = tally.subject.wrong_under(attack), tally.subject.images
+        shown = "without an attack" if attack == CLEAN else f"under {attack}"
+        return share(self, f"{n:,} images", n, against, f"are right {shown}")
 
 
-def gap(table: ImageTable) -> Finding:
-    """Clean accuracy less the worst case; it is the share of the images that attacks alone
-    break."""
-    if table.clean is None or not len(table.ids):
-        return NOT_MEASURED
-    broken = table.clean & ~table.robust
-    k, n = int(np.sum(broken)), len(broken)
-    found = interval(k, n)
-    return Finding(
-        value=k / n,
-        interval=found,
-        judged=found[1],
-        against=np.flatnonzero(broken),
-        if_right=lambda fewer: interval(k - fewer, n)[1],
-    )
+class WorstCase(Gate):
+    """Share of the images that are right on the clean image and under every attack."""
+
+    op = Op.AT_LEAST
+
+    def asks(self) -> str:
+        return asks_share(self, "right under every attack")
+
+    def _judge(self, tally: Tally) -> Finding:
+        against, n = tally.subject.where(lambda images: not images.robust), tally.subject.images
+        meaning = "are right on the clean image and under every attack"
+        return share(self, f"{n:,} images", n, against, meaning)
 
 
-def worst_class(table: ImageTable) -> Finding:
-    classes = [np.flatnonzero(table.label == label) for label in np.unique(table.label)]
-    found = [(share(table.robust[rows]), rows) for rows in classes]
-    if not found:
-        return NOT_MEASURED
-    worst, rows = min(found, key=lambda entry: entry[0].judged)
-    return Finding(
-        value=worst.value,
-        interval=worst.interval,
-        judged=worst.judged,
-        against=rows[worst.against],
-        if_right=worst.if_right,
-    )
+class Certified(Gate):
+    """Share of the images that are proven right, and right under every attack."""
+
+    op = Op.AT_LEAST
+
+    def asks(self) -> str:
+        return asks_share(self, "proven right")
+
+    def _judge(self, tally: Tally) -> Finding:
+        against, n = tally.subject.where(lambda images: not images.certified), tally.subject.images
+        meaning = "are proven right, and right under every attack"
+        return share(self, f"{n:,} images", n, against, meaning)
 
 
-def missing(table: ImageTable, *required: str) -> Finding:
-    count = float(len(set(required) - table.ran))
-    return Finding(value=count, judged=count)
+class WorstClass(Gate):
+    """The worst case of the class where the lower end is lowest."""
+
+    op = Op.AT_LEAST
+
+    def asks(self) -> str:
+        return asks_share(self, "right under every attack", "each class")
+
+    def _judge(self, tally: Tally) -> Finding:
+        classes: dict[int, list[Group]] = {}
+        for images in tally.subject.groups():
+            classes.setdefault(images.label, []).append(images)
+        findings = [self._of_class(label, groups) for label, groups in sorted(classes.items())]
+        return min(findings, key=lambda finding: finding.judged)
+
+    def _of_class(self, label: int, groups: list[Group]) -> Finding:
+        n = sum(images.sample.count for images in groups)
+        against = Sample.union(images.sample for images in groups if not images.robust)
+        whole = f"the {n:,} images of class {label}, the worst,"
+        meaning = "are right on the clean image and under every attack"
+        return share(self, whole, n, against, meaning)
 
 
-def failed_check(table: ImageTable, check: str) -> Finding:
-    """A check that does not apply to the model has neither passed nor failed."""
-    failed = float(check in table.failed or not table.passed)
-    return Finding(value=failed, judged=failed)
+class Gap(Gate):
+    """Clean accuracy less the worst case: the share of the images that attacks alone break."""
+
+    op = Op.AT_MOST
+
+    def asks(self) -> str:
+        return f"attacks break at most {self.bound:.2%} of the images"
+
+    def _judge(self, tally: Tally) -> Finding:
+        subject = tally.subject
+        if CLEAN not in subject.attacks:
+            return NOT_MEASURED
+        against = subject.where(lambda images: images.clean and not images.robust)
+        meaning = "are right on the clean image and broken by an attack"
+        return share(self, f"{subject.images:,} images", subject.images, against, meaning)
 
 
-def disagreement(table: ImageTable) -> Finding:
-    found = table.disagreements / table.rows if table.rows else float("nan")
-    return Finding(value=found, judged=found)
+class Missing(Gate):
+    """How many of the bounds and attacks that are the argument the candidate did not face."""
+
+    op = Op.AT_MOST
+
+    def asks(self) -> str:
+        return f"the model faced {', '.join(self.argument)}"
+
+    def _judge(self, tally: Tally) -> Finding:
+        missing = sorted(set(self.argument) - tally.faced)
+        if not missing:
+            return counted(0.0, "All that is required ran.")
+        return counted(float(len(missing)), f"The candidate did not face {', '.join(missing)}.")
 
 
-def no_worse(table: ImageTable, on: str) -> Finding:
-    """`value` is the candidate's accuracy less the champion's. Without a champion it is 0, and the
-    gate holds."""
-    clean = on == CLEAN
-    candidate = table.clean if clean else table.robust
-    champion = table.champion_right.get(CLEAN) if clean else table.champion_robust
-    if not table.champion_right:
-        return Finding(value=0.0, judged=1.0)
-    if candidate is None or champion is None:
-        return NOT_MEASURED
-    lost, won = champion & ~candidate, candidate & ~champion
-    losses, wins = int(np.sum(lost)), int(np.sum(won))
-    judged = functools.partial(_at_least_as_many_losses, losses, wins)
-    return Finding(
-        value=(wins - losses) / len(candidate),
-        judged=judged(0),
-        against=np.flatnonzero(lost),
-        if_right=judged,
-    )
+class FailedCheck(Gate):
+    """1 where the honesty check that is the argument failed, or no check ran, otherwise 0: one that
+    does not apply to the model has neither passed nor failed."""
+
+    op = Op.AT_MOST
+
+    def asks(self) -> str:
+        return f"honesty check: {CheckName(self.argument[0]).meaning}"
+
+    def _judge(self, tally: Tally) -> Finding:
+        (check,) = self.argument
+        none = "It does not apply to this model." if tally.sentences else "No honesty check ran."
+        failed = check in tally.failed or not tally.passed
+        return counted(float(failed), tally.sentences.get(check, none))
 
 
-def _at_least_as_many_losses(losses: int, wins: int, fewer: int) -> float:
-    """p-value of the one-sided sign test on the images on which only one of the two is right."""
-    n = losses - fewer + wins
-    return float(binomtest(losses - fewer, n, 0.5, alternative="greater").pvalue) if n else 1.0
+class Disagreement(Gate):
+    """Share of the rows on which the served candidate answers otherwise than the attacked one."""
+
+    op = Op.AT_MOST
+
+    def asks(self) -> str:
+        return (
+            "the served model answers otherwise than the attacked one on "
+            f"{self.op} {self.bound:.2%} of the rows"
+        )
+
+    def _judge(self, tally: Tally) -> Finding:
+        value = tally.disagreements / tally.rows
+        return counted(
+            value,
+            f"The served model answers otherwise than the attacked one did on {value:.2%} of "
+            f"{tally.rows:,} rows, which must be {self.op} {self.bound:.2%}.",
+        )
 
 
-JUDGES: dict[Quantity, Callable[..., Finding]] = {
-    Quantity.ACCURACY: accuracy,
-    Quantity.WORST_CASE: worst_case,
-    Quantity.CERTIFIED: certified,
-    Quantity.GAP: gap,
-    Quantity.WORST_CLASS: worst_class,
-    Quantity.MISSING: missing,
-    Quantity.FAILED_CHECK: failed_check,
-    Quantity.DISAGREEMENT: disagreement,
-    Quantity.NO_WORSE: no_worse,
-}
+class NoWorse(Gate):
+    """Probability that a candidate as good as the champion loses on at least as many of the images
+    on which only one of them is right. The argument says where they are right: `clean` or
+    `worst_case`. The value is the candidate's accuracy less the champion's; without a champion it
+    is 0, and the gate holds."""
+
+    op = Op.AT_LEAST
+
+    def asks(self) -> str:
+        where = "without any attack" if self.argument == (CLEAN,) else "under every attack"
+        return (
+            f"no significant loss to the latest blessed model {where} "
+            f"(exact paired test, p {self.op} {self.bound:.4g})"
+        )
+
+    def _judge(self, tally: Tally) -> Finding:
+        subject, clean = tally.subject, self.argument == (CLEAN,)
+        if not subject.rival_attacks:
+            return Finding(value=0.0, judged=1.0, sentence="There is no champion to compare with.")
+        if clean and CLEAN not in subject.attacks & subject.rival_attacks:
+            return NOT_MEASURED
+
+        def right(images: Group) -> tuple[bool, bool]:
+            """Whether the candidate is, and the champion."""
+            if clean:
+                return images.clean, images.champion_clean
+            return images.robust, images.champion_robust
+
+        lost = subject.where(lambda images: right(images) == (False, True))
+        won = subject.where(lambda images: right(images) == (True, False)).count
+        p_value = sign_test(lost.count, won)
+        where = "On clean images" if clean else "In the worst case"
+        return Finding(
+            value=(won - lost.count) / subject.images,
+            judged=p_value,
+            images_against=lost.count,
+            ids=lost.ids,
+            if_corrected=lambda corrected: sign_test(lost.count - corrected, won),
+            sentence=(
+                f"{where}, the candidate is wrong on {lost.count:,} images on which the champion "
+                f"is right, and right on {won:,} on which it is wrong; were it as good, it would "
+                f"lose so many with probability {p_value:.2g}, which must be {self.op} "
+                f"{self.bound:g}."
+            ),
+        )
+
+
+def sign_test(losses: int, wins: int) -> float:
+    """p-value of the one-sided sign test on the images on which only one of the two is right: the
+    probability of at least so many losses where both are as likely."""
+    return float(betainc(losses, wins + 1, 0.5)) if losses > 0 else 1.0

@@ -1,137 +1,175 @@
-"""The gates as TFMA metrics: one table of images a slice, and from it the value by which each gate
-is judged.
+"""The gates as TFMA metrics: one tally a slice, and from it the value by which each gate is judged;
+and the accuracy on the rows of a slice.
 
-TFMA's workers import this module, so it stays light. Importing it registers the metric.
+TFMA's workers import this module, so it stays light. Importing it registers the metrics.
 """
 
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
 
-from components.evaluator.gate import Gate, Quantity
-from components.evaluator.table import Gathering, ImageTable, RowVerdict
-from components.records.columns import (
-    CERTIFIED_BY,
-    CHAMPION,
-    FAILED_CHECKS,
-    JUDGED_BY,
-    NO_BOUND,
-    PASSED_CHECKS,
-    PREDICTION,
-    ROBUST,
-)
+from components.evaluator.gate import Gate
+from components.evaluator.outcome import ImageOutcome
+from components.evaluator.tally import Tally
 
-IMAGES = "_images"
-"""Name of the private metric whose value is the table."""
+OUTCOME = "outcome"
+"""Entry of a row's extract that holds its image's `ImageOutcome`, in one row of each image."""
 
-FEATURES = (
-    "id",
-    "attack",
-    PREDICTION + ROBUST,
-    PREDICTION + CHAMPION,
-    CERTIFIED_BY + ROBUST,
-    JUDGED_BY + ROBUST,
-    PASSED_CHECKS,
-    FAILED_CHECKS,
-)
+RIGHT = "right"
+"""Entry of a row's extract: whether the candidate is right on it."""
+
+TALLY = "tally"
+"""Name of the metric that is the tally itself, as JSON."""
 
 
 class GateMetric(metric_types.Metric):
     """The value by which a gate is judged, on the images of a slice; the name is the gate's.
 
-    A row counts as right where both are: the served model, which TFMA asks, and the network that
-        was attacked.
+    An image counts in the slices of the row that carries its outcome: in the overall slice, that of
+    its label, and that of its clean row. On other slices the value is not a number, and no slice
+    except the overall one decides.
 
-    quantity, argument: see `components.evaluator.gate.Gate`. Not a number on a slice that lacks
-        what it needs.
+    gate: what `Gate.plain` gives.
     """
 
-    def __init__(self, name: str, quantity: str, argument: Iterable[str] = ()) -> None:
-        super().__init__(_computations, name=name, quantity=quantity, argument=list(argument))
+    def __init__(self, name: str, gate: dict[str, Any]) -> None:
+        super().__init__(_computations, name=name, gate=gate)
+
+
+def gates_of(eval_config: Any) -> list[Gate]:
+    """The gates of an EvalConfig, in their order."""
+    metrics = [metric for spec in eval_config.metrics_specs for metric in spec.metrics]
+    gates = [metric for metric in metrics if metric.class_name == GateMetric.__name__]
+    return [Gate.of(json.loads(metric.config)["gate"]) for metric in gates]
 
 
 def _computations(
-    name: str,
-    quantity: str,
-    argument: list[str],
-    model_names: list[str] | None = None,
+    name: str, gate: dict[str, Any], model_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    gate = Gate(name=name, quantity=Quantity(quantity), argument=tuple(argument), bound=0.0)
     computations: list[Any] = []
-    for model_name in model_names or [""]:
-        images = metric_types.MetricKey(name=IMAGES, model_name=model_name)
-        key = metric_types.MetricKey(name=name, model_name=model_name)
-        features = metric_types.FeaturePreprocessor(feature_keys=list(FEATURES))
+    for model in model_names or [""]:
+        counted, written, judged = (
+            metric_types.MetricKey(name=each, model_name=model)
+            for each in (f"_{TALLY}", TALLY, name)
+        )
         computations += [
             metric_types.MetricComputation(
-                keys=[images], preprocessors=[features], combiner=_Gather(images)
+                keys=[counted], preprocessors=[_Outcomes()], combiner=_Count(counted)
             ),
-            metric_types.DerivedMetricComputation(keys=[key], result=_Judge(gate, images, key)),
+            metric_types.DerivedMetricComputation(keys=[written], result=_Write(counted, written)),
+            metric_types.DerivedMetricComputation(
+                keys=[judged], result=_Judge(Gate.of(gate), counted, judged)
+            ),
         ]
     return computations
 
 
-class _Judge:
-    """The derived metric: from the table to the judged value."""
+class RowAccuracy(metric_types.Metric):
+    """Share of the rows of a slice on which the candidate is right, as the gates count it, and the
+    number of rows."""
 
-    def __init__(
-        self, gate: Gate, images: metric_types.MetricKey, key: metric_types.MetricKey
-    ) -> None:
-        self._gate, self._images, self._key = gate, images, key
-
-    def __call__(
-        self, metrics: dict[metric_types.MetricKey, Any]
-    ) -> dict[metric_types.MetricKey, float]:
-        table: ImageTable = metrics[self._images]
-        return {self._key: self._gate.judge(table).judged}
+    def __init__(self) -> None:
+        super().__init__(_row_accuracy, name="accuracy")
 
 
-class _Gather(beam.CombineFn):
-    """Gathers the rows of a slice, with the answers of the served model, to a table."""
+def _row_accuracy(name: str, model_names: list[str] | None = None) -> list[Any]:
+    computations = []
+    for model in model_names or [""]:
+        keys = [
+            metric_types.MetricKey(name=each, model_name=model) for each in (name, "example_count")
+        ]
+        computations.append(
+            metric_types.MetricComputation(
+                keys=keys, preprocessors=[_Right()], combiner=_Share(*keys)
+            )
+        )
+    return computations
+
+
+class _Right(metric_types.Preprocessor):
+    """Whether the candidate is right on a row."""
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[bool]:
+        yield extracts[RIGHT]
+
+
+class _Share(beam.CombineFn):
+    """How many of the rows hold, and how many there are."""
+
+    def __init__(self, share: metric_types.MetricKey, count: metric_types.MetricKey) -> None:
+        self._share, self._count = share, count
+
+    def create_accumulator(self) -> tuple[int, int]:
+        return 0, 0
+
+    def add_input(self, accumulator: tuple[int, int], element: bool) -> tuple[int, int]:
+        return accumulator[0] + element, accumulator[1] + 1
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        parts = list(accumulators)
+        return sum(held for held, _ in parts), sum(rows for _, rows in parts)
+
+    def extract_output(self, accumulator: tuple[int, int]) -> dict[Any, float]:
+        held, rows = accumulator
+        return {self._share: held / rows if rows else math.nan, self._count: float(rows)}
+
+
+class _Outcomes(metric_types.Preprocessor):
+    """The outcome that a row carries, if any."""
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[ImageOutcome]:
+        if extracts.get(OUTCOME) is not None:
+            yield extracts[OUTCOME]
+
+
+class _Count(beam.CombineFn):
+    """The tally of the images of a slice."""
 
     def __init__(self, key: metric_types.MetricKey) -> None:
         self._key = key
 
-    def create_accumulator(self) -> Gathering:
-        return Gathering()
+    def create_accumulator(self) -> Tally:
+        return Tally()
 
-    def add_input(self, accumulator: Gathering, element: Any) -> Gathering:
-        # Not TFMA's own way to labels and predictions, which costs more than all that is done with
-        # them here.
-        probabilities = np.asarray(element.get_predictions()["probabilities"]).ravel()
-        answer = int(probabilities.argmax()) if np.isfinite(probabilities).all() else -1
-        label = int(np.asarray(element.get_labels()).item())
-        features = element.get_features()
-        id_, attack, recorded, champion, certified_by, ran, passed, failed = (
-            features[name].item() for name in FEATURES
-        )
-        accumulator.add(
-            RowVerdict(
-                id=bytes(id_),
-                attack=attack.decode(),
-                label=label,
-                right=answer == label == int(recorded),
-                agrees=answer == int(recorded),
-                champion=int(champion),
-                certified=certified_by not in (b"", NO_BOUND.encode()),
-                ran=ran.decode(),
-                passed=passed.decode(),
-                failed=failed.decode(),
-            )
-        )
+    def add_input(self, accumulator: Tally, element: ImageOutcome) -> Tally:
+        accumulator.add(element)
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[Gathering]) -> Gathering:
-        merged = Gathering()
+    def merge_accumulators(self, accumulators: Iterable[Tally]) -> Tally:
+        merged = Tally()
         for accumulator in accumulators:
             merged.merge(accumulator)
         return merged
 
-    def extract_output(self, accumulator: Gathering) -> dict[metric_types.MetricKey, ImageTable]:
-        return {self._key: accumulator.table()}
+    def extract_output(self, accumulator: Tally) -> dict[metric_types.MetricKey, Tally]:
+        return {self._key: accumulator}
 
 
-metric_types.register_metric(GateMetric)
+class _Write:
+    """The derived metric that is the tally."""
+
+    def __init__(self, source: metric_types.MetricKey, key: metric_types.MetricKey) -> None:
+        self._source, self._key = source, key
+
+    def __call__(self, metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, bytes]:
+        return {self._key: metrics[self._source].to_json().encode()}
+
+
+class _Judge:
+    """The derived metric that is a gate's value."""
+
+    def __init__(
+        self, gate: Gate, source: metric_types.MetricKey, key: metric_types.MetricKey
+    ) -> None:
+        self._gate, self._source, self._key = gate, source, key
+
+    def __call__(self, metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
+        return {self._key: self._gate.judge(metrics[self._source]).judged}
+
+
+for metric in (GateMetric, RowAccuracy):
+    metric_types.register_metric(metric)

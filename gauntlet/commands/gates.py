@@ -24,13 +24,13 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
       gauntlet gates --preset record
       gauntlet gates --set gates.worst_case=0.95 --json gates.json
     """
-    from gauntlet.tables.gates import gate_table  # SciPy, which takes a second
+    from gauntlet.tables.gates import gate_table  # SciPy, which takes its time
     from pipeline.definition.gates import gates as gates_of
 
     config = override(named_preset(preset), assignments)
     asked = gates_of(config.gates)
     if json_file:
-        json_file.write_text(dumps(asked) + "\n")
+        json_file.write_text(dumps([gate.plain() for gate in asked]) + "\n")
     console = Console()
     console.print(gate_table(config, asked))
     console.print(

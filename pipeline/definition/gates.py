@@ -1,8 +1,19 @@
 """The gates of a run: from the configuration to the conditions on a model. Read without
 TensorFlow."""
 
-from components.evaluator.gate import Gate, Op, Quantity
-from components.records.columns import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, attack_column
+from components.evaluator.gate import (
+    Accuracy,
+    Certified,
+    Disagreement,
+    FailedCheck,
+    Gap,
+    Gate,
+    Missing,
+    NoWorse,
+    WorstCase,
+    WorstClass,
+)
+from components.records.names import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, Origin
 from pipeline.definition.config import GatesConfig, RunConfig
 from robustness.suites import attacks_of, bounds_of
 
@@ -17,57 +28,34 @@ attacks stop right on the boundary between two classes, where sums in another or
 
 def gates(config: GatesConfig) -> list[Gate]:
     """The gates, in the order in which they are shown."""
-    attacks = {
-        "clean": CLEAN,
-        "fgsm": attack_column(FGSM, ROBUST),
-        "white_box": attack_column(STRONGEST, ROBUST),
-        "transfer_fgsm": attack_column(FGSM, UNDEFENDED),
-        "transfer": attack_column(STRONGEST, UNDEFENDED),
-    }
-    shares = [
-        Gate(name=name, quantity=Quantity.ACCURACY, argument=(attack,), bound=getattr(config, name))
-        for name, attack in attacks.items()
+
+    def accuracy(name: str, bound: float, attack: str, source: str = "") -> Accuracy:
+        return Accuracy(name=name, bound=bound, argument=(str(Origin(attack, source)),))
+
+    shares: list[Gate] = [
+        accuracy("clean", config.clean, CLEAN),
+        accuracy("fgsm", config.fgsm, FGSM, ROBUST),
+        accuracy("white_box", config.white_box, STRONGEST, ROBUST),
+        accuracy("transfer_fgsm", config.transfer_fgsm, FGSM, UNDEFENDED),
+        accuracy("transfer", config.transfer, STRONGEST, UNDEFENDED),
+        WorstCase(name="worst_case", bound=config.worst_case),
+        Certified(name="certified", bound=config.certified),
+        WorstClass(name="worst_class", bound=config.worst_class),
     ]
-    shares += [
-        Gate(name=quantity, quantity=quantity, bound=getattr(config, quantity))
-        for quantity in (Quantity.WORST_CASE, Quantity.CERTIFIED, Quantity.WORST_CLASS)
-    ]
-    found = [gate for gate in shares if gate.bound > 0.0 or gate.name in ALWAYS]
+    asked = [gate for gate in shares if gate.bound > 0.0 or gate.name in ALWAYS]
     if config.gap < 1.0:
-        found.append(Gate(name="gap", quantity=Quantity.GAP, op=Op.AT_MOST, bound=config.gap))
+        asked.append(Gap(name="gap", bound=config.gap))
     if config.required:
-        stages = tuple(map(str, config.required))
-        found.append(
-            Gate(
-                name="required",
-                quantity=Quantity.MISSING,
-                argument=stages,
-                op=Op.AT_MOST,
-                bound=0.0,
-            )
-        )
-    found.append(Gate(name="served", quantity=Quantity.DISAGREEMENT, op=Op.AT_MOST, bound=SERVED))
-    found += [
-        Gate(
-            name=check,
-            quantity=Quantity.FAILED_CHECK,
-            argument=(str(check),),
-            op=Op.AT_MOST,
-            bound=0.0,
-        )
-        for check in config.checks
-    ]
+        required = tuple(map(str, config.required))
+        asked.append(Missing(name="required", bound=0.0, argument=required))
+    asked.append(Disagreement(name="served", bound=SERVED))
+    asked += [FailedCheck(name=c, bound=0.0, argument=(c,)) for c in map(str, config.checks)]
     if config.champion > 0.0:
-        found += [
-            Gate(
-                name=f"champion_{on}",
-                quantity=Quantity.NO_WORSE,
-                argument=(on,),
-                bound=config.champion,
-            )
-            for on in (CLEAN, str(Quantity.WORST_CASE))
+        asked += [
+            NoWorse(name=f"champion_{on}", bound=config.champion, argument=(on,))
+            for on in (CLEAN, WorstCase.quantity)
         ]
-    return found
+    return asked
 
 
 def out_of_reach(config: RunConfig) -> list[str]:

@@ -1,9 +1,8 @@
-"""Results of a run, read from its artifacts: accuracies by model and attack, and images."""
+"""Results of a run, read from its artifacts: rows of attacked images, and counts of examples."""
 
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,8 @@ import pandas as pd
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components.records.columns import BROKEN_BY, CERTIFIED_BY, CLEAN, FGSM, NO_BOUND, PREDICTION
+from components.records.columns import BROKEN_BY, CERTIFIED_BY, PREDICTION
 from components.records.shards import list_shards, read_shards
-from robustness.evaluation import accuracies_by_stage
-from robustness.suites import Stage, attacks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,33 +25,6 @@ class AttackTable:
 
     rows: pd.DataFrame
     files: list[str]
-
-    def accuracies(self, model: str, stages: tuple[Stage, ...]) -> dict[str, Any]:
-        """Clean, white-box, transfer, per-example worst case and certified accuracy of a model.
-
-        `white_box` has what each attack of the suite leaves, in their order, and `fgsm`; `transfer`
-        has the images made against the other model. The worst case includes them all.
-        """
-        right = (
-            (self.rows[PREDICTION + model] == self.rows["label"])
-            .groupby(self.rows["attack"])
-            .mean()
-        )
-        result: dict[str, Any] = {"clean": float(right[CLEAN]), "transfer": {}, "white_box": {}}
-        for column in sorted(set(right.index) - {CLEAN}):
-            attack, _, source = column.partition("@")
-            result["white_box" if source == model else "transfer"][attack] = float(right[column])
-        every = (self.rows[PREDICTION + model] == self.rows["label"]).groupby(self.rows["id"]).all()
-        clean = self.rows[self.rows["attack"] == CLEAN]
-        broken_by, certified_by = (
-            clean[prefix + model].to_numpy() for prefix in (BROKEN_BY, CERTIFIED_BY)
-        )
-        if np.all(certified_by == NO_BOUND):
-            stages = attacks_of(stages)
-        by_stage = accuracies_by_stage(broken_by, certified_by, stages)
-        result["white_box"] = by_stage.attacks | {FGSM: result["white_box"][FGSM]}
-        certified = {"certified": by_stage.certified, "certified_by": by_stage.certified_by}
-        return result | {"worst_case": float(every.mean())} | certified
 
 
 def read_attack_table(folder: str, models: tuple[str, ...]) -> AttackTable:

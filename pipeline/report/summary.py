@@ -12,12 +12,15 @@ import numpy.typing as npt
 from tfx.orchestration.metadata import Metadata
 from tfx.utils import path_utils
 
-from components.evaluator.executor import read_explanations
-from components.records.columns import FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
+from components.evaluator.executor import read_explanations, read_written_tally
+from components.evaluator.gate import Accuracy, Certified, WorstCase
+from components.records.columns import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
 from components.records.rows import read_checks
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
 from pipeline.definition.config import RunConfig
+from pipeline.definition.gates import gates
+from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import (
     AttackTable,
@@ -33,9 +36,6 @@ from trainer.export import read_history
 from trainer.tuning import SCORES
 
 PICTURE_IMAGES = 32
-
-CLAIMS = ("fgsm", "white_box", "transfer_fgsm", "transfer", "worst_case", "certified")
-"""Gates that claim robustness."""
 
 
 def write_results(
@@ -63,6 +63,7 @@ def write_results(
     stages = config.attack.stages
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
+        tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
         table = read_attack_table(
             _split(outputs, "AdversarialExampleGen", "adversarial_examples", "test"), MODELS
         )
@@ -79,7 +80,9 @@ def write_results(
             "examples": example_counts(
                 outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)
             ),
-            "models": {model: table.accuracies(model, stages) for model in MODELS},
+            "models": {
+                model: dataclasses.asdict(accuracies(tally, model, stages)) for model in MODELS
+            },
             "training": {model: _history(outputs, model) for model in MODELS},
             "checks": read_checks(
                 outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
@@ -104,7 +107,11 @@ def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
     """What a reader of a push must know: how far the worst case lies below what the gates asked
     for."""
     robust = summary["models"]["robust"]
-    claim = max(getattr(config.gates, name) for name in CLAIMS)
+    claim = max(
+        gate.bound
+        for gate in gates(config.gates)
+        if isinstance(gate, Accuracy | WorstCase | Certified) and gate.argument != (CLEAN,)
+    )
     found = []
     search = summary.get("tuning")
     if search and search["trials"][0]["clean"] < search["clean_floor"]:

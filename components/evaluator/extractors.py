@@ -1,0 +1,170 @@
+"""How rows come to the gates in TFMA: grouped by image, without their pixels.
+
+TFX's Evaluator calls `custom_extractors`. TFMA reads rows, asks the model and unbatches; here the
+unbatching also brings the rows of an image together and lets one of them carry the image's
+outcome. So what is counted afterwards is one thing an image, and no accumulator has an entry for
+each. TFMA's own `query_key` groups one step later, with all that it then knows of a row, at several
+times the bytes.
+
+Attack and label go with a row, and what an EvalConfig asks for beyond ours: the features of its
+slices, and for other metrics labels, predictions and weights. The rest of the row ends here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis import constants
+from tensorflow_model_analysis.extractors import extractor, unbatch_extractor
+from tensorflow_model_analysis.utils import util
+
+from components.evaluator.metrics import OUTCOME, RIGHT, RowAccuracy
+from components.evaluator.outcome import (
+    Answer,
+    Facts,
+    IntArray,
+    RowOutcome,
+    image_outcome,
+    row_outcomes,
+)
+from components.records.names import CLEAN, ROBUST
+from components.records.record import IMAGE, Rows
+
+Extracts = dict[str, Any]
+
+FOR_OTHERS = (constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE_WEIGHTS_KEY)
+
+
+def custom_extractors(
+    eval_shared_model: Any, eval_config: Any, tensor_adapter_config: Any
+) -> list[extractor.Extractor]:
+    """TFMA's extractors, with the unbatching replaced."""
+    extractors = tfma.default_extractors(
+        eval_shared_model=eval_shared_model,
+        eval_config=eval_config,
+        tensor_adapter_config=tensor_adapter_config,
+    )
+    stage = unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME
+    by_image = extractor.Extractor(stage_name=stage, ptransform=ByImage(eval_config))
+    return [by_image if each.stage_name == stage else each for each in extractors]
+
+
+class ByImage(beam.PTransform):
+    """From batches of rows to one extract a row, of which one of each image carries its outcome."""
+
+    def __init__(self, eval_config: Any) -> None:
+        super().__init__()
+        self._config = eval_config
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        return (
+            batches
+            | "Rows" >> beam.FlatMap(keyed_rows, self._config)
+            | "Images" >> beam.GroupByKey()
+            | "Extracts" >> beam.FlatMapTuple(image_extracts)
+        )
+
+
+def keyed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[bytes, tuple[Any, Any]]]:
+    """The id of each row's image, with the row's outcome and what else is needed of it, packed."""
+    features = batch[constants.FEATURES_KEY]
+    rows = Rows.of_features({name: features[name] for name in features.keys() - {IMAGE}})
+    outcomes = row_outcomes(rows, served(batch, eval_config))
+    rest = util.split_extracts(needed(batch, eval_config)) or [{}] * len(rows)
+    for (identity, outcome), extract in zip(outcomes, rest, strict=True):
+        yield identity, (flat(outcome), packed(extract))
+
+
+def needed(batch: Extracts, eval_config: Any) -> Extracts:
+    """What slices and other metrics than ours need of a batch, except attack and label."""
+    slices = eval_config.slicing_specs
+    keys = {key for spec in slices for key in (*spec.feature_keys, *spec.feature_values)}
+    features = {
+        key: batch[constants.FEATURES_KEY][key]
+        for key in keys - {"attack", "label"}
+        if key in batch[constants.FEATURES_KEY]
+    }
+    kept = {key: batch[key] for key in FOR_OTHERS if key in batch and others(eval_config)}
+    return kept | ({constants.FEATURES_KEY: features} if features else {})
+
+
+def others(eval_config: Any) -> bool:
+    """Whether there are other metrics than ours."""
+    options = eval_config.options
+    metrics = [metric for spec in eval_config.metrics_specs for metric in spec.metrics]
+    return (
+        not options.HasField("include_default_metrics")
+        or options.include_default_metrics.value
+        or any(metric.module != RowAccuracy.__module__ for metric in metrics)
+    )
+
+
+def served(batch: Extracts, eval_config: Any) -> IntArray:
+    """The classes that the candidate gives as it is served: int64 [n]; -1 where an output is not
+    finite."""
+    (spec,) = [spec for spec in eval_config.model_specs if not spec.is_baseline]
+    outputs = util.StandardExtracts(batch).get_predictions(spec.name or None)
+    if isinstance(outputs, Mapping):
+        outputs = outputs[spec.prediction_key]
+    outputs = np.asarray(outputs)
+    return np.where(np.isfinite(outputs).all(axis=1), outputs.argmax(axis=1), -1)
+
+
+def image_extracts(identity: bytes, rows: Iterable[tuple[Any, Any]]) -> Iterator[Extracts]:
+    """The extracts of an image's rows, of which the clean one carries the outcome; where there is
+    none, the first by attack."""
+    parts = [(outcome_of(outcome), rest) for outcome, rest in rows]
+    parts.sort(key=lambda part: (part[0].attack != CLEAN, part[0].attack))
+    outcome = image_outcome(identity, [row for row, _ in parts])
+    for place, (row, rest) in enumerate(parts):
+        extract = unpacked(rest)
+        attack, label = np.array([row.attack.encode()], object), np.array([row.label])
+        features = extract.get(constants.FEATURES_KEY, {}) | {"attack": attack, "label": label}
+        yield extract | {
+            constants.FEATURES_KEY: features,
+            RIGHT: row.answers[ROBUST].right,
+            OUTCOME: None if place else outcome,
+        }
+
+
+def flat(row: RowOutcome) -> tuple[Any, ...]:
+    """A row's outcome without the names of its parts, as Beam encodes it best."""
+    answers = {model: tuple(answer) for model, answer in row.answers.items()}
+    return row.attack, row.label, row.agrees, answers, row.facts and tuple(row.facts)
+
+
+def outcome_of(flat_row: tuple[Any, ...]) -> RowOutcome:
+    """Inverse of `flat`."""
+    attack, label, agrees, answers, facts = flat_row
+    return RowOutcome(
+        attack=attack,
+        label=label,
+        agrees=agrees,
+        answers={model: Answer(*answer) for model, answer in answers.items()},
+        facts=facts and Facts(*facts),
+    )
+
+
+def packed(value: Any) -> Any:
+    """An extract with its arrays as plain values, which take a quarter of a pickled array's
+    bytes."""
+    if isinstance(value, Mapping):
+        return {key: packed(part) for key, part in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    content = value.ravel().tolist() if value.dtype.hasobject else value.tobytes()
+    return value.dtype.str, value.shape, content
+
+
+def unpacked(value: Any) -> Any:
+    """Inverse of `packed`."""
+    if isinstance(value, Mapping):
+        return {key: unpacked(part) for key, part in value.items()}
+    if not isinstance(value, tuple):
+        return value
+    dtype, shape, content = value
+    if isinstance(content, bytes):
+        return np.frombuffer(content, dtype).reshape(shape)
+    return np.array(content, object).reshape(shape)

@@ -1,0 +1,243 @@
+"""The Evaluator on planted rows with a champion: TFMA judges, one tally feeds gates, summary and
+card, and what could not be measured is refused."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from answered import CLASSES, answered
+from google.protobuf import json_format
+from small_world import artifact
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
+
+from components.evaluator.eval_config import eval_config
+from components.evaluator.executor import (
+    REFUSED_BY,
+    Executor,
+    read_explanations,
+    read_written_tally,
+    with_extractors,
+)
+from components.evaluator.gate import (
+    Accuracy,
+    Certified,
+    Disagreement,
+    FailedCheck,
+    Gap,
+    Gate,
+    Missing,
+    NoWorse,
+    WorstCase,
+    WorstClass,
+)
+from components.evaluator.metrics import TALLY
+from components.evaluator.tally import tally
+from components.pusher import card_of
+from components.records.checks import write_checks
+from components.records.names import CLEAN
+from components.records.record import Rows
+from components.records.shards import shard_path, write_shard
+from foundation.errors import ConfigError
+from pipeline.report.accuracies import accuracies
+from robustness.checks import Check
+from robustness.config import Attack, AttackName, BoundName, CheckName
+
+IMAGES = 40
+ATTACKS = (
+    CLEAN, "fgsm@undefended", "strongest@undefended", "fgsm@robust", "strongest@robust",
+    "fgsm@champion", "strongest@champion",
+)  # fmt: skip
+GATES: list[Gate] = [
+    Accuracy(name="clean", bound=0.5, argument=(CLEAN,)),
+    WorstCase(name="worst_case", bound=0.85),
+    Certified(name="certified", bound=0.0),
+    WorstClass(name="worst_class", bound=0.1),
+    Gap(name="gap", bound=0.05),
+    Missing(name="required", bound=0.0, argument=("ibp", "square")),
+    Disagreement(name="served", bound=0.0),
+    FailedCheck(name="proofs_hold", bound=0.0, argument=("proofs_hold",)),
+    NoWorse(name="champion_clean", bound=0.025, argument=(CLEAN,)),
+    NoWorse(name="champion_worst_case", bound=0.025, argument=("worst_case",)),
+]
+REFUSED = ["worst_case", "gap", "required", "served"]
+
+
+def planted() -> tuple[Rows, np.ndarray]:
+    """Rows of 40 images, and the classes that the served candidate gives.
+
+    Image 0 is wrong without an attack; 1 is broken by the candidate's own suite; 2 by the images
+    made against the champion, and by nothing else; on 3 the served model differs once.
+    """
+    right = {attack: [True] * IMAGES for attack in ATTACKS}
+    for attack in ATTACKS:
+        right[attack][0] = False
+    right["strongest@robust"][1] = False
+    right["strongest@champion"][2] = False
+    broken_by = ["clean", "pgd", *[""] * (IMAGES - 2)]
+    champion = {attack: [i > 0 for i in range(IMAGES)] for attack in ATTACKS}
+    certified = [i >= 10 for i in range(IMAGES)]
+    rows = answered(right, champion, certified, broken_by=broken_by)
+    served = rows.predictions["robust"].copy()
+    odd = np.flatnonzero((rows.id == b"003") & (rows.attack == "fgsm@robust"))
+    served[odd] = 7
+    return rows, served
+
+
+def export_reader(folder: str) -> None:
+    """A model whose answer stands in the first pixels."""
+
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def transformed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            pixels = {"image": tf.io.FixedLenFeature([CLASSES], tf.float32)}
+            logits = 9.0 * tf.io.parse_example(examples, pixels)["image"]
+            return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    reader = Reader()
+    signatures = {"transformed_examples": reader.transformed_examples}
+    tf.saved_model.save(reader, f"{folder}/Format-Serving", signatures=signatures)
+
+
+def evaluated(folder: Path, rows: Rows, served: np.ndarray, gates: list[Gate]) -> SimpleNamespace:
+    """What the Evaluator makes of rows in two shards."""
+    image = np.eye(CLASSES, dtype=np.float32)[served].reshape(-1, CLASSES, 1, 1)
+    records = list(dataclasses.replace(rows, image=image).serialize())
+    for i in range(2):
+        path = shard_path(str(folder / "rows" / "Split-test"), i, 2, compressed=False)
+        write_shard(path, records[i::2])
+    check = Check(name=CheckName.PROOFS_HOLD, passed=True, value=0.0, sentence="All proofs hold.")
+    write_checks(str(folder / "rows"), [check])
+    export_reader(str(folder / "model"))
+    examples = artifact(Examples, str(folder / "rows"), split_names='["test"]')
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    model = artifact(Model, str(folder / "model"))
+    evaluation = artifact(ModelEvaluation, str(folder / "evaluation"))
+    blessing = artifact(ModelBlessing, str(folder / "blessing"))
+    context = Executor.Context(
+        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"), unique_id="1"
+    )
+    config = json_format.MessageToJson(eval_config(gates))
+    Executor(context).Do(
+        {"examples": [examples], "model": [model]},
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {"eval_config": config, "example_splits": '["test"]'},
+    )
+    return SimpleNamespace(evaluation=evaluation.uri, blessing=blessing, model=model)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The Evaluator's outputs for `planted`; `gates`, explanations by name; `tally`."""
+    made = evaluated(tmp_path_factory.mktemp("evaluated"), *planted(), GATES)
+    made.gates = {gate["name"]: gate for gate in read_explanations(made.blessing.uri)}
+    made.tally = read_written_tally(made.evaluation)
+    return made
+
+
+def metrics(result: SimpleNamespace) -> dict[Any, dict[str, Any]]:
+    """TFMA's own results: by slice, the metrics by name."""
+    slices = tfma.load_eval_result(result.evaluation).slicing_metrics
+    return {key: found[""][""] for key, found in slices}
+
+
+def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespace) -> None:
+    expected = tally(*planted())
+    assert result.tally == expected
+    overall = metrics(result)[()]
+    for gate in GATES:
+        finding, explained = gate.judge(expected), result.gates[gate.name]
+        assert overall[gate.name]["doubleValue"] == pytest.approx(finding.judged)
+        assert explained["judged"] == finding.judged
+        assert explained["value"] == finding.value
+        assert explained["images_against"] == finding.images_against
+        assert explained["passed"] == gate.holds(finding.judged)
+
+
+def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
+    assert result.blessing.get_string_custom_property(REFUSED_BY).split(",") == REFUSED
+    assert result.blessing.get_int_custom_property("blessed") == 0
+    assert [name for name, gate in result.gates.items() if not gate["passed"]] == REFUSED
+    assert sorted(result.gates["worst_case"]["ids"]) == ["000", "001", "002", "003"]
+    assert result.gates["worst_case"]["images_to_change"] == 3
+    assert result.gates["clean"]["ids"] == []
+    assert result.gates["served"]["sentence"].startswith(
+        "The served model answers otherwise than the attacked one did on 0.36% of 280 rows"
+    )
+    assert result.gates["proofs_hold"]["sentence"] == "All proofs hold."
+    assert result.gates["required"]["sentence"] == "The candidate did not face square."
+
+
+def test_summary_gate_and_card_have_one_number(result: SimpleNamespace) -> None:
+    """Image 2 is broken by the champion's images alone, and that is in all three."""
+    stages = (BoundName.IBP, Attack(name=AttackName.FGSM), Attack(name=AttackName.PGD))
+    robust = accuracies(result.tally, "robust", stages)
+    card = card_of(result.model, result.blessing, kind="run")
+    assert robust.worst_case == result.gates["worst_case"]["value"] == card["worst_case"] == 0.9
+    assert robust.clean == result.gates["clean"]["value"] == card["clean"] == 39 / 40
+    assert robust.certified == result.gates["certified"]["value"] == card["certified"] == 0.75
+    assert robust.transfer == {
+        "fgsm": 39 / 40,
+        "strongest": 39 / 40,
+        "fgsm@champion": 39 / 40,
+        "strongest@champion": 38 / 40,
+    }
+    assert robust.worst_case < robust.white_box["pgd"] == 38 / 40, "left by its own suite"
+
+
+def test_slices_by_attack_and_label_work(result: SimpleNamespace) -> None:
+    by_slice = metrics(result)
+    for attack in ATTACKS:
+        found = by_slice[(("attack", attack),)]
+        assert found["example_count"]["doubleValue"] == IMAGES
+        if attack != CLEAN:
+            assert math.isnan(float(found["worst_case"]["doubleValue"]))
+    wrong = {"strongest@robust": 2, "strongest@champion": 2, "fgsm@robust": 2}
+    for attack in ATTACKS:
+        share = by_slice[(("attack", attack),)]["accuracy"]["doubleValue"]
+        assert share == pytest.approx(1.0 - wrong.get(attack, 1) / IMAGES)
+    for label, right in ((0, 18), (1, 18)):
+        found = by_slice[(("label", label),)]
+        assert found["worst_case"]["doubleValue"] == pytest.approx(
+            WorstCase(name="w", bound=0).judge(of_label(label)).judged
+        )
+        assert WorstCase(name="w", bound=0).judge(of_label(label)).value == right / 20
+        assert found["example_count"]["doubleValue"] == 20 * len(ATTACKS)
+    assert TALLY in by_slice[()]
+
+
+def of_label(label: int) -> Any:
+    """The tally of the planted images of one class."""
+    rows, served = planted()
+    chosen = rows.label == label
+    return tally(rows[chosen], served[chosen])
+
+
+def test_without_rows_nothing_passes(tmp_path: Path) -> None:
+    rows, served = planted()
+    gates: list[Gate] = [
+        Certified(name="certified", bound=0.0),
+        NoWorse(name="champion_clean", bound=0.0, argument=(CLEAN,)),
+    ]
+    made = evaluated(tmp_path, rows[:0], served[:0], gates)
+    assert made.blessing.get_int_custom_property("blessed") == 0
+    explained = read_explanations(made.blessing.uri)
+    assert [gate["passed"] for gate in explained] == [False, False]
+    assert {gate["sentence"] for gate in explained} == {"Nothing was measured."}
+    assert [gate["value"] for gate in explained] == [None, None]
+    assert "NaN" not in json.dumps(explained)
+    assert made.blessing.get_string_custom_property(REFUSED_BY) == "certified,champion_clean"
+
+
+@pytest.mark.parametrize("key", ["module_file", "module_path"])
+def test_a_module_of_the_users_own_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}='mine'"):
+        with_extractors({key: "mine"})
