@@ -59,6 +59,7 @@ from robustness.config import (
     Attack,
     AttackName,
     BoundName,
+    Check,
     CheckName,
     FabT,
     Fgsm,
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from robustness.ball import inside_ball
     from robustness.bounds.certifier import Certifier, proven
     from robustness.bounds.trace import NoBoundError
-    from robustness.checks import Check, Subject, run_checks
+    from robustness.checks import Subject, run_checks
     from robustness.corruptions import Corruption, corrupt
     from robustness.evaluation import Judge, Summary, Verdict, summarise
     from robustness.logits import as_logits
@@ -89,7 +90,6 @@ else:
         "Certifier": "robustness.bounds.certifier",
         "proven": "robustness.bounds.certifier",
         "NoBoundError": "robustness.bounds.trace",
-        "Check": "robustness.checks",
         "Subject": "robustness.checks",
         "run_checks": "robustness.checks",
         "Corruption": "robustness.corruptions",

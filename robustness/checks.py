@@ -26,6 +26,7 @@ from robustness.config import (
     ApgdT,
     Attack,
     BoundName,
+    Check,
     CheckName,
     Fgsm,
     Norm,
@@ -64,16 +65,6 @@ class Measured:
 
     passed: bool
     value: float
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What a check found, under its name. value: None where it is not a finite number."""
-
-    name: CheckName
-    passed: bool
-    value: float | None
     sentence: str
 
 

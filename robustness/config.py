@@ -109,6 +109,16 @@ class CheckName(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """What an honesty check found, under its name. value: None where it is not a finite number."""
+
+    name: CheckName
+    passed: bool
+    value: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Effort:
     """How hard an attack tries. Each attack is a class with the settings that it has.
 

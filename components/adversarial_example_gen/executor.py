@@ -47,8 +47,8 @@ from components.records.shards import list_shards, read_shards, shard_path, writ
 from foundation.errors import RunError
 from foundation.seeds import image_seeds
 from robustness.ball import inside_ball
-from robustness.checks import SAMPLE, Check, Subject, run_checks
-from robustness.config import Fgsm, ThreatModel
+from robustness.checks import SAMPLE, Subject, run_checks
+from robustness.config import Check, Fgsm, ThreatModel
 from robustness.evaluation import Judge, stage_name
 from robustness.suites import Stage
 from trainer.dataset import raw_parser

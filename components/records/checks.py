@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tfx.dsl.io import fileio
 
-from robustness.checks import Check
+from robustness.config import Check
 
 CHECKS = "checks.json"
 

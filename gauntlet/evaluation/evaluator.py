@@ -24,12 +24,12 @@ from foundation.events import phase
 from foundation.json import dumps
 from foundation.seeds import image_seeds
 from gauntlet.evaluation.picture import draw_curve
-from gauntlet.evaluation.report import CheckResult, Report, Result
+from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples, write_whole
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import CheckName, ThreatModel
+from robustness.config import Check, CheckName, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.logits import as_logits
@@ -208,7 +208,7 @@ class Evaluation:
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checks(self, work: Path, judge: Judge, first: Batch) -> tuple[CheckResult, ...]:
+    def _checks(self, work: Path, judge: Judge, first: Batch) -> tuple[Check, ...]:
         """The honesty checks on the first images, from their file where there is one."""
         kept = work / f"checks-{len(first.y)}.json"
         if not kept.exists():
@@ -218,7 +218,7 @@ class Evaluation:
                 checks.append(dataclasses.asdict(check))
             write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
         read = json.loads(kept.read_text())
-        return tuple(CheckResult(**check | {"name": CheckName(check["name"])}) for check in read)
+        return tuple(Check(**check | {"name": CheckName(check["name"])}) for check in read)
 
     def _subject(self, judge: Judge, first: Batch) -> Subject:
         return Subject(

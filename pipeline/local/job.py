@@ -18,6 +18,7 @@ from components.schema import schema_of
 from foundation.events import phase
 from pipeline.definition.config import RunConfig
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import Root
 from trainer.config import RecipeName
 
@@ -40,7 +41,7 @@ class Job:
     orchestrator: Orchestrator
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> RunSummary:
     """Run and return the summary, which is also written to the run's folder.
 
     Raises:
@@ -51,7 +52,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return _run_alone(job)
 
 
-def _run_alone(job: Job) -> dict[str, Any]:
+def _run_alone(job: Job) -> RunSummary:
     begin = time.monotonic()
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
