@@ -16,7 +16,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, Card, Origin, read_card
+from components.versions import CARD, Card, PushedBy, read_card
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.versions import newest_version
@@ -61,7 +61,7 @@ class Executor(tfx_pusher.Executor):
         if newest is None or read_card(os.path.join(base, newest)).model != model.uri:
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
-            card = card_of(model, blessing, kind=Origin.RUN, run_id=run.get("run_id", ""))
+            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run.get("run_id", ""))
             newest = publish(self.GetModelPath(input_dict), base, card)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest

@@ -110,7 +110,7 @@ class CheckName(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What an honesty check found, under its name. value: None where it is not a finite number."""
+    """What a check found, under its name. value: None where it is not a finite number."""
 
     name: CheckName
     passed: bool

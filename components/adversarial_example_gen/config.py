@@ -1,19 +1,25 @@
 """What AdversarialExampleGen can be told. Imports neither TFX nor Beam: the command line reads
 it."""
 
+import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from robustness.config import AttackName
+import pydantic
+
+from robustness.config import AttackName, ThreatModel
 from robustness.suites import Stage, SuiteName, suite
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """The bounds and attacks that both models face.
+    """The bounds and attacks that all models face.
 
     suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite
-        itself.
-    checks: whether the honesty checks look at the robust model.
+    itself.
+    checks: whether the honesty checks look at the candidate.
 
     Raises:
         ConfigError: an attack twice.
@@ -30,3 +36,33 @@ class AttackConfig:
     def stages(self) -> tuple[Stage, ...]:
         """Bounds and attacks in the order in which they run."""
         return suite(self.suite, self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackTask:
+    """What AdversarialExampleGen does to a split; it lies beside the rows, for nodes that add to
+    them. seed: of the attacks."""
+
+    split: str
+    threat: ThreatModel
+    attack: AttackConfig
+    seed: int
+
+    def to_properties(self) -> dict[str, Any]:
+        """As TFX carries it: what is no plain value, as JSON."""
+        return {
+            "split": self.split,
+            "threat": json.dumps(dataclasses.asdict(self.threat), sort_keys=True),
+            "attack": json.dumps(dataclasses.asdict(self.attack), sort_keys=True),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def of_properties(cls, properties: Mapping[str, Any]) -> "AttackTask":
+        """Inverse of `to_properties`; other properties are left out."""
+        return cls(
+            split=properties["split"],
+            threat=pydantic.TypeAdapter(ThreatModel).validate_json(properties["threat"]),
+            attack=pydantic.TypeAdapter(AttackConfig).validate_json(properties["attack"]),
+            seed=properties["seed"],
+        )

@@ -1,7 +1,6 @@
 """The ChampionChallenge node: its inputs, outputs and parameters, as TFX sees them."""
 
-import dataclasses
-import json
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
@@ -10,37 +9,40 @@ from tfx.types import BaseChannel, Channel, ComponentSpec
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_artifacts import Examples, Model
 
-from components.adversarial_example_gen.config import AttackConfig
+from components.adversarial_example_gen.component import with_models
 from components.champion_challenge.executor import Executor
-from robustness.config import ThreatModel
+from components.records.names import CHAMPION, ROBUST
 
 
 class ChampionChallengeSpec(ComponentSpec):
-    """See `ChampionChallenge`."""
+    """See `ChampionChallenge`; the other models are inputs too, each under its name."""
 
-    PARAMETERS: ClassVar = {
-        "split": ExecutionParameter(type=str),
-        "threat": ExecutionParameter(type=str),
-        "attack": ExecutionParameter(type=str),
-        "seed": ExecutionParameter(type=int),
-        "code": ExecutionParameter(type=str),
-    }
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {}
     INPUTS: ClassVar = {
         "adversarial_examples": ChannelParameter(type=Examples),
-        "undefended": ChannelParameter(type=Model),
-        "robust": ChannelParameter(type=Model),
-        "champion": ChannelParameter(type=Model, optional=True),
+        ROBUST: ChannelParameter(type=Model),
+        CHAMPION: ChannelParameter(type=Model, optional=True),
     }
     OUTPUTS: ClassVar = {"challenged_examples": ChannelParameter(type=Examples)}
 
 
 class ChampionChallenge(BaseBeamComponent):
     """Adds the champion to the rows of AdversarialExampleGen: its predictions on all of them, and
-    the images that attacks make against it, which the candidate must stand too.
+    the images that the same attacks make against it, which the candidate must stand too.
 
-    champion: the latest blessed model; none on the first run. Where it is the candidate itself, or
-    cannot be shown these images, the rows say that there is no champion. The other parameters are
-    those of AdversarialExampleGen.
+    It is a node of its own so that a new champion does not have the candidate attacked again; and
+    it writes all rows again, because the Evaluator reads one artifact and compares the two models
+    row by row.
+
+    Args:
+        adversarial_examples: of AdversarialExampleGen, which says how to attack.
+        model: the candidate.
+        champion: the latest blessed model; none on the first run. Where it is the candidate
+            itself, or takes other images, the rows say that there is no champion.
+        others: the other models that were attacked, by name.
+
+    Raises:
+        ConfigError: a name of `others` is taken, or cannot be one of a column.
     """
 
     SPEC_CLASS = ChampionChallengeSpec
@@ -50,26 +52,18 @@ class ChampionChallenge(BaseBeamComponent):
         self,
         *,
         adversarial_examples: BaseChannel,
-        undefended: BaseChannel,
-        robust: BaseChannel,
-        champion: BaseChannel | None,
-        split: str,
-        threat: ThreatModel,
-        attack: AttackConfig,
-        seed: int,
-        code: str = "",
+        model: BaseChannel,
+        champion: BaseChannel | None = None,
+        others: Mapping[str, BaseChannel] | None = None,
     ) -> None:
+        others = others or {}
+        spec = with_models(ChampionChallengeSpec, others)
         super().__init__(
-            ChampionChallengeSpec(
+            spec(
                 adversarial_examples=adversarial_examples,
-                undefended=undefended,
-                robust=robust,
                 champion=champion,
-                split=split,
-                threat=json.dumps(dataclasses.asdict(threat), sort_keys=True),
-                attack=json.dumps(dataclasses.asdict(attack), sort_keys=True),
-                seed=seed,
-                code=code,
+                **{ROBUST: model},
+                **others,
                 challenged_examples=Channel(type=Examples),
             )
         )

@@ -2,10 +2,10 @@
 properties. The evaluation also has the tally from which all was judged."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
+import pydantic
 from google.protobuf import json_format
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
@@ -84,12 +84,7 @@ def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:
 def read_explanations(blessing: str) -> list[Explanation]:
     """What `Executor` wrote beside a blessing."""
     with fileio.open(os.path.join(blessing, GATES)) as file:
-        entries = json.load(file)
-    intervals = [entry["interval"] and tuple(entry["interval"]) for entry in entries]
-    return [
-        Explanation(**entry | {"interval": interval})
-        for entry, interval in zip(entries, intervals, strict=True)
-    ]
+        return pydantic.TypeAdapter(list[Explanation]).validate_json(file.read())
 
 
 def read_written_tally(evaluation: str) -> Tally:

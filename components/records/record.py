@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import Float32, Int64, Shaped
 
-from components.records.names import CHAMPION
+from components.records.names import CHAMPION, Origin
+from components.records.shards import read_shards
+from robustness.config import ThreatModel
 
 Column = Shaped[np.ndarray, "n ..."]
 Texts = Shaped[np.ndarray, "n"]
@@ -98,6 +100,24 @@ class Rows:
         """The rows with what one more model predicts."""
         return replace(self, predictions={**self.predictions, name: predictions})
 
+    def attacked(
+        self,
+        origin: Origin,
+        image: Images,
+        threat: ThreatModel,
+        predictions: Mapping[str, Integers],
+    ) -> Self:
+        """These clean rows as another image shows them: what an attack made of theirs, in the ball
+        of `threat`, and what each model predicts for it."""
+        return replace(
+            self,
+            attack=np.full(len(self), str(origin), object),
+            image=image,
+            norm=np.full(len(self), str(threat.norm), object),
+            epsilon=np.full(len(self), threat.epsilon, np.float32),
+            predictions=predictions,
+        )
+
     @classmethod
     def concatenate(cls, parts: Sequence["Rows"]) -> Self:
         """The rows of all parts, which have the same columns; at least one part."""
@@ -151,12 +171,12 @@ class Rows:
 
     def serialize(self) -> Iterator[bytes]:
         """Each row as a serialized tf.Example."""
-        columns = {name: _values(column) for name, column in self._columns().items()}
+        columns = {name: _encoded(column) for name, column in self._columns().items()}
         for row in range(len(self)):
             example = tf.train.Example()
             features = example.features.feature
             for name, (kind, values) in columns.items():
-                getattr(features[name], kind).value.extend(values[row])
+                getattr(features[name], kind).value.extend(values[row].tolist())
             yield example.SerializeToString()
 
     def _columns(self) -> dict[str, Any]:
@@ -174,6 +194,18 @@ class Rows:
             names = [name for name in columns if name.startswith(prefix)]
             fields[field] = {name.removeprefix(prefix): columns[name] for name in names}
         return cls(image=columns.get(IMAGE), **fields)
+
+
+def read_rows(
+    paths: Sequence[str], batch: int, image_shape: tuple[int, int, int] | None = None
+) -> Iterator[Rows]:
+    """The rows of shards in batches of at most that many, with the columns of all models that the
+    first row has. image_shape: see `Rows.parse`."""
+    records = read_shards(list(paths))
+    for first in records.take(1).as_numpy_iterator():
+        models = models_of(first)
+        for serialized in records.batch(batch):
+            yield Rows.parse(serialized, models, image_shape)
 
 
 def models_of(record: bytes) -> list[str]:
@@ -201,11 +233,10 @@ def _decoded(name: str, column: Column) -> Column:
     return np.array([texts[value] for value in values], object)
 
 
-def _values(column: Column) -> tuple[str, list[list[Any]]]:
-    """The list of a tf.Feature that holds a column, and the values of each row."""
+def _encoded(column: Column) -> tuple[str, Column]:
+    """The list of a tf.Feature that holds a column, and the values of each row: [n, values]."""
     if column.dtype.kind == "O":
         values = [value.encode() if isinstance(value, str) else value for value in column]
-        return "bytes_list", [[value] for value in values]
-    pixels = int(np.prod(column.shape[1:]))
+        return "bytes_list", np.array(values, object).reshape(-1, 1)
     kind = "float_list" if column.dtype.kind == "f" else "int64_list"
-    return kind, column.reshape(len(column), pixels).tolist()
+    return kind, column.reshape(len(column), int(np.prod(column.shape[1:])))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.versions import MEASURED, Card, Origin, Version, list_versions
+from components.versions import MEASURED, Card, PushedBy, Version, list_versions
 from foundation.json import dumps
 from gauntlet.options import json_option, root_option
 from pipeline.root.root import Root
@@ -60,9 +60,9 @@ def version_table(root: Root, pushed: list[Version]) -> Table:
 def history(card: Card) -> str:
     """How a version came under `serving`, where that was by hand."""
     match card.kind:
-        case Origin.RUN:
+        case PushedBy.RUN:
             return ""
-        case Origin.ROLLBACK:
+        case PushedBy.ROLLBACK:
             return f"back to version {card.of}, by {card.by}: {card.reason}"
-        case Origin.FORCED:
+        case PushedBy.FORCED:
             return f"FORCED by {card.by}: {card.reason}"

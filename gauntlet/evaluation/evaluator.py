@@ -4,9 +4,7 @@ The judge is the one of the pipeline's attack node. Verdicts are written batch b
 evaluation reads them.
 """
 
-import dataclasses
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import tensorflow as tf
 
 from components.datasets.batches import Batch, count_images, image_batches
@@ -29,7 +28,7 @@ from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples, write_whole
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import Check, CheckName, ThreatModel
+from robustness.config import Check, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.logits import as_logits
@@ -215,10 +214,9 @@ class Evaluation:
             checks = []
             for check in run_checks(self._subject(judge, first)):
                 log.info("check %s", check.name)
-                checks.append(dataclasses.asdict(check))
+                checks.append(check)
             write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
-        read = json.loads(kept.read_text())
-        return tuple(Check(**check | {"name": CheckName(check["name"])}) for check in read)
+        return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
 
     def _subject(self, judge: Judge, first: Batch) -> Subject:
         return Subject(

@@ -61,7 +61,8 @@ def accuracy_rows(summary: RunSummary, model: str) -> dict[str, float | None]:
     shares = summary.models[model]
     rows: dict[str, float | None] = {"clean": shares.clean}
     for attack, share in shares.transfer.items():
-        rows[f"{attack} image made against the other model"] = share
+        name, _, source = attack.partition("@")
+        rows[f"{name} image made against the {source or 'other model'}"] = share
     for attack, share in shares.white_box.items():
         rows[f"left by {with_effort(attack, summary)}"] = share
     rows["worst case over all of these"] = shares.worst_case
@@ -145,10 +146,21 @@ def lines_on(gate: Explanation, folder: Path) -> list[str]:
     it."""
     lines = [f"[red]{gate.name}:[/] {escape(gate.sentence)}"]
     if gate.images_to_change:
-        lines.append(f"{gate.images_to_change:,} more images would have to be answered rightly.")
+        lines.append(f"{gate.images_to_change:,} more images must be classified correctly to pass.")
     if gate.ids:
-        shown = ", ".join(gate.ids[:SHOWN_IDS])
-        more = len(gate.ids) - SHOWN_IDS
-        rest = f" and {more:,} more in {folder / 'summary.json'}" if more > 0 else ""
-        lines.append(escape(f"Images against it: {shown}{rest}"))
+        lines.append(escape(images_against(gate, folder)))
     return lines
+
+
+def images_against(gate: Explanation, folder: Path) -> str:
+    """How many images speak against the model, by the names of a few; the summary names more."""
+    shown, known = gate.ids[:SHOWN_IDS], len(gate.ids)
+    against = gate.images_against or known
+    more, file = against - len(shown), folder / "summary.json"
+    if not more:
+        rest = ""
+    elif known == against:
+        rest = f" and {more:,} more in {file}"
+    else:
+        rest = f" and {more:,} more; {known} of them all in {file}"
+    return f"Images against it: {', '.join(shown)}{rest}"

@@ -31,6 +31,7 @@ from components.anomaly_gate import AcceptedStatistics, AnomalyGate, LastSpan
 from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
+from components.records.names import UNDEFENDED
 from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
@@ -97,22 +98,20 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     robust = dag.add(trainer("robust", defended, data, begin, best), "model")
 
     # Both are attacked; the champion meets the same attacks, and the candidate the champion's.
-    suite: dict[str, Any] = {
-        "threat": config.threat,
-        "attack": config.attack,
-        "seed": config.seed,
-        "split": "test",
-    }
+    others = {UNDEFENDED: undefended}
     attack = AdversarialExampleGen(
-        examples=raw, transform_graph=graph, undefended=undefended, robust=robust, **suite
+        examples=raw,
+        transform_graph=graph,
+        model=robust,
+        others=others,
+        split="test",
+        threat=config.threat,
+        attack=config.attack,
+        seed=config.seed,
     )
     attacked = dag.add(attack, "adversarial_examples")
     challenge = ChampionChallenge(
-        adversarial_examples=attacked,
-        undefended=undefended,
-        robust=robust,
-        champion=champion,
-        **suite,
+        adversarial_examples=attacked, model=robust, others=others, champion=champion
     )
     challenged = dag.add(challenge, "challenged_examples")
 

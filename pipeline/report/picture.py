@@ -3,30 +3,27 @@ tuned, and the robustness curve of an evaluation."""
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from components.records.names import ROBUST, UNDEFENDED
+from components.records.record import Rows
 from pipeline.report.run_summary import Training, Tuning
 
 COLUMNS = 8
 RIGHT, WRONG = "tab:green", "tab:red"
 
 
-def draw_grid(
-    images: npt.NDArray[np.float32], rows: pd.DataFrame, caption: str, path: Path
-) -> None:
+def draw_grid(rows: Rows, caption: str, path: Path) -> None:
     """Write a PNG with one image a cell.
 
     Args:
-        images: float32 [n, h, w, c] in [0, 1], c of 1 or 3.
-        rows: n rows with `label`, `prediction_undefended` and `prediction_robust`.
+        rows: rows with images, of 1 or 3 channels, and the predictions of both models.
         caption: what was done to the images.
         path: file to write.
     """
-    lines = -(-len(images) // COLUMNS)
+    assert rows.image is not None
+    lines = -(-len(rows) // COLUMNS)
     figure = Figure(figsize=(1.5 * COLUMNS, 2.1 * lines + 0.6), layout="constrained")
     figure.suptitle(
         f"{caption}\ntrue label; prediction of the undefended (u) and the robust (r) model"
@@ -34,16 +31,16 @@ def draw_grid(
     axes = figure.subplots(lines, COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, image, row in zip(axes, images, rows.itertuples(), strict=False):
-        axis.imshow(image.squeeze(), cmap="gray", vmin=0.0, vmax=1.0)
-        axis.set_title(f"true {row.label}", fontsize=9, loc="left")
-        predictions = (
-            ("center", "u", row.prediction_undefended),
-            ("right", "r", row.prediction_robust),
-        )
-        for place, name, prediction in predictions:
-            colour = RIGHT if prediction == row.label else WRONG
-            axis.set_title(f"{name} {prediction}", fontsize=9, loc=place, color=colour)
+    shown = (
+        ("center", "u", rows.predictions[UNDEFENDED]),
+        ("right", "r", rows.predictions[ROBUST]),
+    )
+    for i, (image, label) in enumerate(zip(rows.image, rows.label, strict=True)):
+        axes[i].imshow(image.squeeze(), cmap="gray", vmin=0.0, vmax=1.0)
+        axes[i].set_title(f"true {label}", fontsize=9, loc="left")
+        for place, name, predictions in shown:
+            colour = RIGHT if predictions[i] == label else WRONG
+            axes[i].set_title(f"{name} {predictions[i]}", fontsize=9, loc=place, color=colour)
     figure.savefig(path, dpi=100)
 
 
@@ -93,7 +90,9 @@ def draw_front(tuning: Tuning, caption: str, path: Path) -> None:
         measured = [trial for trial in trials if getattr(trial, name) is not None]
         for on_front, filled in ((True, colour), (False, "none")):
             points = [
-                (trial.clean, getattr(trial, name)) for trial in measured if trial.front is on_front
+                (trial.clean, getattr(trial, name))
+                for trial in measured
+                if trial.front is on_front
             ]
             if points:
                 shown = label if on_front else f"{label}, not on the front"

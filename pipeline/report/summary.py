@@ -14,20 +14,14 @@ from tfx.utils import path_utils
 from components.evaluator.executor import read_explanations, read_written_tally
 from components.evaluator.gate import Accuracy, Certified, WorstCase
 from components.records.checks import read_checks
-from components.records.columns import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, attack_column
+from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
 from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
-from pipeline.report.results import (
-    AttackTable,
-    example_counts,
-    read_attack_table,
-    read_images,
-    some_rows,
-)
+from pipeline.report.results import example_counts, some_rows
 from pipeline.report.run_summary import NodeRun, RunSummary, Training, Trial, Tuning
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
@@ -63,10 +57,8 @@ def write_results(
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
         summary = summarised(config, outputs, nodes)
-        table = read_attack_table(
-            _split(outputs, "AdversarialExampleGen", "adversarial_examples", "test"), MODELS
-        )
-    draw_picture(config, table, folder / "attacked.png")
+        attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+    draw_picture(config, os.path.join(attacked, "Split-test"), folder / "attacked.png")
     threat = config.threat
     caption = (
         f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
@@ -164,20 +156,15 @@ def on_front(scores: list[list[float]]) -> npt.NDArray[np.bool_]:
     return ~np.any(at_least & better, axis=1)
 
 
-def draw_picture(config: RunConfig, table: AttackTable, path: Path) -> None:
-    """The grid of FGSM images made against the undefended model."""
-    column = attack_column(FGSM, UNDEFENDED)
-    images = read_images(table, column, PICTURE_IMAGES, config.data.image_shape)
-    threat = config.threat
+def draw_picture(config: RunConfig, rows: str, path: Path) -> None:
+    """The grid of FGSM images made against the undefended model. rows: folder of the rows."""
+    shape, threat = config.data.image_shape, config.threat
+    shown = some_rows(rows, Origin(FGSM, UNDEFENDED), PICTURE_IMAGES, shape)
     caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {threat.epsilon}"
-    draw_grid(images, some_rows(table, column, PICTURE_IMAGES), caption, path)
+    draw_grid(shown, caption, path)
 
 
 def _training(outputs: RunOutputs, model: str) -> Training:
     """How a model was trained, epoch by epoch."""
     artifact = outputs.artifact(f"Trainer.{model}", "model")
     return Training(**read_history(path_utils.serving_model_path(artifact.uri)))
-
-
-def _split(outputs: RunOutputs, node: str, key: str, split: str) -> str:
-    return os.path.join(outputs.artifact(node, key).uri, f"Split-{split}")

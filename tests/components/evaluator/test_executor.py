@@ -2,6 +2,7 @@
 card, and what could not be measured is refused."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 
+from components.adversarial_example_gen.config import AttackConfig
 from components.evaluator.eval_config import eval_config
 from components.evaluator.executor import (
     REFUSED_BY,
@@ -45,9 +47,10 @@ from components.records.checks import write_checks
 from components.records.names import CLEAN
 from components.records.record import Rows
 from components.records.shards import shard_path, write_shard
+from components.versions import PushedBy
 from foundation.errors import ConfigError
 from pipeline.report.accuracies import accuracies
-from robustness.config import Attack, AttackName, BoundName, Check, CheckName
+from robustness.config import AttackName, Check, CheckName
 
 IMAGES = 40
 ATTACKS = (
@@ -176,9 +179,9 @@ def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
 
 def test_summary_gate_and_card_have_one_number(result: SimpleNamespace) -> None:
     """Image 2 is broken by the champion's images alone, and that is in all three."""
-    stages = (BoundName.IBP, Attack(name=AttackName.FGSM), Attack(name=AttackName.PGD))
+    stages = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
     robust = accuracies(result.tally, "robust", stages)
-    card = card_of(result.model, result.blessing, kind="run")
+    card = card_of(result.model, result.blessing, kind=PushedBy.RUN)
     assert robust.worst_case == result.gates["worst_case"].value == card.worst_case == 0.9
     assert robust.clean == result.gates["clean"].value == card.clean == 39 / 40
     assert robust.certified == result.gates["certified"].value == card.certified == 0.75

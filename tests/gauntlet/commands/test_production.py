@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from components.versions import Card, Origin, Version
+from components.versions import Card, PushedBy, Version
 from gauntlet.cli import main
 from pipeline.production.requests import Classification, ForcedPush, Rollback
 from pipeline.root.root import Root
@@ -53,7 +53,7 @@ def test_wrong_usage(
     ("card", "shown"),
     [
         (
-            Card(kind=Origin.ROLLBACK, of="3", **BY_HAND),
+            Card(kind=PushedBy.ROLLBACK, of="3", **BY_HAND),
             "version 7 is served: back to version 3, by ada: too [slow]\n",
         ),
         (Card(), "version 7 is served\n"),
@@ -79,7 +79,7 @@ def test_rollback_says_what_is_served(
 def test_bless_says_what_it_overrode(
     refused_by: str, overridden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = Card(kind=Origin.FORCED, refused_by=refused_by, **BY_HAND)
+    card = Card(kind=PushedBy.FORCED, refused_by=refused_by, **BY_HAND)
     requests = answered(monkeypatch, "bless", Version(version="7", serving=True, card=card))
     arguments = ["bless", "--force", "--root", str(tmp_path), "--reason", "too [slow]"]
     done = CliRunner().invoke(main, arguments)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from components.evaluator.explained import Explanation
-from gauntlet.tables.run import accuracy_table, print_summary, tuning_table
+from gauntlet.tables.run import accuracy_table, images_against, print_summary, tuning_table
 from pipeline.report.run_summary import Accuracies, NodeRun, RunSummary, Trial, Tuning
 from pipeline.root.blessings import Signature
 from robustness.config import ThreatModel
@@ -100,7 +100,7 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     assert "Refused by worst_case, certified, the serving check; nothing was pushed" in text
     assert "serving check: signature [x] is missing" in text
     assert "certified: What [was] found." in text
-    assert "130 more images would have to be answered rightly" in text
+    assert "130 more images must be classified correctly to pass." in text
     assert (
         "image-0, image-1, image-2, image-3, image-4 and 2 more in /data/[x]/runs/r/summary.json"
         in text
@@ -160,3 +160,26 @@ def test_the_trials_of_a_search_are_shown_with_their_settings() -> None:
         ["0.1235", "98.00%", "90.00%", "-", ""],
     ]
     assert "clean accuracy at least 97.00%" in " ".join(text.split())
+
+
+def test_of_many_images_against_a_model_the_summary_names_a_sample() -> None:
+    gate = explained("worst_case", 0.1, 0.9, False)
+    many = dataclasses.replace(gate, ids=[f"image-{i}" for i in range(100)], images_against=1234)
+    assert images_against(many, Path("/runs/r")) == (
+        "Images against it: image-0, image-1, image-2, image-3, image-4 and 1,229 more; 100 of "
+        "them all in /runs/r/summary.json"
+    )
+    one = dataclasses.replace(gate, ids=["a"], images_against=1)
+    assert images_against(one, Path("r")) == "Images against it: a"
+
+
+def test_images_made_against_the_champion_have_a_row() -> None:
+    """They count in the worst case over all of these."""
+    summary = example_summary(None)
+    models = {
+        name: dataclasses.replace(shares, transfer=shares.transfer | {"fgsm@champion": 0.91})
+        for name, shares in summary.models.items()
+    }
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(accuracy_table(dataclasses.replace(summary, models=models)))
+    assert "fgsm image made against the champion" in console.export_text()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from components.adversarial_example_gen import executor as attack
 from components.champion_challenge import executor as challenge
-from components.records.columns import CLEAN
-from components.records.rows import read_checks
-from robustness.config import CheckName
+from components.records.checks import read_checks
+from components.records.names import CLEAN
+from components.records.writer import read_written
+from foundation.errors import ConfigError, RunError
+from robustness.attacks.attacker import Attacker
+from robustness.config import AttackName, CheckName
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
 PROPERTIES = {
@@ -62,6 +66,7 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
         )
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
         assert read_checks(output.uri) == read_checks(attacked.uri)
+        assert read_written(output.uri).images == EXAMPLES
         return read_rows(f"{output.uri}/Split-test")
 
     return run
@@ -69,9 +74,9 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
 
 def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples) -> None:
     checks = read_checks(attacked.uri)
-    assert {check["name"] for check in checks} == set(CheckName)
+    assert {check.name for check in checks} == set(CheckName)
     by_verdict = [
-        ",".join(c["name"] for c in checks if c["passed"] is wanted) for wanted in (True, False)
+        ",".join(c.name for c in checks if c.passed is wanted) for wanted in (True, False)
     ]
     for row in read_rows(f"{attacked.uri}/Split-test"):
         assert [
@@ -145,3 +150,38 @@ def test_without_a_rival_the_rows_stay_as_they_are(
     assert sorted(row.SerializeToString(deterministic=True) for row in rows) == sorted(
         row.SerializeToString(deterministic=True) for row in before
     )
+
+
+@pytest.mark.parametrize("name", [AttackName.FGSM, AttackName.PGD])
+def test_an_attack_on_the_champion_that_leaves_its_ball_is_an_error(
+    challenged: Challenged,
+    small_models: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: AttackName,
+) -> None:
+    run = Attacker.run
+
+    def too_far(self: Attacker, attack: Any, x: np.ndarray, *rest: Any) -> np.ndarray:
+        return np.clip(x + 0.4, 0, 1) if attack.name is name else run(self, attack, x, *rest)
+
+    monkeypatch.setattr(Attacker, "run", too_far)
+    with pytest.raises(
+        RunError, match=r"attacked images lie outside the linf ball of radius 0\.16"
+    ):
+        challenged(small_models["undefended"], tmp_path)
+
+
+def test_a_model_that_was_attacked_must_be_there(
+    attacked: Examples, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    inputs = {
+        "adversarial_examples": [attacked],
+        "robust": [artifact(Model, small_models["robust"])],
+    }
+    context = challenge.Executor.Context(
+        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
+    )
+    output = artifact(Examples, str(tmp_path / "challenged"))
+    with pytest.raises(ConfigError, match="attacked, robust, undefended; it got robust"):
+        challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)

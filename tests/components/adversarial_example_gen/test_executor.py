@@ -1,5 +1,5 @@
-"""AdversarialExampleGen on the small world: its rows, what is counted from them, and the check of
-what was written."""
+"""AdversarialExampleGen on the small world: its rows, what is counted from them, and an attack that
+leaves its ball."""
 
 import json
 from collections import Counter
@@ -7,30 +7,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_world import EXAMPLES, artifact, column, pixels, read_rows
+import tf_keras
+from small_world import EXAMPLES, SHAPE, artifact, column, pixels, read_rows
 from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from components.adversarial_example_gen import executor as adversarial
 from components.adversarial_example_gen.config import AttackConfig
-from components.records.columns import (
-    BROKEN_BY,
-    CERTIFIED_BY,
-    CLEAN,
-    MODELS,
-    NO_BOUND,
-    PREDICTION,
-    ROBUST,
-)
-from components.records.rows import Row
+from components.evaluator.tally import tally
+from components.records.names import CLEAN, FGSM, MODELS, NO_BOUND, ROBUST, STRONGEST
+from components.records.record import Rows
 from components.records.shards import list_shards, read_shards, shard_path, write_shard
+from components.records.writer import read_written
 from foundation.errors import RunError
-from pipeline.report.results import AttackTable, read_attack_table
+from foundation.seeds import image_seeds
+from pipeline.report.accuracies import Accuracies, accuracies
 from robustness.attacks.attacker import Attacker
-from robustness.config import Attack, AttackName, BoundName, ThreatModel
+from robustness.config import Attack, AttackName, BoundName, Fgsm, ThreatModel
+from robustness.evaluation import Judge
 from robustness.suites import bounds_of
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
@@ -39,6 +35,7 @@ EPSILON = 0.16
 """Certifies some images of the small world, breaks some, and leaves others open."""
 
 SUITE = {"suite": "fast", "names": ["fgsm", "pgd"]}
+STAGES = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
 
 
 class Attacked(Protocol):
@@ -78,6 +75,7 @@ def attacked(
                 beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
             )
         ).Do(inputs, output, properties)
+        assert read_written(str(folder)).images == EXAMPLES
         return read_rows(f"{folder}/Split-test")
 
     return run
@@ -119,14 +117,14 @@ def test_verdicts_agree_with_the_predictions(rows: list[tf.train.Example], model
     for versions in by_image(rows):
         broken_by, certified_by = (
             {column(row, prefix + model).decode() for row in versions.values()}
-            for prefix in (BROKEN_BY, CERTIFIED_BY)
+            for prefix in ("broken_by_", "certified_by_")
         )
         assert len(broken_by) == len(certified_by) == 1, (
             "verdicts are the same on all rows of an image"
         )
         (broken, certified), right = (*broken_by, *certified_by), {}
         for attack, row in versions.items():
-            right[attack] = column(row, PREDICTION + model) == column(row, "label")
+            right[attack] = column(row, "prediction_" + model) == column(row, "label")
         assert (broken == CLEAN) == (not right[CLEAN])
         assert (broken == "") == (right[CLEAN] and right[f"strongest@{model}"])
         assert broken in {"", CLEAN, "fgsm", "pgd"}
@@ -144,6 +142,30 @@ def test_verdicts_agree_with_the_predictions(rows: list[tf.train.Example], model
         found[bool(broken), bool(certified)] += 1
     assert min(found[True, False], found[False, True]) > 0, "the radius shows nothing"
     assert found[True, True] == 0
+
+
+def test_rows_say_what_the_judge_says(
+    rows: list[tf.train.Example], small_models: dict[str, str]
+) -> None:
+    """The whole split at once, where the node had shards: same verdicts, same images."""
+    images = by_image(rows)
+    clean = [versions[CLEAN] for versions in images]
+    x = np.stack([pixels(row).reshape(SHAPE) for row in clean])
+    y = np.array([column(row, "label") for row in clean])
+    ids = [column(row, "id") for row in clean]
+    network = tf_keras.models.load_model(f"{small_models[ROBUST]}/Format-Serving", compile=False)
+    judge = Judge(network, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+    verdict = judge.judge(x, y, ids, seed=5)
+    for name, told in (
+        ("prediction_robust", verdict.prediction),
+        ("broken_by_robust", verdict.broken_by.astype(bytes)),
+        ("certified_by_robust", verdict.certified_by.astype(bytes)),
+    ):
+        assert [column(row, name) for row in clean] == told.tolist()
+    fgsm = judge.attacker.run(Fgsm(), x, y, image_seeds(ids, 5))
+    for attack, told in ((FGSM, fgsm), (STRONGEST, verdict.x_adv)):
+        shown = [pixels(v[f"{attack}@robust"]).reshape(SHAPE) for v in images]
+        np.testing.assert_allclose(np.stack(shown), told, atol=1e-6)
 
 
 def test_recorded_predictions_are_those_of_the_exported_models(
@@ -204,57 +226,51 @@ def test_rows_depend_neither_on_batches_nor_on_shards(
             assert column(row, name) == column(other[key], name), name
 
 
-def test_no_bound_applies_to_l2(attacked: Attacked, tmp_path: Path) -> None:
+def test_no_bound_applies_to_l2(attacked: Attacked) -> None:
     rows = attacked(norm="l2", epsilon=1.2)
     for versions in by_image(rows):
         clean = versions[CLEAN]
         for row in versions.values():
             assert np.linalg.norm(pixels(row) - pixels(clean)) <= 1.2 + 1e-5
-            assert {column(row, CERTIFIED_BY + model) for model in MODELS} == {NO_BOUND.encode()}
-    results = table(rows, tmp_path).accuracies("robust", AttackConfig(names=("fgsm", "pgd")).stages)
-    assert (results["certified"], results["certified_by"]) == (None, {})
-    assert list(results["white_box"]) == ["fgsm", "pgd"]
-    assert results["worst_case"] < results["clean"]
+            assert {column(row, "certified_by_" + model) for model in MODELS} == {NO_BOUND.encode()}
+    results = counted(rows, "robust")
+    assert (results.certified, results.certified_by) == (None, {})
+    assert list(results.white_box) == ["fgsm", "pgd"]
+    assert results.worst_case < results.clean
 
 
-def table(rows: list[tf.train.Example], folder: Path) -> AttackTable:
-    write_shard(
-        shard_path(str(folder), 0, 1, compressed=False), [row.SerializeToString() for row in rows]
-    )
-    return read_attack_table(str(folder), MODELS)
+def counted(rows: list[tf.train.Example], model: str) -> Accuracies:
+    """What a run's summary says of rows."""
+    table = Rows.parse([row.SerializeToString() for row in rows], MODELS)
+    return accuracies(tally(table), model, STAGES)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_accuracies_are_counted_from_the_rows(
-    rows: list[tf.train.Example], model: str, tmp_path: Path
-) -> None:
-    stages = AttackConfig(names=("fgsm", "pgd")).stages
-    results = table(rows, tmp_path).accuracies(model, stages)
+def test_accuracies_are_counted_from_the_rows(rows: list[tf.train.Example], model: str) -> None:
+    results = counted(rows, model)
     (other,) = set(MODELS) - {model}
 
     def right(row: tf.train.Example) -> bool:
-        return column(row, PREDICTION + model) == column(row, "label")
+        return column(row, "prediction_" + model) == column(row, "label")
 
     def share(attack: str) -> float:
         return float(np.mean([right(versions[attack]) for versions in by_image(rows)]))
 
-    assert results["clean"] == pytest.approx(share(CLEAN))
+    assert results.clean == pytest.approx(share(CLEAN))
     transfer = {attack: share(f"{attack}@{other}") for attack in ("fgsm", "strongest")}
-    assert results["transfer"] == pytest.approx(transfer)
+    assert results.transfer == pytest.approx(transfer)
     white_box = {"fgsm": share(f"fgsm@{model}"), "pgd": share(f"strongest@{model}")}
-    assert results["white_box"] == pytest.approx(white_box)
-    assert results["worst_case"] == pytest.approx(
+    assert results.white_box == pytest.approx(white_box)
+    assert results.worst_case == pytest.approx(
         np.mean([all(map(right, v.values())) for v in by_image(rows)])
     )
     proofs = Counter(
-        column(versions[CLEAN], CERTIFIED_BY + model).decode() for versions in by_image(rows)
+        column(versions[CLEAN], "certified_by_" + model).decode() for versions in by_image(rows)
     )
-    steps = np.cumsum([proofs[bound] for bound in bounds_of(stages)]) / EXAMPLES
-    assert results["certified_by"] == pytest.approx(
-        dict(zip(bounds_of(stages), steps, strict=True))
-    )
-    assert results["certified"] == pytest.approx(steps[-1])
-    assert results["certified"] <= results["worst_case"] <= min(results["white_box"].values())
+    steps = np.cumsum([proofs[bound] for bound in bounds_of(STAGES)]) / EXAMPLES
+    assert results.certified_by == pytest.approx(dict(zip(bounds_of(STAGES), steps, strict=True)))
+    assert results.certified == pytest.approx(steps[-1])
+    assert results.certified <= results.worst_case <= min(results.white_box.values())
 
 
 def test_an_attack_that_leaves_its_ball_is_an_error(
@@ -269,96 +285,22 @@ def test_an_attack_that_leaves_its_ball_is_an_error(
 
     monkeypatch.setattr(Attacker, "run", too_far)
     with pytest.raises(
-        Exception, match=rf"pgd: 1 attacked images lie outside the linf ball of radius {EPSILON}"
+        RunError, match=rf"pgd: 1 attacked images lie outside the linf ball of radius {EPSILON}"
     ):
         attacked()
 
 
-def row(identity: bytes, attack: str, value: float) -> bytes:
-    image = np.full((2, 2, 1), value, np.float32)
-    return Row(
-        id=identity,
-        image=image,
-        label=0,
-        attack=attack,
-        predictions={ROBUST: 0},
-        broken_by={ROBUST: ""},
-        certified_by={ROBUST: ""},
-        judged_by={ROBUST: ""},
-    ).serialize()
-
-
-@pytest.mark.parametrize(
-    ("rows", "images", "message"),
-    [
-        (
-            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.61)],
-            1,
-            "1 attacked images lie outside the linf ball",
-        ),
-        (
-            [row(b"a", CLEAN, 0.95), row(b"a", "fgsm@robust", 1.01)],
-            1,
-            "1 attacked images lie outside",
-        ),
-        (
-            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", float("nan"))],
-            1,
-            "1 attacked images lie outside",
-        ),
-        ([row(b"a", CLEAN, 0.5)], 1, "1 of them with missing rows"),
-        (
-            [row(b"a", "fgsm@robust", 0.5), row(b"a", "fgsm@undefended", 0.5)],
-            1,
-            "1 of them with missing rows",
-        ),
-        (
-            [row(b"a", CLEAN, 0.5), *[row(b"a", "fgsm@robust", 0.5)] * 2],
-            1,
-            "1 of them with missing rows",
-        ),
-        (
-            [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.55)],
-            2,
-            "2 images were attacked, 1 were read back",
-        ),
-    ],
-    ids=[
-        "outside-the-ball",
-        "outside-the-range",
-        "nan",
-        "row-missing",
-        "clean-missing",
-        "row-twice",
-        "image-missing",
-    ],
-)
-def test_what_was_written_is_checked(
-    tmp_path: Path, rows: list[bytes], images: int, message: str
+def test_an_fgsm_that_leaves_its_ball_is_an_error_too(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
-    context = adversarial.Executor.Context(
-        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
-    )
-    with pytest.raises(RunError, match=message):
-        adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, images)
+    """The suite does not run it here, so that only what is read back can tell."""
+    run = Attacker.run
 
+    def too_far(self: Attacker, attack: Attack, x: np.ndarray, *rest: Any) -> np.ndarray:
+        if attack.name is AttackName.FGSM:
+            return np.clip(x + 2 * EPSILON, 0, 1)
+        return run(self, attack, x, *rest)
 
-def test_valid_rows_pass_the_check(tmp_path: Path) -> None:
-    rows = [row(b"a", CLEAN, 0.5), row(b"a", "fgsm@robust", 0.6)]
-    write_shard(shard_path(str(tmp_path), 0, 1, compressed=False), rows)
-    context = adversarial.Executor.Context(
-        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
-    )
-    adversarial.Executor(context)._check(str(tmp_path), ThreatModel(epsilon=0.1), 2, 1)
-
-
-def test_beam_counts_what_was_attacked() -> None:
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        _ = (
-            pipeline
-            | beam.Create([3, 4])
-            | beam.Map(beam.metrics.Metrics.counter(adversarial.METRICS, "attacked").inc)
-        )
-    assert adversarial.count(pipeline, "attacked") == 7
-    assert adversarial.count(pipeline, "nothing") == 0
+    monkeypatch.setattr(Attacker, "run", too_far)
+    with pytest.raises(RunError, match=r"attacked images lie outside the linf ball.*Split-test"):
+        attacked(names=["pgd"], checks=False)
