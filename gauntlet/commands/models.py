@@ -52,17 +52,18 @@ def version_table(root: Root, pushed: list[Version]) -> Table:
             version.version,
             (card.pushed_at or "-")[:16].replace("T", " "),
             *("-" if share is None else f"{share:.2%}" for share in shares),
-            " ".join(filter(None, notes)),
+            "; ".join(filter(None, notes)),
         )
     return table
 
 
 def history(card: Card) -> str:
     """How a version came under `serving`, where that was by hand."""
+    why = f": {card.reason}" if card.reason else ""
     match card.kind:
         case PushedBy.RUN:
             return ""
         case PushedBy.ROLLBACK:
-            return f"back to version {card.of}, by {card.by}: {card.reason}"
+            return f"back to version {card.of}, by {card.by}{why}"
         case PushedBy.FORCED:
-            return f"FORCED by {card.by}: {card.reason}"
+            return f"FORCED by {card.by}{why}"

@@ -90,9 +90,7 @@ def draw_front(tuning: Tuning, caption: str, path: Path) -> None:
         measured = [trial for trial in trials if getattr(trial, name) is not None]
         for on_front, filled in ((True, colour), (False, "none")):
             points = [
-                (trial.clean, getattr(trial, name))
-                for trial in measured
-                if trial.front is on_front
+                (trial.clean, getattr(trial, name)) for trial in measured if trial.front is on_front
             ]
             if points:
                 shown = label if on_front else f"{label}, not on the front"

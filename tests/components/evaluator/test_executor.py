@@ -2,7 +2,6 @@
 card, and what could not be measured is refused."""
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
