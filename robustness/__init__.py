@@ -89,7 +89,7 @@ else:
         ".ball": ("inside_ball",),
         ".bounds.certifier": ("Certifier", "proven"),
         ".bounds.trace": ("NoBoundError",),
-        ".checks": ("Check", "Subject", "run_checks"),
+        ".checks": ("Subject", "run_checks"),
         ".corruptions": ("Corruption", "corrupt"),
         ".evaluation": ("Judge", "Summary", "Verdict", "image_seeds", "summarise"),
         ".logits": ("as_logits",),

@@ -104,4 +104,4 @@ def run(
     if json_file:
         shutil.copyfile(results / "summary.json", json_file)
     print_summary(summary, results, console)
-    return 0 if summary["pushed"] else REFUSED
+    return 0 if summary.pushed else REFUSED

@@ -18,6 +18,7 @@ from components.schema import schema_of
 from foundation.events import phase
 from pipeline.definition.config import RunConfig
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import Root
 
 log = logging.getLogger("gauntlet.job")
@@ -39,7 +40,7 @@ class Job:
     orchestrator: Orchestrator
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> RunSummary:
     """Run and return the summary, which is also written to the run's folder.
 
     Raises:
@@ -50,7 +51,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return _run_alone(job)
 
 
-def _run_alone(job: Job) -> dict[str, Any]:
+def _run_alone(job: Job) -> RunSummary:
     begin = time.monotonic()
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)

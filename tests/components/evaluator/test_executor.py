@@ -2,7 +2,6 @@
 card, and what could not be measured is refused."""
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,11 +46,10 @@ from components.records.checks import write_checks
 from components.records.names import CLEAN
 from components.records.record import Rows
 from components.records.shards import shard_path, write_shard
-from components.versions import Origin
+from components.versions import PushedBy
 from foundation.errors import ConfigError
 from pipeline.report.accuracies import accuracies
-from robustness.checks import Check
-from robustness.config import AttackName, CheckName
+from robustness.config import AttackName, Check, CheckName
 
 IMAGES = 40
 ATTACKS = (
@@ -140,7 +138,7 @@ def evaluated(folder: Path, rows: Rows, served: np.ndarray, gates: list[Gate]) -
 def result(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The Evaluator's outputs for `planted`; `gates`, explanations by name; `tally`."""
     made = evaluated(tmp_path_factory.mktemp("evaluated"), *planted(), GATES)
-    made.gates = {gate["name"]: gate for gate in read_explanations(made.blessing.uri)}
+    made.gates = {gate.name: gate for gate in read_explanations(made.blessing.uri)}
     made.tally = read_written_tally(made.evaluation)
     return made
 
@@ -158,34 +156,34 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
     for gate in GATES:
         finding, explained = gate.judge(expected), result.gates[gate.name]
         assert overall[gate.name]["doubleValue"] == pytest.approx(finding.judged)
-        assert explained["judged"] == finding.judged
-        assert explained["value"] == finding.value
-        assert explained["images_against"] == finding.images_against
-        assert explained["passed"] == gate.holds(finding.judged)
+        assert explained.judged == finding.judged
+        assert explained.value == finding.value
+        assert explained.images_against == finding.images_against
+        assert explained.passed == gate.holds(finding.judged)
 
 
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert result.blessing.get_string_custom_property(REFUSED_BY).split(",") == REFUSED
     assert result.blessing.get_int_custom_property("blessed") == 0
     assert [name for name, gate in result.gates.items() if not gate["passed"]] == REFUSED
-    assert sorted(result.gates["worst_case"]["ids"]) == ["000", "001", "002", "003"]
-    assert result.gates["worst_case"]["images_to_change"] == 3
-    assert result.gates["clean"]["ids"] == []
-    assert result.gates["served"]["sentence"].startswith(
+    assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
+    assert result.gates["worst_case"].images_to_change == 3
+    assert result.gates["clean"].ids == []
+    assert result.gates["served"].sentence.startswith(
         "The served model answers otherwise than the attacked one did on 0.36% of 280 rows"
     )
-    assert result.gates["proofs_hold"]["sentence"] == "All proofs hold."
-    assert result.gates["required"]["sentence"] == "The candidate did not face square."
+    assert result.gates["proofs_hold"].sentence == "All proofs hold."
+    assert result.gates["required"].sentence == "The candidate did not face square."
 
 
 def test_summary_gate_and_card_have_one_number(result: SimpleNamespace) -> None:
     """Image 2 is broken by the champion's images alone, and that is in all three."""
     stages = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
     robust = accuracies(result.tally, "robust", stages)
-    card = card_of(result.model, result.blessing, kind=Origin.RUN)
-    assert robust.worst_case == result.gates["worst_case"]["value"] == card.worst_case == 0.9
-    assert robust.clean == result.gates["clean"]["value"] == card.clean == 39 / 40
-    assert robust.certified == result.gates["certified"]["value"] == card.certified == 0.75
+    card = card_of(result.model, result.blessing, kind=PushedBy.RUN)
+    assert robust.worst_case == result.gates["worst_case"].value == card.worst_case == 0.9
+    assert robust.clean == result.gates["clean"].value == card.clean == 39 / 40
+    assert robust.certified == result.gates["certified"].value == card.certified == 0.75
     assert robust.transfer == {
         "fgsm": 39 / 40,
         "strongest": 39 / 40,
@@ -232,10 +230,10 @@ def test_without_rows_nothing_passes(tmp_path: Path) -> None:
     made = evaluated(tmp_path, rows[:0], served[:0], gates)
     assert made.blessing.get_int_custom_property("blessed") == 0
     explained = read_explanations(made.blessing.uri)
-    assert [gate["passed"] for gate in explained] == [False, False]
-    assert {gate["sentence"] for gate in explained} == {"Nothing was measured."}
-    assert [gate["value"] for gate in explained] == [None, None]
-    assert "NaN" not in json.dumps(explained)
+    assert [gate.passed for gate in explained] == [False, False]
+    assert {gate.sentence for gate in explained} == {"Nothing was measured."}
+    assert [gate.value for gate in explained] == [None, None]
+    assert "NaN" not in (Path(made.blessing.uri) / "gates.json").read_text()
     assert made.blessing.get_string_custom_property(REFUSED_BY) == "certified,champion_clean"
 
 
