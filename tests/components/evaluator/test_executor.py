@@ -165,7 +165,7 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert result.blessing.get_string_custom_property(REFUSED_BY).split(",") == REFUSED
     assert result.blessing.get_int_custom_property("blessed") == 0
-    assert [name for name, gate in result.gates.items() if not gate["passed"]] == REFUSED
+    assert [name for name, gate in result.gates.items() if not gate.passed] == REFUSED
     assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
     assert result.gates["worst_case"].images_to_change == 3
     assert result.gates["clean"].ids == []
