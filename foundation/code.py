@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import util
 from importlib.machinery import ModuleSpec, PathFinder
@@ -97,9 +97,20 @@ def modules_of(*names: str) -> dict[str, Path]:
 @cache
 def _needs(source: bytes, package: str) -> frozenset[str]:
     """Names of modules, and of things in modules, that a source in that package mentions."""
-    return frozenset(
-        name for node in ast.walk(ast.parse(source)) for name in _mentions(node, package)
-    )
+    names: set[str] = set()
+    todo: list[ast.AST] = [ast.parse(source)]
+    while todo:
+        node = todo.pop()
+        names.update(_mentions(node, package))
+        todo += _runs(node)
+    return frozenset(names)
+
+
+def _runs(node: ast.AST) -> Iterable[ast.AST]:
+    """What is inside a node, except what only type checkers read."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return node.orelse
+    return ast.iter_child_nodes(node)
 
 
 def _mentions(node: ast.AST, package: str) -> Iterator[str]:

@@ -19,7 +19,6 @@ from foundation.events import phase
 from pipeline.definition.config import RunConfig
 from pipeline.local.orchestrator import Orchestrator
 from pipeline.root.root import Root
-from trainer.config import RecipeName
 
 log = logging.getLogger("gauntlet.job")
 
@@ -92,8 +91,7 @@ def _check_network(config: RunConfig) -> None:
     from trainer.recipes import build_recipe
 
     network = build_network(config.trainer, config.data.image_shape, config.data.classes)
-    if config.recipe.name is not RecipeName.TUTORIAL:
-        build_recipe(config.recipe, network, config.threat)
+    build_recipe(config.recipe, network, config.threat)
     try:
         trace(network, config.data.image_shape)
         bound = "its bounds can be certified"

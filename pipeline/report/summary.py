@@ -171,6 +171,5 @@ def _verdict(outputs: RunOutputs) -> dict[str, Any]:
 
 def _history(outputs: RunOutputs, model: str) -> dict[str, Any]:
     """How a model was trained, epoch by epoch."""
-    return read_history(
-        path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
-    )
+    directory = path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
+    return dataclasses.asdict(read_history(directory))

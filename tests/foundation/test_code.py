@@ -3,6 +3,7 @@ them."""
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ ROOT = Path(code.__file__).parents[1]
 INGESTION = "components.tfds_example_gen.component"
 EVALUATOR = "components.evaluator.component"
 SERVING_CHECK = "components.serving_check.component"
+FUNCTION = re.compile(rf"(?:{'|'.join(OURS)})(?:\.\w+)+:\w+")
 NODES = (
     "components.adversarial_example_gen.component",
     "components.anomaly_gate",
@@ -40,6 +42,7 @@ SUPPORT = (
     "filelock",
     "google",
     "google_crc32c",
+    "jaxtyping",
     "requests",
     "tensorflow_metadata",
     "tensorflow_serving",
@@ -231,22 +234,33 @@ def sources() -> dict[str, ast.Module]:
 
 
 def test_what_is_started_by_its_name_is_in_the_key_of_what_starts_it() -> None:
-    """`python -m MODULE`, in a list of arguments."""
-    started = []
+    """`python -m MODULE`, in a list of arguments; MODULE:FUNCTION, as fresh processes are told."""
+    started = set()
     for module, tree in sources().items():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.List):
+            if isinstance(node, ast.List):
+                words = [getattr(word, "value", None) for word in node.elts]
+                names = [words[words.index("-m") + 1]] if "-m" in words else []
+            elif isinstance(node, ast.Constant) and FUNCTION.fullmatch(str(node.value)):
+                names = [node.value.partition(":")[0]]
+            else:
                 continue
-            words = [getattr(word, "value", None) for word in node.elts]
-            if "-m" in words:
-                name = words[words.index("-m") + 1]
+            for name in names:
                 assert name in modules_of(module), f"{module} starts {ast.unparse(node)}"
-                started.append(name)
-    assert "components.serving_check.process" in started
+            started |= set(names)
+    functions = {"components.serving_check.process", "components.datasets.worker"}
+    assert started >= {"foundation.child"} | functions
 
 
-def test_only_a_users_network_is_imported_by_a_name_that_comes_from_outside() -> None:
-    """Where another module imports by a name, nothing shows that the name is in its key."""
+IMPORTERS = {
+    "trainer.network": "a user's own network, which is in the key by its name",
+    "foundation.child": "functions that a caller names, and those are in the caller's key",
+    "robustness": "the front door, which no module of the house uses",
+}
+"""Modules that import by a name which comes from outside, and why a key misses nothing by it."""
+
+
+def test_a_name_that_comes_from_outside_is_imported_where_a_key_misses_nothing_by_it() -> None:
     importers = {
         module
         for module, tree in sources().items()
@@ -254,15 +268,21 @@ def test_only_a_users_network_is_imported_by_a_name_that_comes_from_outside() ->
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__")
     }
-    assert importers == {"trainer.network"}
+    assert importers == set(IMPORTERS)
+
+
+def test_the_house_does_not_use_the_front_door_of_robustness() -> None:
+    for module, tree in sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "robustness":
+                assert all((ROOT / "robustness" / n.name).is_dir() for n in node.names), module
 
 
 def test_nodes_read_no_files_of_their_packages_which_a_key_would_not_see() -> None:
-    for module in modules_of(*NODES):
-        assert "importlib.resources" not in imports().find_modules_directly_imported_by(module)
-        assert "importlib" not in imports().find_modules_directly_imported_by(module) or (
-            module == "trainer.network"
-        )
+    looks_where_packages_lie = "foundation.identity"
+    for module in set(modules_of(*NODES)) - {*IMPORTERS, looks_where_packages_lie}:
+        needed = imports().find_modules_directly_imported_by(module)
+        assert not needed & {"importlib", "importlib.resources"}, module
 
 
 def test_the_stack_is_all_that_nodes_compute_with() -> None:

@@ -68,7 +68,7 @@ def test_every_command_and_option_explains_itself(name: str) -> None:
 def test_help_names_every_preset(name: str) -> None:
     shown = " ".join(run("run", "--help").output.split())
     assert f"{name} (" in shown
-    assert "smoke (The same pipeline on a few thousand images" in shown
+    assert "smoke (The tutorial on few images, for tests and first looks" in shown
 
 
 def test_help_names_every_attack_and_choice() -> None:
@@ -87,7 +87,10 @@ def test_help_names_every_attack_and_choice() -> None:
             ["run", "--preset", "tutorail"],
             "unknown preset 'tutorail'; the presets are robust, record, fashion, tutorial, smoke",
         ),
-        (["run", "--set", "trainer.epoch=2"], "unknown setting 'trainer.epoch'; the settings are"),
+        (
+            ["run", "--set", "trainer.epoch=2"],
+            "unknown setting 'trainer.epoch': did you mean trainer.epochs? The",
+        ),
         (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
         (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
