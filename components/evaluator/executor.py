@@ -50,8 +50,13 @@ class Executor(tfx_evaluator.Executor):
         """Evaluate, bless or not, explain.
 
         Raises:
-            ConfigError: a module of the user's own comes with the node.
+            ConfigError: a module of the user's own comes with the node, or a baseline model.
         """
+        if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+            raise ConfigError(
+                "this Evaluator takes no baseline_model: ChampionChallenge shows the rows to it, "
+                "and the gate NoWorse compares"
+            )
         super().Do(input_dict, output_dict, with_extractors(exec_properties))
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])

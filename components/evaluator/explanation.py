@@ -50,14 +50,14 @@ def explain(gates: Iterable[Gate], tally: Tally, refused: set[str]) -> list[Expl
 
 
 def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
-    finding = gate.judge(tally)
-    passed = not refused and gate.holds(finding.judged)
+    finding = gate.measure(tally)
+    passed = not refused and gate.holds(finding.compared)
     return Explanation(
         name=gate.name,
         passed=passed,
         value=_number(finding.value),
         interval=finding.interval,
-        judged=_number(finding.judged),
+        judged=_number(finding.compared),
         op=str(gate.op),
         bound=gate.bound,
         images_to_change=None if passed else gate.images_to_change(finding),

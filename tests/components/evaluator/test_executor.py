@@ -154,12 +154,12 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
     assert result.tally == expected
     overall = metrics(result)[()]
     for gate in GATES:
-        finding, explained = gate.judge(expected), result.gates[gate.name]
-        assert overall[gate.name]["doubleValue"] == pytest.approx(finding.judged)
-        assert explained.judged == finding.judged
+        finding, explained = gate.measure(expected), result.gates[gate.name]
+        assert overall[gate.name]["doubleValue"] == pytest.approx(finding.compared)
+        assert explained.judged == finding.compared
         assert explained.value == finding.value
         assert explained.images_against == finding.images_against
-        assert explained.passed == gate.holds(finding.judged)
+        assert explained.passed == gate.holds(finding.compared)
 
 
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
@@ -207,9 +207,9 @@ def test_slices_by_attack_and_label_work(result: SimpleNamespace) -> None:
     for label, right in ((0, 18), (1, 18)):
         found = by_slice[(("label", label),)]
         assert found["worst_case"]["doubleValue"] == pytest.approx(
-            WorstCase(name="w", bound=0).judge(of_label(label)).judged
+            WorstCase(name="w", bound=0).measure(of_label(label)).compared
         )
-        assert WorstCase(name="w", bound=0).judge(of_label(label)).value == right / 20
+        assert WorstCase(name="w", bound=0).measure(of_label(label)).value == right / 20
         assert found["example_count"]["doubleValue"] == 20 * len(ATTACKS)
     assert TALLY in by_slice[()]
 
@@ -241,3 +241,23 @@ def test_without_rows_nothing_passes(tmp_path: Path) -> None:
 def test_a_module_of_the_users_own_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key}='mine'"):
         with_extractors({key: "mine"})
+
+
+def test_a_baseline_model_is_refused(tmp_path: Path) -> None:
+    context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
+    with pytest.raises(ConfigError, match="takes no baseline_model"):
+        Executor(context).Do({"baseline_model": [artifact(Model, "m")]}, {}, {})
+
+
+def test_the_gates_of_an_earlier_version_are_still_read(tmp_path: Path) -> None:
+    """Roots that were made before the number of images against a model was written."""
+    fields = {"passed": True, "judged": 0.98, "op": ">=", "bound": 0.9, "images_to_change": None}
+    fields |= {"interval": [0.98, 0.99], "ids": [], "sentence": "99.00% of 100 images."}
+    earlier = [fields | {"name": name, "value": 0.99} for name in ("clean", "worst_case", "fgsm")]
+    (tmp_path / "gates.json").write_text(json.dumps(earlier))
+    blessing = artifact(ModelBlessing, str(tmp_path))
+    assert [gate["name"] for gate in read_explanations(blessing.uri)] == [
+        "clean", "worst_case", "fgsm",
+    ]  # fmt: skip
+    card = card_of(artifact(Model, "m"), blessing, kind=Origin.RUN)
+    assert (card.clean, card.worst_case, card.certified) == (0.99, 0.99, None)
