@@ -1,12 +1,12 @@
 """A TFX pipeline that is not ours, with our attack and our gates: its own data, its own Trainer,
 and a model that is pushed only when it withstands.
 
-    python examples/foreign_pipeline.py FOLDER 0.5
+    python examples/foreign_pipeline.py FOLDER 0.95
 
-FOLDER is where everything is written, 0.5 the worst case that a model must reach; what a refusal
-says is the last line, and the exit code is 1. Ours are three things: the signature that `run_fn`
-exports, AdversarialExampleGen, and ExplainedEvaluator with its gates. With another bound in the
-same folder nothing is trained or attacked again.
+FOLDER is where everything is written, 0.95 the worst case that the model must reach, which it does
+not: the exit code is 1, and the last line says why. With 0.5 it is pushed, and nothing is trained
+or attacked again. Ours are three things: the signature that `run_fn` exports,
+AdversarialExampleGen, and ExplainedEvaluator with its gates.
 """
 
 import os
@@ -91,7 +91,7 @@ def create_pipeline(
     attacked = AdversarialExampleGen(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
-        threat=ThreatModel(norm=Norm.LINF, epsilon=0.1),
+        threat=ThreatModel(norm=Norm.LINF, epsilon=0.15),
         attack=attack,
     )
     gates = [
@@ -133,4 +133,5 @@ def run(folder: Path, worst_case: float, attack: AttackConfig | None = None) -> 
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(run(Path(sys.argv[1]).absolute(), float(sys.argv[2]))))
+    refusals = run(Path(sys.argv[1]).absolute(), float(sys.argv[2]))
+    sys.exit("\n".join(refusals) or None)

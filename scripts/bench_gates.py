@@ -17,11 +17,19 @@ from components.records.shards import list_shards, read_shards
 from pipeline.definition.presets import WITHOUT_CONVERGENCE
 
 SETTINGS = (
-    "data.test=test", "attack.names=fgsm", "attack.checks=true", "gates.clean=0",
-    "gates.transfer_fgsm=0.001", "gates.fgsm=0.001", "gates.white_box=0.001",
-    "gates.transfer=0.001", "gates.worst_class=0.001", "gates.gap=0.999",
-    "gates.required=fgsm", f"gates.checks={','.join(WITHOUT_CONVERGENCE)}",
-)  # fmt: skip
+    "data.test=test",
+    "attack.names=fgsm",
+    "attack.checks=true",
+    "gates.clean=0",
+    "gates.transfer_fgsm=0.001",
+    "gates.fgsm=0.001",
+    "gates.white_box=0.001",
+    "gates.transfer=0.001",
+    "gates.worst_class=0.001",
+    "gates.gap=0.999",
+    "gates.required=fgsm",
+    f"gates.checks={','.join(WITHOUT_CONVERGENCE)}",
+)
 """All test images, all rows of each and all gates, with bounds that a model of `smoke` passes, and
 the cheapest attack: the Evaluator does not see how rows were made."""
 

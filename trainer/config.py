@@ -7,14 +7,7 @@ from typing import ClassVar
 
 from foundation.errors import ConfigError
 from robustness.config import ThreatModel
-from trainer.ranges import (
-    Section,
-    at_least_one,
-    fraction,
-    fraction_below_one,
-    not_negative,
-    positive,
-)
+from trainer.ranges import Count, Fraction, FractionBelowOne, NotNegative, Positive, Section, Size
 from trainer.recipe_config import RecipeConfig, TutorialConfig
 
 
@@ -94,7 +87,7 @@ class DevicesConfig(Section):
 
     section: ClassVar[str] = "trainer"
     strategy: StrategyName = StrategyName.ONE_DEVICE
-    workers: int = at_least_one(1)
+    workers: Size = 1
     tpu: str = ""
 
     def __post_init__(self) -> None:
@@ -126,7 +119,7 @@ class NetworkConfig(Section):
     kernel_size: tuple[int, ...] = (3,)
     stride: tuple[int, ...] = (1,)
     padding: Padding = Padding.VALID
-    pool_size: int = at_least_one(2)
+    pool_size: Size = 2
     dense: tuple[int, ...] = (64,)
 
     def __post_init__(self) -> None:
@@ -189,14 +182,14 @@ class TrainerConfig(NetworkConfig, DevicesConfig):
     precision: Precision = Precision.FLOAT32
     scaling: Scaling = Scaling.SQRT
     initialization: Initialization = Initialization.GLOROT
-    batch_size: int = at_least_one(32)
-    epochs: int = at_least_one(5)
-    learning_rate: float = positive(0.001)
+    batch_size: Size = 32
+    epochs: Size = 5
+    learning_rate: Positive = 0.001
     schedule: Schedule = Schedule.CONSTANT
-    gradient_clip: float = not_negative(0.0)
-    weight_averaging: float = fraction_below_one(0.0)
-    l1: float = not_negative(0.0)
-    validation_images: int = at_least_one(1000)
+    gradient_clip: NotNegative = 0.0
+    weight_averaging: FractionBelowOne = 0.0
+    l1: NotNegative = 0.0
+    validation_images: Size = 1000
     warm_start: bool = False
 
     @property
@@ -252,9 +245,9 @@ class TunerConfig(Section):
     """
 
     section: ClassVar[str] = "tuner"
-    trials: int = not_negative(0)
-    epochs: int = not_negative(0)
-    clean_floor: float = fraction(0.97)
+    trials: Count = 0
+    epochs: Count = 0
+    clean_floor: Fraction = 0.97
 
     @property
     def unused(self) -> dict[str, str]:

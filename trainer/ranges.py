@@ -1,12 +1,10 @@
-"""Ranges of settings: each number of a configuration says beside its default what it may be."""
+"""Ranges of settings: types of numbers that say what they may be, as `beta: Positive = 6.0`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import ClassVar, NamedTuple, TypeVar
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, NamedTuple
 
 from foundation.errors import ConfigError
-
-Number = TypeVar("Number", int, float)
 
 
 class Range(NamedTuple):
@@ -14,6 +12,17 @@ class Range(NamedTuple):
 
     words: str
     holds: Callable[[float], bool]
+
+
+NOT_NEGATIVE = Range("finite and not negative", lambda x: 0 <= x < float("inf"))
+
+Positive = Annotated[float, Range("positive and finite", lambda x: 0 < x < float("inf"))]
+NotNegative = Annotated[float, NOT_NEGATIVE]
+Fraction = Annotated[float, Range("in [0, 1]", lambda x: 0 <= x <= 1)]
+FractionBelowOne = Annotated[float, Range("in [0, 1)", lambda x: 0 <= x < 1)]
+Share = Annotated[float, Range("in (0, 1]", lambda x: 0 < x <= 1)]
+Size = Annotated[int, Range("at least 1", lambda x: x >= 1)]
+Count = Annotated[int, NOT_NEGATIVE]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,41 +35,16 @@ class Section:
 
     section: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            for allowed in getattr(setting.type, "__metadata__", ()):
+                if not allowed.holds(value):
+                    raise ConfigError(
+                        f"{self.section}.{setting.name} is {allowed.words}, got {value}"
+                    )
+
     @property
     def unused(self) -> dict[str, str]:
         """Settings that do nothing here, and for each the setting that is the reason."""
         return {}
-
-    def __post_init__(self) -> None:
-        for setting in fields(self):
-            value, allowed = getattr(self, setting.name), setting.metadata.get("range")
-            if allowed and not allowed.holds(value):
-                raise ConfigError(f"{self.section}.{setting.name} is {allowed.words}, got {value}")
-
-
-def positive(default: Number) -> Number:
-    return _ranged(default, "positive and finite", lambda x: 0 < x < float("inf"))
-
-
-def not_negative(default: Number) -> Number:
-    return _ranged(default, "finite and not negative", lambda x: 0 <= x < float("inf"))
-
-
-def at_least_one(default: int) -> int:
-    return _ranged(default, "at least 1", lambda x: x >= 1)
-
-
-def fraction(default: float) -> float:
-    return _ranged(default, "in [0, 1]", lambda x: 0 <= x <= 1)
-
-
-def fraction_below_one(default: float) -> float:
-    return _ranged(default, "in [0, 1)", lambda x: 0 <= x < 1)
-
-
-def share(default: float) -> float:
-    return _ranged(default, "in (0, 1]", lambda x: 0 < x <= 1)
-
-
-def _ranged(default: Number, words: str, holds: Callable[[float], bool]) -> Number:
-    return field(default=default, metadata={"range": Range(words, holds)})

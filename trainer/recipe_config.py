@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import pydantic
 
 from foundation.errors import ConfigError
-from trainer.ranges import Section, at_least_one, fraction, not_negative, positive, share
+from trainer.ranges import Fraction, NotNegative, Positive, Section, Share, Size
 
 
 class GradientNorm(StrEnum):
@@ -45,8 +45,8 @@ class TutorialConfig(NamedRecipe):
     """
 
     name: Literal["tutorial"] = "tutorial"
-    multiplier: float = positive(0.2)
-    step_size: float = positive(0.2)
+    multiplier: Positive = 0.2
+    step_size: Positive = 0.2
     norm: GradientNorm = GradientNorm.INFINITY
 
 
@@ -58,8 +58,8 @@ class AttackedConfig(NamedRecipe):
     from its start, in which the radius grows from 0.
     """
 
-    epsilon_factor: float = positive(1.0)
-    ramp: float = fraction(0.0)
+    epsilon_factor: Positive = 1.0
+    ramp: Fraction = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class FastConfig(AttackedConfig):
 class IteratedConfig(AttackedConfig):
     """What the recipes share whose attack may have several steps. attack_steps: their number."""
 
-    attack_steps: int = at_least_one(1)
+    attack_steps: Size = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class TradesConfig(IteratedConfig):
     """Clean images, and the divergence of attacked ones from them. beta: weight of the latter."""
 
     name: Literal["trades"] = "trades"
-    beta: float = positive(6.0)
+    beta: Positive = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class CertifiedConfig(IteratedConfig):
         ConfigError: a warm-up without a ramp, or a number outside its range.
     """
 
-    warm_up: float = not_negative(0.0)
+    warm_up: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +118,7 @@ class MtlIbpConfig(CertifiedConfig):
     """Attacked images, and the interval bound of the ball. bound_share: weight of the latter."""
 
     name: Literal["mtl-ibp"] = "mtl-ibp"
-    bound_share: float = share(0.3)
+    bound_share: Share = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class SabrConfig(CertifiedConfig):
     """The interval bound of a small box around attacked images. box: its side over the ball's."""
 
     name: Literal["sabr"] = "sabr"
-    box: float = share(0.4)
+    box: Share = 0.4
 
 
 RecipeConfig = Annotated[

@@ -11,7 +11,8 @@ from jaxtyping import Int64
 from trainer.config import Schedule
 from trainer.types import Scalar
 
-Step = Int64[tf.Tensor, ""]
+Step = Int64[tf.Tensor, ""] | Int64[tf.Variable, ""]
+"""Number of steps done, as a tensor or as the optimizer keeps it."""
 
 WARM_UP = 0.02
 """Part of the training in which the cosine schedule climbs to its peak."""

@@ -104,7 +104,8 @@ class RecipeModel(tf_keras.Model):
 
     def _batch(self, data: ReplicaBatch) -> Batch:
         step = self.optimizer.iterations
-        noise = uniform_noise(self._noise_shape, [tf.cast(self._seed, tf.int64), step])
+        seed = tf.stack([tf.constant(self._seed, tf.int64), step])
+        noise = uniform_noise(self._noise_shape, seed)
         grown = ramp(step, self._ramp_steps)
         return Batch(
             x=data["image"],
@@ -118,4 +119,6 @@ class RecipeModel(tf_keras.Model):
         """This replica's share of L1 and of what the network's own layers ask for."""
         terms = [self._l1 * tf.reduce_sum(tf.abs(kernel)) for kernel in self._kernels if self._l1]
         terms += [tf.cast(term, tf.float32) for term in self.network.losses]
-        return tf.add_n(terms) / self.distribute_strategy.num_replicas_in_sync if terms else 0.0
+        if not terms:
+            return tf.zeros([])
+        return tf.add_n(terms) / self.distribute_strategy.num_replicas_in_sync

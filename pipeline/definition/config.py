@@ -19,12 +19,12 @@ from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
 from robustness.config import AttackName, BoundName, CheckName, Norm, ThreatModel
 from trainer.config import TrainerConfig, TunerConfig
-from trainer.ranges import Section
+from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Section):
     """The data set, and its splits.
 
     dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
@@ -36,23 +36,20 @@ class DataConfig:
         ConfigError: a size below 1, or a negative span.
     """
 
+    section: ClassVar[str] = "data"
     dataset: str = "mnist"
     train: str = "train[:55000]"
     validation: str = "train[55000:]"
     test: str = "test"
     image_shape: tuple[int, int, int] = (28, 28, 1)
-    classes: int = 10
-    shards: int = 8
+    classes: Size = 10
+    shards: Size = 8
     span: int = 0
 
     def __post_init__(self) -> None:
-        for name, size in {
-            "image_shape": min(self.image_shape),
-            "classes": self.classes,
-            "shards": self.shards,
-        }.items():
-            if size < 1:
-                raise ConfigError(f"data.{name} is at least 1, got {size}")
+        super().__post_init__()
+        if min(self.image_shape) < 1:
+            raise ConfigError(f"data.image_shape is at least 1, got {min(self.image_shape)}")
         if self.span < 0:
             raise ConfigError(
                 f"data.span is at least 1, or 0 for data without spans, got {self.span}"

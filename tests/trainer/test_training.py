@@ -3,10 +3,12 @@
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 import tf_keras
 from replicas import flat
 from small_training import task_of, training_of
@@ -184,5 +186,5 @@ def test_a_worker_that_is_not_the_chief_leaves_an_empty_folder_of_its_own(
     """TFX looks for one; where it is the chief's, nothing is written into it."""
     monkeypatch.setattr(trainer.training, "is_chief", lambda strategy: False)
     training = training_of(training_task("undefended"), tmp_path / "c")
-    training.export(None, str(tmp_path / "own"), Progress())
+    training.export(Mock(spec=tft.TFTransformOutput), str(tmp_path / "own"), Progress())
     assert list((tmp_path / "own").iterdir()) == []

@@ -9,7 +9,9 @@ import pytest
 from small_training import task_of, training_of
 
 from foundation.errors import RunError
-from trainer.checkpoints import Progress
+from trainer.checkpoints import Checkpoints, Progress
+from trainer.recipes import Recipe
+from trainer.validation import Validator
 from trainer.watch import Watch
 
 pytestmark = pytest.mark.usefixtures("measured")
@@ -28,7 +30,8 @@ def test_divergence_ends_the_training(tmp_path: Path, recipe: str) -> None:
 )
 def test_a_later_epoch_is_compared_with_the_first(loss: float, diverged: bool) -> None:
     progress = Progress(epoch=1, history=({"loss": 5.0},))
-    watch = Watch(Mock(), Mock(), Mock(), progress, classes=10, epochs=2, may_collapse=False)
+    parts = (Mock(spec=kind) for kind in (Recipe, Validator, Checkpoints))
+    watch = Watch(*parts, progress, classes=10, epochs=2, may_collapse=False)
     with pytest.raises(RunError, match="epoch 2 is") if diverged else nullcontext():
         watch._check_loss(1, loss)
 

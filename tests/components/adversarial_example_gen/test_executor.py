@@ -288,19 +288,3 @@ def test_an_attack_that_leaves_its_ball_is_an_error(
         RunError, match=rf"pgd: 1 attacked images lie outside the linf ball of radius {EPSILON}"
     ):
         attacked()
-
-
-def test_an_fgsm_that_leaves_its_ball_is_an_error_too(
-    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The suite does not run it here, so that only what is read back can tell."""
-    run = Attacker.run
-
-    def too_far(self: Attacker, attack: Attack, x: np.ndarray, *rest: Any) -> np.ndarray:
-        if attack.name is AttackName.FGSM:
-            return np.clip(x + 2 * EPSILON, 0, 1)
-        return run(self, attack, x, *rest)
-
-    monkeypatch.setattr(Attacker, "run", too_far)
-    with pytest.raises(RunError, match=r"attacked images lie outside the linf ball.*Split-test"):
-        attacked(names=["pgd"], checks=False)
