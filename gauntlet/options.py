@@ -2,14 +2,12 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
-from pipeline.definition.presets import PRESETS
 
 Command = Callable[..., int | None]
 R = TypeVar("R")
@@ -44,26 +42,6 @@ def root_option(command: Command) -> Command:
     )(command)
 
 
-def settings_options(command: Command) -> Command:
-    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
-    command = click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
-        "Lists are written with commas. A wrong name lists all settings.",
-    )(command)
-    presets = ", ".join(f"{name} ({_summary(preset)})" for name, preset in PRESETS.items())
-    return click.option(
-        "--preset",
-        metavar=f"[{'|'.join(PRESETS)}]",
-        default=next(iter(PRESETS)),
-        show_default=True,
-        help=f"Named configuration to start from: {presets}.",
-    )(command)
-
-
 def json_option(what: str) -> Callable[[Command], Command]:
     """--json, which writes `what` into a file."""
     return click.option(
@@ -73,9 +51,3 @@ def json_option(what: str) -> Callable[[Command], Command]:
         default=None,
         help=f"Also write {what} here.",
     )
-
-
-def _summary(preset: Callable[..., Any]) -> str:
-    """What a preset is for: the first sentence of its docstring."""
-    first, *_ = inspect.getdoc(preset).split("\n\n")  # type: ignore[union-attr]
-    return " ".join(first.split()).removesuffix(".")

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from components.datasets.image_folder import is_folder
 from foundation.errors import ConfigError
-from gauntlet.options import settings_options
+from gauntlet.configuration import settings_options
 from gauntlet.parameters import OUTPUT_FILE, Choices
 from gauntlet.work import call_with
 from pipeline.definition.config import override

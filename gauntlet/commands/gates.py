@@ -7,7 +7,8 @@ import click
 from rich.console import Console
 
 from foundation.json import dumps
-from gauntlet.options import json_option, settings_options
+from gauntlet.configuration import settings_options
+from gauntlet.options import json_option
 from pipeline.definition.config import GatesConfig, override
 from pipeline.definition.presets import preset as named_preset
 

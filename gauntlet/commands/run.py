@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from foundation.errors import REFUSED
-from gauntlet.configuration import configured
-from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
+from gauntlet.configuration import configured, settings_options
+from gauntlet.options import DEFAULT_ROOT, json_option
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 from gauntlet.supervisor import call
 from gauntlet.tables.run import print_summary

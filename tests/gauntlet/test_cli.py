@@ -44,6 +44,11 @@ def test_help_of_a_command_imports_no_library_of_its_work(command: str) -> None:
     assert imported([command, "--help"], names)[0] == []
 
 
+@pytest.mark.parametrize("command", ["evaluate", "models", "rollback", "bless", "predict"])
+def test_help_of_a_command_without_settings_answers_without_pydantic(command: str) -> None:
+    assert imported([command, "--help"], ("pydantic",))[0] == []
+
+
 def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
