@@ -2,6 +2,7 @@
 card, and what could not be measured is refused."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -256,8 +257,8 @@ def test_the_gates_of_an_earlier_version_are_still_read(tmp_path: Path) -> None:
     earlier = [fields | {"name": name, "value": 0.99} for name in ("clean", "worst_case", "fgsm")]
     (tmp_path / "gates.json").write_text(json.dumps(earlier))
     blessing = artifact(ModelBlessing, str(tmp_path))
-    assert [gate["name"] for gate in read_explanations(blessing.uri)] == [
+    assert [gate.name for gate in read_explanations(blessing.uri)] == [
         "clean", "worst_case", "fgsm",
     ]  # fmt: skip
-    card = card_of(artifact(Model, "m"), blessing, kind=Origin.RUN)
+    card = card_of(artifact(Model, "m"), blessing, kind=PushedBy.RUN)
     assert (card.clean, card.worst_case, card.certified) == (0.99, 0.99, None)
