@@ -1,37 +1,9 @@
-"""--preset and --set, and the configuration that they name."""
-
-import inspect
-from collections.abc import Callable
-from typing import Any
-
-import click
+"""The configuration that --preset and --set name."""
 
 from components.datasets.image_folder import describe, is_folder, spans
 from foundation.errors import ConfigError
-from gauntlet.options import Command
 from pipeline.definition.config import RunConfig, override
-from pipeline.definition.presets import PRESETS
 from pipeline.definition.presets import preset as named_preset
-
-
-def settings_options(command: Command) -> Command:
-    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
-    command = click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
-        "Lists are written with commas. A wrong name lists all settings.",
-    )(command)
-    presets = ", ".join(f"{name} ({_summary(preset)})" for name, preset in PRESETS.items())
-    return click.option(
-        "--preset",
-        metavar=f"[{'|'.join(PRESETS)}]",
-        default=next(iter(PRESETS)),
-        show_default=True,
-        help=f"Named configuration to start from: {presets}.",
-    )(command)
 
 
 def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
@@ -76,9 +48,3 @@ def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:
         raise ConfigError(f"{dataset} has no folder span-{wanted}; its spans are {known}")
     span = wanted or max(found, default=0)
     return span, str(found[span]) if found else dataset
-
-
-def _summary(preset: Callable[..., Any]) -> str:
-    """What a preset is for: the first sentence of its docstring."""
-    first, *_ = inspect.getdoc(preset).split("\n\n")  # type: ignore[union-attr]
-    return " ".join(first.split()).removesuffix(".")

@@ -1,8 +1,10 @@
 """Options that several commands have, and what a command makes of them."""
 
+import ast
 import dataclasses
 import functools
 from collections.abc import Callable
+from importlib import resources
 from typing import Any, TypeVar
 
 import click
@@ -51,3 +53,39 @@ def json_option(what: str) -> Callable[[Command], Command]:
         default=None,
         help=f"Also write {what} here.",
     )
+
+
+def settings_options(command: Command) -> Command:
+    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
+        "Lists are written with commas. A wrong name lists all settings.",
+    )(command)
+    presets = preset_texts()
+    shown = ", ".join(f"{name} ({text})" for name, text in presets.items())
+    return click.option(
+        "--preset",
+        metavar=f"[{'|'.join(presets)}]",
+        default=next(iter(presets)),
+        show_default=True,
+        help=f"Named configuration to start from: {shown}.",
+    )(command)
+
+
+def preset_texts() -> dict[str, str]:
+    """What each preset is for: the first sentence of its docstring, by its name.
+
+    They are read from the source: to import the presets takes longer than all the rest of a help
+    text.
+    """
+    source = resources.files("pipeline.definition").joinpath("presets.py").read_text()
+    texts = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not node.args.args:
+            first, *_ = (ast.get_docstring(node) or "").split("\n\n")
+            texts[node.name] = " ".join(first.split()).removesuffix(".")
+    return texts
