@@ -1,5 +1,5 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
-# make test     all tests but `planted`
+# make test     all tests except `planted`
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
 # make check    ruff, mypy, import-linter

@@ -49,16 +49,16 @@ setup(
         "click",  # the command line
         "rich",  # tables and progress
         "pydantic",  # configuration from text, with errors that name the valid choices
-        "etils[epath]",  # paths of pushed versions, local or on an object store; comes with tensorflow-datasets anyway
+        "etils[epath]",  # paths of pushed versions; comes with tensorflow-datasets anyway
         "filelock",  # one run at a time on a root
         "tensorboard",  # training logs; TensorFlow no longer brings it
         "requests",  # the data mirror, where npm is not installed
-        "google-crc32c",  # finds damaged records in prepared data; comes with apache-beam[gcp] anyway
+        "google-crc32c",  # finds damaged records; comes with apache-beam[gcp] anyway
         "matplotlib",  # the picture of attacked images
         "scipy",  # corruptions; comes with tfx anyway
         "keras-tuner",  # the search; comes with tfx anyway
         "scikit-learn",  # its Bayesian optimisation; comes with tfx anyway
-        "jaxtyping",  # shapes and dtypes of arrays in the signatures; beartype checks them in the tests
+        "jaxtyping",  # shapes and dtypes in signatures; beartype checks them in tests
         "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={

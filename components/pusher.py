@@ -16,7 +16,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, MEASURED, Card, Origin, read_card
+from components.versions import CARD, Card, PushedBy, read_card
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.versions import newest_version
@@ -61,7 +61,7 @@ class Executor(tfx_pusher.Executor):
         if newest is None or read_card(os.path.join(base, newest)).model != model.uri:
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
-            card = card_of(model, blessing, kind=Origin.RUN, run_id=run.get("run_id", ""))
+            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run.get("run_id", ""))
             newest = publish(self.GetModelPath(input_dict), base, card)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
@@ -71,12 +71,15 @@ class Executor(tfx_pusher.Executor):
 def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     """The card of a version: the model's artifact, what the gates measured, and how it came
     here."""
-    measured = {
-        gate["name"]: gate["value"]
-        for gate in read_explanations(blessing.uri)
-        if gate["name"] in MEASURED
-    }
-    return Card(model=model.uri, model_id=model.id, **measured, **more)
+    values = {gate.name: gate.value for gate in read_explanations(blessing.uri)}
+    return Card(
+        model=model.uri,
+        model_id=model.id,
+        clean=values.get("clean"),
+        worst_case=values.get("worst_case"),
+        certified=values.get("certified"),
+        **more,
+    )
 
 
 def publish(source: str, base: str, card: Card) -> str:

@@ -20,7 +20,7 @@ MEASURED = ("clean", "worst_case", "certified")
 """Gates whose values a card holds."""
 
 
-class Origin(StrEnum):
+class PushedBy(StrEnum):
     """How a version came under `serving`."""
 
     RUN = "run"
@@ -44,7 +44,7 @@ class Card:
     clean: float | None = None
     worst_case: float | None = None
     certified: float | None = None
-    kind: Origin = Origin.RUN
+    kind: PushedBy = PushedBy.RUN
     run_id: str | None = None
     pushed_at: str | None = None
     of: str | None = None
@@ -78,7 +78,7 @@ def read_card(version: str) -> Card:
     content = json.loads(card.read_text()) if card.exists() else {}
     known = {field.name for field in dataclasses.fields(Card)} & content.keys()
     values = {name: content[name] for name in known}
-    return Card(**values | {"kind": Origin(values.get("kind", Origin.RUN))})
+    return Card(**values | {"kind": PushedBy(values.get("kind", PushedBy.RUN))})
 
 
 def list_versions(base: str) -> list[Version]:

@@ -8,7 +8,7 @@ def no_autotune() -> tf.data.Options:
 
     The thread sleeps between its rounds for ever longer periods, and deleting an iterator waits
     until it wakes: training stood still at the end of an epoch for up to as long as the epoch had
-        lasted.
+    lasted.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

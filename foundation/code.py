@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import util
 from importlib.machinery import ModuleSpec, PathFinder
@@ -72,44 +72,60 @@ def named_in(text: str) -> list[str]:
 
 
 def modules_of(*names: str) -> dict[str, Path]:
-    """Files of the named modules and of all that they need, by module: the packages around them,
-    imports wherever they stand, and modules that a string names, as in
-    `[sys.executable, "-m", "components.datasets.worker"]`."""
+    """Files of the named modules and of all that they need, by module: imports wherever they stand,
+    modules that a string names, as in `Child("components.datasets.worker:run")`, and what a package
+    around a module imports when the module is imported."""
     own = {*OURS, *map(_top, names)}
     is_users = cache(_is_users)
     files: dict[str, Path] = {}
-    seen, todo = {""}, list(names)
+    seen = {("", False), ("", True)}
+    todo = [(name, True) for name in names]
     while todo:
-        name = todo.pop()
-        if name in seen or not (_top(name) in own or is_users(_top(name))):
+        name, used = todo.pop()
+        if (name, used) in seen or not (_top(name) in own or is_users(_top(name))):
             continue
-        seen.add(name)
-        parent = name.rpartition(".")[0]
-        todo.append(parent)
-        if path := _file(name):
+        seen.add((name, used))
+        parent, path = name.rpartition(".")[0], _file(name)
+        todo.append((parent, path is None))  # without a file, it is something in its parent
+        if path:
             files[name] = path
-            todo += _needs(path.read_bytes(), name if path.name == "__init__.py" else parent)
+            package = name if path.name == "__init__.py" else parent
+            todo += [(need, True) for need in _needs(path.read_bytes(), package, used)]
     if missing := {*map(_top, names)} - {*map(_top, files)}:
         raise ModuleNotFoundError(f"No module named {', '.join(sorted(missing))}")
     return files
 
 
 @cache
-def _needs(source: bytes, package: str) -> frozenset[str]:
-    """Names of modules, and of things in modules, that a source in that package mentions."""
-    return frozenset(
-        name for node in ast.walk(ast.parse(source)) for name in _mentions(node, package)
-    )
+def _needs(source: bytes, package: str, used: bool) -> frozenset[str]:
+    """Names of modules, and of things in modules, that a source in that package mentions.
+
+    used: whether something in it is used; otherwise it is only run, as a package around a module
+    that is imported, and neither its functions nor its strings count.
+    """
+    nodes = _run(ast.parse(source), ast.FunctionDef if not used else ())
+    return frozenset(name for node in nodes for name in _mentions(node, package, used))
 
 
-def _mentions(node: ast.AST, package: str) -> Iterator[str]:
+def _run(node: ast.AST, without: type[ast.AST] | tuple[()]) -> Iterator[ast.AST]:
+    """The node and all below it, without a kind of nodes, and without what is for type checkers."""
+    yield node
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        children = node.orelse
+    for child in children:
+        if not isinstance(child, without):
+            yield from _run(child, without)
+
+
+def _mentions(node: ast.AST, package: str, used: bool) -> Iterator[str]:
     match node:
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
         case ast.ImportFrom(module=module, names=names, level=level):
             origin = util.resolve_name("." * level + (module or ""), package)
             yield from (f"{origin}.{alias.name}" for alias in names)
-        case ast.Constant(value=str(text)) if NAMED.fullmatch(text.partition(":")[0]):
+        case ast.Constant(value=str(text)) if used and NAMED.fullmatch(text.partition(":")[0]):
             yield text.partition(":")[0]
 
 

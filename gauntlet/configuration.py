@@ -1,4 +1,4 @@
-"""The configuration that a run's options name, completed by what lies in a folder of images."""
+"""The configuration that --preset and --set name."""
 
 from components.datasets.image_folder import describe, is_folder, spans
 from foundation.errors import ConfigError

@@ -1,15 +1,15 @@
 """Options that several commands have, and what a command makes of them."""
 
+import ast
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
+from importlib import resources
 from typing import Any, TypeVar
 
 import click
 
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
-from pipeline.definition.presets import PRESETS
 
 Command = Callable[..., int | None]
 R = TypeVar("R")
@@ -44,26 +44,6 @@ def root_option(command: Command) -> Command:
     )(command)
 
 
-def settings_options(command: Command) -> Command:
-    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
-    command = click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
-        "Lists are written with commas. A wrong name lists all settings.",
-    )(command)
-    presets = ", ".join(f"{name} ({_summary(preset)})" for name, preset in PRESETS.items())
-    return click.option(
-        "--preset",
-        metavar=f"[{'|'.join(PRESETS)}]",
-        default=next(iter(PRESETS)),
-        show_default=True,
-        help=f"Named configuration to start from: {presets}.",
-    )(command)
-
-
 def json_option(what: str) -> Callable[[Command], Command]:
     """--json, which writes `what` into a file."""
     return click.option(
@@ -75,7 +55,37 @@ def json_option(what: str) -> Callable[[Command], Command]:
     )
 
 
-def _summary(preset: Callable[..., Any]) -> str:
-    """What a preset is for: the first sentence of its docstring."""
-    first, *_ = inspect.getdoc(preset).split("\n\n")  # type: ignore[union-attr]
-    return " ".join(first.split()).removesuffix(".")
+def settings_options(command: Command) -> Command:
+    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
+        "Lists are written with commas. A wrong name lists all settings.",
+    )(command)
+    presets = preset_texts()
+    shown = ", ".join(f"{name} ({text})" for name, text in presets.items())
+    return click.option(
+        "--preset",
+        metavar=f"[{'|'.join(presets)}]",
+        default=next(iter(presets)),
+        show_default=True,
+        help=f"Named configuration to start from: {shown}.",
+    )(command)
+
+
+def preset_texts() -> dict[str, str]:
+    """What each preset is for: the first sentence of its docstring, by its name.
+
+    They are read from the source: to import the presets takes longer than all the rest of a help
+    text.
+    """
+    source = resources.files("pipeline.definition").joinpath("presets.py").read_text()
+    texts = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not node.args.args:
+            first, *_ = (ast.get_docstring(node) or "").split("\n\n")
+            texts[node.name] = " ".join(first.split()).removesuffix(".")
+    return texts

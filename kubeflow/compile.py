@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gauntlet_kubeflow.target import Compilation, Target
+from gauntlet_kubeflow.request import Compilation
+from gauntlet_kubeflow.target import Target
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
     KubeflowV2DagRunnerConfig,

@@ -27,8 +27,8 @@ class Slope(NamedTuple):
 def slope(model: Model, x: ImagesTensor, loss: Callable[[LogitsTensor], NumbersTensor]) -> Slope:
     """A loss of the logits, and its gradient for the images.
 
-    Where the loss does not depend on the image, as behind a rounding, TensorFlow has no gradient;
-    it is zero here, so that an attack runs to its end and the model is judged by what it left.
+    Where the loss does not depend on the image, as behind a rounding, TensorFlow has no gradient.
+    Here it is zero, so that an attack runs to its end and the honesty checks see why it failed.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)

@@ -1,4 +1,4 @@
-"""Honesty checks: signs that a robust accuracy is an artefact of a weak attack.
+"""Honesty checks: signs that a robust accuracy comes from a weak attack.
 
 Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al. 2019 (on evaluating
 adversarial robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell
@@ -61,7 +61,7 @@ WHITE_BOX = (PgdMargin(steps=100), ApgdCe(steps=100), ApgdT(steps=100, targets=4
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a check found. sentence: what `value` was compared with, and what it means."""
+    """What a check measured. sentence: what `value` was compared with, and what it means."""
 
     passed: bool
     value: float
@@ -158,10 +158,10 @@ def check(measure: Measure) -> Measure:
 def run_checks(subject: Subject) -> Iterator[Check]:
     """All checks that apply to the subject."""
     for name, measure in CHECKS.items():
-        found = measure(subject)
-        if found is not None:
-            value = found.value if math.isfinite(found.value) else None
-            yield Check(name=name, passed=found.passed, value=value, sentence=found.sentence)
+        result = measure(subject)
+        if result is not None:
+            value = result.value if math.isfinite(result.value) else None
+            yield Check(name=name, passed=result.passed, value=value, sentence=result.sentence)
 
 
 def share(flags: Flags) -> float:

@@ -81,10 +81,13 @@ class CheckName(StrEnum):
         "iterated_beats_one_step",
         "many small steps find what one large step finds",
     )
-    ACCURACY_FALLS_WITH_EPSILON = "accuracy_falls_with_epsilon", "a larger ball is not safer"
+    ACCURACY_FALLS_WITH_EPSILON = (
+        "accuracy_falls_with_epsilon",
+        "accuracy does not rise with epsilon",
+    )
     LARGE_EPSILON_BREAKS_EVERYTHING = (
         "large_epsilon_breaks_everything",
-        "where every image can turn grey, accuracy is chance",
+        "at epsilon 0.5, where every image can turn grey, accuracy is near chance",
     )
     BLACK_BOX_FINDS_NO_MORE = (
         "black_box_finds_no_more",
@@ -104,7 +107,7 @@ class CheckName(StrEnum):
     PROOFS_HOLD = "proofs_hold", "no attack breaks what a bound has proven"
     SERVED_MODEL_IS_THE_EVALUATED_ONE = (
         "served_model_is_the_evaluated_one",
-        "the served signature answers as the attacked network",
+        "the served signature gives the same classes as the attacked network",
     )
 
 
@@ -133,10 +136,8 @@ class _Effort:
         own = [field.name for field in fields(cls)]
         unknown = [setting for setting in settings if setting not in own]
         if unknown:
-            raise ConfigError(
-                f"{cls.name}: there is no setting {', '.join(unknown)}; "
-                f"the settings are {', '.join(own) or 'none'}"
-            )
+            has = f"the settings are {', '.join(own)}" if own else "it has no settings"
+            raise ConfigError(f"{cls.name}: there is no setting {', '.join(unknown)}; {has}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

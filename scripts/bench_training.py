@@ -18,12 +18,12 @@ from measurement import target_table
 from components.datasets.batches import image_batches
 from components.datasets.prepare import prepare
 from robustness.config import ThreatModel
-from trainer.config import RecipeConfig, RecipeName, TrainerConfig
-from trainer.dataset import training_batches
+from trainer.config import TrainerConfig
+from trainer.dataset import Split, training_batches
 from trainer.network import build_network
 from trainer.nsl import import_nsl
-from trainer.recipes import build_recipe
-from trainer.step import RecipeModel
+from trainer.recipe_config import PgdConfig
+from trainer.recipes import Course, build_recipe
 
 EPSILON, BATCH = 0.3, 128
 ATTACK_STEPS = (1, 5, 10)
@@ -36,19 +36,15 @@ Fit = Callable[[int], Any]
 """Trains for so many steps."""
 
 
-def recipe_model(attack_steps: int) -> RecipeModel:
+def recipe_model(attack_steps: int) -> tf_keras.Model:
     """Our step: the recipe `pgd`."""
     network = build_network(CONFIG, SHAPE, CLASSES)
     recipe = build_recipe(
-        RecipeConfig(name=RecipeName.PGD, attack_steps=attack_steps),
-        network,
-        ThreatModel(epsilon=EPSILON),
+        PgdConfig(attack_steps=attack_steps), network, ThreatModel(epsilon=EPSILON)
     )
-    model = RecipeModel(
-        network, recipe, epsilon=EPSILON, ramp_steps=0, global_batch=BATCH, l1=0.0, seed=0
-    )
-    model.compile(tf_keras.optimizers.Adam())
-    return model
+    # Without a ramp and with a constant rate, the number of steps does not matter.
+    course = Course(steps=1, global_batch=BATCH, l1=0.0, seed=0)
+    return recipe.model(tf_keras.optimizers.Adam(), course)
 
 
 def ours(batches: tf.data.Dataset, attack_steps: int) -> Fit:
@@ -125,8 +121,8 @@ def one_batch(batches: tf.data.Dataset) -> tf.data.Dataset:
 def training_section(runs: int, written: str) -> str:
     """Measure, and give the Markdown."""
     train = next(image_batches(prepare("mnist", None), "train[:55000]", 55_000))
-    features: dict[str, Any] = {"image": train.x, "label": np.asarray(train.y)}
-    batches = training_batches(features, BATCH, 0, 0, positions=True)(tf.distribute.InputContext())
+    split = Split(train.x, np.asarray(train.y))
+    batches = training_batches(split, BATCH, 0, 0, positions=True)(tf.distribute.InputContext())
     rates = {
         attack_steps: images_per_second(batches, attack_steps, runs)
         for attack_steps in ATTACK_STEPS

@@ -30,7 +30,9 @@ import tf_keras
 from components.datasets.batches import image_batches
 from components.datasets.prepare import prepare
 from robustness.config import ThreatModel
-from trainer.config import Padding, RecipeConfig, RecipeName, Schedule, TrainerConfig, TrainingTask
+from trainer.config import Padding, Schedule, TrainerConfig, TrainingTask
+from trainer.dataset import Split
+from trainer.recipe_config import FastConfig, MtlIbpConfig, UndefendedConfig
 from trainer.strategy import make_strategy
 from trainer.training import Training
 
@@ -48,16 +50,13 @@ NETWORK = TrainerConfig(
 MODELS = {
     "fast_at": (
         dataclasses.replace(NETWORK, epochs=10, learning_rate=5e-3, schedule=Schedule.CYCLIC),
-        RecipeConfig(name=RecipeName.FAST),
+        FastConfig(),
     ),
     "mtl_ibp": (
         dataclasses.replace(NETWORK, epochs=30, learning_rate=1e-3, schedule=Schedule.DROPS),
-        RecipeConfig(name=RecipeName.MTL_IBP, epsilon_factor=1.05, ramp=0.4, bound_share=0.3),
+        MtlIbpConfig(epsilon_factor=1.05, ramp=0.4, bound_share=0.3),
     ),
-    "undefended": (
-        dataclasses.replace(NETWORK, epochs=3),
-        RecipeConfig(name=RecipeName.UNDEFENDED),
-    ),
+    "undefended": (dataclasses.replace(NETWORK, epochs=3), UndefendedConfig()),
 }
 
 
@@ -77,12 +76,12 @@ def train(
         checkpoints="",
     )
     cut = len(labels) * 11 // 12
-    halves = [
-        {"image": images[part], "label": labels[part]}
-        for part in (slice(None, cut), slice(cut, None))
-    ]
     training = Training(
-        task, make_strategy(task.config), *halves, checkpoints=str(work / "checkpoints")
+        task,
+        make_strategy(task.config),
+        Split(images[:cut], labels[:cut]),
+        Split(images[cut:], labels[cut:]),
+        checkpoints=str(work / "checkpoints"),
     )
     training.run(str(work / "logs"))
     return training.trained

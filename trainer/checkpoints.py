@@ -9,8 +9,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import pydantic
 import tensorflow as tf
@@ -21,31 +20,44 @@ from foundation.errors import RunError
 STATE = "state.json"
 
 
+Metrics = dict[str, float]
+"""What was measured of an epoch, by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far a training has come.
 
-    epoch: epochs done. attack_steps: of the recipe, which may have been raised. best_epoch,
-        best_score: the epoch
-    whose weights are exported, 0 before there is one. history: metrics by epoch.
+    epoch: number of epochs done. attack_steps: attack steps of the recipe where they have been
+    raised, otherwise 0. best_epoch, best_score: the epoch whose weights are exported and its score,
+    0 and None before there is one. history: metrics of every epoch.
     """
 
     epoch: int = 0
     attack_steps: int = 0
     best_epoch: int = 0
-    best_score: float = float("-inf")
-    history: tuple[dict[str, float], ...] = field(default=())
+    best_score: float | None = None
+    history: tuple[Metrics, ...] = ()
+
+    def after(self, metrics: Metrics, score: float, selected: bool) -> "Progress":
+        """The next epoch is done. It is the best when it may be selected and no other has a higher
+        score."""
+        progress = dataclasses.replace(self, epoch=self.epoch + 1, history=(*self.history, metrics))
+        best = selected and (self.best_score is None or score >= self.best_score)
+        if not best:
+            return progress
+        return dataclasses.replace(progress, best_epoch=progress.epoch, best_score=score)
 
 
 class Checkpoints:
     """Saves and restores a training.
 
     Args:
-        folder: where; created on the first save. Local or gs://.
-        network, optimizer: in training; the optimizer is built before the first `restore`.
-        best: a network that holds the best weights when `save` is told so, and after
+        folder: folder for this training alone, created on the first save. Local or gs://.
+        network, optimizer: what is in training; the optimizer is built before the first `restore`.
+        best: network that has the weights of the best epoch when that epoch is saved, and after
             `restore_best`.
-        writes: False on every worker but the chief, which takes part in saving (a distributed
+        writes: whether this worker is the chief. Any other takes part in saving (a distributed
             variable may need all workers to be read) and keeps nothing.
     """
 
@@ -53,7 +65,7 @@ class Checkpoints:
         self,
         folder: str,
         network: tf_keras.Model,
-        optimizer: Any,
+        optimizer: tf_keras.optimizers.Optimizer,
         best: tf_keras.Model,
         writes: bool = True,
     ) -> None:
@@ -82,8 +94,8 @@ class Checkpoints:
         """Bring back the newest state, if there is one, and say how far it had come.
 
         Raises:
-            RunError: it is damaged. Nothing is removed or begun anew: whether the hours in it are
-                lost is the user's to say.
+            RunError: it is damaged. Nothing is removed and nothing begins again: the user decides
+                whether the hours in it are lost.
         """
         state = os.path.join(self.folder, STATE)
         if not tf.io.gfile.exists(state):

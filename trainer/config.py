@@ -1,28 +1,14 @@
 """What the trainer can be told. Imports neither TensorFlow nor TFX: the command line reads it."""
 
-import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import ClassVar
 
 from foundation.errors import ConfigError
 from robustness.config import ThreatModel
-
-
-class RecipeName(StrEnum):
-    """How a model is trained; `trainer.recipes` says what each one minimises."""
-
-    UNDEFENDED = "undefended"
-    TUTORIAL = "tutorial"  # NSL's adversarial regularisation as its tutorial ships it
-    FAST = "fast"
-    PGD = "pgd"
-    TRADES = "trades"
-    MTL_IBP = "mtl-ibp"
-    SABR = "sabr"
-
-
-CERTIFIED_RECIPES = (RecipeName.MTL_IBP, RecipeName.SABR)
-"""They minimise an interval bound, which not every layer and norm has."""
+from trainer.ranges import Count, Fraction, FractionBelowOne, NotNegative, Positive, Section, Size
+from trainer.recipe_config import RecipeConfig, TutorialConfig
 
 
 class StrategyName(StrEnum):
@@ -33,6 +19,14 @@ class StrategyName(StrEnum):
     MIRRORED = "mirrored"
     MULTI_WORKER = "multi_worker"
     TPU = "tpu"
+
+
+USED_BY = {
+    "workers": {StrategyName.MULTI_WORKER},
+    "tpu": {StrategyName.TPU, StrategyName.AUTO},
+    "scaling": set(StrategyName) - {StrategyName.ONE_DEVICE},
+}
+"""Settings that only some strategies use."""
 
 
 class Scaling(StrEnum):
@@ -80,116 +74,69 @@ class Padding(StrEnum):
     SAME = "same"
 
 
-class GradientNorm(StrEnum):
-    """The norm in which NSL normalises its perturbation (`adv_grad_norm`)."""
-
-    INFINITY = "infinity"
-    L2 = "l2"
-
-
 @dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
-    """The defence; a recipe ignores what it does not use.
+class DevicesConfig(Section):
+    """Where a model is trained; see `trainer.strategy`.
 
-    epsilon_factor: radius in training over the radius of the threat. ramp: part of the training,
-        from its
-        start, in which the radius grows from 0. attack_steps: gradient steps of a neighbour.
-    multiplier, step_size, norm: NSL's adversarial term in `tutorial`: weight, step in pixel units,
-        norm.
-    beta: weight of the divergence in trades. bound_share: weight of the interval bound in mtl-ibp.
-    box: side of sabr's small box over that of the ball. warm_up: weight, fading out over the ramp,
-        of what keeps intervals tight and ReLUs alive in mtl-ibp and sabr (Shi et al. 2021).
+    strategy: kind of `tf.distribute.Strategy`. workers: number of processes on this machine. tpu:
+    name of the TPU.
 
     Raises:
-        ConfigError: a weight, step or radius is not positive, or a share is outside (0, 1].
+        ConfigError: a number of workers below 1, or several with a strategy for one process.
     """
 
-    name: RecipeName = RecipeName.TUTORIAL
-    multiplier: float = 0.2
-    step_size: float = 0.2
-    norm: GradientNorm = GradientNorm.INFINITY
-    epsilon_factor: float = 1.0
-    ramp: float = 0.0
-    attack_steps: int = 1
-    beta: float = 6.0
-    bound_share: float = 0.3
-    box: float = 0.4
-    warm_up: float = 0.0
+    section: ClassVar[str] = "trainer"
+    strategy: StrategyName = StrategyName.ONE_DEVICE
+    workers: Size = 1
+    tpu: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("multiplier", "step_size", "epsilon_factor", "beta"):
-            _check_positive(f"recipe.{name}", getattr(self, name))
-        for name in ("bound_share", "box"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"recipe.{name} is in (0, 1], got {getattr(self, name)}")
-        _check_fraction("recipe.ramp", self.ramp)
-        _check_not_negative("recipe.warm_up", self.warm_up)
-        _check_size("recipe.attack_steps", self.attack_steps)
-        if self.name is RecipeName.FAST and self.attack_steps != 1:
+        super().__post_init__()
+        if self.workers > 1 and self.strategy is not StrategyName.MULTI_WORKER:
             raise ConfigError(
-                f"recipe.name=fast has one attack step, got {self.attack_steps}; several are "
-                "recipe.name=pgd"
+                f"trainer.workers={self.workers} needs trainer.strategy=multi_worker, got "
+                f"{self.strategy}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
-    """Network, optimisation and devices of both models; the defaults are the NSL tutorial's.
+class NetworkConfig(Section):
+    """The classifier.
 
-    strategy, workers, tpu: see `trainer.strategy`. precision: of training. scaling: with several
-        replicas.
     network: `package.module:function` in place of the built-in one, a function of image shape and
         number of classes that gives a tf_keras model from images in [0, 1] to logits.
     filters, kernel_size, stride, padding, pool_size, dense: convolutions, max pooling between them
         (a pool_size of 1 is none), then dense layers, then the logits; kernel_size and stride are
-        one for all convolutions or one for each. initialization: of their weights.
-    batch_size: see `scaling`. learning_rate, schedule: Adam's rate at its peak, and its course.
-    gradient_clip: largest norm of all gradients together; 0 is no limit.
-    weight_averaging: momentum of an exponential moving average of the weights, which is what is
-        evaluated and exported; 0 is none. l1: weight of the sum of the absolute values of all
-        kernels.
-    validation_images: images of the validation split that are attacked after each epoch.
-    warm_start: begin with the weights of the latest blessed model.
+        one number for all convolutions or one for each.
 
     Raises:
-        ConfigError: a size is below 1, a rate is not positive, or settings that cannot go together.
+        ConfigError: a size below 1, or a wrong number of sizes.
     """
 
-    strategy: StrategyName = StrategyName.ONE_DEVICE
-    workers: int = 1
-    tpu: str = ""
-    precision: Precision = Precision.FLOAT32
-    scaling: Scaling = Scaling.SQRT
+    section: ClassVar[str] = "trainer"
     network: str | None = None
     filters: tuple[int, ...] = (32, 64, 64)
     kernel_size: tuple[int, ...] = (3,)
     stride: tuple[int, ...] = (1,)
     padding: Padding = Padding.VALID
-    pool_size: int = 2
+    pool_size: Size = 2
     dense: tuple[int, ...] = (64,)
-    initialization: Initialization = Initialization.GLOROT
-    batch_size: int = 32
-    epochs: int = 5
-    learning_rate: float = 0.001
-    schedule: Schedule = Schedule.CONSTANT
-    gradient_clip: float = 0.0
-    weight_averaging: float = 0.0
-    l1: float = 0.0
-    validation_images: int = 1000
-    warm_start: bool = False
 
-    @property
-    def undefended(self) -> "TrainerConfig":
-        """The same network on the same devices, trained by the defaults, whatever the defence's
-        settings are."""
-        devices = ("strategy", "workers", "tpu")
-        network = ("network", "filters", "kernel_size", "stride", "padding", "pool_size", "dense")
-        kept = (*devices, *network, "validation_images")
-        return dataclasses.replace(
-            TrainerConfig(),
-            epochs=min(self.epochs, 5),
-            **{name: getattr(self, name) for name in kept},
-        )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network is not None and not re.fullmatch(r"[\w.]+:\w+", self.network):
+            raise ConfigError(f"trainer.network is package.module:function, got {self.network!r}")
+        for name, empty in (("filters", 0), ("kernel_size", 0), ("stride", 0), ("dense", 1)):
+            smallest = min(getattr(self, name), default=empty)
+            if smallest < 1:
+                raise ConfigError(f"trainer.{name} is at least 1, got {smallest}")
+        for name in ("kernel_size", "stride"):
+            sizes = getattr(self, name)
+            if self.network is None and len(sizes) not in (1, len(self.filters)):
+                raise ConfigError(
+                    f"trainer.{name} is one number, or one for each of the {len(self.filters)} "
+                    f"convolutions of trainer.filters, got {','.join(map(str, sizes))}"
+                )
 
     @property
     def convolutions(self) -> list[tuple[int, int, int]]:
@@ -211,48 +158,75 @@ class TrainerConfig:
             height, width = -(-height // stride), -(-width // stride)
         return height, width
 
-    def __post_init__(self) -> None:
-        sizes = {
-            name: getattr(self, name) for name in ("pool_size", "batch_size", "workers", "epochs")
-        }
-        sizes |= {
-            name: min(getattr(self, name), default=0)
-            for name in ("filters", "kernel_size", "stride")
-        }
-        sizes["dense"] = min(self.dense, default=1)
-        for name, size in (sizes | {"validation_images": self.validation_images}).items():
-            _check_size(f"trainer.{name}", size)
-        for name in ("kernel_size", "stride"):
-            if len(getattr(self, name)) not in (1, len(self.filters)):
-                raise ConfigError(
-                    f"trainer.{name} is one number, or one for each of the {len(self.filters)} "
-                    "convolutions of trainer.filters, got "
-                    f"{','.join(map(str, getattr(self, name)))}"
-                )
-        _check_positive("trainer.learning_rate", self.learning_rate)
-        _check_fraction("trainer.weight_averaging", self.weight_averaging, below_one=True)
-        for name in ("gradient_clip", "l1"):
-            _check_not_negative(f"trainer.{name}", getattr(self, name))
-        if self.network is not None and not re.fullmatch(r"[\w.]+:\w+", self.network):
-            raise ConfigError(f"trainer.network is package.module:function, got {self.network!r}")
-        if self.workers > 1 and self.strategy is not StrategyName.MULTI_WORKER:
-            raise ConfigError(
-                f"trainer.workers={self.workers} needs trainer.strategy=multi_worker, got "
-                f"{self.strategy}"
-            )
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig(NetworkConfig, DevicesConfig):
+    """Devices, network and optimisation of both models; the defaults are the NSL tutorial's.
+
+    precision: arithmetic of training. scaling: batch and learning rate of several replicas.
+    initialization: weights of the built-in network at the start.
+    batch_size: images a step, see `scaling`. learning_rate, schedule: Adam's rate at its peak, and
+        its course.
+    gradient_clip: largest norm of all gradients together; 0 is no limit.
+    weight_averaging: momentum of an exponential moving average of the weights, which is what is
+        evaluated and exported; 0 is none.
+    l1: weight of the sum of the absolute values of all kernels.
+    validation_images: number of images of the validation split that are attacked after each epoch.
+    warm_start: whether the robust model begins with the weights of the latest blessed one.
+
+    Raises:
+        ConfigError: a size below 1, a rate that is not positive, or settings that cannot go
+            together.
+    """
+
+    precision: Precision = Precision.FLOAT32
+    scaling: Scaling = Scaling.SQRT
+    initialization: Initialization = Initialization.GLOROT
+    batch_size: Size = 32
+    epochs: Size = 5
+    learning_rate: Positive = 0.001
+    schedule: Schedule = Schedule.CONSTANT
+    gradient_clip: NotNegative = 0.0
+    weight_averaging: FractionBelowOne = 0.0
+    l1: NotNegative = 0.0
+    validation_images: Size = 1000
+    warm_start: bool = False
+
+    @property
+    def undefended(self) -> "TrainerConfig":
+        """The same network on the same devices, trained by the defaults, whatever the defence's
+        settings are."""
+        shared = (*fields(DevicesConfig), *fields(NetworkConfig))
+        return TrainerConfig(
+            epochs=min(self.epochs, 5),
+            validation_images=self.validation_images,
+            **{setting.name: getattr(self, setting.name) for setting in shared},
+        )
+
+    @property
+    def unused(self) -> dict[str, str]:
+        unused = {}
+        if self.network is not None:
+            built_in = {setting.name for setting in fields(NetworkConfig)} - {"network"}
+            unused = dict.fromkeys(built_in | {"initialization"}, f"trainer.network={self.network}")
+        for name, strategies in USED_BY.items():
+            if self.strategy not in strategies:
+                unused[name] = f"trainer.strategy={self.strategy}"
+        return unused
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
     """What a Trainer node is told through its custom_config.
 
-    image_shape: height, width, channels. checkpoints: folder that outlives a killed run; each
-        training has one of
-    its own in there. code: hash of the code that trains; it tells TFX's cache of edits.
+    config, recipe, threat: how, by which defence and against what. image_shape: height, width,
+    channels. classes: number of labels. seed: seed of all that is random. checkpoints: folder that
+    outlives a killed run; each training has a folder of its own in there. code: hash of the code
+    that trains, which tells TFX's cache of edits.
     """
 
     config: TrainerConfig
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    recipe: RecipeConfig = field(default_factory=TutorialConfig)
     threat: ThreatModel = field(default_factory=ThreatModel)
     image_shape: tuple[int, int, int]
     classes: int
@@ -262,52 +236,32 @@ class TrainingTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunerConfig:
+class TunerConfig(Section):
     """A search over the recipe's hyper-parameters before the robust model is trained.
 
-    trials: trainings of the search; 0 is no search. epochs: of each of them; 0 is a third of
-        trainer.epochs.
-    clean_floor: accuracy on clean images of the validation split that the chosen trial must reach.
-
-    Raises:
-        ConfigError: a negative number of trials or epochs, or a floor outside [0, 1].
+    trials: number of trainings; 0 is no search. epochs: length of each of them; 0 is a third of
+    trainer.epochs. clean_floor: accuracy on clean images of the validation split that the chosen
+    trial must reach.
     """
 
-    trials: int = 0
-    epochs: int = 0
-    clean_floor: float = 0.97
+    section: ClassVar[str] = "tuner"
+    trials: Count = 0
+    epochs: Count = 0
+    clean_floor: Fraction = 0.97
 
-    def __post_init__(self) -> None:
-        for name in ("trials", "epochs"):
-            _check_not_negative(f"tuner.{name}", getattr(self, name))
-        _check_fraction("tuner.clean_floor", self.clean_floor)
+    @property
+    def unused(self) -> dict[str, str]:
+        return {} if self.trials else dict.fromkeys(("epochs", "clean_floor"), "tuner.trials=0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningTask:
-    """What the Tuner node is told through its custom_config. training: of a trial, but for what is
-    searched."""
+    """What the Tuner node is told through its custom_config.
+
+    training: training of every trial, except the settings that are searched. trials, clean_floor:
+    see `TunerConfig`.
+    """
 
     training: TrainingTask
     trials: int
     clean_floor: float
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} is positive and finite, got {value}")
-
-
-def _check_not_negative(name: str, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise ConfigError(f"{name} is finite and not negative, got {value}")
-
-
-def _check_fraction(name: str, value: float, below_one: bool = False) -> None:
-    if not 0 <= value <= 1 or (below_one and value == 1):
-        raise ConfigError(f"{name} is in [0, 1{')' if below_one else ']'}, got {value}")
-
-
-def _check_size(name: str, size: int) -> None:
-    if size < 1:
-        raise ConfigError(f"{name} is at least 1, got {size}")

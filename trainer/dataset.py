@@ -1,19 +1,27 @@
-"""Split files to batches of features for training."""
+"""Files of a split to arrays, and arrays to batches for training."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from foundation.autotune import no_autotune
+from trainer.types import Images, Labels
 
 READ_BATCH = 500
 """Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""
 
 WORKERS = 2
 """Parallel calls of a map: decoding and gathering keep ahead of training with that."""
+
+
+class Split(NamedTuple):
+    """A split of the data in memory: images in [0, 1] and their labels."""
+
+    image: Images
+    label: Labels
 
 
 def raw_parser(transform: tft.TFTransformOutput) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
@@ -30,18 +38,13 @@ def raw_parser(transform: tft.TFTransformOutput) -> Callable[[tf.Tensor], dict[s
     return parse
 
 
-def load_split(
-    file_patterns: Sequence[str], transform: tft.TFTransformOutput
-) -> dict[str, npt.NDArray[np.generic]]:
+def load_split(file_patterns: Sequence[str], transform: tft.TFTransformOutput) -> Split:
     """A whole split in memory, sorted by `id`, so that training does not depend on the number of
     shards.
 
     Args:
         file_patterns: globs of gzipped TFRecord files of raw tf.Examples.
         transform: the Transform node's output.
-
-    Returns:
-        `image` float32 [n, h, w, c] in [0, 1] and `label` int64 [n].
     """
     files = tf.data.Dataset.list_files(list(file_patterns), shuffle=False)
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH)
@@ -51,11 +54,11 @@ def load_split(
     batches = list(parsed.as_numpy_iterator())
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(columns.pop("id"))
-    return {name: column[order] for name, column in columns.items()}
+    return Split(columns["image"][order], columns["label"][order])
 
 
 def training_batches(
-    features: dict[str, npt.NDArray[np.generic]],
+    split: Split,
     global_batch: int,
     seed: int,
     first_step: int,
@@ -69,17 +72,19 @@ def training_batches(
     shapes are static.
 
     Args:
-        features: columns of n rows each.
-        global_batch: rows a step, over all replicas; at most n.
-        seed: of the permutations.
-        first_step: the step to begin with.
-        positions: also give `position`, the places of the rows in the global batch, int64.
+        split: images and labels, n rows.
+        global_batch: number of rows a step, over all replicas; at most n.
+        seed: seed of the permutations.
+        first_step: step to begin with.
+        positions: whether a batch also has `position`, int64, the places of its rows in the global
+            batch.
 
     Returns:
-        A function that gives the batches of one input pipeline, one a replica and step.
+        A function that gives the batches of one input pipeline, one a replica and step, with
+        `image` and `label`.
     """
-    columns = {name: tf.constant(column) for name, column in features.items()}
-    rows = len(features["label"])
+    columns = {name: tf.constant(column) for name, column in split._asdict().items()}
+    rows = len(split.label)
     steps_per_epoch = rows // global_batch
 
     def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:

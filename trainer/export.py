@@ -1,13 +1,13 @@
 """The exported model: logits inside, softmax only in its signatures.
 
-`tf_keras.models.load_model(directory, compile=False)` gives the network itself, images in [0, 1] to
-logits, ready for a gradient attack. The signatures serve and evaluate:
+`tf_keras.models.load_model(directory, compile=False)` gives the network itself, from images in
+[0, 1] to logits, ready for a gradient attack. The signatures serve and evaluate:
 
-- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n], `probabilities` float32 [n,
-  k]
-- `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
-- `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them -> `logits`,
+- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n],
   `probabilities` float32 [n, k]
+- `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
+- `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them ->
+  `logits`, `probabilities` float32 [n, k]
 
 Each refuses an empty batch, and what it cannot read as images of the right shape, with an error.
 TensorFlow Serving sends the warm-up requests in `assets.extra` to a version before it takes it into
@@ -16,39 +16,57 @@ service.
 
 import json
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import pydantic
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
+from trainer.checkpoints import Metrics
+from trainer.types import ImagesTensor, LogitsTensor
+
 SETTINGS, HISTORY = "settings.json", "history.json"
 """Files in the export's `assets.extra`, which serving ignores."""
 
 WARM_UP = "tf_serving_warmup_requests"
-"""File in `assets.extra` that TensorFlow Serving looks for, and the sizes of the batches in it."""
+"""File in `assets.extra` that TensorFlow Serving looks for."""
 
 WARM_UP_BATCHES = (1, 32)
+"""Sizes of the batches in it."""
+
+
+Signatures = Mapping[str, Callable[..., dict[str, tf.Tensor]]]
+"""Functions of a SavedModel, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """How a model was trained. epochs: metrics of each epoch. best_epoch: the exported one, from
+    1."""
+
+    epochs: tuple[Metrics, ...]
+    best_epoch: int
 
 
 def export_model(
     model: tf_keras.Model,
     transform: tft.TFTransformOutput,
     directory: str,
-    settings: dict[str, Any],
-    history: dict[str, Any],
-    signatures: Callable[[tf_keras.Model, tft.TFTransformOutput], dict[str, Any]] | None = None,
+    settings: Mapping[str, object],
+    history: Mapping[str, object],
+    signatures: Callable[[tf_keras.Model, tft.TFTransformOutput], Signatures] | None = None,
 ) -> None:
     """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and
-    `history` (what `read_history` gives back). signatures: in place of `signatures_of`.
+    `history` (a `History`), as JSON. signatures: in place of `signatures_of`.
 
     The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
     """
-    # Cloned under no strategy: an export must not remember the devices that it was trained on.
+    # Cloned under no strategy: an export must not remember the devices of its training.
     clean = tf_keras.models.clone_model(model)
     clean.set_weights(model.get_weights())
     clean.transform = transform.transform_features_layer()
@@ -80,25 +98,23 @@ def warm_up_request(
     return log
 
 
-def read_history(directory: str) -> dict[str, Any]:
-    """How an exported model was trained: `epochs`, the metrics of each, and `best_epoch`, the one
-    exported."""
+def read_history(directory: str) -> History:
+    """How an exported model was trained."""
     with fileio.open(os.path.join(directory, "assets.extra", HISTORY)) as file:
-        return dict(json.load(file))
+        return pydantic.TypeAdapter(History).validate_json(file.read())
 
 
-def signatures_of(model: tf_keras.Model, transform: tft.TFTransformOutput) -> dict[str, Any]:
+def signatures_of(model: tf_keras.Model, transform: tft.TFTransformOutput) -> Signatures:
     """The signatures that serve and evaluate a model, by name."""
     raw_image = {"image": transform.raw_feature_spec()["image"]}
     pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
 
-    def logits_of(images: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies(
-            [tf.debugging.assert_positive(tf.shape(images)[0], "the batch is empty")]
-        ):
+    def logits_of(images: ImagesTensor) -> LogitsTensor:
+        some = tf.debugging.assert_positive(tf.shape(images)[0], "the batch is empty")
+        with tf.control_dependencies([some]):
             return model(tf.identity(images), training=False)
 
-    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def classify(images: ImagesTensor) -> dict[str, tf.Tensor]:
         logits = logits_of(images)
         return {"class": tf.argmax(logits, axis=1), "probabilities": tf.nn.softmax(logits)}
 

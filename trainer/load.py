@@ -1,5 +1,5 @@
-"""A trained model from disk, whoever wrote it, as a function from images to what it gives for
-them."""
+"""A trained model from disk, whoever wrote it, as a function from images to logits or
+probabilities."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def _model_in(path: Path) -> Path:
     return path
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> Model:
     if path.is_file():
         return _keras_file(path)
     if (path / "keras_metadata.pb").exists():
@@ -98,8 +98,8 @@ def _load(path: Path) -> Any:
     return SignatureModel(tf.saved_model.load(str(path)), path)
 
 
-def _keras_file(path: Path) -> Any:
-    """A `.keras` file of Keras 3 is loaded by Keras 3, all else by Keras 2."""
+def _keras_file(path: Path) -> Model:
+    """The model of a file: Keras 3 loads a `.keras` file of Keras 3, Keras 2 everything else."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             version = json.loads(archive.read("metadata.json"))["keras_version"]
@@ -150,7 +150,7 @@ class SignatureModel:
         )
 
 
-def _image_shape(model: Any, path: Path) -> tuple[int, int, int]:
+def _image_shape(model: Model, path: Path) -> tuple[int, int, int]:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise DataError(

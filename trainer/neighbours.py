@@ -12,6 +12,7 @@ import tensorflow as tf
 from robustness.ball import image_norm, project_to
 from robustness.config import PGD_REACH, Norm
 from trainer.nsl import import_nsl
+from trainer.types import ImagesTensor, NumbersTensor, Scalar
 
 FAST_STEP = 1.25
 """Length of a single step over the radius (Wong et al. 2020)."""
@@ -21,14 +22,13 @@ LOSS_SCALE = 1024.0
 afterwards, and a power of two changes no other digit."""
 
 
+Loss = Callable[[ImagesTensor], NumbersTensor | Scalar]
+"""The loss of each image, or their mean."""
+
+
 def neighbours(
-    loss: Callable[[tf.Tensor], tf.Tensor],
-    x: tf.Tensor,
-    noise: tf.Tensor,
-    norm: Norm,
-    epsilon: tf.Tensor,
-    steps: int,
-) -> tf.Tensor:
+    loss: Loss, x: ImagesTensor, noise: ImagesTensor, norm: Norm, epsilon: Scalar, steps: int
+) -> ImagesTensor:
     """Images of the ball that maximise a loss, by gradient steps from a random start.
 
     One step begins at the noise as it is, outside [0, 1] too (Wong et al. 2020): cut first, a start
@@ -36,14 +36,14 @@ def neighbours(
     steps begin inside.
 
     Args:
-        loss: images, float32 [n, h, w, c], to float32 [n] or [].
-        x: float32 [n, h, w, c] in [0, 1].
-        noise: float32 [n, h, w, c] in [-1, 1], uniform.
-        norm, epsilon: the ball; epsilon is float32 [].
-        steps: gradient steps.
+        loss: function of images.
+        x: images in [0, 1].
+        noise: uniform in [-1, 1].
+        norm, epsilon: the ball.
+        steps: number of gradient steps.
 
     Returns:
-        float32 [n, h, w, c] inside the ball and [0, 1], without a gradient.
+        Images inside the ball and [0, 1], without a gradient.
     """
     nsl = import_nsl()
     step_size = epsilon * (FAST_STEP if steps == 1 else PGD_REACH / steps)
@@ -60,7 +60,7 @@ def neighbours(
     return tf.stop_gradient(project_to(x_adv, x, norm, epsilon))
 
 
-def _inside_l2(noise: tf.Tensor) -> tf.Tensor:
+def _inside_l2(noise: ImagesTensor) -> ImagesTensor:
     """The direction of the noise, with a length in [0, 1] that its first value decides."""
     length = image_norm(noise, Norm.L2)[:, None, None, None]
     return noise / tf.maximum(length, 1e-12) * tf.abs(noise[:, :1, :1, :1])

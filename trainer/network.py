@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,9 @@ import tf_keras
 
 from foundation.errors import ConfigError
 from trainer.config import Initialization, TrainerConfig
+
+BuildNetwork = Callable[[tuple[int, int, int], int], tf_keras.Model]
+"""Function of image shape and number of classes."""
 
 
 def build_network(
@@ -25,7 +27,7 @@ def build_network(
     in logits: a softmax inside would saturate and hide gradients from an attack.
 
     Args:
-        config: network, or filters, kernel_size, stride, padding, pool_size, dense.
+        config: which network, and its sizes and initialization.
         image_shape: height, width, channels.
         classes: number of logits.
 
@@ -63,20 +65,19 @@ def build_network(
 
 
 def _initializer(name: Initialization, fan_in: int) -> tf_keras.initializers.Initializer:
-    """A new one for each layer: Keras's initializers give the same values each time they are
-    called.
+    """A new initializer for each layer: Keras's give the same values each time they are called.
 
-    ibp: normal with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq. 6): behind a ReLU
-    the mean width of an interval stays what it was. One of Keras's own, because the export is
-    loaded without this package.
+    ibp is a normal distribution with standard deviation sqrt(2 pi) / fan-in (Shi et al. 2021, eq.
+    6): behind a ReLU, the mean width of an interval stays what it was. It is one of Keras's own,
+    because the export is loaded without this package.
     """
     if name is Initialization.IBP:
         return tf_keras.initializers.RandomNormal(stddev=math.sqrt(2 * math.pi) / fan_in)
     return tf_keras.initializers.GlorotUniform()
 
 
-def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
-    """What `package.module:function` names: on Python's path, or else in the working directory.
+def users_function(name: str) -> BuildNetwork:
+    """What `package.module:function` names: on Python's path, otherwise in the working directory.
 
     The command line keeps the working directory off Python's path, so that a folder named like one
     of our packages cannot win over it.
@@ -89,7 +90,7 @@ def users_function(name: str) -> Callable[[tuple[int, int, int], int], Any]:
     try:
         if importlib.util.find_spec(top) is None:
             _import_from(os.getcwd(), top)
-        build: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        build: BuildNetwork = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"trainer.network={name} cannot be imported: {error}; it must lie on Python's path or "
@@ -120,7 +121,7 @@ def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -
 
 
 def _check_users_network(
-    setting: str, network: Any, image_shape: tuple[int, int, int], classes: int
+    setting: str, network: object, image_shape: tuple[int, int, int], classes: int
 ) -> None:
     if not isinstance(network, tf_keras.Model):
         kind = type(network)

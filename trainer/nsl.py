@@ -6,16 +6,15 @@ Keras 2. An empty module in place of its estimator subpackage makes everything e
 
 import sys
 from types import ModuleType
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from foundation.errors import RunError
-from trainer.config import RecipeConfig
+from trainer.recipe_config import TutorialConfig
 
 
-def import_nsl() -> Any:
+def import_nsl() -> ModuleType:
     """The `neural_structured_learning` package.
 
     Raises:
@@ -32,7 +31,7 @@ def import_nsl() -> Any:
     return neural_structured_learning
 
 
-def adversarial_regularization(network: tf_keras.Model, config: RecipeConfig) -> tf_keras.Model:
+def adversarial_regularization(network: tf_keras.Model, config: TutorialConfig) -> tf_keras.Model:
     """The recipe `tutorial`: NSL's own Keras model around a network, as its tutorial ships it.
 
     Cross-entropy plus `multiplier` times the cross-entropy of the FGSM neighbour, which is not

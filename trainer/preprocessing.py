@@ -3,13 +3,21 @@
 Workers import this module, so it stays light. It knows nothing of splits, models or attacks.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import tensorflow as tf
 
+from trainer.types import ImagesTensor
 
-def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """PNG bytes, string [n], to pixels, float32 [n, h, w, c] in [0, 1].
+
+class TransformSettings(TypedDict):
+    """What TFX hands on to `preprocessing_fn`. image_shape: height, width, channels."""
+
+    image_shape: list[int]
+
+
+def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> ImagesTensor:
+    """PNG bytes, string [n], to pixels in [0, 1].
 
     Raises (when the graph runs):
         InvalidArgumentError: bytes that are no PNG, or an image of another shape.
@@ -24,13 +32,13 @@ def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
 
 
 def preprocessing_fn(
-    inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
+    inputs: dict[str, tf.Tensor], custom_config: TransformSettings
 ) -> dict[str, tf.Tensor]:
     """The function that TFX's Transform traces.
 
     Args:
         inputs: `image` string [n, 1], `label` int64 [n, 1]; other raw features are dropped.
-        custom_config: `image_shape`, the height, width and channels.
+        custom_config: shape of the images.
 
     Returns:
         `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n].

@@ -1,14 +1,14 @@
-"""Recipes: what each defence minimises. A recipe makes neighbours of a batch and gives the loss of
-every image.
+"""Recipes: what each defence minimises, and the Keras model that a training fits for it.
 
-Neighbours come from `trainer.neighbours`, outside the tape of the weights; the loss is computed
-inside it.
-Only `tutorial` is missing here: it is NSL's own Keras model (`trainer.nsl`).
+Our own recipes make neighbours of a batch (`trainer.neighbours`), outside the tape of the weights,
+and give the loss of every image inside it (`trainer.step`). The recipe `tutorial` is NSL's own
+Keras model.
 """
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, NamedTuple, assert_never
+from dataclasses import dataclass, field
+from typing import assert_never
 
 import tensorflow as tf
 import tf_keras
@@ -18,113 +18,204 @@ from robustness.bounds.trace import NoBoundError
 from robustness.bounds.training import TrainingBounds
 from robustness.config import Norm, ThreatModel
 from robustness.losses import cross_entropy
-from trainer.config import CERTIFIED_RECIPES, RecipeConfig, RecipeName
-from trainer.neighbours import neighbours
+from trainer.neighbours import Loss, neighbours
+from trainer.nsl import adversarial_regularization
+from trainer.recipe_config import (
+    RECIPES,
+    CertifiedConfig,
+    FastConfig,
+    IteratedConfig,
+    MtlIbpConfig,
+    PgdConfig,
+    RecipeConfig,
+    SabrConfig,
+    TradesConfig,
+    TutorialConfig,
+    UndefendedConfig,
+)
+from trainer.step import Batch, RecipeModel
+from trainer.types import ImagesTensor, LogitsTensor, NumbersTensor, Scalar
+from trainer.validation import Scores
 
 
-class Batch(NamedTuple):
-    """What a recipe sees of a training step.
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """A training as a recipe's model needs to know it.
 
-    x: float32 [n, h, w, c] in [0, 1]. y: int64 [n]. noise: float32 [n, h, w, c], uniform in [-1,
-        1].
-    epsilon: float32 [], the radius at this step of the ramp. ramp: float32 [], its part of the full
-        radius.
+    steps: number of steps of the whole training. global_batch: images a step, over all replicas.
+    l1: weight of the sum of the absolute values of all kernels. seed: seed of the noise.
     """
 
-    x: tf.Tensor
-    y: tf.Tensor
-    noise: tf.Tensor
-    epsilon: tf.Tensor
-    ramp: tf.Tensor
+    steps: int
+    global_batch: int
+    l1: float
+    seed: int
 
 
+@dataclass(kw_only=True)
 class Recipe(ABC):
-    """A defence of one network. attack_steps: gradient steps of a neighbour; 0 where there is
-    none."""
+    """A defence of one network.
 
-    attack_steps = 0
+    wants_positions: whether its model reads the places of images in the global batch.
+    attack_steps: gradient steps to a neighbour, 0 where none is made. They may be changed between
+        two calls of `fit`, before `make_train_function(force=True)`.
+    """
 
-    def neighbours(self, batch: Batch) -> tf.Tensor:
-        """The images that the loss looks at: float32 [n, h, w, c]; the clean ones where nothing is
-        attacked."""
+    network: tf_keras.Model
+    wants_positions = True
+    attack_steps: int = field(default=0, init=False)
+
+    @abstractmethod
+    def model(self, optimizer: tf_keras.optimizers.Optimizer, course: Course) -> tf_keras.Model:
+        """The compiled model around the network."""
+
+    def first_selected(self, epochs: int) -> int:
+        """The first epoch whose weights may be exported. Here it is the last one of all, as others'
+        published numbers are those of the last epoch."""
+        return epochs
+
+    def score(self, scores: Scores) -> float:
+        """What makes an epoch the best: what the recipe is for."""
+        return scores.adversarial
+
+
+@dataclass(kw_only=True)
+class Tutorial(Recipe):
+    """NSL's own model, as its tutorial ships it; it has no L1."""
+
+    config: TutorialConfig
+    wants_positions = False
+
+    def model(self, optimizer: tf_keras.optimizers.Optimizer, course: Course) -> tf_keras.Model:
+        model = adversarial_regularization(self.network, self.config)
+        model.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+
+@dataclass(kw_only=True)
+class OwnRecipe(Recipe):
+    """A recipe of ours: a loss of every image, on neighbours that it makes."""
+
+    @property
+    def epsilon(self) -> float:
+        """Full radius in training."""
+        return 0.0
+
+    @property
+    def ramp(self) -> float:
+        """Share of the training, from its start, in which the radius grows from 0."""
+        return 0.0
+
+    def neighbours(self, batch: Batch) -> ImagesTensor:
+        """The images that the loss looks at; the clean ones where nothing is attacked."""
         return batch.x
 
     @abstractmethod
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
-        """Loss of every image: float32 [n]."""
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
+        """Loss of every image."""
+
+    def model(self, optimizer: tf_keras.optimizers.Optimizer, course: Course) -> tf_keras.Model:
+        model = RecipeModel(
+            self.network,
+            self.neighbours,
+            self.losses,
+            epsilon=self.epsilon,
+            ramp_steps=self.ramp * course.steps,
+            global_batch=course.global_batch,
+            l1=course.l1,
+            seed=course.seed,
+        )
+        model.compile(optimizer)
+        return model
 
 
 @dataclass(kw_only=True)
-class Undefended(Recipe):
+class Undefended(OwnRecipe):
     """Cross-entropy of the clean images."""
 
-    network: tf_keras.Model
-
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
         return cross_entropy(self.network(x_adv, training=True), batch.y)
 
 
 @dataclass(kw_only=True)
-class Adversarial(Recipe):
+class Adversarial(OwnRecipe):
     """Cross-entropy of the attacked images, as the recipe `fast` (Wong et al. 2020) with one step
     from a random start, as `pgd` (Madry et al. 2018) with several."""
 
-    network: tf_keras.Model
-    norm: Norm
-    attack_steps: int
+    config: FastConfig | IteratedConfig
+    threat: ThreatModel
 
-    def neighbours(self, batch: Batch) -> tf.Tensor:
-        def loss(x: tf.Tensor) -> tf.Tensor:
+    def __post_init__(self) -> None:
+        self.attack_steps = self.config.attack_steps
+
+    @property
+    def epsilon(self) -> float:
+        return self.threat.epsilon * self.config.epsilon_factor
+
+    @property
+    def ramp(self) -> float:
+        return self.config.ramp
+
+    def first_selected(self, epochs: int) -> int:
+        """The first epoch that has the full radius at its end."""
+        return max(1, math.ceil(self.ramp * epochs))
+
+    def neighbours(self, batch: Batch) -> ImagesTensor:
+        def loss(x: ImagesTensor) -> NumbersTensor:
             return cross_entropy(self.network(x, training=False), batch.y)
 
-        return neighbours(loss, batch.x, batch.noise, self.norm, batch.epsilon, self.attack_steps)
+        return self._climb(loss, batch)
 
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
         return cross_entropy(self.network(x_adv, training=True), batch.y)
+
+    def _climb(self, loss: Loss, batch: Batch) -> ImagesTensor:
+        return neighbours(
+            loss, batch.x, batch.noise, self.threat.norm, batch.epsilon, self.attack_steps
+        )
 
 
 @dataclass(kw_only=True)
-class Trades(Recipe):
+class Trades(Adversarial):
     """Cross-entropy of the clean images plus beta times the divergence of the attacked ones from
     them (Zhang et al. 2019, eq. 5). The attack maximises that divergence; the labels serve the
     first term only."""
 
-    network: tf_keras.Model
-    norm: Norm
-    attack_steps: int
-    beta: float
+    config: TradesConfig
 
-    def neighbours(self, batch: Batch) -> tf.Tensor:
+    def neighbours(self, batch: Batch) -> ImagesTensor:
         clean = self.network(batch.x, training=False)
 
-        def loss(x: tf.Tensor) -> tf.Tensor:
+        def loss(x: ImagesTensor) -> NumbersTensor:
             return divergence(clean, self.network(x, training=False))
 
-        return neighbours(loss, batch.x, batch.noise, self.norm, batch.epsilon, self.attack_steps)
+        return self._climb(loss, batch)
 
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
         clean = self.network(batch.x, training=True)
-        return cross_entropy(clean, batch.y) + self.beta * divergence(
-            clean, self.network(x_adv, training=True)
-        )
+        diverged = divergence(clean, self.network(x_adv, training=True))
+        return cross_entropy(clean, batch.y) + self.config.beta * diverged
 
 
 @dataclass(kw_only=True)
 class Certified(Adversarial):
-    """What the recipes with an interval bound share. warm_up: see `RecipeConfig`."""
+    """What the recipes with an interval bound share."""
 
+    config: CertifiedConfig
     bounds: TrainingBounds
-    warm_up: float
 
-    def bound_losses(self, batch: Batch, centre: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
+    def score(self, scores: Scores) -> float:
+        return scores.adversarial + scores.certified
+
+    def bound_losses(self, batch: Batch, centre: ImagesTensor, radius: Scalar) -> NumbersTensor:
         """Cross-entropy of the bound of the box around `centre`, in [0, 1], with the warm-up's
-        share: float32 [n]."""
-        spans = self.bounds.spans(
+        share."""
+        boxes = self.bounds.boxes(
             tf.maximum(centre - radius, 0.0), tf.minimum(centre + radius, 1.0)
         )
-        losses = cross_entropy(self.bounds.worst_logits(spans, batch.y), batch.y)
-        if self.warm_up:
-            losses += self.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(spans)
+        losses = cross_entropy(self.bounds.worst_logits(boxes, batch.y), batch.y)
+        if self.config.warm_up:
+            losses += self.config.warm_up * (1 - batch.ramp) * self.bounds.warm_up_loss(boxes)
         return losses
 
 
@@ -133,11 +224,12 @@ class MtlIbp(Certified):
     """(1 - share) * cross-entropy of the attacked images + share * that of the interval bound of
     the whole ball (De Palma et al. 2024, eq. 8)."""
 
-    share: float
+    config: MtlIbpConfig
 
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
+        share = self.config.bound_share
         bound = self.bound_losses(batch, batch.x, batch.epsilon)
-        return (1 - self.share) * super().losses(batch, x_adv) + self.share * bound
+        return (1 - share) * super().losses(batch, x_adv) + share * bound
 
 
 @dataclass(kw_only=True)
@@ -145,17 +237,18 @@ class Sabr(Certified):
     """Cross-entropy of the interval bound of a small box around the attacked images, inside the
     ball (Mueller et al. 2023, section 3)."""
 
-    box: float
+    config: SabrConfig
 
-    def losses(self, batch: Batch, x_adv: tf.Tensor) -> tf.Tensor:
-        side, inner = self.box * batch.epsilon, (1 - self.box) * batch.epsilon
+    def losses(self, batch: Batch, x_adv: ImagesTensor) -> NumbersTensor:
+        box = self.config.box
+        side, inner = box * batch.epsilon, (1 - box) * batch.epsilon
         centre = tf.clip_by_value(x_adv, batch.x - inner, batch.x + inner)
         return self.bound_losses(batch, centre, side)
 
 
-def divergence(clean: tf.Tensor, attacked: tf.Tensor) -> tf.Tensor:
-    """Kullback-Leibler divergence of the predictions on attacked images from those on clean ones,
-    of logits float32 [n, k]: float32 [n]."""
+def divergence(clean: LogitsTensor, attacked: LogitsTensor) -> NumbersTensor:
+    """Kullback-Leibler divergence of the predictions on attacked images from those on clean
+    ones."""
     log_p, log_q = tf.nn.log_softmax(clean), tf.nn.log_softmax(attacked)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
 
@@ -166,59 +259,52 @@ def build_recipe(
     threat: ThreatModel,
     traced: tf_keras.Model | None = None,
 ) -> Recipe:
-    """The named recipe for a network; not for `tutorial`.
+    """The configured recipe for a network.
 
     Args:
+        config: which recipe, and its settings.
+        network: network to be trained.
+        threat: the ball, at its full radius.
         traced: the same network in float32 and on one device, of which the layers of bounds are
             read off when it is given; the bounds are those of `network`'s weights, in float32.
 
     Raises:
         ConfigError: the recipe needs an interval bound, and the network or the norm has none.
     """
-    adversarial: dict[str, Any] = {
-        "network": network,
-        "norm": threat.norm,
-        "attack_steps": config.attack_steps,
-    }
-    match config.name:
-        case RecipeName.UNDEFENDED:
+    match config:
+        case UndefendedConfig():
             return Undefended(network=network)
-        case RecipeName.FAST | RecipeName.PGD:
-            return Adversarial(**adversarial)
-        case RecipeName.TRADES:
-            return Trades(**adversarial, beta=config.beta)
-        case RecipeName.MTL_IBP:
-            return MtlIbp(
-                **adversarial,
-                **_certified(config, network, threat, traced),
-                share=config.bound_share,
-            )
-        case RecipeName.SABR:
-            return Sabr(
-                **adversarial, **_certified(config, network, threat, traced), box=config.box
-            )
-        case RecipeName.TUTORIAL:
-            raise AssertionError("the tutorial's recipe is NSL's own model")
+        case TutorialConfig():
+            return Tutorial(network=network, config=config)
+        case FastConfig() | PgdConfig():
+            return Adversarial(network=network, config=config, threat=threat)
+        case TradesConfig():
+            return Trades(network=network, config=config, threat=threat)
+        case MtlIbpConfig():
+            bounds = _bounds(config, network, threat, traced)
+            return MtlIbp(network=network, config=config, threat=threat, bounds=bounds)
+        case SabrConfig():
+            bounds = _bounds(config, network, threat, traced)
+            return Sabr(network=network, config=config, threat=threat, bounds=bounds)
         case never:
             assert_never(never)
 
 
-def _certified(
-    config: RecipeConfig,
+def _bounds(
+    config: CertifiedConfig,
     network: tf_keras.Model,
     threat: ThreatModel,
     traced: tf_keras.Model | None,
-) -> dict[str, Any]:
+) -> TrainingBounds:
     if threat.norm is not Norm.LINF:
         raise ConfigError(
             f"recipe.name={config.name} minimises an interval bound, which needs threat.norm=linf"
         )
     try:
-        bounds = TrainingBounds(traced or network, network.input_shape[1:], network.variables)
-        return {"bounds": bounds, "warm_up": config.warm_up}
+        return TrainingBounds(traced or network, network.input_shape[1:], network.variables)
     except NoBoundError as error:
-        others = ", ".join(name for name in RecipeName if name not in CERTIFIED_RECIPES)
+        others = (name for name, kind in RECIPES.items() if not issubclass(kind, CertifiedConfig))
         raise ConfigError(
             f"recipe.name={config.name} minimises an interval bound, which the network has not: "
-            f"{error}; recipes without one are {others}"
+            f"{error}; recipes without one are {', '.join(others)}"
         ) from error

@@ -2,12 +2,17 @@
 memory of them."""
 
 import math
-from typing import Any, assert_never
+from typing import assert_never
 
 import tensorflow as tf
 import tf_keras
+from jaxtyping import Int64
 
 from trainer.config import Schedule
+from trainer.types import Scalar
+
+Step = Int64[tf.Tensor, ""] | Int64[tf.Variable, ""]
+"""Number of steps done, as a tensor or as the optimizer keeps it."""
 
 WARM_UP = 0.02
 """Part of the training in which the cosine schedule climbs to its peak."""
@@ -21,16 +26,16 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
     a short climb, the peak up to the middle, half a cosine down to 0.
 
     Args:
-        schedule: its course.
+        schedule: course of the rate.
         peak: the highest rate.
-        steps: of the whole training.
+        steps: number of steps of the whole training.
     """
 
     def __init__(self, schedule: Schedule, peak: float, steps: int) -> None:
         super().__init__()
         self._schedule, self._peak, self._steps = schedule, peak, steps
 
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+    def __call__(self, step: Step) -> Scalar:
         done = tf.cast(step, tf.float32) / self._steps
         match self._schedule:
             case Schedule.CONSTANT:
@@ -46,11 +51,10 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
                 assert_never(never)
         return self._peak * tf.clip_by_value(factor, 0.0, 1.0)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"schedule": self._schedule, "peak": self._peak, "steps": self._steps}
 
 
-def ramp(step: tf.Tensor, steps: float) -> tf.Tensor:
-    """Part of the full radius at a step: grows evenly from 0 to 1 over `steps` steps; float32
-    []."""
+def ramp(step: Step, steps: float) -> Scalar:
+    """Share of the full radius at a step: it grows evenly from 0 to 1 over `steps` steps."""
     return tf.minimum(1.0, tf.cast(step, tf.float32) / max(steps, 1e-9)) if steps else tf.ones([])

@@ -1,18 +1,40 @@
-"""One training step of a recipe, as a Keras model: `fit` brings epochs, callbacks and
-distribution."""
+"""One training step, as a Keras model: `fit` brings epochs, callbacks and distribution."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypedDict
 
 import tensorflow as tf
 import tf_keras
+from jaxtyping import Float32, Int64
 
-from trainer.recipes import Batch, Recipe
 from trainer.schedules import ramp
+from trainer.types import ImagesTensor, LabelsTensor, NumbersTensor, Scalar
 
 
-def uniform_noise(shape: Sequence[int], seed: Any) -> tf.Tensor:
-    """float32 in [-1, 1), the same for the same seed (int64 [2]) on every device.
+class Batch(NamedTuple):
+    """What a recipe sees of a training step.
+
+    x: images in [0, 1]. y: labels. noise: uniform in [-1, 1]. epsilon: radius at this step. ramp:
+    share of the full radius that it is.
+    """
+
+    x: ImagesTensor
+    y: LabelsTensor
+    noise: ImagesTensor
+    epsilon: Scalar
+    ramp: Scalar
+
+
+class ReplicaBatch(TypedDict):
+    """A replica's part of the global batch, and the places that its images have in there."""
+
+    image: ImagesTensor
+    label: LabelsTensor
+    position: LabelsTensor
+
+
+def uniform_noise(shape: Sequence[int], seed: Int64[tf.Tensor, "2"]) -> Float32[tf.Tensor, "..."]:
+    """Values in [-1, 1), the same for the same seed on every device.
 
     Made from Philox's bits, because TensorFlow's floats are others on a TPU, and wherever XLA
     compiles.
@@ -20,34 +42,33 @@ def uniform_noise(shape: Sequence[int], seed: Any) -> tf.Tensor:
     bits = tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
     )
-    return (
-        tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-23
-        - 1.0
-    )
+    shifted = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    return tf.cast(shifted, tf.float32) * 2.0**-23 - 1.0
 
 
 class RecipeModel(tf_keras.Model):
-    """A network in training by a recipe. Every shape in its step is static and nothing runs on the
-    host.
+    """A network in training. Every shape in its step is static and nothing runs on the host.
 
     The noise of an image depends on the seed, the step and its place in the global batch only, so
     any number of replicas gives the same weights up to rounding.
 
     Args:
-        network: what is trained.
-        recipe: what is minimised; its `attack_steps` may be changed between two calls of `fit`,
-            after `make_train_function(force=True)`.
+        network: network to be trained.
+        neighbours: function from a batch to the images that the loss looks at.
+        losses: function from a batch and its neighbours to the loss of every image, which is
+            minimised.
         epsilon: full radius in training.
-        ramp_steps: steps until it is reached.
-        global_batch: images a step, over all replicas.
+        ramp_steps: number of steps until it is reached.
+        global_batch: number of images a step, over all replicas.
         l1: weight of the sum of the absolute values of all kernels.
-        seed: of the noise.
+        seed: seed of the noise.
     """
 
     def __init__(
         self,
         network: tf_keras.Model,
-        recipe: Recipe,
+        neighbours: Callable[[Batch], ImagesTensor],
+        losses: Callable[[Batch, ImagesTensor], NumbersTensor],
         *,
         epsilon: float,
         ramp_steps: float,
@@ -56,7 +77,7 @@ class RecipeModel(tf_keras.Model):
         seed: int,
     ) -> None:
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self._neighbours_of, self._losses_of = network, neighbours, losses
         self._epsilon, self._ramp_steps, self._l1, self._seed = epsilon, ramp_steps, l1, seed
         self._noise_shape = [global_batch, *network.input_shape[1:]]
         self._global_batch = global_batch
@@ -67,28 +88,24 @@ class RecipeModel(tf_keras.Model):
     def metrics(self) -> list[tf_keras.metrics.Metric]:
         return [self._loss]
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, inputs: ImagesTensor, training: bool = False) -> tf.Tensor:
         return self.network(inputs, training=training)
 
-    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, Any]:
-        """Keras calls it on every replica.
-
-        Args:
-            data: the replica's part of the global batch: `image` float32 [n, h, w, c], `label`
-                int64 [n] and `position`, its places in the global batch, int64 [n].
-        """
+    def train_step(self, data: ReplicaBatch) -> dict[str, Scalar]:
+        """Keras calls it on every replica."""
         batch = self._batch(data)
-        x_adv = tf.stop_gradient(self.recipe.neighbours(batch))
+        x_adv = tf.stop_gradient(self._neighbours_of(batch))
         with tf.GradientTape() as tape:
-            losses = self.recipe.losses(batch, x_adv)
+            losses = self._losses_of(batch, x_adv)
             loss = tf.reduce_sum(losses) / self._global_batch + self._regularisation()
         self.optimizer.minimize(loss, self.network.trainable_variables, tape=tape)
         self._loss.update_state(losses)
         return {"loss": self._loss.result()}
 
-    def _batch(self, data: dict[str, tf.Tensor]) -> Batch:
+    def _batch(self, data: ReplicaBatch) -> Batch:
         step = self.optimizer.iterations
-        noise = uniform_noise(self._noise_shape, [tf.cast(self._seed, tf.int64), step])
+        seed = tf.stack([tf.constant(self._seed, tf.int64), step])
+        noise = uniform_noise(self._noise_shape, seed)
         grown = ramp(step, self._ramp_steps)
         return Batch(
             x=data["image"],
@@ -98,8 +115,10 @@ class RecipeModel(tf_keras.Model):
             ramp=grown,
         )
 
-    def _regularisation(self) -> tf.Tensor:
-        """This replica's share of L1 and of what the network's own layers ask for: float32 []."""
+    def _regularisation(self) -> Scalar:
+        """This replica's share of L1 and of what the network's own layers ask for."""
         terms = [self._l1 * tf.reduce_sum(tf.abs(kernel)) for kernel in self._kernels if self._l1]
         terms += [tf.cast(term, tf.float32) for term in self.network.losses]
-        return tf.add_n(terms) / self.distribute_strategy.num_replicas_in_sync if terms else 0.0
+        if not terms:
+            return tf.zeros([])
+        return tf.add_n(terms) / self.distribute_strategy.num_replicas_in_sync

@@ -1,8 +1,7 @@
 """`tf.distribute` strategies by name, and the rules that go with several replicas.
 
-Global batch and learning rate for n replicas: see `Scaling`. Workers of a cluster find each other
-by TF_CONFIG, which Vertex AI and Kubeflow's training operator set, and `trainer.workers` on one
-machine.
+`Scaling` says what several replicas do with batch and learning rate. Workers of a cluster find each
+other by TF_CONFIG, which whoever starts them sets; on one machine that is `trainer.workers`.
 """
 
 import json
@@ -15,14 +14,14 @@ from typing import assert_never
 import tensorflow as tf
 
 from foundation.errors import ConfigError, RunError
-from trainer.config import Scaling, StrategyName, TrainerConfig
+from trainer.config import DevicesConfig, Scaling, StrategyName, TrainerConfig
 
 
-def make_strategy(config: TrainerConfig) -> tf.distribute.Strategy:
+def make_strategy(config: DevicesConfig) -> tf.distribute.Strategy:
     """The strategy of a training; build it first thing in `run_fn`.
 
     auto: tpu where TPU_NAME is set, multi_worker where TF_CONFIG names several workers, mirrored
-    where there are several GPUs, else one_device.
+    where there are several GPUs, otherwise one_device.
     one_device: TensorFlow's default strategy: the first GPU, or the CPU where there is none. It
     does what `OneDeviceStrategy` does, but reads its data without a distributed iterator, whose
     tuning thread cannot be switched off (see `foundation.autotune`).
@@ -94,10 +93,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def scaled(config: TrainerConfig, replicas: int, rows: int) -> tuple[int, float]:
-    """Global batch and peak learning rate for so many replicas.
+    """Global batch and peak learning rate of several replicas.
 
     Args:
-        rows: images of the training split.
+        config: batch and rate of one replica, and how they scale.
+        replicas: number of replicas.
+        rows: number of images of the training split.
 
     Raises:
         ConfigError: the batch cannot be shared out evenly, or is larger than the split.
@@ -133,11 +134,10 @@ def agreed(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[fl
 
 @contextmanager
 def told_of_lost_workers() -> Iterator[None]:
-    """Say it in our words when a collective operation ends because another worker of the cluster
-    has gone.
+    """Say plainly when a collective operation has ended because another worker is gone.
 
     Raises:
-        RunError: that is so.
+        RunError: another worker of the cluster is gone.
     """
     try:
         yield

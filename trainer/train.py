@@ -34,7 +34,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     """
     task = pydantic.TypeAdapter(TrainingTask).validate_python(fn_args.custom_config)
     if wants_workers(task.config):
-        launch_workers(f"{__name__}:run_worker", fn_args, task.config.workers)
+        launch_workers("trainer.train:run_worker", fn_args, task.config.workers)
         return
     if fn_args.hyperparameters:
         from trainer.tuning import tuned  # KerasTuner takes seconds to import

@@ -2,10 +2,8 @@
 
 import dataclasses
 import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -13,26 +11,21 @@ import tf_keras
 
 from foundation.errors import ConfigError, RunError
 from trainer.checkpoints import Checkpoints, Progress
-from trainer.config import CERTIFIED_RECIPES, Precision, RecipeName, TrainingTask
-from trainer.dataset import training_batches
-from trainer.export import export_model
+from trainer.config import Precision, TrainingTask
+from trainer.dataset import Split, training_batches
+from trainer.export import History, export_model
 from trainer.network import build_network
-from trainer.nsl import adversarial_regularization
 from trainer.progress import LogProgress
-from trainer.recipes import Recipe, build_recipe
+from trainer.recipes import Course, build_recipe
 from trainer.schedules import LearningRate
-from trainer.step import RecipeModel
 from trainer.strategy import agreed, is_chief, scaled
-from trainer.validation import Scores, Validator
+from trainer.validation import Validator
 from trainer.watch import Watch
 
 log = logging.getLogger("gauntlet.trainer")
 
-AS_SHIPPED = (RecipeName.UNDEFENDED, RecipeName.TUTORIAL)
-"""Recipes that export their last epoch, as others' published numbers do."""
-
 MOST_ATTACK_STEPS = 8
-"""Up to so many steps an attack is strengthened when training overfits to it."""
+"""When training overfits to its attack, the attack gets more steps, at most these."""
 
 
 class Training:
@@ -40,30 +33,34 @@ class Training:
 
     Args:
         task: what to train.
-        strategy: on which devices.
-        train, validation: columns `image` float32 [n, h, w, c] and `label` int64 [n].
-        checkpoints: folder of this training alone.
+        strategy: devices to train on.
+        train, validation: splits of the data.
+        checkpoints: folder for this training alone.
     """
 
     def __init__(
         self,
         task: TrainingTask,
         strategy: tf.distribute.Strategy,
-        train: dict[str, Any],
-        validation: dict[str, Any],
+        train: Split,
+        validation: Split,
         checkpoints: str,
     ) -> None:
         config = task.config
         self._task, self._strategy, self._train = task, strategy, train
-        self._batch, self._rate = scaled(config, strategy.num_replicas_in_sync, len(train["label"]))
-        self._steps_per_epoch = len(train["label"]) // self._batch
-        self._exported = build_network(
-            config, task.image_shape, task.classes
-        )  # float32, on one device
+        self._batch, self._rate = scaled(config, strategy.num_replicas_in_sync, len(train.label))
+        self._steps_per_epoch = len(train.label) // self._batch
+        self._steps = self._steps_per_epoch * config.epochs
+        # In float32 and on one device, whatever the training is.
+        self._exported = build_network(config, task.image_shape, task.classes)
         tf_keras.utils.set_random_seed(task.seed)
         with strategy.scope(), _precision(config.precision):
             self._network = build_network(config, task.image_shape, task.classes)
-            self._model, self._recipe = self._build()
+            self._recipe = build_recipe(task.recipe, self._network, task.threat, self._exported)
+            course = Course(
+                steps=self._steps, global_batch=self._batch, l1=config.l1, seed=task.seed
+            )
+            self._model = self._recipe.model(self._optimizer(), course)
         self._validator = Validator(
             self._exported, validation, task.threat, config.validation_images
         )
@@ -110,21 +107,22 @@ class Training:
         Returns:
             The metrics of every epoch, and which one was best.
         """
-        with (
-            self._strategy.scope()
-        ):  # now that the weights are there: moving averages begin with them
+        with self._strategy.scope():  # not before: moving averages begin with these weights
             self._model.optimizer.build(self._network.trainable_variables)
         progress, epochs = self._restored(), self._task.config.epochs
         log.info(
             "training %s: %d weights on %d replicas, batches of %d, %s",
-            self._task.recipe.name, self._network.count_params(), self._strategy.num_replicas_in_sync, self._batch,
+            self._task.recipe.name,
+            self._network.count_params(),
+            self._strategy.num_replicas_in_sync,
+            self._batch,
             f"going on after epoch {progress.epoch}" if progress.epoch else "from the start",
-        )  # fmt: skip
+        )
         while progress.epoch < epochs:
             watch = self._fit(progress, logs)
             progress = watch.progress
             if watch.collapsed:
-                progress = self._taken_back(progress)
+                progress = self._taken_back()
         if is_chief(self._strategy):  # the others may be here before the best weights are on disk
             self._checkpoints.restore_best(progress)
             log.info("the weights of epoch %d are exported", progress.best_epoch)
@@ -137,9 +135,10 @@ class Training:
         not share the chief's, they leave an empty one.
         """
         if is_chief(self._strategy):
-            history = {"epochs": progress.history, "best_epoch": progress.best_epoch}
+            history = History(epochs=progress.history, best_epoch=progress.best_epoch)
+            settings = dataclasses.asdict(self._task)
             export_model(
-                self._exported, transform, directory, dataclasses.asdict(self._task), history
+                self._exported, transform, directory, settings, dataclasses.asdict(history)
             )
             log.info("exported to %s", directory)
             self._checkpoints.discard()
@@ -147,63 +146,35 @@ class Training:
         if not tf.io.gfile.exists(directory):
             tf.io.gfile.makedirs(directory)
 
-    def _build(self) -> tuple[tf_keras.Model, Recipe | None]:
-        """The compiled Keras model, and its recipe unless that is NSL's own model."""
-        task, config = self._task, self._task.config
-        steps = self._steps_per_epoch * config.epochs
-        averages = (
-            {"use_ema": True, "ema_momentum": config.weight_averaging}
-            if config.weight_averaging
-            else {}
-        )
+    def _optimizer(self) -> tf_keras.optimizers.Optimizer:
+        config = self._task.config
         optimizer = tf_keras.optimizers.Adam(
-            LearningRate(config.schedule, self._rate, steps),
+            LearningRate(config.schedule, self._rate, self._steps),
             global_clipnorm=config.gradient_clip or None,
-            **averages,
+            use_ema=config.weight_averaging > 0,
+            ema_momentum=config.weight_averaging,
         )
-        if (
-            config.precision is Precision.MIXED_FLOAT16
-        ):  # Keras would, but fails at NSL's model within a model
-            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
-        if task.recipe.name is RecipeName.TUTORIAL:
-            model = adversarial_regularization(self._network, task.recipe)
-            model.compile(
-                optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            )
-            return model, None
-        recipe = build_recipe(task.recipe, self._network, task.threat, self._exported)
-        model = RecipeModel(
-            self._network,
-            recipe,
-            epsilon=task.threat.epsilon * task.recipe.epsilon_factor,
-            ramp_steps=task.recipe.ramp * steps,
-            global_batch=self._batch,
-            l1=config.l1,
-            seed=task.seed,
-        )
-        model.compile(optimizer)
-        return model, recipe
+        # Keras would wrap it by itself, except that it fails at NSL's model within a model.
+        if config.precision is Precision.MIXED_FLOAT16:
+            return tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+        return optimizer
 
     def _fit(self, progress: Progress, logs: str) -> Watch:
         """Train from where `progress` is, up to the end or a collapse."""
         recipe, epochs = self._recipe, self._task.config.epochs
-        if recipe is not None and progress.attack_steps > recipe.attack_steps:
+        if progress.attack_steps > recipe.attack_steps:
             recipe.attack_steps = progress.attack_steps
             self._model.make_train_function(force=True)
-        name = self._task.recipe.name
-        selects = name not in AS_SHIPPED
         watch = Watch(
+            recipe,
             self._validator,
             self._checkpoints,
             progress,
             classes=self._task.classes,
-            first_selected=max(1, math.ceil(self._task.recipe.ramp * epochs))
-            if selects
-            else epochs,
-            score=_score(name),
-            collapses=recipe is not None and 0 < recipe.attack_steps < MOST_ATTACK_STEPS,
+            epochs=epochs,
+            may_collapse=0 < recipe.attack_steps < MOST_ATTACK_STEPS,
         )
-        callbacks = [watch, LogProgress(log, self._steps_per_epoch * epochs)]
+        callbacks = [watch, LogProgress(log, self._steps)]
         if is_chief(self._strategy):
             callbacks.append(
                 tf_keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0)
@@ -213,7 +184,7 @@ class Training:
             self._batch,
             self._task.seed,
             first_step=progress.epoch * self._steps_per_epoch,
-            positions=recipe is not None,
+            positions=recipe.wants_positions,
         )
         self._model.fit(
             self._strategy.distribute_datasets_from_function(batches),
@@ -236,12 +207,9 @@ class Training:
             )
         return progress
 
-    def _taken_back(self, collapsed: Progress) -> Progress:
-        """Where the last checkpoint is, with twice the attack steps of the training that
-        collapsed."""
-        steps = min(
-            2 * max(collapsed.attack_steps, self._task.recipe.attack_steps), MOST_ATTACK_STEPS
-        )
+    def _taken_back(self) -> Progress:
+        """Where the last checkpoint is, with twice the attack steps."""
+        steps = min(2 * self._recipe.attack_steps, MOST_ATTACK_STEPS)
         progress = dataclasses.replace(self._checkpoints.restore(), attack_steps=steps)
         log.info(
             "going back to the end of epoch %d, and on with %d attack steps", progress.epoch, steps
@@ -249,16 +217,9 @@ class Training:
         return progress
 
 
-def _score(recipe: RecipeName) -> Callable[[Scores], float]:
-    """By what the exported epoch is chosen: what a recipe is for."""
-    if recipe in CERTIFIED_RECIPES:
-        return lambda scores: scores.adversarial + scores.certified
-    return lambda scores: scores.adversarial
-
-
 @contextmanager
 def _precision(precision: Precision) -> Iterator[None]:
-    """Keras's policy for the layers that are made meanwhile."""
+    """The policy by which Keras makes layers meanwhile."""
     before = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy(str(precision))
     try:

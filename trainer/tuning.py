@@ -13,7 +13,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras_tuner as kt
 import pydantic
@@ -21,8 +21,18 @@ import tensorflow_transform as tft
 from keras_tuner.oracles import BayesianOptimizationOracle
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer.config import RecipeName, StrategyName, TrainingTask, TunerConfig, TuningTask
+from trainer.config import StrategyName, TrainingTask, TunerConfig, TuningTask
 from trainer.dataset import load_split
+from trainer.recipe_config import (
+    FastConfig,
+    MtlIbpConfig,
+    NamedRecipe,
+    PgdConfig,
+    SabrConfig,
+    TradesConfig,
+    TutorialConfig,
+    UndefendedConfig,
+)
 from trainer.strategy import make_strategy
 from trainer.training import Training
 
@@ -31,14 +41,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gauntlet.tuner")
 
+Values = dict[str, float]
+"""Values of a trial by setting."""
+
 SCORES = ("clean", "adversarial", "certified")
-"""What is measured of a trial, as shares of the validation split."""
+"""What is measured of a trial: shares of the validation split."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyper-parameter and where it is searched: a setting as `--set` names it, evenly or, where
-    `log`, by its order of magnitude."""
+    """One hyper-parameter and where it is searched.
+
+    setting: its name for `--set`. low, high: range. log: whether orders of magnitude are equally
+    likely, and not values.
+    """
 
     setting: str
     low: float
@@ -47,19 +63,19 @@ class Dimension:
 
 
 FACTOR = Dimension("recipe.epsilon_factor", 1.0, 1.35)
-SPACE: dict[RecipeName, tuple[Dimension, ...]] = {
-    RecipeName.UNDEFENDED: (),
-    RecipeName.TUTORIAL: (
+SPACE: dict[type[NamedRecipe], tuple[Dimension, ...]] = {
+    UndefendedConfig: (),
+    TutorialConfig: (
         Dimension("recipe.multiplier", 0.05, 5.0, log=True),
         Dimension("recipe.step_size", 0.05, 0.5, log=True),
     ),
-    RecipeName.FAST: (FACTOR,),
-    RecipeName.PGD: (FACTOR, Dimension("recipe.attack_steps", 2, 10)),
-    RecipeName.TRADES: (FACTOR, Dimension("recipe.beta", 1.0, 12.0, log=True)),
-    RecipeName.MTL_IBP: (FACTOR, Dimension("recipe.bound_share", 0.01, 0.9, log=True)),
-    RecipeName.SABR: (FACTOR, Dimension("recipe.box", 0.05, 1.0, log=True)),
+    FastConfig: (FACTOR,),
+    PgdConfig: (FACTOR, Dimension("recipe.attack_steps", 2, 10)),
+    TradesConfig: (FACTOR, Dimension("recipe.beta", 1.0, 12.0, log=True)),
+    MtlIbpConfig: (FACTOR, Dimension("recipe.bound_share", 0.01, 0.9, log=True)),
+    SabrConfig: (FACTOR, Dimension("recipe.box", 0.05, 1.0, log=True)),
 }
-"""What is searched for each recipe, beside the learning rate: only what the recipe uses."""
+"""What is searched for each recipe, beside the learning rate."""
 
 
 def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
@@ -81,8 +97,8 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
 class FrontTuner(kt.engine.base_tuner.BaseTuner):
     """Trains a trial with the project's own training and keeps what it measured.
 
-    A search that was killed goes on where it was, in the trial and the epoch, because everything is
-    in `folder`.
+    A killed search goes on in the trial and the epoch where it was, because everything is in
+    `folder`.
     """
 
     def __init__(self, task: TuningTask, folder: str) -> None:
@@ -96,7 +112,7 @@ class FrontTuner(kt.engine.base_tuner.BaseTuner):
         super().__init__(oracle, directory=folder, project_name="trials")
 
     def run_trial(self, trial: kt.engine.trial.Trial, fn_args: "FnArgs") -> dict[str, float]:
-        """Train with the trial's values for the tuner's number of epochs; returns its scores."""
+        """Train with the trial's values, for the tuner's number of epochs; returns the scores."""
         task = with_values(self._task.training, trial.hyperparameters.values)
         transform = tft.TFTransformOutput(fn_args.transform_graph_path)
         train, validation = (
@@ -115,7 +131,7 @@ class FrontTuner(kt.engine.base_tuner.BaseTuner):
         )  # fmt: skip
         return {"score": score(scores, self._task.clean_floor)} | scores
 
-    def load_model(self, trial: kt.engine.trial.Trial) -> Any:
+    def load_model(self, trial: kt.engine.trial.Trial) -> NoReturn:
         """Required by KerasTuner; trials leave values and scores, no model."""
         raise NotImplementedError
 
@@ -123,7 +139,7 @@ class FrontTuner(kt.engine.base_tuner.BaseTuner):
 class PresentFirstOracle(BayesianOptimizationOracle):
     """KerasTuner's Bayesian optimisation, whose first trial is the configuration as it is."""
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         if not self.end_order and not self.tried_anything:
             values = {hp.name: hp.default for hp in self.get_space().space}
             self._tried_so_far.add(self._compute_values_hash(values))
@@ -145,7 +161,7 @@ def search_space(task: TrainingTask) -> kt.HyperParameters:
     rate = task.config.learning_rate
     space = kt.HyperParameters()
     for dimension in (
-        *SPACE[task.recipe.name],
+        *SPACE[type(task.recipe)],
         Dimension("trainer.learning_rate", rate / 4, rate * 4, log=True),
     ):
         present = _present(task, dimension.setting)
@@ -163,26 +179,21 @@ def search_space(task: TrainingTask) -> kt.HyperParameters:
     return space
 
 
-def with_values(task: TrainingTask, values: dict[str, Any]) -> TrainingTask:
+def with_values(task: TrainingTask, values: Values) -> TrainingTask:
     """The task with the settings of a trial; raises ConfigError for values that its configuration
     refuses."""
-    recipe = {
-        name.removeprefix("recipe."): v for name, v in values.items() if name.startswith("recipe.")
-    }
-    config = {
-        name.removeprefix("trainer."): v
-        for name, v in values.items()
-        if name.startswith("trainer.")
-    }
-    return dataclasses.replace(
-        task,
-        recipe=dataclasses.replace(task.recipe, **recipe),
-        config=dataclasses.replace(task.config, **config),
-    )
+    sections: dict[str, dict[str, Any]] = {"recipe": {}, "trainer": {}}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        sections[section][key] = value
+    recipe = dataclasses.replace(task.recipe, **sections["recipe"])
+    config = dataclasses.replace(task.config, **sections["trainer"])
+    return dataclasses.replace(task, recipe=recipe, config=config)
 
 
-def tuned(task: TrainingTask, hyperparameters: dict[str, Any] | None) -> TrainingTask:
-    """The task with the values that TFX's Tuner found, which come as KerasTuner's configuration."""
+def tuned(task: TrainingTask, hyperparameters: dict[str, object] | None) -> TrainingTask:
+    """The task with the values that TFX's Tuner has found, which come as KerasTuner's
+    configuration."""
     if not hyperparameters:
         return task
     return with_values(task, kt.HyperParameters.from_config(hyperparameters).values)
@@ -207,16 +218,17 @@ def tuning_task(training: TrainingTask, tuner: TunerConfig) -> TuningTask:
 
 
 def score(scores: dict[str, float], clean_floor: float) -> float:
-    """What the search maximises: accuracy under attack; below the floor of clean accuracy, that
-    minus 1, so that no such trial is above one that reaches the floor."""
+    """What the search maximises: accuracy under attack. Below the floor of clean accuracy it is the
+    clean accuracy minus 1, so that no such trial is above one that reaches the floor."""
     clean = scores["clean"]
     return scores["adversarial"] if clean >= clean_floor else clean - 1.0
 
 
-def _present(task: TrainingTask, setting: str) -> Any:
+def _present(task: TrainingTask, setting: str) -> float:
     section, _, name = setting.partition(".")
-    return getattr(task.recipe if section == "recipe" else task.config, name)
+    present: float = getattr(task.recipe if section == "recipe" else task.config, name)
+    return present
 
 
-def _shown(values: dict[str, Any]) -> str:
+def _shown(values: Values) -> str:
     return ", ".join(f"{name}={value:.4g}" for name, value in values.items())

@@ -1,17 +1,21 @@
 """Accuracies on the validation split during training: clean, under attack, and proven."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tf_keras
+from jaxtyping import Bool
 
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
 from robustness.config import BoundName, Norm, Pgd, ThreatModel
-from robustness.types import FloatArray, IntArray
+from trainer.dataset import Split
+
+Flags = Bool[np.ndarray, "n"]
 
 ATTACK = Pgd(steps=20)
 """What tells single-step overfitting from robustness (Wong et al. 2020)."""
@@ -20,8 +24,11 @@ BATCH = 500
 
 
 class Scores(NamedTuple):
-    """Shares of the validation split in [0, 1]; `adversarial` is of its attacked part, `certified`
-    is by intervals and NaN where there is no bound."""
+    """Shares of the validation split in [0, 1].
+
+    clean: right. adversarial: right under attack, of the part that is attacked. certified: right
+    and proven by intervals; NaN where there is no bound.
+    """
 
     clean: float
     adversarial: float
@@ -29,9 +36,8 @@ class Scores(NamedTuple):
 
     def shown(self) -> dict[str, float]:
         """Name to value, as metrics of an epoch."""
-        return {
-            f"val_{name}": value for name, value in self._asdict().items() if not np.isnan(value)
-        }
+        numbers = {name: value for name, value in self._asdict().items() if not np.isnan(value)}
+        return {f"val_{name}": value for name, value in numbers.items()}
 
 
 class Validator:
@@ -39,8 +45,8 @@ class Validator:
     training may be distributed and in another precision.
 
     Args:
-        network: float32; its weights are replaced by `measure`.
-        features: `image` float32 [n, h, w, c], `label` int64 [n].
+        network: network in float32; its weights are replaced by `measure`.
+        split: the validation split.
         threat: the ball, at its full radius in every epoch.
         attacked: number of images that are attacked.
     """
@@ -48,15 +54,14 @@ class Validator:
     def __init__(
         self,
         network: tf_keras.Model,
-        features: dict[str, npt.NDArray[np.generic]],
+        split: Split,
         threat: ThreatModel,
         attacked: int,
     ) -> None:
         self.network = network
         # Ids may be sorted by class, so the attacked part is drawn.
-        order = np.random.default_rng(0).permutation(len(features["label"]))
-        self._x: FloatArray = np.asarray(features["image"], np.float32)[order]
-        self._y: IntArray = np.asarray(features["label"], np.int64)[order]
+        order = np.random.default_rng(0).permutation(len(split.label))
+        self._x, self._y = split.image[order], split.label[order]
         self._attacked = attacked
         self._attacker = Attacker(network, threat)
         self._certifier = None
@@ -66,10 +71,10 @@ class Validator:
             except NoBoundError:
                 self._certifier = None
 
-    def measure(self, weights: list[npt.NDArray[np.generic]]) -> Scores:
-        """Judge the network with these weights. What is proven need not be attacked."""
+    def measure(self, weights: Sequence[npt.NDArray[np.generic]]) -> Scores:
+        """Scores of the network with these weights. What is proven need not be attacked."""
         self.network.set_weights(weights)
-        parts = [self._judge(i) for i in range(0, len(self._y), BATCH)]
+        parts = [self._measure_batch(i) for i in range(0, len(self._y), BATCH)]
         right, safe, certified = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Scores(
             clean=float(right.mean()),
@@ -77,8 +82,8 @@ class Validator:
             certified=float(certified.mean()) if self._certifier else float("nan"),
         )
 
-    def _judge(self, start: int) -> tuple[npt.NDArray[np.bool_], ...]:
-        """Of one batch whether each image is right, survives (False where it is not attacked), is
+    def _measure_batch(self, start: int) -> tuple[Flags, Flags, Flags]:
+        """Whether each image of a batch is right, survives (False where it is not attacked), and is
         proven."""
         x, y = self._x[start : start + BATCH], self._y[start : start + BATCH]
         right = self._attacker.predict(x) == y
@@ -88,12 +93,8 @@ class Validator:
         safe = certified.copy()
         rows = np.flatnonzero(right & ~certified)
         rows = rows[rows + start < self._attacked]
-        seeds = (
-            image_seeds([b"%d" % (start + row) for row in rows], 0)
-            if len(rows)
-            else np.zeros((0, 2), np.int64)
-        )
-        safe[rows] = (
-            self._attacker.predict(self._attacker.run(ATTACK, x[rows], y[rows], seeds)) == y[rows]
-        )
+        if len(rows):
+            seeds = image_seeds([b"%d" % (start + row) for row in rows], 0)
+            x_adv = self._attacker.run(ATTACK, x[rows], y[rows], seeds)
+            safe[rows] = self._attacker.predict(x_adv) == y[rows]
         return right, safe, certified

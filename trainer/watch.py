@@ -1,10 +1,7 @@
 """After every epoch of a training: measure it, stop it where it has gone wrong, save it."""
 
-import dataclasses
 import logging
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,74 +9,76 @@ import tf_keras
 
 from foundation.errors import RunError
 from trainer.checkpoints import Checkpoints, Progress
+from trainer.recipes import Recipe
 from trainer.strategy import agreed
 from trainer.validation import Scores, Validator
 
 log = logging.getLogger("gauntlet.trainer")
 
+Logs = dict[str, float]
+"""What Keras gives to a callback: metrics by name."""
+
 DIVERGED = 10.0
-"""A loss so many times the first epoch's, and that of a network that knows nothing, will not come
-back."""
+"""Training has diverged when an epoch's loss is this many times that of the first epoch, and this
+many times that of a network that knows nothing."""
 
 EXPLODED = 1000.0
-"""The same in the first epoch, over the first step's: an untrained interval bound grows with the
-radius before it shrinks."""
+"""The same factor in the first epoch, over the loss of the first step. It is larger because the
+interval bound of an untrained network grows with the radius before it shrinks."""
 
 COLLAPSE = 0.2
-"""A loss of accuracy under attack, from one epoch to a later one, that training noise does not
-explain."""
+"""Accuracy under attack that one epoch has and a later one has lost: more than chance explains."""
 
 
 class Watch(tf_keras.callbacks.Callback):
     """Adds `val_clean`, `val_adversarial` and `val_certified` to the metrics of an epoch, and looks
     at them.
 
+    A sudden loss of accuracy under attack stops `fit`: `collapsed` is True then, and the epoch is
+    not saved. Of epochs with equal scores the last one is the best.
+
     Args:
-        validator: measures weights.
-        checkpoints: saves what is good.
+        recipe: recipe of the training.
+        validator: what measures weights.
+        checkpoints: where every epoch is saved.
         progress: where the training begins.
         classes: number of labels.
-        first_selected: the first epoch whose weights may be exported; before it the radius has
-            still to grow.
-        score: what makes an epoch the best; of equals, the later one.
-        collapses: whether a sudden loss of accuracy under attack stops `fit` (`collapsed` is True
-            then and the epoch is not saved).
+        epochs: number of epochs of the whole training.
+        may_collapse: whether a collapse would be answered.
     """
 
     def __init__(
         self,
+        recipe: Recipe,
         validator: Validator,
         checkpoints: Checkpoints,
         progress: Progress,
         *,
         classes: int,
-        first_selected: int,
-        score: Callable[[Scores], float],
-        collapses: bool,
+        epochs: int,
+        may_collapse: bool,
     ) -> None:
         super().__init__()
         self.progress, self.collapsed = progress, False
-        self._validator, self._checkpoints, self._classes = validator, checkpoints, classes
-        self._first_selected, self._score, self._collapses = first_selected, score, collapses
+        self._recipe, self._validator, self._checkpoints = recipe, validator, checkpoints
+        self._classes, self._may_collapse = classes, may_collapse
+        self._first_selected = recipe.first_selected(epochs)
         self._first_step: float | None = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.collapsed = False
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self._first_step is None and logs:
             self._first_step = float(logs["loss"])
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
         self._check_loss(epoch, logs["loss"])
-        scores = Scores(
-            *agreed(
-                self.model.distribute_strategy, self._validator.measure(self._averaged_weights())
-            )
-        )
+        measured = self._validator.measure(self._averaged_weights())
+        scores = Scores(*agreed(self.model.distribute_strategy, measured))
         logs |= scores.shown()
-        if self._collapses and self._has_collapsed(scores):
+        if self._may_collapse and self._has_collapsed(scores):
             self.collapsed = self.model.stop_training = True
             log.warning(
                 "epoch %d: accuracy under attack fell from %.1f %% to %.1f %%: the training "
@@ -89,12 +88,17 @@ class Watch(tf_keras.callbacks.Callback):
                 100 * scores.adversarial,
             )
             return
-        self._keep(epoch + 1, scores, {name: float(value) for name, value in logs.items()})
+        self.progress = self.progress.after(
+            {name: float(value) for name, value in logs.items()},
+            self._recipe.score(scores),
+            selected=epoch + 1 >= self._first_selected,
+        )
+        self._checkpoints.save(self.progress)
 
     def _averaged_weights(self) -> list[npt.NDArray[np.generic]]:
         """The weights that would be exported now, moving averages where the optimizer keeps
         them."""
-        network = getattr(self.model, "network", None) or self.model.base_model  # NSL's name for it
+        network = self._recipe.network
         training = network.get_weights()
         self.model.optimizer.finalize_variable_values(network.trainable_variables)
         averaged = network.get_weights()
@@ -117,13 +121,3 @@ class Watch(tf_keras.callbacks.Callback):
     def _has_collapsed(self, scores: Scores) -> bool:
         best = max((epoch["val_adversarial"] for epoch in self.progress.history), default=0.0)
         return scores.adversarial < best - COLLAPSE
-
-    def _keep(self, epoch: int, scores: Scores, metrics: dict[str, float]) -> None:
-        progress = dataclasses.replace(
-            self.progress, epoch=epoch, history=(*self.progress.history, metrics)
-        )
-        score = self._score(scores)
-        if epoch >= self._first_selected and score >= progress.best_score:
-            progress = dataclasses.replace(progress, best_epoch=epoch, best_score=score)
-        self.progress = progress
-        self._checkpoints.save(progress)

@@ -2,6 +2,7 @@
 rows AdversarialExampleGen wrote."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from tensorflow_model_analysis.proto import config_pb2
@@ -10,7 +11,16 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import standard_artifacts  # noqa: F401
 
 from components.evaluator.gate import Gate, Op
-from components.evaluator.metrics import GateMetric, RowAccuracy
+from components.evaluator.metrics import (
+    ACCURACY,
+    ATTACK,
+    LABEL,
+    ROWS,
+    TALLY,
+    GateMetric,
+    RowAccuracy,
+)
+from foundation.errors import ConfigError
 
 
 def eval_config(
@@ -25,7 +35,17 @@ def eval_config(
         gates: conditions, in the order in which they are explained.
         signature: signature of the candidate's export that takes rows, serialized.
         prediction: output of that signature that holds a value for each class.
+
+    Raises:
+        ConfigError: a gate's name comes twice, or is that of another metric.
     """
+    names = [ACCURACY, ROWS, TALLY, *(gate.name for gate in gates)]
+    taken = [name for name, count in Counter(names).items() if count > 1]
+    if taken:
+        raise ConfigError(
+            f"every gate has a name of its own, which is none of {ACCURACY}, {ROWS} and {TALLY}; "
+            f"got {', '.join(taken)} twice"
+        )
     metrics = [
         config_pb2.MetricConfig(class_name=RowAccuracy.__name__, module=RowAccuracy.__module__),
         *map(metric_of, gates),
@@ -33,13 +53,13 @@ def eval_config(
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
-                signature_name=signature, prediction_key=prediction, label_key="label"
+                signature_name=signature, prediction_key=prediction, label_key=LABEL
             )
         ],
         slicing_specs=[
             config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=["attack"]),
-            config_pb2.SlicingSpec(feature_keys=["label"]),
+            config_pb2.SlicingSpec(feature_keys=[ATTACK]),
+            config_pb2.SlicingSpec(feature_keys=[LABEL]),
         ],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         options=config_pb2.Options(include_default_metrics={"value": False}),

@@ -2,10 +2,10 @@
 properties. The evaluation also has the tally from which all was judged."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
+import pydantic
 from google.protobuf import json_format
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
@@ -16,6 +16,7 @@ from tfx.types.artifact import Artifact
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
 from components.evaluator import extractors
+from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
@@ -24,7 +25,7 @@ from foundation.errors import ConfigError
 from foundation.json import dumps
 
 GATES = "gates.json"
-"""File in the blessing: a list of `components.evaluator.explanation.Explanation`."""
+"""File in the blessing: a list of `components.evaluator.explained.Explanation`."""
 
 TALLY_FILE = "tally.json"
 """File in the evaluation: the `components.evaluator.tally.Tally` of all images."""
@@ -49,8 +50,13 @@ class Executor(tfx_evaluator.Executor):
         """Evaluate, bless or not, explain.
 
         Raises:
-            ConfigError: a module of the user's own comes with the node.
+            ConfigError: a module of the user's own comes with the node, or a baseline model.
         """
+        if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+            raise ConfigError(
+                "this Evaluator takes no baseline_model: ChampionChallenge shows the rows to it, "
+                "and the gate NoWorse compares"
+            )
         super().Do(input_dict, output_dict, with_extractors(exec_properties))
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
@@ -80,10 +86,10 @@ def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return exec_properties | {standard_component_specs.MODULE_PATH_KEY: extractors.__name__}
 
 
-def read_explanations(blessing: str) -> list[dict[str, Any]]:
-    """What `Executor` wrote beside a blessing: the fields of `Explanation`, gate by gate."""
+def read_explanations(blessing: str) -> list[Explanation]:
+    """What `Executor` wrote beside a blessing."""
     with fileio.open(os.path.join(blessing, GATES)) as file:
-        return list(json.load(file))
+        return pydantic.TypeAdapter(list[Explanation]).validate_json(file.read())
 
 
 def read_written_tally(evaluation: str) -> Tally:

@@ -4,38 +4,15 @@ Verdicts and numbers are of the one tally that TFMA added up.
 """
 
 import base64
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
 
+from components.evaluator.explained import Explanation
 from components.evaluator.gate import Gate
 from components.evaluator.metrics import TALLY
 from components.evaluator.tally import Tally
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """One gate after the evaluation.
-
-    value: as counted. interval: exact 95 % confidence interval of the value, or None. judged: what
-        was compared with the bound.
-    images_to_change: how many more images must be right for the gate to hold; None where that would
-        not do, or is no question of images.
-    images_against: how many images speak against the model. ids: some of them, when it was refused.
-    """
-
-    name: str
-    passed: bool
-    value: float
-    interval: tuple[float, float] | None
-    judged: float
-    op: str
-    bound: float
-    images_to_change: int | None
-    images_against: int | None
-    ids: list[str]
-    sentence: str
 
 
 def read_tally(evaluation: str) -> Tally:
@@ -73,14 +50,14 @@ def explain(gates: Iterable[Gate], tally: Tally, refused: set[str]) -> list[Expl
 
 
 def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
-    finding = gate.judge(tally)
-    passed = not refused and gate.holds(finding.judged)
+    finding = gate.measure(tally)
+    passed = not refused and gate.holds(finding.compared)
     return Explanation(
         name=gate.name,
         passed=passed,
-        value=finding.value,
+        value=_number(finding.value),
         interval=finding.interval,
-        judged=finding.judged,
+        judged=_number(finding.compared),
         op=str(gate.op),
         bound=gate.bound,
         images_to_change=None if passed else gate.images_to_change(finding),
@@ -88,3 +65,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         ids=[] if passed else finding.ids,
         sentence=finding.sentence,
     )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -3,8 +3,8 @@
 TFX's Evaluator calls `custom_extractors`. TFMA reads rows, asks the model and unbatches; here the
 unbatching also brings the rows of an image together and lets one of them carry the image's
 outcome. So what is counted afterwards is one thing an image, and no accumulator has an entry for
-each. TFMA's own `query_key` groups one step later, with all that it then knows of a row, at several
-times the bytes.
+each. (TFMA's own `query_key` groups one step later, with all that it then knows of a row: 3,400
+bytes without the pixels, here 72.)
 
 Attack and label go with a row, and what an EvalConfig asks for beyond ours: the features of its
 slices, and for other metrics labels, predictions and weights. The rest of the row ends here.
@@ -20,7 +20,7 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.extractors import extractor, unbatch_extractor
 from tensorflow_model_analysis.utils import util
 
-from components.evaluator.metrics import OUTCOME, RIGHT, RowAccuracy
+from components.evaluator.metrics import ATTACK, LABEL, OUTCOME, RIGHT, RowAccuracy
 from components.evaluator.outcome import (
     Answer,
     Facts,
@@ -67,8 +67,11 @@ class ByImage(beam.PTransform):
         )
 
 
-def keyed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[bytes, tuple[Any, Any]]]:
-    """The id of each row's image, with the row's outcome and what else is needed of it, packed."""
+def keyed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[bytes, Any]]:
+    """The id of each row's image, with the row's outcome and what else is needed of it, packed.
+
+    Beam reads annotations: what is `Any` here it shuffles as one string of bytes.
+    """
     features = batch[constants.FEATURES_KEY]
     rows = Rows.of_features({name: features[name] for name in features.keys() - {IMAGE}})
     outcomes = row_outcomes(rows, served(batch, eval_config))
@@ -83,7 +86,7 @@ def needed(batch: Extracts, eval_config: Any) -> Extracts:
     keys = {key for spec in slices for key in (*spec.feature_keys, *spec.feature_values)}
     features = {
         key: batch[constants.FEATURES_KEY][key]
-        for key in keys - {"attack", "label"}
+        for key in keys - {ATTACK, LABEL}
         if key in batch[constants.FEATURES_KEY]
     }
     kept = {key: batch[key] for key in FOR_OTHERS if key in batch and others(eval_config)}
@@ -104,10 +107,10 @@ def others(eval_config: Any) -> bool:
 def served(batch: Extracts, eval_config: Any) -> IntArray:
     """The classes that the candidate gives as it is served: int64 [n]; -1 where an output is not
     finite."""
-    (spec,) = [spec for spec in eval_config.model_specs if not spec.is_baseline]
-    outputs = util.StandardExtracts(batch).get_predictions(spec.name or None)
+    (model,) = eval_config.model_specs
+    outputs = util.StandardExtracts(batch).get_predictions()
     if isinstance(outputs, Mapping):
-        outputs = outputs[spec.prediction_key]
+        outputs = outputs[model.prediction_key]
     outputs = np.asarray(outputs)
     return np.where(np.isfinite(outputs).all(axis=1), outputs.argmax(axis=1), -1)
 
@@ -120,10 +123,12 @@ def image_extracts(identity: bytes, rows: Iterable[tuple[Any, Any]]) -> Iterator
     outcome = image_outcome(identity, [row for row, _ in parts])
     for place, (row, rest) in enumerate(parts):
         extract = unpacked(rest)
-        attack, label = np.array([row.attack.encode()], object), np.array([row.label])
-        features = extract.get(constants.FEATURES_KEY, {}) | {"attack": attack, "label": label}
+        features = {
+            ATTACK: np.array([row.attack.encode()], object),
+            LABEL: np.array([row.label]),
+        }
         yield extract | {
-            constants.FEATURES_KEY: features,
+            constants.FEATURES_KEY: extract.get(constants.FEATURES_KEY, {}) | features,
             RIGHT: row.answers[ROBUST].right,
             OUTCOME: None if place else outcome,
         }

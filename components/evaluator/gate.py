@@ -1,10 +1,9 @@
-"""The gates: each one object that asks, judges from the tally, and says what it found.
+"""The gates: each is one object that asks, measures the tally, and says what it found.
 
-A share of images is judged on the lower end of its exact binomial interval (Clopper & Pearson 1934,
-95 %, two-sided), so that a lucky sample rarely passes; an upper bound on the upper end. The
-champion is compared in pairs, image by image, by the exact form of McNemar's test (1947). What
-could not be measured is not a number, and refuses. To add a gate, add its class here, its setting
-to `GatesConfig`, and a line to `pipeline.definition.gates`. Knows nothing of TFMA; read without
+A share of images is judged on the lower end of its interval, so that a lucky sample rarely passes;
+an upper bound on the upper end. What could not be measured is not a number, and refuses. To add a
+gate, add its class here, its setting to `GatesConfig`, and a line to `pipeline.definition.gates`;
+so that it is one place, this file is longer than others. Knows nothing of TFMA; read without
 TensorFlow.
 """
 
@@ -12,18 +11,21 @@ import abc
 import bisect
 import operator
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from scipy.special import betainc, betaincinv
-
-from components.evaluator.tally import Group, Sample, Tally
+from components.evaluator.finding import (
+    NOT_MEASURED,
+    Finding,
+    confidence_interval,
+    counted,
+    sign_test,
+)
+from components.evaluator.sample import Sample
+from components.evaluator.tally import Group, Tally
 from components.records.names import CLEAN, Origin
 from robustness.config import CheckName
-
-CONFIDENCE = 0.95
 
 
 class Op(StrEnum):
@@ -34,37 +36,13 @@ class Op(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a gate found.
-
-    value: as counted. judged: what the bound is compared with. sentence: the finding, and what had
-    to be.
-    interval: exact confidence interval of the value; None where there is none.
-    images_against: how many images speak against the candidate; None where that is no question of
-    images. ids: some of them.
-    if_corrected: the judged value if so many of them did not.
-    """
-
-    value: float
-    judged: float
-    sentence: str
-    interval: tuple[float, float] | None = None
-    images_against: int | None = None
-    ids: list[str] = field(default_factory=list)
-    if_corrected: Callable[[int], float] | None = None
-
-
-NOT_MEASURED = Finding(value=float("nan"), judged=float("nan"), sentence="Nothing was measured.")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Gate(abc.ABC):
     """One condition on the candidate: a quantity, and the bound on the value by which it is judged.
 
     argument: names that the quantity is about; its class says which.
     """
 
-    kinds: ClassVar[dict[str, type["Gate"]]] = {}
+    classes: ClassVar[dict[str, type["Gate"]]] = {}
     """All classes of gates by the name of their quantity."""
 
     op: ClassVar[Op]
@@ -76,7 +54,7 @@ class Gate(abc.ABC):
 
     def __init_subclass__(cls) -> None:
         cls.quantity = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        Gate.kinds[cls.quantity] = cls
+        Gate.classes[cls.quantity] = cls
 
     def plain(self) -> dict[str, Any]:
         """The gate as JSON can hold it."""
@@ -91,24 +69,25 @@ class Gate(abc.ABC):
     @staticmethod
     def of(plain: dict[str, Any]) -> "Gate":
         """Inverse of `plain`."""
-        kind = Gate.kinds[plain["quantity"]]
-        return kind(name=plain["name"], bound=plain["bound"], argument=tuple(plain["argument"]))
+        gate = Gate.classes[plain["quantity"]]
+        return gate(name=plain["name"], bound=plain["bound"], argument=tuple(plain["argument"]))
 
-    def holds(self, judged: float) -> bool:
+    def holds(self, compared: float) -> bool:
         """Whether a value passes; what is not a number does not."""
-        return bool((operator.ge if self.op is Op.AT_LEAST else operator.le)(judged, self.bound))
+        holds = operator.ge if self.op is Op.AT_LEAST else operator.le
+        return bool(holds(compared, self.bound))
 
-    def judge(self, tally: Tally) -> Finding:
+    def measure(self, tally: Tally) -> Finding:
         """What the tally says."""
-        return self._judge(tally) if tally.subject.images else NOT_MEASURED
+        return self._measure(tally) if tally.subject.images else NOT_MEASURED
 
     def images_to_change(self, finding: Finding) -> int | None:
         """How many more images must be right for the gate to hold; None where that would not do."""
         if finding.if_corrected is None or finding.images_against is None:
             return None
-        judged, most = finding.if_corrected, finding.images_against
+        compared, most = finding.if_corrected, finding.images_against
         needed = bisect.bisect_left(
-            range(most + 1), True, key=lambda images: self.holds(judged(images))
+            range(most + 1), True, key=lambda images: self.holds(compared(images))
         )
         return needed if needed <= most else None
 
@@ -117,17 +96,8 @@ class Gate(abc.ABC):
         """The condition in words."""
 
     @abc.abstractmethod
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         """What a tally of at least one image says."""
-
-
-def confidence_interval(k: int, n: int) -> tuple[float, float]:
-    """Exact 95 % confidence interval of a share of k in n, n > 0: quantiles of beta
-    distributions."""
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
-    high = float(betaincinv(k + 1, n - k, 1.0 - tail)) if k < n else 1.0
-    return low, high
 
 
 def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Finding:
@@ -151,7 +121,7 @@ def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Fin
     k, (low, high) = measured(0)
     return Finding(
         value=k / n,
-        judged=high if upper else low,
+        compared=high if upper else low,
         interval=(low, high),
         images_against=against.count,
         ids=against.ids,
@@ -170,11 +140,6 @@ def asks_share(gate: Gate, what: str, whole: str = "the images") -> str:
     return f"{gate.op} {gate.bound:.2%} of {whole} are {what}"
 
 
-def counted(value: float, sentence: str) -> Finding:
-    """The finding on what is no question of images."""
-    return Finding(value=value, judged=value, sentence=sentence)
-
-
 class Accuracy(Gate):
     """Share of the images that are right under an attack, which is the argument; `clean` is
     none."""
@@ -189,7 +154,7 @@ class Accuracy(Gate):
             self, f"right under the {origin.attack} images made against the {origin.source} model"
         )
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         (attack,) = self.argument
         if attack not in tally.subject.attacks:
             return NOT_MEASURED
@@ -206,7 +171,7 @@ class WorstCase(Gate):
     def asks(self) -> str:
         return asks_share(self, "right under every attack")
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         against, n = tally.subject.where(lambda images: not images.robust), tally.subject.images
         meaning = "are right on the clean image and under every attack"
         return share(self, f"{n:,} images", n, against, meaning)
@@ -220,7 +185,7 @@ class Certified(Gate):
     def asks(self) -> str:
         return asks_share(self, "proven right")
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         against, n = tally.subject.where(lambda images: not images.certified), tally.subject.images
         meaning = "are proven right, and right under every attack"
         return share(self, f"{n:,} images", n, against, meaning)
@@ -234,12 +199,12 @@ class WorstClass(Gate):
     def asks(self) -> str:
         return asks_share(self, "right under every attack", "each class")
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         classes: dict[int, list[Group]] = {}
         for images in tally.subject.groups():
             classes.setdefault(images.label, []).append(images)
         findings = [self._of_class(label, groups) for label, groups in sorted(classes.items())]
-        return min(findings, key=lambda finding: finding.judged)
+        return min(findings, key=lambda finding: finding.compared)
 
     def _of_class(self, label: int, groups: list[Group]) -> Finding:
         n = sum(images.sample.count for images in groups)
@@ -257,7 +222,7 @@ class Gap(Gate):
     def asks(self) -> str:
         return f"attacks break at most {self.bound:.2%} of the images"
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         subject = tally.subject
         if CLEAN not in subject.attacks:
             return NOT_MEASURED
@@ -274,7 +239,7 @@ class Missing(Gate):
     def asks(self) -> str:
         return f"the model faced {', '.join(self.argument)}"
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         missing = sorted(set(self.argument) - tally.faced)
         if not missing:
             return counted(0.0, "All that is required ran.")
@@ -290,7 +255,7 @@ class FailedCheck(Gate):
     def asks(self) -> str:
         return f"honesty check: {CheckName(self.argument[0]).meaning}"
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         (check,) = self.argument
         none = "It does not apply to this model." if tally.sentences else "No honesty check ran."
         failed = check in tally.failed or not tally.passed
@@ -308,7 +273,7 @@ class Disagreement(Gate):
             f"{self.op} {self.bound:.2%} of the rows"
         )
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         value = tally.disagreements / tally.rows
         return counted(
             value,
@@ -332,10 +297,12 @@ class NoWorse(Gate):
             f"(exact paired test, p {self.op} {self.bound:.4g})"
         )
 
-    def _judge(self, tally: Tally) -> Finding:
+    def _measure(self, tally: Tally) -> Finding:
         subject, clean = tally.subject, self.argument == (CLEAN,)
         if not subject.rival_attacks:
-            return Finding(value=0.0, judged=1.0, sentence="There is no champion to compare with.")
+            return Finding(
+                value=0.0, compared=1.0, sentence="There is no champion to compare with."
+            )
         if clean and CLEAN not in subject.attacks & subject.rival_attacks:
             return NOT_MEASURED
 
@@ -351,7 +318,7 @@ class NoWorse(Gate):
         where = "On clean images" if clean else "In the worst case"
         return Finding(
             value=(won - lost.count) / subject.images,
-            judged=p_value,
+            compared=p_value,
             images_against=lost.count,
             ids=lost.ids,
             if_corrected=lambda corrected: sign_test(lost.count - corrected, won),
@@ -362,9 +329,3 @@ class NoWorse(Gate):
                 f"{self.bound:g}."
             ),
         )
-
-
-def sign_test(losses: int, wins: int) -> float:
-    """p-value of the one-sided sign test on the images on which only one of the two is right: the
-    probability of at least so many losses where both are as likely."""
-    return float(betainc(losses, wins + 1, 0.5)) if losses > 0 else 1.0

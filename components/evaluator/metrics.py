@@ -1,5 +1,5 @@
-"""The gates as TFMA metrics: one tally a slice, and from it the value by which each gate is judged;
-and the accuracy on the rows of a slice.
+"""The gates as TFMA metrics: one tally a slice, and from it the value that each gate compares with
+its bound; and the accuracy on the rows of a slice.
 
 TFMA's workers import this module, so it stays light. Importing it registers the metrics.
 """
@@ -25,9 +25,16 @@ RIGHT = "right"
 TALLY = "tally"
 """Name of the metric that is the tally itself, as JSON."""
 
+ACCURACY, ROWS = "accuracy", "example_count"
+"""Names of the metrics on the rows of a slice."""
+
+ATTACK, LABEL = "attack", "label"
+"""Columns of the rows that TFMA slices by."""
+
 
 class GateMetric(metric_types.Metric):
-    """The value by which a gate is judged, on the images of a slice; the name is the gate's.
+    """The value that a gate compares with its bound, on the images of a slice; its name is the
+    gate's.
 
     An image counts in the slices of the row that carries its outcome: in the overall slice, that of
     its label, and that of its clean row. On other slices the value is not a number, and no slice
@@ -47,25 +54,17 @@ def gates_of(eval_config: Any) -> list[Gate]:
     return [Gate.of(json.loads(metric.config)["gate"]) for metric in gates]
 
 
-def _computations(
-    name: str, gate: dict[str, Any], model_names: list[str] | None = None
-) -> metric_types.MetricComputations:
-    computations: list[Any] = []
-    for model in model_names or [""]:
-        counted, written, judged = (
-            metric_types.MetricKey(name=each, model_name=model)
-            for each in (f"_{TALLY}", TALLY, name)
-        )
-        computations += [
-            metric_types.MetricComputation(
-                keys=[counted], preprocessors=[_Outcomes()], combiner=_Count(counted)
-            ),
-            metric_types.DerivedMetricComputation(keys=[written], result=_Write(counted, written)),
-            metric_types.DerivedMetricComputation(
-                keys=[judged], result=_Judge(Gate.of(gate), counted, judged)
-            ),
-        ]
-    return computations
+def _computations(name: str, gate: dict[str, Any]) -> metric_types.MetricComputations:
+    counted, written, measured = map(metric_types.MetricKey, (f"_{TALLY}", TALLY, name))
+    return [
+        metric_types.MetricComputation(
+            keys=[counted], preprocessors=[_Outcomes()], combiner=_Count(counted)
+        ),
+        metric_types.DerivedMetricComputation(keys=[written], result=_Write(counted, written)),
+        metric_types.DerivedMetricComputation(
+            keys=[measured], result=_Measure(Gate.of(gate), counted, measured)
+        ),
+    ]
 
 
 class RowAccuracy(metric_types.Metric):
@@ -73,21 +72,14 @@ class RowAccuracy(metric_types.Metric):
     number of rows."""
 
     def __init__(self) -> None:
-        super().__init__(_row_accuracy, name="accuracy")
+        super().__init__(_row_accuracy, name=ACCURACY)
 
 
-def _row_accuracy(name: str, model_names: list[str] | None = None) -> list[Any]:
-    computations = []
-    for model in model_names or [""]:
-        keys = [
-            metric_types.MetricKey(name=each, model_name=model) for each in (name, "example_count")
-        ]
-        computations.append(
-            metric_types.MetricComputation(
-                keys=keys, preprocessors=[_Right()], combiner=_Share(*keys)
-            )
-        )
-    return computations
+def _row_accuracy(name: str) -> metric_types.MetricComputations:
+    keys = [metric_types.MetricKey(name), metric_types.MetricKey(ROWS)]
+    return [
+        metric_types.MetricComputation(keys=keys, preprocessors=[_Right()], combiner=_Share(*keys))
+    ]
 
 
 class _Right(metric_types.Preprocessor):
@@ -159,7 +151,7 @@ class _Write:
         return {self._key: metrics[self._source].to_json().encode()}
 
 
-class _Judge:
+class _Measure:
     """The derived metric that is a gate's value."""
 
     def __init__(
@@ -168,8 +160,8 @@ class _Judge:
         self._gate, self._source, self._key = gate, source, key
 
     def __call__(self, metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
-        return {self._key: self._gate.judge(metrics[self._source]).judged}
+        return {self._key: self._gate.measure(metrics[self._source]).compared}
 
 
-for metric in (GateMetric, RowAccuracy):
-    metric_types.register_metric(metric)
+metric_types.register_metric(GateMetric)
+metric_types.register_metric(RowAccuracy)

@@ -2,7 +2,7 @@
 
 A row is right where the model gives the true class; the candidate must be right twice, as it is
 served and as it was attacked. Rows come in any order and in any number of parts; one that comes
-twice counts as the worse of the two. Knows nothing of TFMA and files.
+twice counts as the worse of the two. Knows nothing of TFMA and files; read without TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -116,7 +116,10 @@ def mismatch(path: Path, checksum: Checksum) -> str | None:
         return f"it cannot be read ({error.strerror})"
     if found == checksum.sha256:
         return None
-    return f"expected SHA-256 {checksum.sha256} ({checksum.size} bytes), found {found} ({path.stat().st_size} bytes)"
+    return (
+        f"expected SHA-256 {checksum.sha256} ({checksum.size} bytes), "
+        f"found {found} ({path.stat().st_size} bytes)"
+    )
 
 
 def _gzip_version() -> str:

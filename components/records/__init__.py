@@ -1,5 +1,6 @@
-"""The record of attacked images: its columns, its rows, and the shards in which rows lie.
+"""The record of attacked images: its columns and rows, the shards in which they lie, and the one
+checked way to write them.
 
-AdversarialExampleGen and ChampionChallenge write it; the Evaluator and the report read it. Nobody
-else knows a column by its name in the file.
+AdversarialExampleGen and ChampionChallenge write it, the Evaluator and the report read it; nobody
+else knows a column by its name in the file. Begin with `record`, then `writer`.
 """

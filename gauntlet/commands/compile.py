@@ -5,18 +5,11 @@ import tempfile
 from pathlib import Path
 
 import click
-from gauntlet_kubeflow.target import Compilation, Target
-from rich.console import Console
-from rich.markup import escape
+from gauntlet_kubeflow.target import Target
 
-from components.datasets.image_folder import is_folder
 from foundation.errors import ConfigError
 from gauntlet.options import settings_options
 from gauntlet.parameters import OUTPUT_FILE, Choices
-from gauntlet.work import call_with
-from pipeline.definition.config import override
-from pipeline.definition.presets import preset as named_preset
-from pipeline.root.root import LOG
 
 
 @click.command
@@ -51,6 +44,16 @@ def compile(
     Vertex AI gets a pipeline job, open-source KFP v2 the bare pipeline specification, schema 2.1.0.
     Compiling twice gives the same bytes.
     """
+    from gauntlet_kubeflow.request import Compilation
+    from rich.console import Console
+    from rich.markup import escape
+
+    from components.datasets.image_folder import is_folder
+    from gauntlet.work import call_with
+    from pipeline.definition.config import override
+    from pipeline.definition.presets import preset as named_preset
+    from pipeline.root.root import LOG
+
     config = override(named_preset(preset), assignments)
     if is_folder(config.data.dataset):
         raise ConfigError(

@@ -3,14 +3,10 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, json_option, request
 from gauntlet.parameters import LOCAL_PATH, Choices, ListOf, created
-from gauntlet.tables.evaluation import print_evaluation
-from gauntlet.work import call_with
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
@@ -108,6 +104,12 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     Every image is proven, broken, or left open: the true robust accuracy lies between certified and
     worst case.
     """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from gauntlet.tables.evaluation import print_evaluation
+    from gauntlet.work import call_with
+
     created(task.output, "output")
     console = Console()
     console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)

@@ -4,14 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from foundation.json import dumps
 from gauntlet.options import json_option, settings_options
-from pipeline.definition.config import GatesConfig, override
-from pipeline.definition.presets import preset as named_preset
-
-SETTINGS = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
 
 
 @click.command
@@ -24,9 +18,16 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
       gauntlet gates --preset record
       gauntlet gates --set gates.worst_case=0.95 --json gates.json
     """
-    from gauntlet.tables.gates import gate_table  # SciPy, which takes its time
-    from pipeline.definition.gates import gates as gates_of
+    # Here and not above, so that --help stays quick; as in the other commands.
+    from rich.console import Console
 
+    from foundation.json import dumps
+    from gauntlet.tables.gates import gate_table
+    from pipeline.definition.config import GatesConfig, override
+    from pipeline.definition.gates import gates as gates_of
+    from pipeline.definition.presets import preset as named_preset
+
+    settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
     config = override(named_preset(preset), assignments)
     asked = gates_of(config.gates)
     if json_file:
@@ -37,7 +38,7 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
         "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
         "upper for <=.\nOne gate that fails refuses the push; so does the serving check, and data "
         "that breaks the schema or has drifted ends the run before training.\n"
-        f"--set gates.NAME=VALUE changes {SETTINGS}. `champion` is the level of both champion_* "
+        f"--set gates.NAME=VALUE changes {settings}. `champion` is the level of both champion_* "
         "gates, `checks` the list of honesty checks; `served` is fixed.",
         highlight=False,
     )

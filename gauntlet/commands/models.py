@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.versions import MEASURED, Card, Origin, Version, list_versions
+from components.versions import MEASURED, Card, PushedBy, Version, list_versions
 from foundation.json import dumps
 from gauntlet.options import json_option, root_option
 from pipeline.root.root import Root
@@ -52,17 +52,18 @@ def version_table(root: Root, pushed: list[Version]) -> Table:
             version.version,
             (card.pushed_at or "-")[:16].replace("T", " "),
             *("-" if share is None else f"{share:.2%}" for share in shares),
-            " ".join(filter(None, notes)),
+            "; ".join(filter(None, notes)),
         )
     return table
 
 
 def history(card: Card) -> str:
     """How a version came under `serving`, where that was by hand."""
+    why = f": {card.reason}" if card.reason else ""
     match card.kind:
-        case Origin.RUN:
+        case PushedBy.RUN:
             return ""
-        case Origin.ROLLBACK:
-            return f"back to version {card.of}, by {card.by}: {card.reason}"
-        case Origin.FORCED:
-            return f"FORCED by {card.by}: {card.reason}"
+        case PushedBy.ROLLBACK:
+            return f"back to version {card.of}, by {card.by}{why}"
+        case PushedBy.FORCED:
+            return f"FORCED by {card.by}{why}"

@@ -3,6 +3,7 @@
 import click
 from rich.console import Console
 
+from components.versions import PushedBy
 from gauntlet.commands.models import history
 from gauntlet.options import request, root_option
 from gauntlet.work import call_with
@@ -29,4 +30,5 @@ def rollback(task: Rollback) -> None:
     served = call_with(
         "TFX", "pipeline.production.rollback:serve_again", task, task.root.log, console
     )
-    console.print(f"version {served.version} is served: {history(served.card)}", markup=False)
+    how = f": {history(served.card)}" if served.card.kind is PushedBy.ROLLBACK else ""
+    console.print(f"version {served.version} is served{how}", markup=False)

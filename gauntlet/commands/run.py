@@ -5,18 +5,11 @@ import shutil
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from foundation.errors import REFUSED
-from gauntlet.configuration import configured
 from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
 from gauntlet.parameters import LOCAL_PATH, Choices, created
-from gauntlet.supervisor import call
-from gauntlet.tables.run import print_summary
-from pipeline.local.job import Job
 from pipeline.local.orchestrator import Orchestrator
-from pipeline.root.root import Root
 
 
 @click.command
@@ -73,7 +66,15 @@ def run(
 
     Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure.
     """
-    from pipeline.definition.gates import out_of_reach  # SciPy, which takes a second
+    from rich.console import Console
+    from rich.markup import escape
+
+    from gauntlet.configuration import configured
+    from gauntlet.supervisor import call
+    from gauntlet.tables.run import print_summary
+    from pipeline.definition.gates import out_of_reach
+    from pipeline.local.job import Job
+    from pipeline.root.root import Root
 
     if trials is not None:
         assignments = (*assignments, f"tuner.trials={trials}")
@@ -104,4 +105,4 @@ def run(
     if json_file:
         shutil.copyfile(results / "summary.json", json_file)
     print_summary(summary, results, console)
-    return 0 if summary["pushed"] else REFUSED
+    return 0 if summary.pushed else REFUSED

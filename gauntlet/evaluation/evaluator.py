@@ -4,9 +4,7 @@ The judge is the one of the pipeline's attack node. Verdicts are written batch b
 evaluation reads them.
 """
 
-import dataclasses
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import tensorflow as tf
 
 from components.datasets.batches import Batch, count_images, image_batches
@@ -24,12 +23,12 @@ from foundation.events import phase
 from foundation.json import dumps
 from foundation.seeds import image_seeds
 from gauntlet.evaluation.picture import draw_curve
-from gauntlet.evaluation.report import CheckResult, Report, Result
+from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples, write_whole
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import CheckName, ThreatModel
+from robustness.config import Check, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.logits import as_logits
@@ -208,17 +207,16 @@ class Evaluation:
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checks(self, work: Path, judge: Judge, first: Batch) -> tuple[CheckResult, ...]:
+    def _checks(self, work: Path, judge: Judge, first: Batch) -> tuple[Check, ...]:
         """The honesty checks on the first images, from their file where there is one."""
         kept = work / f"checks-{len(first.y)}.json"
         if not kept.exists():
             checks = []
             for check in run_checks(self._subject(judge, first)):
                 log.info("check %s", check.name)
-                checks.append(dataclasses.asdict(check))
+                checks.append(check)
             write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
-        read = json.loads(kept.read_text())
-        return tuple(CheckResult(**check | {"name": CheckName(check["name"])}) for check in read)
+        return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
 
     def _subject(self, judge: Judge, first: Batch) -> Subject:
         return Subject(

@@ -4,18 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.json import dumps
-from robustness.config import CheckName, Norm
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One honesty check: what was measured (None where that is no number), and a sentence on what
-    it means."""
-
-    name: CheckName
-    passed: bool
-    value: float | None
-    sentence: str
+from robustness.config import Check, Norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +31,7 @@ class Result:
     certified_by: dict[str, float]
     not_certified: str | None
     seconds_by: dict[str, float]
-    checks: tuple[CheckResult, ...]
+    checks: tuple[Check, ...]
     seconds: float
     examples_file: Path
 

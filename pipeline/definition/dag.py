@@ -40,8 +40,9 @@ from foundation.code import code_of
 from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
 from pipeline.definition.graph import Dag
-from trainer.config import RecipeConfig, RecipeName, TrainingTask, TunerConfig, TuningTask
+from trainer.config import TrainingTask, TunerConfig, TuningTask
 from trainer.network import users_function
+from trainer.recipe_config import UndefendedConfig
 from trainer.tuning import tuning_task
 
 RUN_FN = "trainer.train.run_fn"
@@ -194,7 +195,7 @@ def latest_blessed_model(config: RunConfig, places: Places) -> Resolver | None:
 
 def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, TrainingTask]:
     """What the two Trainers are told: without a defence, and with it."""
-    plain = (config.trainer.undefended, RecipeConfig(name=RecipeName.UNDEFENDED))
+    plain = (config.trainer.undefended, UndefendedConfig())
     defended = (config.trainer, config.recipe)
     first, second = (
         TrainingTask(

@@ -1,5 +1,8 @@
-"""Presets: named configurations. Each docstring tells what the preset is for and what it
-reaches."""
+"""Presets: named configurations.
+
+Each docstring tells what the preset is for and what it reaches. Its first line is what
+`gauntlet run --help` shows.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,14 +12,8 @@ from foundation.errors import ConfigError
 from pipeline.definition.config import DataConfig, GatesConfig, RunConfig
 from robustness.config import AttackName, CheckName, ThreatModel
 from robustness.suites import SuiteName, attacks_of, suite
-from trainer.config import (
-    Initialization,
-    Padding,
-    RecipeConfig,
-    RecipeName,
-    Schedule,
-    TrainerConfig,
-)
+from trainer.config import Initialization, Padding, Schedule, TrainerConfig
+from trainer.recipe_config import MtlIbpConfig
 
 NETWORK = TrainerConfig(
     filters=(32, 64, 64),
@@ -33,40 +30,40 @@ NETWORK = TrainerConfig(
     weight_averaging=0.999,
     validation_images=5000,
 )
-"""473,130 weights on images of 28 x 28 x 1, and how a certified recipe optimises them. Strides take
-the place of pooling, which loosens interval bounds and costs time."""
+"""A network of 473,130 weights on images of 28 x 28 x 1, and how a certified recipe optimises them.
+Strides take the place of pooling, which loosens interval bounds and costs time."""
 
-RECIPE = RecipeConfig(name=RecipeName.MTL_IBP, bound_share=0.02, epsilon_factor=1.1, ramp=0.4)
-"""Little of the interval bound, and most of the loss from NSL's neighbours. Intervals then prove
-less, but alpha-CROWN and branch and bound make up for it, and both clean and worst-case accuracy
-gain."""
+RECIPE = MtlIbpConfig(bound_share=0.02, epsilon_factor=1.1, ramp=0.4)
+"""Most of the loss comes from NSL's neighbours, little from the interval bound. Intervals then
+prove less, which alpha-CROWN and branch and bound make up for, and both clean and worst-case
+accuracy gain."""
 
 ATTACK = AttackConfig(suite=SuiteName.AUTOATTACK)
-"""On a model that bounds can prove, few images are left for the dear attacks: on two cores the full
-suite takes nine minutes of the 22 of `gauntlet run --preset robust`."""
+"""On a model that bounds can prove, few images are left for the expensive attacks: on two cores the
+full suite takes nine minutes of the 22 of `gauntlet run --preset robust`."""
 
 REQUIRED = tuple(attack.name for attack in attacks_of(suite(SuiteName.AUTOATTACK)))
-"""Without them, a worst case is none."""
+"""The attacks and bounds without which a worst case is none."""
 
 WITHOUT_CONVERGENCE = tuple(
     check for check in CheckName if check is not CheckName.ATTACK_HAS_CONVERGED
 )
-"""On a fragile model, more steps always find a little more; a preset that claims no worst case can
-do without this."""
+"""All checks except one: on a fragile model, more steps always find a little more, and a preset
+that claims no worst case can do without it."""
 
 WITHOUT_BLACK_BOX = tuple(
     check for check in CheckName if check is not CheckName.BLACK_BOX_FINDS_NO_MORE
 )
-"""For a model whose gradients mislead, and whose claim rests on what is proven and on a worst case
-that includes Square."""
+"""All checks except one, for a model whose gradients mislead, and whose claim rests on what is
+proven and on a worst case that includes Square."""
 
 
 def robust() -> RunConfig:
-    """MNIST at epsilon 0.2, in ten minutes of training on two cores.
+    """MNIST at epsilon 0.2, certified; the default.
 
-    Command: `gauntlet run --preset robust`. Measured on all 10,000 test images by `autoattack`,
-    means of three seeds (`scripts/preset_seeds.py robust`): 98.62 % clean, 94.67 % in the worst
-    case, 93.85 % certified.
+    Command: `gauntlet run --preset robust`, ten minutes of training on two cores. Measured on all
+    10,000 test images by `autoattack`, means of three seeds (`scripts/preset_seeds.py robust`):
+    98.62 % clean, 94.67 % in the worst case, 93.85 % certified.
     """
     return RunConfig(
         preset="robust",
@@ -86,11 +83,11 @@ def robust() -> RunConfig:
 
 
 def record() -> RunConfig:
-    """MNIST at epsilon 0.3, in half an hour of training on two cores.
+    """MNIST at epsilon 0.3, certified.
 
-    Command: `gauntlet run --preset record`. Measured as `robust`, seed 0: 98.20 % clean, 90.92 % in
-    the worst case, 89.78 % certified. Square breaks 1.4 points beyond all gradient attacks, so
-    those mislead here.
+    Command: `gauntlet run --preset record`, half an hour of training on two cores. Measured like
+    `robust`, seed 0: 98.20 % clean, 90.92 % in the worst case, 89.78 % certified. Square breaks 1.4
+    points more than all gradient attacks, so gradients mislead here.
     """
     return RunConfig(
         preset="record",
@@ -111,11 +108,11 @@ def record() -> RunConfig:
 
 
 def fashion() -> RunConfig:
-    """Fashion-MNIST at epsilon 0.1: nothing is tied to digits.
+    """Fashion-MNIST at epsilon 0.1, certified.
 
-    Command: `gauntlet run --preset fashion`, as many epochs as `robust`. Measured as `robust`, seed
-    0: 84.89 % clean, 75.58 % in the worst case, 74.33 % certified; of the class `shirt`, 33.5 % in
-        the worst case.
+    Command: `gauntlet run --preset fashion`, as many epochs as `robust`: nothing is tied to digits.
+    Measured like `robust`, seed 0: 84.89 % clean, 75.58 % in the worst case, 74.33 % certified; in
+    the class `shirt`, 33.5 % in the worst case.
     """
     return RunConfig(
         preset="fashion",
@@ -136,7 +133,9 @@ def fashion() -> RunConfig:
 
 
 def tutorial() -> RunConfig:
-    """The NSL tutorial, its hyper-parameters and its claim, with the honest columns beside it.
+    """The NSL tutorial and its claim, with honest columns.
+
+    Its hyper-parameters are the tutorial's.
 
     Command: `gauntlet run --preset tutorial`, five to eleven minutes on two cores. Measured on all
     10,000 test images, L-infinity, epsilon 0.2, seed 0: undefended 99.00 % clean, 55.73 % under
@@ -157,12 +156,12 @@ def tutorial() -> RunConfig:
 
 
 def smoke() -> RunConfig:
-    """The same pipeline on a few thousand images in under 90 seconds, for tests and first looks.
+    """The tutorial on few images, for tests and first looks.
 
-    Command: `gauntlet run --preset smoke`, about a minute on two cores. Measured on 500 test
-    images, L-infinity, epsilon 0.2, seed 0: robust 95.0 % clean, 35.2 % in the worst case. Its
-    models are too weak to mean anything, so the honesty checks, which would cost more than the
-    rest, are left out.
+    Command: `gauntlet run --preset smoke`, about a minute on two cores, under 90 seconds. Measured
+    on 500 test images, L-infinity, epsilon 0.2, seed 0: robust 95.0 % clean, 35.2 % in the worst
+    case. Its models are too weak to mean anything, so the honesty checks, which would cost more
+    than the rest, are left out.
     """
     return RunConfig(
         preset="smoke",

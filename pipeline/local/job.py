@@ -18,8 +18,8 @@ from components.schema import schema_of
 from foundation.events import phase
 from pipeline.definition.config import RunConfig
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import Root
-from trainer.config import RecipeName
 
 log = logging.getLogger("gauntlet.job")
 
@@ -40,7 +40,7 @@ class Job:
     orchestrator: Orchestrator
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> RunSummary:
     """Run and return the summary, which is also written to the run's folder.
 
     Raises:
@@ -51,7 +51,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return _run_alone(job)
 
 
-def _run_alone(job: Job) -> dict[str, Any]:
+def _run_alone(job: Job) -> RunSummary:
     begin = time.monotonic()
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,8 +92,7 @@ def _check_network(config: RunConfig) -> None:
     from trainer.recipes import build_recipe
 
     network = build_network(config.trainer, config.data.image_shape, config.data.classes)
-    if config.recipe.name is not RecipeName.TUTORIAL:
-        build_recipe(config.recipe, network, config.threat)
+    build_recipe(config.recipe, network, config.threat)
     try:
         trace(network, config.data.image_shape)
         bound = "its bounds can be certified"

@@ -13,16 +13,15 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
 from foundation.events import phase
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.report.run_summary import NodeRun
 from pipeline.root.metadata import is_cached
 
 
-def run_pipeline(
-    pipeline: Pipeline, orchestrator: Orchestrator, run_id: str
-) -> dict[str, dict[str, Any]]:
+def run_pipeline(pipeline: Pipeline, orchestrator: Orchestrator, run_id: str) -> dict[str, NodeRun]:
     """Run all nodes.
 
     Returns:
-        By node, in the order of execution: `seconds` and `cached`.
+        What became of each node, in the order of execution.
     """
     # Beam's own default runner may try to download another one; this one is in the SDK.
     StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
@@ -37,10 +36,10 @@ def run_pipeline(
 
 
 @contextmanager
-def logged_nodes() -> Iterator[dict[str, dict[str, Any]]]:
+def logged_nodes() -> Iterator[dict[str, NodeRun]]:
     """Log and time every node while the context is open. TFX has no hook for this, so its launcher,
     which all its runners on this machine use, is wrapped."""
-    nodes: dict[str, dict[str, Any]] = {}
+    nodes: dict[str, NodeRun] = {}
     original = launcher.Launcher.launch
 
     def launch(self: launcher.Launcher) -> Any:
@@ -50,7 +49,7 @@ def logged_nodes() -> Iterator[dict[str, dict[str, Any]]]:
             with self._mlmd_connection as metadata:
                 cached = is_cached(metadata.store, execution.execution_id)
             step.state = "cached" if cached else "finished"
-        nodes[node] = {"seconds": round(step.seconds, 2), "cached": cached}
+        nodes[node] = NodeRun(seconds=round(step.seconds, 2), cached=cached)
         return execution
 
     launcher.Launcher.launch = launch

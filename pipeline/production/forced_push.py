@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 
 from components.evaluator.executor import REFUSED_BY
 from components.pusher import card_of, publish
-from components.versions import Origin, Version, list_versions
+from components.versions import PushedBy, Version, list_versions
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from pipeline.production.requests import ForcedPush
@@ -37,7 +37,7 @@ def push_refused(request: ForcedPush) -> Version:
         card = card_of(
             _as_tfx(store, model),
             _as_tfx(store, blessing),
-            kind=Origin.FORCED,
+            kind=PushedBy.FORCED,
             run_id=run_id,
             refused_by=blessing.custom_properties[REFUSED_BY].string_value,
             **dataclasses.asdict(signature),

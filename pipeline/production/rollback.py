@@ -10,7 +10,7 @@ import dataclasses
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher import publish
-from components.versions import Origin, Version, list_versions
+from components.versions import PushedBy, Version, list_versions
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from pipeline.production.requests import Rollback
@@ -43,7 +43,7 @@ def serve_again(request: Rollback) -> Version:
         if target.card.model != pushed[-1].card.model:
             signature = dataclasses.asdict(signed(request.reason))
             card = dataclasses.replace(
-                target.card, kind=Origin.ROLLBACK, of=target.version, **signature
+                target.card, kind=PushedBy.ROLLBACK, of=target.version, **signature
             )
             publish(str(serving / target.version), str(serving), card)
         return list_versions(str(serving))[-1]

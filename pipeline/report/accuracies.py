@@ -1,34 +1,15 @@
 """Accuracies of a run's models, from the tally by which the gates judge: one number everywhere."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from components.evaluator.tally import Tally
 from components.records.names import CHAMPION, CLEAN, FGSM, NO_BOUND, Origin
+from pipeline.report.run_summary import Accuracies
 from robustness.evaluation import accuracies_by_stage
 from robustness.suites import Stage, attacks_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracies:
-    """Shares of the images that one model gets right.
-
-    transfer: on images made against another model: by attack, and with `@champion` where they were
-    made against the champion. white_box: what each attack of the suite leaves, in their order, and
-    `fgsm` alone. worst_case: right on the clean image and on all of these. certified: proven, and
-    right on all of these; None where no bound applies. certified_by: what is once that bound has
-    run too, in their order.
-    """
-
-    clean: float
-    transfer: dict[str, float]
-    white_box: dict[str, float]
-    worst_case: float
-    certified: float | None
-    certified_by: dict[str, float]
 
 
 def accuracies(tally: Tally, model: str, stages: tuple[Stage, ...]) -> Accuracies:

@@ -2,13 +2,13 @@
 tuned, and the robustness curve of an evaluation."""
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.records.names import ROBUST, UNDEFENDED
 from components.records.record import Rows
+from pipeline.report.run_summary import Training, Tuning
 
 COLUMNS = 8
 RIGHT, WRONG = "tab:green", "tab:red"
@@ -44,15 +44,15 @@ def draw_grid(rows: Rows, caption: str, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def draw_training(history: dict[str, Any], caption: str, path: Path) -> None:
+def draw_training(training: Training, caption: str, path: Path) -> None:
     """Write a PNG of the accuracies on the validation split after every epoch.
 
     Args:
-        history: from `trainer.export.read_history`.
+        training: epoch by epoch.
         caption: what was trained.
         path: file to write.
     """
-    epochs = history["epochs"]
+    epochs = training.epochs
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     kinds = {"val_clean": ("clean", "tab:gray"), "val_adversarial": ("under PGD-20", "tab:blue")}
@@ -63,24 +63,23 @@ def draw_training(history: dict[str, Any], caption: str, path: Path) -> None:
             values = [epoch[name] for epoch in epochs]
             axis.plot(range(1, len(epochs) + 1), values, marker=".", color=colour, label=label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.axvline(history["best_epoch"], color="tab:orange", linestyle=":", label="exported")
+    axis.axvline(training.best_epoch, color="tab:orange", linestyle=":", label="exported")
     axis.set(xlabel="epoch", ylabel="accuracy, validation split", ylim=(-0.02, 1.02), title=caption)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right")
     figure.savefig(path, dpi=110)
 
 
-def draw_front(tuning: dict[str, Any], caption: str, path: Path) -> None:
+def draw_front(tuning: Tuning, caption: str, path: Path) -> None:
     """Write a PNG of all trials of a search: accuracy under attack, and proven, against clean
     accuracy.
 
     Args:
-        tuning: `clean_floor`, and `trials` with `clean`, `adversarial`, `certified`, `front` and
-            `chosen`.
+        tuning: all trials.
         caption: what was tuned.
         path: file to write.
     """
-    trials = tuning["trials"]
+    trials = tuning.trials
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axis = figure.subplots()
     kinds = {
@@ -88,10 +87,10 @@ def draw_front(tuning: dict[str, Any], caption: str, path: Path) -> None:
         "certified": ("proven by intervals", "tab:green", "s"),
     }
     for name, (label, colour, marker) in kinds.items():
-        measured = [trial for trial in trials if trial[name] is not None]
+        measured = [trial for trial in trials if getattr(trial, name) is not None]
         for on_front, filled in ((True, colour), (False, "none")):
             points = [
-                (trial["clean"], trial[name]) for trial in measured if trial["front"] is on_front
+                (trial.clean, getattr(trial, name)) for trial in measured if trial.front is on_front
             ]
             if points:
                 shown = label if on_front else f"{label}, not on the front"
@@ -102,17 +101,17 @@ def draw_front(tuning: dict[str, Any], caption: str, path: Path) -> None:
                     marker=marker,
                     label=shown,
                 )
-    chosen = next(trial for trial in trials if trial["chosen"])
+    chosen = next(trial for trial in trials if trial.chosen)
     axis.scatter(
-        chosen["clean"],
-        chosen["adversarial"],
+        chosen.clean,
+        chosen.adversarial,
         s=160,
         facecolors="none",
         edgecolors="tab:orange",
         label="chosen",
     )
     axis.axvline(
-        tuning["clean_floor"], color="tab:gray", linestyle=":", label="floor of clean accuracy"
+        tuning.clean_floor, color="tab:gray", linestyle=":", label="floor of clean accuracy"
     )
     axis.set(
         xlabel="clean accuracy",

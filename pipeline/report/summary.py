@@ -1,7 +1,6 @@
 """`summary.json` and the picture: the results of a run in one place."""
 
 import dataclasses
-import json
 import os
 import time
 from pathlib import Path
@@ -18,12 +17,12 @@ from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
-from foundation.json import plain
 from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
+from pipeline.report.run_summary import NodeRun, RunSummary, Training, Trial, Tuning
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
@@ -38,9 +37,9 @@ def write_results(
     folder: Path,
     run_id: str,
     connection: Any,
-    nodes: dict[str, dict[str, Any]],
+    nodes: dict[str, NodeRun],
     begin: float,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Write `summary.json`, `attacked.png`, `training.png` and, after a search, `front.png` into
     the run's folder.
 
@@ -48,92 +47,105 @@ def write_results(
         config: resolved configuration of the run.
         folder: where to write.
         run_id: name of the run in the metadata.
-        connection: of the metadata store.
-        nodes: seconds and cached by node.
+        connection: configuration of the connection to the metadata.
+        nodes: what became of each node.
         begin: monotonic time at which the run began.
 
     Returns:
         The summary.
     """
-    stages = config.attack.stages
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
-        tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
+        summary = summarised(config, outputs, nodes)
         attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
-        summary = {
-            "run_id": run_id,
-            "preset": config.preset,
-            "dataset": config.data.dataset,
-            "seed": config.seed,
-            "threat": {"norm": str(config.threat.norm), "epsilon": config.threat.epsilon},
-            "suite": str(config.attack.suite),
-            "attacks": {
-                str(attack.name): attack.effort(config.threat) for attack in attacks_of(stages)
-            },
-            "examples": example_counts(
-                outputs.artifact("StatisticsGen", "statistics").uri, list(config.data.splits)
-            ),
-            "models": {
-                model: dataclasses.asdict(accuracies(tally, model, stages)) for model in MODELS
-            },
-            "training": {model: _history(outputs, model) for model in MODELS},
-            "checks": plain(read_checks(attacked)),
-            **_verdict(outputs),
-            "nodes": nodes,
-        }
-        if config.tuner.trials:
-            summary["tuning"] = tuning(config, outputs)
-    summary["caveats"] = caveats(config, summary)
     draw_picture(config, os.path.join(attacked, "Split-test"), folder / "attacked.png")
-    caption = f"{config.recipe.name}, {config.data.dataset}, {config.threat.norm}, epsilon {config.threat.epsilon}"
-    draw_training(summary["training"][ROBUST], caption, folder / "training.png")
-    if "tuning" in summary:
-        draw_front(summary["tuning"], caption, folder / "front.png")
-    summary["seconds"] = round(time.monotonic() - begin, 2)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    threat = config.threat
+    caption = (
+        f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
+    )
+    draw_training(summary.training[ROBUST], caption, folder / "training.png")
+    if summary.tuning:
+        draw_front(summary.tuning, caption, folder / "front.png")
+    seconds = round(time.monotonic() - begin, 2)
+    summary = dataclasses.replace(summary, caveats=caveats(config, summary), seconds=seconds)
+    (folder / "summary.json").write_text(summary.to_json())
     return summary
 
 
-def caveats(config: RunConfig, summary: dict[str, Any]) -> list[str]:
+def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:
+    """What the nodes of a run left, without caveats and seconds."""
+    stages = config.attack.stages
+    tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
+    attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+    statistics = outputs.artifact("StatisticsGen", "statistics").uri
+    blessing = outputs.artifact("Evaluator", "blessing")
+    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
+    destination = pushed["pushed_destination"].string_value
+    return RunSummary(
+        run_id=outputs.run_id,
+        preset=config.preset,
+        dataset=config.data.dataset,
+        seed=config.seed,
+        threat=config.threat,
+        suite=str(config.attack.suite),
+        attacks={str(each.name): each.effort(config.threat) for each in attacks_of(stages)},
+        examples=example_counts(statistics, list(config.data.splits)),
+        models={model: accuracies(tally, model, stages) for model in MODELS},
+        training={model: _training(outputs, model) for model in MODELS},
+        checks=read_checks(attacked),
+        gates=read_explanations(blessing.uri),
+        serving_problems=read_problems(outputs.artifact("ServingCheck", "blessing").uri),
+        blessed=is_blessed(blessing),
+        withdrawn=withdrawal(blessing),
+        pushed=destination if pushed["pushed"].int_value == 1 else None,
+        nodes=nodes,
+        tuning=tuning(config, outputs) if config.tuner.trials else None,
+        caveats=[],
+        seconds=0.0,
+    )
+
+
+def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
     """What a reader of a push must know: how far the worst case lies below what the gates asked
     for."""
-    robust = summary["models"]["robust"]
+    found = []
+    search = summary.tuning
+    if search and search.trials[0].clean < search.clean_floor:
+        found.append(
+            f"No trial of the search reached the clean accuracy of {search.clean_floor:.1%} "
+            "(tuner.clean_floor) on the validation split; the one with the highest, "
+            f"{search.trials[0].clean:.1%}, was taken."
+        )
+    robust = summary.models[ROBUST]
     claim = max(
         gate.bound
         for gate in gates(config.gates)
         if isinstance(gate, Accuracy | WorstCase | Certified) and gate.argument != (CLEAN,)
     )
-    found = []
-    search = summary.get("tuning")
-    if search and search["trials"][0]["clean"] < search["clean_floor"]:
-        found.append(
-            f"No trial of the search reached the clean accuracy of {search['clean_floor']:.1%} "
-            "(tuner.clean_floor) on the validation split; the one with the highest, "
-            f"{search['trials'][0]['clean']:.1%}, was taken."
-        )
-    if not summary["blessed"] or robust["worst_case"] >= claim:
+    if not summary.blessed or robust.worst_case >= claim:
         return found
-    transfer = robust["transfer"][FGSM]
-    attack, white_box = min(robust["white_box"].items(), key=lambda item: item[1])
+    attack, white_box = min(robust.white_box.items(), key=lambda item: item[1])
     return [
         *found,
-        f"This push rests on a weak claim. {transfer:.1%} under FGSM is transfer accuracy: the "
-        "images were made against the undefended model. Attacked with its own gradients "
-        f"({attack}, the same epsilon of {config.threat.epsilon}) the pushed model is right on "
-        f"{white_box:.1%}, and on {robust['worst_case']:.1%} in the worst case over all attacks. "
-        f"The gates ask for a worst case of {config.gates.worst_case:.1%} only.",
+        f"This push rests on a weak claim. {robust.transfer[FGSM]:.1%} under FGSM is transfer "
+        "accuracy: the images were made against the undefended model. Attacked with its own "
+        f"gradients ({attack}, the same epsilon of {config.threat.epsilon}) the pushed model is "
+        f"right on {white_box:.1%}, and on {robust.worst_case:.1%} in the worst case over all "
+        f"attacks. The gates ask for a worst case of {config.gates.worst_case:.1%} only.",
     ]
 
 
-def tuning(config: RunConfig, outputs: RunOutputs) -> dict[str, Any]:
-    """All trials of the search, the best first, each with whether it is `chosen` and on the
-    `front`: no other trial is at least as good in clean, adversarial and certified accuracy, and
-        better in one."""
+def tuning(config: RunConfig, outputs: RunOutputs) -> Tuning:
+    """All trials of the search."""
     trials = read_trials(outputs.artifact("FrontTuner", "tuner_results").uri)
     front = on_front([[trial[name] or 0.0 for name in SCORES] for trial in trials])
-    for place, trial in enumerate(trials):
-        trial |= {"chosen": place == 0, "front": bool(front[place])}
-    return {"clean_floor": config.tuner.clean_floor, "trials": trials}
+    return Tuning(
+        clean_floor=config.tuner.clean_floor,
+        trials=[
+            Trial(**trial, chosen=place == 0, front=bool(front[place]))
+            for place, trial in enumerate(trials)
+        ],
+    )
 
 
 def on_front(scores: list[list[float]]) -> npt.NDArray[np.bool_]:
@@ -152,25 +164,8 @@ def draw_picture(config: RunConfig, rows: str, path: Path) -> None:
     draw_grid(shown, caption, path)
 
 
-def _verdict(outputs: RunOutputs) -> dict[str, Any]:
-    """Gates, blessing, who withdrew it (null where it is in force, or was never given), and the
-    folder that was pushed (null when nothing was)."""
-    blessing = outputs.artifact("Evaluator", "blessing")
-    withdrawn = withdrawal(blessing)
-    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
-    return {
-        "gates": read_explanations(blessing.uri),
-        "serving_problems": read_problems(outputs.artifact("ServingCheck", "blessing").uri),
-        "blessed": is_blessed(blessing),
-        "withdrawn": withdrawn and dataclasses.asdict(withdrawn),
-        "pushed": pushed["pushed_destination"].string_value
-        if pushed["pushed"].int_value == 1
-        else None,
-    }
-
-
-def _history(outputs: RunOutputs, model: str) -> dict[str, Any]:
+def _training(outputs: RunOutputs, model: str) -> Training:
     """How a model was trained, epoch by epoch."""
-    return read_history(
-        path_utils.serving_model_path(outputs.artifact(f"Trainer.{model}", "model").uri)
-    )
+    artifact = outputs.artifact(f"Trainer.{model}", "model")
+    history = read_history(path_utils.serving_model_path(artifact.uri))
+    return Training(epochs=[*map(dict, history.epochs)], best_epoch=history.best_epoch)

@@ -2,7 +2,7 @@
 changed by hand.
 
 The champion is the model of the latest blessing in force. TFX's resolver reads the same property,
-so a change here decides what the next candidate is compared with.
+so a change here decides what the next candidate is compared with. Read without TFX.
 """
 
 import datetime
@@ -10,10 +10,12 @@ import getpass
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-
-from ml_metadata.proto import metadata_store_pb2 as mlmd
+from typing import TYPE_CHECKING
 
 from foundation.json import dumps
+
+if TYPE_CHECKING:
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 
 class Change(StrEnum):
@@ -39,29 +41,29 @@ def signed(reason: str) -> Signature:
     return Signature(by=getpass.getuser(), at=now, reason=reason)
 
 
-def model_of(blessing: mlmd.Artifact) -> int:
+def model_of(blessing: "mlmd.Artifact") -> int:
     """Id of the model artifact that a blessing is about."""
     return int(blessing.custom_properties["current_model_id"].int_value)
 
 
-def is_blessed(blessing: mlmd.Artifact) -> bool:
+def is_blessed(blessing: "mlmd.Artifact") -> bool:
     """Whether a blessing is in force."""
     return bool(blessing.custom_properties["blessed"].int_value == 1)
 
 
-def was_blessed(blessing: mlmd.Artifact) -> bool:
+def was_blessed(blessing: "mlmd.Artifact") -> bool:
     """Whether a blessing is in force, or was before it was withdrawn."""
     return is_blessed(blessing) or Change.WITHDRAWN in blessing.custom_properties
 
 
-def withdrawal(blessing: mlmd.Artifact) -> Signature | None:
+def withdrawal(blessing: "mlmd.Artifact") -> Signature | None:
     """Who withdrew a blessing; None where it is in force, or was never given."""
     if is_blessed(blessing) or Change.WITHDRAWN not in blessing.custom_properties:
         return None
     return Signature(**json.loads(blessing.custom_properties[Change.WITHDRAWN].string_value))
 
 
-def change(blessing: mlmd.Artifact, kind: Change, signature: Signature) -> None:
+def change(blessing: "mlmd.Artifact", kind: Change, signature: Signature) -> None:
     """Give or withdraw a blessing, and note who did it; the caller stores the artifact."""
     blessing.custom_properties["blessed"].int_value = int(kind is not Change.WITHDRAWN)
     blessing.custom_properties[kind].string_value = dumps(signature, indent=None)

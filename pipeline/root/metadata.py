@@ -40,10 +40,13 @@ def mend(store: MetadataStore, pipeline_root: str) -> int:
 
 
 class RunOutputs:
-    """The artifacts that the nodes of one run produced or took from the cache."""
+    """The artifacts that the nodes of one run produced or took from the cache.
+
+    run_id: name of the run.
+    """
 
     def __init__(self, store: MetadataStore, run_id: str) -> None:
-        self._store = store
+        self._store, self.run_id = store, run_id
         context = store.get_context_by_type_and_name("pipeline_run", run_id)
         if context is None:
             raise RunError(f"the metadata knows no run {run_id}")

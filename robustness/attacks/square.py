@@ -52,7 +52,7 @@ PatternTensor = Float32[tf.Tensor, "side side"]
 Draws = Float32[tf.Tensor, "n numbers"]
 """Numbers in [0, 1) for one query of each image."""
 
-Corners = Float32[tf.Tensor, "n 2"]
+Corners = Float32[tf.Tensor, "n two"]
 Window = Float32[tf.Tensor, "n side side c"]
 Places = Int32[tf.Tensor, "n side side 3"]
 Energy = Float32[tf.Tensor, "n 1 1 c"]

@@ -43,7 +43,7 @@ class Box(NamedTuple):
         return tf.maximum(tf.abs(self.low), tf.abs(self.high))
 
 
-class Span(NamedTuple):
+class CentredBox(NamedTuple):
     """The same as centre and radius."""
 
     centre: BatchTensor
@@ -89,12 +89,12 @@ class Layer(ABC):
         adds nothing."""
         return None
 
-    def spread(self, *operands: Span) -> Span:
+    def spread(self, *operands: CentredBox) -> CentredBox:
         """`interval` for training: as centre and radius, and without what rounding may add, at half
         the cost."""
-        boxes = [Box(span.centre - span.radius, span.centre + span.radius) for span in operands]
+        boxes = [Box(each.centre - each.radius, each.centre + each.radius) for each in operands]
         low, high = self.interval(*boxes)
-        return Span((low + high) / 2, (high - low) / 2)
+        return CentredBox((low + high) / 2, (high - low) / 2)
 
 
 class Input(Layer):
@@ -143,9 +143,9 @@ class Linear(Layer):
         middle, reach = self.apply(centre, False), self.apply(widened, True)
         return Box(middle - reach, middle + reach)
 
-    def spread(self, *operands: Span) -> Span:
-        (span,) = operands
-        return Span(self.apply(span.centre, False), self.apply(span.radius, True))
+    def spread(self, *operands: CentredBox) -> CentredBox:
+        (box,) = operands
+        return CentredBox(self.apply(box.centre, False), self.apply(box.radius, True))
 
     def backward(
         self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
@@ -295,8 +295,8 @@ class Shift(Layer):
         super().__init__(name, inputs)
         self.offset = offset
 
-    def spread(self, *operands: Span) -> Span:
-        return Span(operands[0].centre + self.offset(), operands[0].radius)
+    def spread(self, *operands: CentredBox) -> CentredBox:
+        return CentredBox(operands[0].centre + self.offset(), operands[0].radius)
 
     def interval(self, *boxes: Box) -> Box:
         offset = self.offset()
@@ -325,9 +325,9 @@ class Sum(Layer):
         slack = FEW * (first.magnitude + second.magnitude)
         return Box(first.low + low - slack, first.high + high + slack)
 
-    def spread(self, *operands: Span) -> Span:
+    def spread(self, *operands: CentredBox) -> CentredBox:
         first, second = operands
-        return Span(first.centre + self._sign * second.centre, first.radius + second.radius)
+        return CentredBox(first.centre + self._sign * second.centre, first.radius + second.radius)
 
     def backward(
         self, a: BatchTensor, *boxes: Box, lines: Lines | None = None

@@ -31,7 +31,7 @@ def trace(
     """The layers from image to logits in topological order; the last gives the logits.
 
     A softmax at the very end is left out: it changes no order among the classes (in float32 it can
-    make a tie of two, so a model is judged by its logits).
+    make a tie of two, so a model is taken by its logits).
 
     Args:
         model: images in [0, 1] to logits.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from robustness.bounds.layers import Dense, Relu, Shift, Span
+from robustness.bounds.layers import CentredBox, Dense, Relu, Shift
 from robustness.bounds.rounding import TINY
 from robustness.bounds.trace import trace
 from robustness.types import (
@@ -53,34 +53,34 @@ class TrainingBounds:
 
     # Only Python loops inside: converting them took most of the tracing.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def spans(self, low: ImagesTensor, high: ImagesTensor) -> list[Span]:
+    def boxes(self, low: ImagesTensor, high: ImagesTensor) -> list[CentredBox]:
         """The bounds of every layer before the last linear ones, over the box from low to
         high."""
-        spans = [Span((low + high) / 2, (high - low) / 2)]
+        boxes = [CentredBox((low + high) / 2, (high - low) / 2)]
         for layer in self._body[1:]:
-            spans.append(layer.spread(*(spans[i] for i in layer.inputs)))
-        return spans
+            boxes.append(layer.spread(*(boxes[i] for i in layer.inputs)))
+        return boxes
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def worst_logits(self, spans: list[Span], y: LabelsTensor) -> LogitsTensor:
+    def worst_logits(self, boxes: list[CentredBox], y: LabelsTensor) -> LogitsTensor:
         """Upper bounds of every logit minus that of the true class: Gowal et al. 2019, eq. 9, with
         the last linear layers merged into the difference.
 
         Args:
-            spans: what `spans` gave.
+            boxes: what `boxes` gave.
             y: true labels.
 
         Returns:
             the bounds, 0 at y; their cross-entropy bounds that of every image in the box.
         """
-        logits = spans[-1]
+        logits = boxes[-1]
         for layer in self._tail:
             logits = layer.spread(logits)
         differences = logits.centre - tf.gather(logits.centre, y, batch_dims=1)[:, tf.newaxis]
-        return differences + self._reach(spans[-1].radius, logits.centre.shape[1], y)
+        return differences + self._reach(boxes[-1].radius, logits.centre.shape[1], y)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def warm_up_loss(self, spans: list[Span]) -> NumbersTensor:
+    def warm_up_loss(self, boxes: list[CentredBox]) -> NumbersTensor:
         """What keeps intervals from widening and ReLUs from dying out early in training; in
         [0, 1].
 
@@ -90,8 +90,8 @@ class TrainingBounds:
         batch is shared out; and of their balance terms the one of the means is used, not the one of
         the variances.
         """
-        image = _mean(spans[0].radius)
-        operands = [spans[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
+        image = _mean(boxes[0].radius)
+        operands = [boxes[layer.inputs[0]] for layer in self._body if isinstance(layer, Relu)]
         terms = [tf.zeros_like(image)]
         for centre, radius in operands:
             tightness = tf.nn.relu(TOLERATED - image / tf.maximum(_mean(radius), TINY))

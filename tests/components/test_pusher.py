@@ -13,16 +13,13 @@ from small_world import artifact
 from tfx.proto import pusher_pb2
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import io_utils, proto_utils
+from three_runs import explained
 
 from components import pusher
 from components.versions import CARD, Card, list_versions, read_card
 from foundation.errors import RunError
 
-GATES = [
-    {"name": "clean", "value": 0.9},
-    {"name": "worst_case", "value": 0.5},
-    {"name": "square", "value": 1.0},
-]
+GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("square", 1.0)]
 
 
 def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> PushedModel:
@@ -122,8 +119,8 @@ def test_pushes_at_once_get_numbers_of_their_own(
 def test_a_reader_sees_whole_versions_only(
     small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looked at before every file that is copied, and killed in the middle: only the old champion
-    is there."""
+    """Looked at before every file that is copied, and killed in the middle: only the old version is
+    there."""
     source = f"{small_models['robust']}/Format-Serving"
     old = pusher.publish(source, str(tmp_path), Card(model="old"))
     copy = io_utils.fileio.copy

@@ -71,7 +71,8 @@ def test_clean_data_passes(tmp_path: Path) -> None:
 def test_a_data_set_without_a_schema() -> None:
     with pytest.raises(
         DataError,
-        match=r"no schema for the data set 'moons': .* there are schemas for \['fashion_mnist', 'mnist'\]",
+        match=r"no schema for the data set 'moons': .* there are schemas for "
+        r"\['fashion_mnist', 'mnist'\]",
     ):
         schema_text("moons")
 

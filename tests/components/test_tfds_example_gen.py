@@ -184,7 +184,7 @@ def test_the_cache_knows_data_by_its_content_not_by_its_place(
                 str(root / "metadata.sqlite")
             ),
         )
-        return bool(run_pipeline(pipeline, Orchestrator.LOCAL, run_id)["TfdsExampleGen"]["cached"])
+        return bool(run_pipeline(pipeline, Orchestrator.LOCAL, run_id)["TfdsExampleGen"].cached)
 
     shutil.copytree(digits.data_dir, here)
     assert not is_cached(here, "1")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from components.versions import CARD, Card, Origin, Version, list_versions, read_card
+from components.versions import CARD, Card, PushedBy, Version, list_versions, read_card
 from foundation.versions import newest_version, versions
 
 
@@ -30,7 +30,7 @@ def test_what_an_earlier_version_wrote_is_read_and_shown_as_it_is(tmp_path: Path
         "pushed_at": "then",
     }  # fmt: skip
     card = read_card(version(tmp_path, "4", json.dumps(content | {"unknown": 1})))
-    assert (card.kind, card.of, card.clean, card.certified) == (Origin.ROLLBACK, "3", 0.95, None)
+    assert (card.kind, card.of, card.clean, card.certified) == (PushedBy.ROLLBACK, "3", 0.95, None)
     assert card.plain() == content
 
 

@@ -40,6 +40,7 @@ SUPPORT = (
     "filelock",
     "google",
     "google_crc32c",
+    "jaxtyping",
     "requests",
     "tensorflow_metadata",
     "tensorflow_serving",
@@ -109,6 +110,29 @@ def test_an_edit_is_another_key_where_the_file_is_needed(
 def test_a_module_that_is_not_there_is_named(mine: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="No module named nowhere"):
         code_of("mine.nets", "nowhere.nets")
+
+
+def test_of_a_package_around_a_module_counts_what_it_imports_and_not_what_it_could(
+    mine: Path,
+) -> None:
+    """`robustness` imports what it exports when a name of it is used."""
+    (mine / "only_config.py").write_text("from robustness.config import ThreatModel")
+    (mine / "judging.py").write_text("from robustness import Judge")
+    assert {"robustness", "robustness.config", "robustness.suites"} <= set(
+        modules_of("only_config")
+    )
+    assert "robustness.evaluation" not in modules_of("only_config")
+    assert "robustness.evaluation" in modules_of("judging")
+
+
+def test_what_is_imported_for_type_checkers_is_not_run(mine: Path) -> None:
+    (mine / "typed.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import mine.nets\nelse:\n    import mine.layers"
+    )
+    found = modules_of("typed")
+    assert "mine.layers" in found
+    assert "mine.nets" not in found
 
 
 def test_what_is_in_a_module_means_the_module() -> None:
@@ -186,7 +210,9 @@ def test_another_version_of_the_stack_is_another_key(monkeypatch: pytest.MonkeyP
 
 @cache
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph(*OURS, cache_dir=None, include_external_packages=True)
+    return grimp.build_graph(
+        *OURS, cache_dir=None, include_external_packages=True, exclude_type_checking_imports=True
+    )
 
 
 @pytest.mark.parametrize("module", NODES)
@@ -231,22 +257,34 @@ def sources() -> dict[str, ast.Module]:
 
 
 def test_what_is_started_by_its_name_is_in_the_key_of_what_starts_it() -> None:
-    """`python -m MODULE`, in a list of arguments."""
-    started = []
+    """A function that a child runs, and `python -m MODULE` in a list of arguments."""
+    started = set()
     for module, tree in sources().items():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.List):
-                continue
-            words = [getattr(word, "value", None) for word in node.elts]
-            if "-m" in words:
-                name = words[words.index("-m") + 1]
-                assert name in modules_of(module), f"{module} starts {ast.unparse(node)}"
-                started.append(name)
-    assert "components.serving_check.process" in started
+            match node:
+                case ast.Call(func=ast.Name("Child"), args=[ast.Constant(value=str(name)), *_]):
+                    started.add((module, name.partition(":")[0]))
+                case ast.Call(func=ast.Name("Child")):
+                    assert module == "trainer.workers", ast.unparse(node)
+                case ast.List(elts=[*_, ast.Constant("-m"), ast.Constant(value=str(name)), _]):
+                    started.add((module, name))
+                case (
+                    ast.List(elts=[*_, ast.Constant("-m"), _])
+                    | ast.List(elts=[*_, ast.Constant("-m"), _, _])
+                ):
+                    pytest.fail(f"{module} starts {ast.unparse(node)}")
+    for module, name in started:
+        assert name in modules_of(module), f"{module} starts {name}"
+    assert {name for _, name in started} == {
+        "components.datasets.worker",
+        "components.serving_check.process",
+        "foundation.child",
+    }
 
 
-def test_only_a_users_network_is_imported_by_a_name_that_comes_from_outside() -> None:
-    """Where another module imports by a name, nothing shows that the name is in its key."""
+def test_modules_are_imported_by_name_where_the_name_is_in_the_key_of_another() -> None:
+    """A child runs what its parent names, a network is a user's, whom the node's key knows, and
+    `robustness` has the names of what it exports."""
     importers = {
         module
         for module, tree in sources().items()
@@ -254,15 +292,13 @@ def test_only_a_users_network_is_imported_by_a_name_that_comes_from_outside() ->
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__")
     }
-    assert importers == {"trainer.network"}
+    assert importers == {"trainer.network", "foundation.child", "robustness"}
 
 
 def test_nodes_read_no_files_of_their_packages_which_a_key_would_not_see() -> None:
-    for module in modules_of(*NODES):
-        assert "importlib.resources" not in imports().find_modules_directly_imported_by(module)
-        assert "importlib" not in imports().find_modules_directly_imported_by(module) or (
-            module == "trainer.network"
-        )
+    for module, path in modules_of(*NODES).items():
+        for way in ("importlib.resources", "from importlib import resources", "pkgutil"):
+            assert way not in path.read_text(), module
 
 
 def test_the_stack_is_all_that_nodes_compute_with() -> None:

@@ -166,7 +166,7 @@ def test_beam_runs_inside_the_container(compiled: dict[Target, dict[str, Any]]) 
 def test_the_undefended_model_does_not_depend_on_the_defence() -> None:
     """So that trying another defence does not train it again."""
     config = override(
-        preset("smoke"), ["recipe.multiplier=0.7", "recipe.norm=l2", "trainer.l1=0.1"]
+        preset("smoke"), ["recipe.multiplier=0.7", "recipe.norm=l2", "trainer.gradient_clip=0.1"]
     )
     one, other = (
         compile_pipeline(c, Target.KFP_V2, "i", "gs://b")["root"]["dag"]["tasks"]

@@ -1,14 +1,17 @@
 """Short trainings by every recipe on several replicas, for `test_distribution.py`.
 
-    python tests/replicas.py TRANSFORM EXAMPLES OUTPUT STRATEGY DEVICES RECIPE...
+    python tests/support/replicas.py TRANSFORM EXAMPLES FOLDER mirrored DEVICES=RECIPE,... ...
+    python tests/support/replicas.py TRANSFORM EXAMPLES FOLDER multi_worker RECIPE,...
 
 How many devices and workers there are is settled when TensorFlow starts, hence a process of its
-own.
+own. It writes `DEVICES.npz`, or `worker-INDEX.npz`.
 """
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,47 +44,61 @@ def task_of(recipe: str, **changes: object) -> dict[str, Any]:
     return training_task(recipe, RECIPES[recipe], epochs=2, scaling="fixed", **options, **changes)
 
 
-def train(
-    world: SimpleNamespace, recipe: str, strategy: Any, folder: Path
-) -> dict[str, np.ndarray]:
-    """`gradient`: of the first step, all variables in one vector. `weights`: after twelve steps, as
-    exported."""
-    import pydantic
-    import tensorflow_transform as tft
-
+@contextmanager
+def recorded() -> Iterator[dict[str, np.ndarray]]:
+    """Of a training meanwhile: `gradient` of the first step, all variables in one vector, and
+    `weights` after the last epoch, as exported. Nothing is attacked: compiling that takes most of
+    the time."""
     import trainer.training
-    from trainer.config import TrainingTask
-    from trainer.dataset import load_split
     from trainer.validation import Scores
 
-    found: dict[str, np.ndarray] = {}
+    record: dict[str, np.ndarray] = {}
 
     class Recorder(trainer.training.Watch):
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             super().on_train_batch_end(batch, logs)
-            if "gradient" not in found:
-                found["gradient"] = flat(self.model.optimizer._momentums) / (1 - BETA_1)
+            if "gradient" not in record:
+                record["gradient"] = flat(self.model.optimizer._momentums) / (1 - BETA_1)
 
-    class NoAttack(trainer.training.Validator):  # compiling it takes most of the time
+    class NoAttack(trainer.training.Validator):
         def measure(self, weights: list[Any]) -> Scores:
-            found["weights"] = flat(weights)
+            self.network.set_weights(weights)
+            record["weights"] = flat(weights)
             return Scores(0.5, 0.5, 0.5)
 
-    task = pydantic.TypeAdapter(TrainingTask).validate_python(task_of(recipe) | {"checkpoints": ""})
+    originals = trainer.training.Watch, trainer.training.Validator
+    trainer.training.Watch, trainer.training.Validator = Recorder, NoAttack
+    try:
+        yield record
+    finally:
+        trainer.training.Watch, trainer.training.Validator = originals
+
+
+def train(
+    world: SimpleNamespace, recipes: Sequence[str], strategy: Any, folder: Path
+) -> dict[str, np.ndarray]:
+    """`RECIPE-gradient` and `RECIPE-weights` of trainings of two epochs of six steps."""
+    import pydantic
+    import tensorflow_transform as tft
+
+    from trainer.config import TrainingTask
+    from trainer.dataset import load_split
+    from trainer.training import Training
+
     transform = tft.TFTransformOutput(world.transform)
     splits = [
         load_split([f"{world.examples}/Split-{split}/*"], transform)
         for split in ("train", "validation")
     ]
-    originals = trainer.training.Watch, trainer.training.Validator
-    trainer.training.Watch, trainer.training.Validator = Recorder, NoAttack
-    try:
-        trainer.training.Training(task, strategy, *splits, str(folder / recipe)).run(
-            str(folder / "logs")
+    records: dict[str, np.ndarray] = {}
+    for recipe in recipes:
+        task = pydantic.TypeAdapter(TrainingTask).validate_python(
+            task_of(recipe) | {"checkpoints": ""}
         )
-    finally:
-        trainer.training.Watch, trainer.training.Validator = originals
-    return found
+        with recorded() as record:
+            Training(task, strategy, *splits, str(folder / recipe)).run(str(folder / "logs"))
+        records |= {f"{recipe}-{name}": value for name, value in record.items()}
+    return records
 
 
 def flat(variables: Sequence[Any]) -> np.ndarray:
@@ -89,32 +106,57 @@ def flat(variables: Sequence[Any]) -> np.ndarray:
     return np.concatenate([np.ravel(variable) for variable in variables])
 
 
-def main() -> None:
-    """Train, and write `RECIPE-gradient` and `RECIPE-weights`. On several workers, run `run_fn`
-    first, with the same folders on all of them."""
+def cluster(index: int, addresses: list[str]) -> str:
+    """A TF_CONFIG."""
+    return json.dumps(
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    )
+
+
+def on_devices(world: SimpleNamespace, folder: Path, wanted: Sequence[str]) -> None:
+    """Train some recipes on the first of as many virtual devices as are wanted at most."""
     import tensorflow as tf
 
-    from trainer.config import StrategyName, TrainerConfig
-    from trainer.strategy import make_strategy
-
-    transform, examples, output, name, devices, *recipes = sys.argv[1:]
-    world, folder = SimpleNamespace(transform=transform, examples=examples), Path(output).parent
+    counts = {
+        int(count): recipes.split(",") for count, _, recipes in (w.partition("=") for w in wanted)
+    }
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * int(devices)
+        cpu, [tf.config.LogicalDeviceConfiguration()] * max(counts)
     )
-    if name == StrategyName.MULTI_WORKER:
-        run_trainer(world, folder / "platform", task_of("pgd", strategy=name, workers=7))
-        assert os.path.exists(folder / "platform/Format-Serving/saved_model.pb"), (
-            "returned before the chief's export"
-        )
-    strategy = make_strategy(TrainerConfig(strategy=StrategyName(name)))
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    for count, recipes in counts.items():
+        strategy = tf.distribute.MirroredStrategy(devices[:count])
+        assert strategy.num_replicas_in_sync == count
+        trained = train(world, recipes, strategy, folder / str(count))
+        np.savez(folder / f"{count}.npz", **trained)
+
+
+def on_workers(world: SimpleNamespace, folder: Path, recipes: Sequence[str]) -> None:
+    """Run `run_fn`, with the same folders on all workers, and train some recipes."""
+    from trainer.config import DevicesConfig, StrategyName
+    from trainer.strategy import make_strategy
+
+    several = StrategyName.MULTI_WORKER
+    with recorded():
+        run_trainer(world, folder / "platform", task_of("pgd", strategy=several, workers=7))
+    assert os.path.exists(folder / "platform/Format-Serving/saved_model.pb"), (
+        "returned before the chief's export"
+    )
+    strategy = make_strategy(DevicesConfig(strategy=several))
     assert strategy.num_replicas_in_sync > 1
-    trained = {recipe: train(world, recipe, strategy, folder) for recipe in recipes}
-    np.savez(
-        output,
-        **{f"{recipe}-{name}": v for recipe, found in trained.items() for name, v in found.items()},
-    )
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    np.savez(folder / f"worker-{index}.npz", **train(world, recipes, strategy, folder))
+
+
+def main() -> None:
+    """Train on several replicas."""
+    transform, examples, folder, strategy, *wanted = sys.argv[1:]
+    world = SimpleNamespace(transform=transform, examples=examples)
+    if strategy == "mirrored":
+        on_devices(world, Path(folder), wanted)
+    else:
+        on_workers(world, Path(folder), wanted[0].split(","))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from components.evaluator.eval_config import eval_config
 from components.evaluator.gate import Accuracy, Gap, Gate, Op
 from components.evaluator.metrics import gates_of
+from foundation.errors import ConfigError
 from pipeline.definition.gates import gates
 from pipeline.definition.presets import PRESETS, preset
 
@@ -32,3 +33,10 @@ def test_another_models_signature_and_output() -> None:
     config = eval_config(OWN, signature="rows", prediction="scores")
     (model,) = config.model_specs
     assert (model.signature_name, model.prediction_key) == ("rows", "scores")
+
+
+@pytest.mark.parametrize("name", ["accuracy", "example_count", "tally", "mine"])
+def test_a_gate_has_a_name_of_its_own(name: str) -> None:
+    """TFMA would take one metric for the other without a word."""
+    with pytest.raises(ConfigError, match=f"got {name} twice"):
+        eval_config([*OWN, Gap(name=name, bound=0.5)])

@@ -19,6 +19,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 
+from components.adversarial_example_gen.config import AttackConfig
 from components.evaluator.eval_config import eval_config
 from components.evaluator.executor import (
     REFUSED_BY,
@@ -46,10 +47,10 @@ from components.records.checks import write_checks
 from components.records.names import CLEAN
 from components.records.record import Rows
 from components.records.shards import shard_path, write_shard
+from components.versions import PushedBy
 from foundation.errors import ConfigError
 from pipeline.report.accuracies import accuracies
-from robustness.checks import Check
-from robustness.config import Attack, AttackName, BoundName, CheckName
+from robustness.config import AttackName, Check, CheckName
 
 IMAGES = 40
 ATTACKS = (
@@ -138,7 +139,7 @@ def evaluated(folder: Path, rows: Rows, served: np.ndarray, gates: list[Gate]) -
 def result(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The Evaluator's outputs for `planted`; `gates`, explanations by name; `tally`."""
     made = evaluated(tmp_path_factory.mktemp("evaluated"), *planted(), GATES)
-    made.gates = {gate["name"]: gate for gate in read_explanations(made.blessing.uri)}
+    made.gates = {gate.name: gate for gate in read_explanations(made.blessing.uri)}
     made.tally = read_written_tally(made.evaluation)
     return made
 
@@ -154,36 +155,36 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
     assert result.tally == expected
     overall = metrics(result)[()]
     for gate in GATES:
-        finding, explained = gate.judge(expected), result.gates[gate.name]
-        assert overall[gate.name]["doubleValue"] == pytest.approx(finding.judged)
-        assert explained["judged"] == finding.judged
-        assert explained["value"] == finding.value
-        assert explained["images_against"] == finding.images_against
-        assert explained["passed"] == gate.holds(finding.judged)
+        finding, explained = gate.measure(expected), result.gates[gate.name]
+        assert overall[gate.name]["doubleValue"] == pytest.approx(finding.compared)
+        assert explained.judged == finding.compared
+        assert explained.value == finding.value
+        assert explained.images_against == finding.images_against
+        assert explained.passed == gate.holds(finding.compared)
 
 
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert result.blessing.get_string_custom_property(REFUSED_BY).split(",") == REFUSED
     assert result.blessing.get_int_custom_property("blessed") == 0
-    assert [name for name, gate in result.gates.items() if not gate["passed"]] == REFUSED
-    assert sorted(result.gates["worst_case"]["ids"]) == ["000", "001", "002", "003"]
-    assert result.gates["worst_case"]["images_to_change"] == 3
-    assert result.gates["clean"]["ids"] == []
-    assert result.gates["served"]["sentence"].startswith(
+    assert [name for name, gate in result.gates.items() if not gate.passed] == REFUSED
+    assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
+    assert result.gates["worst_case"].images_to_change == 3
+    assert result.gates["clean"].ids == []
+    assert result.gates["served"].sentence.startswith(
         "The served model answers otherwise than the attacked one did on 0.36% of 280 rows"
     )
-    assert result.gates["proofs_hold"]["sentence"] == "All proofs hold."
-    assert result.gates["required"]["sentence"] == "The candidate did not face square."
+    assert result.gates["proofs_hold"].sentence == "All proofs hold."
+    assert result.gates["required"].sentence == "The candidate did not face square."
 
 
 def test_summary_gate_and_card_have_one_number(result: SimpleNamespace) -> None:
     """Image 2 is broken by the champion's images alone, and that is in all three."""
-    stages = (BoundName.IBP, Attack(name=AttackName.FGSM), Attack(name=AttackName.PGD))
+    stages = AttackConfig(names=(AttackName.FGSM, AttackName.PGD)).stages
     robust = accuracies(result.tally, "robust", stages)
-    card = card_of(result.model, result.blessing, kind="run")
-    assert robust.worst_case == result.gates["worst_case"]["value"] == card["worst_case"] == 0.9
-    assert robust.clean == result.gates["clean"]["value"] == card["clean"] == 39 / 40
-    assert robust.certified == result.gates["certified"]["value"] == card["certified"] == 0.75
+    card = card_of(result.model, result.blessing, kind=PushedBy.RUN)
+    assert robust.worst_case == result.gates["worst_case"].value == card.worst_case == 0.9
+    assert robust.clean == result.gates["clean"].value == card.clean == 39 / 40
+    assert robust.certified == result.gates["certified"].value == card.certified == 0.75
     assert robust.transfer == {
         "fgsm": 39 / 40,
         "strongest": 39 / 40,
@@ -207,9 +208,9 @@ def test_slices_by_attack_and_label_work(result: SimpleNamespace) -> None:
     for label, right in ((0, 18), (1, 18)):
         found = by_slice[(("label", label),)]
         assert found["worst_case"]["doubleValue"] == pytest.approx(
-            WorstCase(name="w", bound=0).judge(of_label(label)).judged
+            WorstCase(name="w", bound=0).measure(of_label(label)).compared
         )
-        assert WorstCase(name="w", bound=0).judge(of_label(label)).value == right / 20
+        assert WorstCase(name="w", bound=0).measure(of_label(label)).value == right / 20
         assert found["example_count"]["doubleValue"] == 20 * len(ATTACKS)
     assert TALLY in by_slice[()]
 
@@ -230,10 +231,10 @@ def test_without_rows_nothing_passes(tmp_path: Path) -> None:
     made = evaluated(tmp_path, rows[:0], served[:0], gates)
     assert made.blessing.get_int_custom_property("blessed") == 0
     explained = read_explanations(made.blessing.uri)
-    assert [gate["passed"] for gate in explained] == [False, False]
-    assert {gate["sentence"] for gate in explained} == {"Nothing was measured."}
-    assert [gate["value"] for gate in explained] == [None, None]
-    assert "NaN" not in json.dumps(explained)
+    assert [gate.passed for gate in explained] == [False, False]
+    assert {gate.sentence for gate in explained} == {"Nothing was measured."}
+    assert [gate.value for gate in explained] == [None, None]
+    assert "NaN" not in (Path(made.blessing.uri) / "gates.json").read_text()
     assert made.blessing.get_string_custom_property(REFUSED_BY) == "certified,champion_clean"
 
 
@@ -241,3 +242,23 @@ def test_without_rows_nothing_passes(tmp_path: Path) -> None:
 def test_a_module_of_the_users_own_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key}='mine'"):
         with_extractors({key: "mine"})
+
+
+def test_a_baseline_model_is_refused(tmp_path: Path) -> None:
+    context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1")
+    with pytest.raises(ConfigError, match="takes no baseline_model"):
+        Executor(context).Do({"baseline_model": [artifact(Model, "m")]}, {}, {})
+
+
+def test_the_gates_of_an_earlier_version_are_still_read(tmp_path: Path) -> None:
+    """Roots that were made before the number of images against a model was written."""
+    fields = {"passed": True, "judged": 0.98, "op": ">=", "bound": 0.9, "images_to_change": None}
+    fields |= {"interval": [0.98, 0.99], "ids": [], "sentence": "99.00% of 100 images."}
+    earlier = [fields | {"name": name, "value": 0.99} for name in ("clean", "worst_case", "fgsm")]
+    (tmp_path / "gates.json").write_text(json.dumps(earlier))
+    blessing = artifact(ModelBlessing, str(tmp_path))
+    assert [gate.name for gate in read_explanations(blessing.uri)] == [
+        "clean", "worst_case", "fgsm",
+    ]  # fmt: skip
+    card = card_of(artifact(Model, "m"), blessing, kind=PushedBy.RUN)
+    assert (card.clean, card.worst_case, card.certified) == (0.99, 0.99, None)

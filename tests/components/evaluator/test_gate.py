@@ -9,6 +9,7 @@ import pytest
 from answered import answered
 from scipy.stats import beta
 
+from components.evaluator.finding import confidence_interval
 from components.evaluator.gate import (
     Accuracy,
     Certified,
@@ -20,7 +21,6 @@ from components.evaluator.gate import (
     NoWorse,
     WorstCase,
     WorstClass,
-    confidence_interval,
 )
 from components.evaluator.tally import Tally, tally
 from components.records.names import CLEAN
@@ -50,9 +50,9 @@ def test_the_interval_is_that_of_clopper_and_pearson(k: int, n: int) -> None:
 
 def test_a_share_is_judged_on_the_lower_end() -> None:
     """95 of 100 is 0.95, but 0.887 (a textbook value) is what a sample of this size vouches for."""
-    finding = clean(0.95).judge(of({CLEAN: [i >= 5 for i in range(100)]}))
+    finding = clean(0.95).measure(of({CLEAN: [i >= 5 for i in range(100)]}))
     assert finding.value == 0.95
-    assert finding.judged == pytest.approx(0.8872, abs=1e-4)
+    assert finding.compared == pytest.approx(0.8872, abs=1e-4)
     assert sorted(finding.ids) == ["000", "001", "002", "003", "004"]
     assert finding.images_against == 5
 
@@ -62,33 +62,34 @@ def test_an_image_counts_if_it_is_right_on_all_its_rows() -> None:
         {CLEAN: [True, True, False, True], FGSM: [True, False, True, True]},
         certified=[True, True, True, False],
     )
-    assert WorstCase(name="w", bound=0).judge(counted).value == 0.5
-    assert Certified(name="c", bound=0).judge(counted).value == 0.25, "a proof that a row refutes"
-    assert Gap(name="g", bound=1).judge(counted).value == 0.25
+    assert WorstCase(name="w", bound=0).measure(counted).value == 0.5
+    assert Certified(name="c", bound=0).measure(counted).value == 0.25, "a proof that a row refutes"
+    assert Gap(name="g", bound=1).measure(counted).value == 0.25
 
 
 def test_the_gap_is_judged_on_the_upper_end() -> None:
     counted = of({CLEAN: [True] * 100, FGSM: [i >= 5 for i in range(100)]})
-    finding = Gap(name="gap", bound=0.1).judge(counted)
-    assert finding.judged == pytest.approx(confidence_interval(5, 100)[1])
+    finding = Gap(name="gap", bound=0.1).measure(counted)
+    assert finding.compared == pytest.approx(confidence_interval(5, 100)[1])
 
 
 def test_a_row_that_comes_twice_or_is_missing_counts_against_the_model() -> None:
     twice = [answered({CLEAN: [True, True], FGSM: [True, True]}), answered({FGSM: [False]})]
     missing = answered({CLEAN: [True, True], FGSM: [True]})
     for rows in (Rows.concatenate(twice), missing):
-        assert WorstCase(name="w", bound=0).judge(tally(rows)).value == 0.5
+        assert WorstCase(name="w", bound=0).measure(tally(rows)).value == 0.5
 
 
 def test_the_worst_class_is_the_one_with_the_lowest_end() -> None:
     label = [0] * 50 + [1] * 50 + [2] * 5
     right = [True] * 50 + [i >= 10 for i in range(50)] + [True] * 5
     gate = WorstClass(name="w", bound=0.3)
-    finding = gate.judge(of({CLEAN: right}, label=label))
-    assert (finding.value, finding.judged) == (1.0, pytest.approx(confidence_interval(5, 5)[0])), (
-        "five images vouch for little"
-    )
-    finding = gate.judge(of({CLEAN: right[:100]}, label=label[:100]))
+    finding = gate.measure(of({CLEAN: right}, label=label))
+    assert (finding.value, finding.compared) == (
+        1.0,
+        pytest.approx(confidence_interval(5, 5)[0]),
+    ), "five images vouch for little"
+    finding = gate.measure(of({CLEAN: right[:100]}, label=label[:100]))
     assert finding.value == 0.8
     assert sorted(finding.ids) == [f"{i:03}" for i in range(50, 60)]
 
@@ -98,17 +99,17 @@ def test_the_comparison_is_the_exact_sign_test(losses: int, wins: int) -> None:
     right = [False] * losses + [True] * wins + [True] * 20
     champion = [True] * losses + [False] * wins + [True] * 20
     gate = NoWorse(name="n", argument=(CLEAN,), bound=0.025)
-    finding = gate.judge(of({CLEAN: right}, {CLEAN: champion}))
+    finding = gate.measure(of({CLEAN: right}, {CLEAN: champion}))
     n = losses + wins
     expected = sum(math.comb(n, k) for k in range(losses, n + 1)) / 2**n
-    assert finding.judged == pytest.approx(expected)
+    assert finding.compared == pytest.approx(expected)
     assert finding.value == pytest.approx((wins - losses) / (n + 20))
 
 
 def test_a_champion_that_is_never_right_and_no_champion_at_all_are_beaten() -> None:
     gate = NoWorse(name="n", argument=("worst_case",), bound=0.025)
     for champion in (None, {CLEAN: [False] * 30}):
-        assert gate.holds(gate.judge(of({CLEAN: [False] * 30}, champion)).judged)
+        assert gate.holds(gate.measure(of({CLEAN: [False] * 30}, champion)).compared)
 
 
 def test_how_many_images_would_have_to_change() -> None:
@@ -127,8 +128,8 @@ def test_how_many_images_would_have_to_change() -> None:
             ),
         ),
     ):
-        finding = gate.judge(counted)
-        assert not gate.holds(finding.judged)
+        finding = gate.measure(counted)
+        assert not gate.holds(finding.compared)
         needed = gate.images_to_change(finding)
         assert needed
         assert finding.if_corrected
@@ -138,8 +139,8 @@ def test_how_many_images_would_have_to_change() -> None:
 
 def test_a_required_attack_that_did_not_run_is_counted() -> None:
     gate = Missing(name="r", argument=("ibp", "fgsm", "square"), bound=0)
-    assert gate.judge(of({CLEAN: [True]})).judged == 1
-    assert gate.judge(of({CLEAN: [True, True]}, faced="ibp,fgsm,square")).judged == 0
+    assert gate.measure(of({CLEAN: [True]})).compared == 1
+    assert gate.measure(of({CLEAN: [True, True]}, faced="ibp,fgsm,square")).compared == 0
 
 
 @pytest.mark.parametrize(
@@ -150,14 +151,14 @@ def test_a_check_that_failed_and_checks_that_never_ran_refuse(
     passed: str, failed: str, judged: int
 ) -> None:
     gate = FailedCheck(name="b", argument=("b",), bound=0)
-    assert gate.judge(of({CLEAN: [True]}, passed=passed, failed=failed)).judged == judged
+    assert gate.measure(of({CLEAN: [True]}, passed=passed, failed=failed)).compared == judged
 
 
-@pytest.mark.parametrize("quantity", list(Gate.kinds))
+@pytest.mark.parametrize("quantity", list(Gate.classes))
 def test_nothing_passes_on_no_images(quantity: str) -> None:
     gate = Gate.of({"name": "g", "quantity": quantity, "bound": 0.0, "argument": ["a"]})
-    finding = gate.judge(Tally())
-    assert not gate.holds(finding.judged)
+    finding = gate.measure(Tally())
+    assert not gate.holds(finding.compared)
     assert finding.sentence == "Nothing was measured."
     assert gate.images_to_change(finding) is None
 
@@ -165,15 +166,15 @@ def test_nothing_passes_on_no_images(quantity: str) -> None:
 @pytest.mark.parametrize("gate", [clean(0.0), NoWorse(name="n", argument=(CLEAN,), bound=0.0)])
 def test_what_could_not_be_seen_does_not_pass(gate: Gate) -> None:
     """No clean row, so nothing is known about clean images, and no bound is low enough."""
-    finding = gate.judge(of({FGSM: [True] * 9}, {FGSM: [True] * 9}))
-    assert not gate.holds(finding.judged)
+    finding = gate.measure(of({FGSM: [True] * 9}, {FGSM: [True] * 9}))
+    assert not gate.holds(finding.compared)
     assert finding.sentence == "Nothing was measured."
 
 
 def test_the_worst_class_is_named_with_its_own_images() -> None:
     label = [8] * 50 + [1] * 70
     right = [i >= 5 for i in range(50)] + [True] * 70
-    finding = WorstClass(name="worst_class", bound=0.85).judge(of({CLEAN: right}, label=label))
+    finding = WorstClass(name="worst_class", bound=0.85).measure(of({CLEAN: right}, label=label))
     assert finding.sentence == (
         "90.00% of the 50 images of class 8, the worst, (95 % interval 78.19% to 96.67%) are right "
         "on the clean image and under every attack; the lower end must be >= 85.00%."
@@ -182,11 +183,11 @@ def test_the_worst_class_is_named_with_its_own_images() -> None:
 
 def test_a_share_says_what_was_found_and_what_had_to_be() -> None:
     counted = of({CLEAN: [True] * 100, FGSM: [i >= 5 for i in range(100)]})
-    assert Accuracy(name="fgsm", bound=0.9, argument=(FGSM,)).judge(counted).sentence == (
+    assert Accuracy(name="fgsm", bound=0.9, argument=(FGSM,)).measure(counted).sentence == (
         "95.00% of 100 images (95 % interval 88.72% to 98.36%) are right under fgsm@robust; the "
         "lower end must be >= 90.00%."
     )
-    assert Gap(name="gap", bound=0.1).judge(counted).sentence == (
+    assert Gap(name="gap", bound=0.1).measure(counted).sentence == (
         "5.00% of 100 images (95 % interval 1.64% to 11.28%) are right on the clean image and "
         "broken by an attack; the upper end must be <= 10.00%."
     )
@@ -196,7 +197,7 @@ def test_a_refusal_says_what_the_served_model_answered() -> None:
     rows = answered({CLEAN: [True] * 125})
     served = rows.predictions["robust"].copy()
     served[:2] = 9
-    finding = Disagreement(name="served", bound=0.0).judge(tally(rows, served))
+    finding = Disagreement(name="served", bound=0.0).measure(tally(rows, served))
     assert finding.sentence.startswith(
         "The served model answers otherwise than the attacked one did on 1.60% of 125 rows"
     )
@@ -205,23 +206,23 @@ def test_a_refusal_says_what_the_served_model_answered() -> None:
 def test_a_comparison_says_how_many_were_lost_and_won() -> None:
     champion = {CLEAN: [i not in (20, 21) for i in range(30)]}
     gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)
-    finding = gate.judge(of({CLEAN: [i >= 12 for i in range(30)]}, champion))
+    finding = gate.measure(of({CLEAN: [i >= 12 for i in range(30)]}, champion))
     assert finding.sentence.startswith(
         "On clean images, the candidate is wrong on 12 images on which the champion is right, and "
         "right on 2 on which it is wrong; "
     )
-    alone = gate.judge(of({CLEAN: [True]}))
+    alone = gate.measure(of({CLEAN: [True]}))
     assert alone.sentence == "There is no champion to compare with."
 
 
 def test_a_check_says_what_it_found() -> None:
     gate = FailedCheck(name="proofs_hold", argument=("proofs_hold",), bound=0)
     counted = of({CLEAN: [True]})
-    assert gate.judge(counted).sentence == "No honesty check ran."
+    assert gate.measure(counted).sentence == "No honesty check ran."
     counted.sentences = {"noise_does_not_help": "It does not."}
-    assert gate.judge(counted).sentence == "It does not apply to this model."
+    assert gate.measure(counted).sentence == "It does not apply to this model."
     counted.sentences = {"proofs_hold": "All 12 do."}
-    assert gate.judge(counted).sentence == "All 12 do."
+    assert gate.measure(counted).sentence == "All 12 do."
 
 
 def test_what_a_gate_asks() -> None:

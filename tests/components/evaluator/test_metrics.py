@@ -70,7 +70,7 @@ def test_tfma_judges_the_answers_of_the_served_model(gate: Gate) -> None:
     rows = answered(right, champion, (rng.random(40) < 0.5).tolist())
     expected = tally(rows)
     value, written = computed(gate, rows, rows.predictions["robust"])
-    assert value == pytest.approx(gate.judge(expected).judged)
+    assert value == pytest.approx(gate.measure(expected).compared)
     assert written == expected
 
 

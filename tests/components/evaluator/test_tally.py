@@ -23,7 +23,8 @@ from components.evaluator.gate import (
     WorstClass,
 )
 from components.evaluator.outcome import image_outcome, row_outcomes
-from components.evaluator.tally import SAMPLE, Tally, tally
+from components.evaluator.sample import SAMPLE
+from components.evaluator.tally import Tally, tally
 from components.records.names import CLEAN
 from components.records.record import Rows
 
@@ -177,17 +178,17 @@ def test_the_tally_says_what_a_table_of_all_images_says(seed: int) -> None:
     counted, reference = tally(random.rows, random.served), Reference(random)
     assert counted.subject.images == len(reference.ids)
     for gate in gates():
-        finding, against = gate.judge(counted), reference.against(gate)
+        finding, against = gate.measure(counted), reference.against(gate)
         value, judged = reference.judged(gate)
         assert finding.value == pytest.approx(value, abs=1e-12, nan_ok=True), gate
-        assert finding.judged == pytest.approx(judged, abs=1e-12, nan_ok=True), gate
-        assert gate.holds(finding.judged) == gate.holds(judged), gate
+        assert finding.compared == pytest.approx(judged, abs=1e-12, nan_ok=True), gate
+        assert gate.holds(finding.compared) == gate.holds(judged), gate
         if against is not None and finding.images_against is not None:
             bad = [identity for identity, no in zip(reference.ids, against, strict=True) if no]
             assert finding.images_against == len(bad), gate
             lowest = sorted(bad, key=lambda identity: (zlib.crc32(identity), identity))[:SAMPLE]
             assert finding.ids == [identity.decode() for identity in lowest], gate
-    disagreement = Disagreement(name="served", bound=0.0).judge(counted)
+    disagreement = Disagreement(name="served", bound=0.0).measure(counted)
     assert disagreement.value == pytest.approx(reference.disagreement, abs=1e-12)
 
 
@@ -228,13 +229,13 @@ def test_its_size_does_not_depend_on_the_number_of_images() -> None:
 
 def test_what_only_some_images_faced_was_not_faced() -> None:
     gate = Missing(name="r", bound=0.0, argument=("ibp", "fgsm", "square"))
-    assert gate.judge(tally(answered({CLEAN: [True]}))).judged == 1
+    assert gate.measure(tally(answered({CLEAN: [True]}))).compared == 1
     everything = answered({CLEAN: [True, True]}, faced="ibp,fgsm,square")
-    assert gate.judge(tally(everything)).judged == 0
+    assert gate.measure(tally(everything)).compared == 0
     half = Rows.concatenate(
         [answered({CLEAN: [True]}, faced="ibp,fgsm,square"), answered({"fgsm@robust": [True]})]
     )
-    assert gate.judge(tally(half)).judged == 1, "an attack that only some of the images faced"
+    assert gate.measure(tally(half)).compared == 1, "an attack that only some of the images faced"
 
 
 def test_an_empty_tally_survives_json() -> None:

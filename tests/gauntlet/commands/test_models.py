@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 from three_runs import three_runs
 
-from components.versions import list_versions
+from components.versions import Card, PushedBy, list_versions
 from gauntlet.cli import main
+from gauntlet.commands.models import history
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback
 from pipeline.production.rollback import serve_again
@@ -33,6 +34,11 @@ def test_how_each_version_came_there_is_listed(root: Root) -> None:
     assert "after all" in lines[-1]
     assert "refused by worst_case,square" in lines[-1]
     assert ["serving" in line for line in lines[-2:]] == [False, True]
+
+
+def test_a_rollback_without_a_reason_ends_with_its_author() -> None:
+    card = Card(kind=PushedBy.ROLLBACK, of="3", by="ada", reason="")
+    assert history(card) == "back to version 3, by ada"
 
 
 def test_the_list_as_json_has_the_keys_of_the_cards(root: Root, tmp_path: Path) -> None:

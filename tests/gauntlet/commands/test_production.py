@@ -1,11 +1,33 @@
-"""Wrong usage of the commands about models in production."""
+"""Rollback, bless and predict: wrong usage, what they ask the child for, what they say."""
 
+import importlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from components.versions import Card, PushedBy, Version
 from gauntlet.cli import main
+from pipeline.production.requests import Classification, ForcedPush, Rollback
+from pipeline.root.root import Root
+
+BY_HAND = {"by": "ada", "at": "2026-11-26T22:45:24+00:00", "reason": "too [slow]"}
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, command: str, answer: Any) -> list[Any]:
+    """The requests of a command, whose child gives this answer."""
+    requests: list[Any] = []
+
+    def call(library: str, function: str, request: Any, *_: Any) -> Any:
+        requests.append(request)
+        module, _, name = function.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+        return answer
+
+    monkeypatch.setattr(importlib.import_module(f"gauntlet.commands.{command}"), "call_with", call)
+    return requests
 
 
 @pytest.mark.parametrize(
@@ -25,3 +47,63 @@ def test_wrong_usage(
     done = CliRunner().invoke(main, arguments, env={"COLUMNS": "300"})
     assert done.exit_code == 2
     assert message in done.output
+
+
+@pytest.mark.parametrize(
+    ("card", "shown"),
+    [
+        (
+            Card(kind=PushedBy.ROLLBACK, of="3", **BY_HAND),
+            "version 7 is served: back to version 3, by ada: too [slow]\n",
+        ),
+        (Card(), "version 7 is served\n"),
+    ],
+    ids=["pushed", "served-already"],
+)
+def test_rollback_says_what_is_served(
+    card: Card, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Version(version="7", serving=True, card=card)
+    requests = answered(monkeypatch, "rollback", answer)
+    arguments = ["rollback", "3", "--root", str(tmp_path), "--reason", "too [slow]"]
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.output) == (0, shown)
+    assert requests == [Rollback(root=Root(tmp_path), version="3", reason="too [slow]")]
+
+
+@pytest.mark.parametrize(
+    ("refused_by", "overridden"),
+    [("worst_case,square", "worst_case,square refused it"), ("", "its blessing was withdrawn")],
+    ids=["refused", "withdrawn"],
+)
+def test_bless_says_what_it_overrode(
+    refused_by: str, overridden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Card(kind=PushedBy.FORCED, refused_by=refused_by, **BY_HAND)
+    requests = answered(monkeypatch, "bless", Version(version="7", serving=True, card=card))
+    arguments = ["bless", "--force", "--root", str(tmp_path), "--reason", "too [slow]"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0
+    assert done.output == (
+        f"version 7 is served, though {overridden}; recorded: ada, 2026-11-26T22:45:24+00:00, "
+        "too [slow]\n"
+    )
+    assert requests == [ForcedPush(root=Root(tmp_path), run_id=None, reason="too [slow]")]
+
+
+def test_predict_shows_and_writes_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = importlib.import_module("pipeline.production.prediction")
+    answers = (prediction.Answer(label=2, probability=0.9707),)
+    requests = answered(monkeypatch, "predict", prediction.Answers(version="7", answers=answers))
+    file = tmp_path / "answers.json"
+    arguments = ["predict", "--root", str(tmp_path), "a[1].png", "--json", str(file)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0
+    for part in ("Version 7", "a[1].png", "97.07%"):
+        assert part in done.output
+    assert json.loads(file.read_text()) == {
+        "version": "7", "answers": [{"class": 2, "probability": 0.9707}],
+    }  # fmt: skip
+    assert requests == [Classification(root=Root(tmp_path), images=(Path("a[1].png"),))]

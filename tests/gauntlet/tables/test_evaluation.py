@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gauntlet.evaluation.report import CheckResult, Report, Result
+from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.evaluation import print_evaluation
-from robustness.config import CheckName, Norm
+from robustness.config import Check, CheckName, Norm
 
 RESULT = Result(
     norm=Norm.LINF,
@@ -21,7 +21,7 @@ RESULT = Result(
     certified_by={},
     not_certified="no bound for [Tanh]",
     seconds_by={"fgsm": 1.0},
-    checks=(CheckResult(name=CheckName.PROOFS_HOLD, passed=False, value=None, sentence="A [b]."),),
+    checks=(Check(name=CheckName.PROOFS_HOLD, passed=False, value=None, sentence="A [b]."),),
     seconds=61.6,
     examples_file=Path("/out/[x]/examples.csv"),
 )

@@ -1,68 +1,82 @@
 """The tables of a run say what its summary says."""
 
+import dataclasses
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from gauntlet.tables.run import accuracy_table, print_summary
-
-
-def judged(
-    name: str,
-    value: float | None,
-    bound: float,
-    passed: bool,
-    interval: Any = None,
-    change: Any = None,
-    ids: Any = (),
-) -> dict[str, Any]:
-    """A gate as summaries hold it."""
-    return {
-        "name": name, "value": value, "judged": value, "bound": bound, "op": ">=", "passed": passed,
-        "interval": interval,
-        "images_to_change": change, "ids": list(ids), "sentence": "What [was] found.",
-    }  # fmt: skip
-
+from components.evaluator.explained import Explanation
+from gauntlet.tables.run import accuracy_table, images_against, print_summary, tuning_table
+from pipeline.report.run_summary import Accuracies, NodeRun, RunSummary, Trial, Tuning
+from pipeline.root.blessings import Signature
+from robustness.config import ThreatModel
 
 IDS = [f"image-{i}" for i in range(7)]
 
 
-def example_summary(pushed: str | None) -> dict[str, Any]:
-    undefended = {
-        "clean": 0.99,
-        "transfer": {"fgsm": 0.95, "strongest": 0.85},
-        "white_box": {"fgsm": 0.5, "apgd-t": 0.4, "square": 0.35},
-        "worst_case": 0.3,
-        "certified": None,
-        "certified_by": {},
-    }
-    robust = undefended | {
-        "worst_case": 0.32,
-        "certified": 0.25,
-        "certified_by": {"ibp": 0.1, "crown": 0.25},
-    }
-    return {
-        "run_id": "r", "seed": 0, "suite": "fast",
-        "attacks": {
+def explained(name: str, value: float | None, bound: float, passed: bool) -> Explanation:
+    return Explanation(
+        name=name,
+        passed=passed,
+        value=value,
+        interval=None,
+        judged=value,
+        op=">=",
+        bound=bound,
+        images_to_change=None,
+        ids=[],
+        sentence="What [was] found.",
+    )
+
+
+UNDEFENDED = Accuracies(
+    clean=0.99,
+    transfer={"fgsm": 0.95, "strongest": 0.85},
+    white_box={"fgsm": 0.5, "apgd-t": 0.4, "square": 0.35},
+    worst_case=0.3,
+    certified=None,
+    certified_by={},
+)
+ROBUST = dataclasses.replace(
+    UNDEFENDED, worst_case=0.32, certified=0.25, certified_by={"ibp": 0.1, "crown": 0.25}
+)
+
+
+def example_summary(pushed: str | None) -> RunSummary:
+    clean = explained("clean", 0.99, 0.98, True)
+    certified = explained("certified", 0.25, 0.26, bool(pushed))
+    return RunSummary(
+        run_id="r",
+        preset="smoke",
+        dataset="mnist",
+        seed=0,
+        threat=ThreatModel(epsilon=0.2),
+        suite="fast",
+        attacks={
             "fgsm": {"steps": 1, "restarts": 1},
             "apgd-t": {"steps": 50, "restarts": 2},
             "square": {"queries": 2500, "restarts": 1},
         },
-        "seconds": 12.3, "caveats": ["Weak."], "threat": {"norm": "linf", "epsilon": 0.2},
-        "examples": {"test": 10_000}, "models": {"undefended": undefended, "robust": robust},
-        "blessed": bool(pushed), "pushed": pushed, 
-        "nodes": {"Pusher": {"seconds": 1.0, "cached": True}},
-        "withdrawn": None,
-        "serving_problems": [] if pushed else ["signature [x] is missing"],
-        "gates": [
-            judged("clean", 0.99, 0.98, True, (0.985, 0.995)),
-            judged("worst_case", None, 0.9, bool(pushed)),
-            judged("certified", 0.25, 0.26, bool(pushed), (0.24, 0.26), 130, IDS),
+        examples={"test": 10_000},
+        models={"undefended": UNDEFENDED, "robust": ROBUST},
+        training={},
+        checks=[],
+        gates=[
+            dataclasses.replace(clean, interval=(0.985, 0.995)),
+            explained("worst_case", None, 0.9, bool(pushed)),
+            dataclasses.replace(certified, interval=(0.24, 0.26), images_to_change=130, ids=IDS),
         ],
-    }  # fmt: skip
+        serving_problems=[] if pushed else ["signature [x] is missing"],
+        blessed=bool(pushed),
+        withdrawn=None,
+        pushed=pushed,
+        nodes={"Pusher": NodeRun(seconds=1.0, cached=True)},
+        tuning=None,
+        caveats=["Weak."],
+        seconds=12.3,
+    )
 
 
 @pytest.mark.parametrize("pushed", ["/serving/[1]/17", None])
@@ -86,7 +100,7 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
     assert "Refused by worst_case, certified, the serving check; nothing was pushed" in text
     assert "serving check: signature [x] is missing" in text
     assert "certified: What [was] found." in text
-    assert "130 more images would have to be answered rightly" in text
+    assert "130 more images must be classified correctly to pass." in text
     assert (
         "image-0, image-1, image-2, image-3, image-4 and 2 more in /data/[x]/runs/r/summary.json"
         in text
@@ -119,11 +133,53 @@ def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven(
 def test_a_blessing_that_was_withdrawn_is_named_as_such(reason: str, shown: str) -> None:
     """After a rollback, the same command takes evaluation and blessing from the cache: all gates
     passed, and still nothing is pushed."""
-    summary = example_summary("/serving/17") | {"pushed": None, "blessed": False}
-    summary["withdrawn"] = {"by": "ada", "at": "2026-11-26T22:45:24+00:00", "reason": reason}
+    withdrawn = Signature(by="ada", at="2026-11-26T22:45:24+00:00", reason=reason)
+    summary = dataclasses.replace(
+        example_summary("/serving/17"), pushed=None, blessed=False, withdrawn=withdrawn
+    )
     console = Console(width=60, record=True, file=io.StringIO())
     print_summary(summary, Path("/r"), console)
     assert (
         "Refused: this model's blessing was withdrawn (rollback on 2026-11-26 by ada"
         f"{shown}); nothing was pushed" in console.export_text()
     )
+
+
+def test_the_trials_of_a_search_are_shown_with_their_settings() -> None:
+    best = Trial(
+        trial="0", values={"recipe.beta": 6.0}, score=1.0, clean=0.98, adversarial=0.9,
+        certified=None, chosen=True, front=True,
+    )  # fmt: skip
+    other = dataclasses.replace(best, values={"recipe.beta": 0.123456}, chosen=False, front=False)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(tuning_table(Tuning(clean_floor=0.97, trials=[best, other])))
+    text = console.export_text()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
+    assert [row for row in cells if len(row) == 5] == [
+        ["6", "98.00%", "90.00%", "-", "chosen, front"],
+        ["0.1235", "98.00%", "90.00%", "-", ""],
+    ]
+    assert "clean accuracy at least 97.00%" in " ".join(text.split())
+
+
+def test_of_many_images_against_a_model_the_summary_names_a_sample() -> None:
+    gate = explained("worst_case", 0.1, 0.9, False)
+    many = dataclasses.replace(gate, ids=[f"image-{i}" for i in range(100)], images_against=1234)
+    assert images_against(many, Path("/runs/r")) == (
+        "Images against it: image-0, image-1, image-2, image-3, image-4 and 1,229 more; 100 of "
+        "them all in /runs/r/summary.json"
+    )
+    one = dataclasses.replace(gate, ids=["a"], images_against=1)
+    assert images_against(one, Path("r")) == "Images against it: a"
+
+
+def test_images_made_against_the_champion_have_a_row() -> None:
+    """They count in the worst case over all of these."""
+    summary = example_summary(None)
+    models = {
+        name: dataclasses.replace(shares, transfer=shares.transfer | {"fgsm@champion": 0.91})
+        for name, shares in summary.models.items()
+    }
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(accuracy_table(dataclasses.replace(summary, models=models)))
+    assert "fgsm image made against the champion" in console.export_text()

@@ -1,5 +1,6 @@
 """Presets and `--set`: what is accepted, and what every mistake is answered with."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pipeline.definition.presets import PRESETS, preset
 from robustness.config import AttackName, BoundName, Norm
 from robustness.suites import SuiteName, attacks_of, bounds_of, suite
 from trainer.config import StrategyName
+from trainer.recipe_config import SabrConfig, TradesConfig, TutorialConfig
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -22,9 +24,16 @@ def test_presets_survive_json(name: str) -> None:
 
 def test_settings_are_converted_to_their_types() -> None:
     assignments = [
-        "seed=7", "trainer.filters=8, 16", "trainer.strategy=mirrored", "threat.norm=l2", "threat.epsilon=0.3",
-        "attack.suite=autoattack", "attack.names=pgd, apgd-t", "gates.certified=0.5", "data.train=train[:100]",
-    ]  # fmt: skip
+        "seed=7",
+        "trainer.filters=8, 16",
+        "trainer.strategy=mirrored",
+        "threat.norm=l2",
+        "threat.epsilon=0.3",
+        "attack.suite=autoattack",
+        "attack.names=pgd, apgd-t",
+        "gates.certified=0.5",
+        "data.train=train[:100]",
+    ]
     config = override(preset("tutorial"), assignments)
     assert config.seed == 7
     assert config.trainer.filters == (8, 16)
@@ -49,10 +58,16 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("trainer.epochs", "takes section.key=value, got 'trainer.epochs'"),
         (
             "trainer.epoch=2",
-            "unknown setting 'trainer.epoch'; the settings are seed, data.dataset, "
-            ".*trainer.epochs",
+            "unknown setting 'trainer.epoch': did you mean trainer.epochs[?] The settings are "
+            "seed, data.dataset, .*trainer.epochs",
         ),
-        ("training.epochs=2", "unknown setting 'training.epochs'; the settings are"),
+        ("name=trades", "unknown setting 'name': did you mean recipe.name[?]"),
+        ("train.shards=2", "unknown setting 'train.shards': did you mean data.shards[?]"),
+        (
+            "training.epochs=2",
+            "unknown setting 'training.epochs': did you mean trainer.epochs[?] The settings are",
+        ),
+        ("nonsense.all=2", "unknown setting 'nonsense.all'; the settings are seed, data.dataset"),
         ("preset=smoke", "unknown setting 'preset'"),
         ("trainer=1", "unknown setting 'trainer'"),
         ("trainer.epochs=two", "trainer.epochs='two': .*integer"),
@@ -87,6 +102,93 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
 def test_mistakes_are_named(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         override(preset("smoke"), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("name", "assignments", "reason"),
+    [
+        ("robust", ["recipe.beta=3"], "recipe.name=mtl-ibp, only with trades"),
+        (
+            "smoke",
+            ["recipe.attack_steps=2", "recipe.name=fast"],
+            "recipe.name=fast, only with pgd, trades, mtl-ibp, sabr",
+        ),
+        (
+            "robust",
+            ["recipe.ramp=0.1", "recipe.name=undefended"],
+            "recipe.name=undefended, only with fast, pgd, trades, mtl-ibp, sabr",
+        ),
+        ("robust", ["trainer.filters=8", "trainer.network=a:b"], "trainer.network=a:b"),
+        ("smoke", ["trainer.initialization=ibp", "trainer.network=a:b"], "trainer.network=a:b"),
+        ("smoke", ["trainer.tpu=mine"], "trainer.strategy=one_device"),
+        ("smoke", ["trainer.scaling=linear"], "trainer.strategy=one_device"),
+        ("smoke", ["trainer.l1=0.1"], "recipe.name=tutorial"),
+        ("smoke", ["tuner.epochs=2"], "tuner.trials=0"),
+        ("smoke", ["tuner.clean_floor=0.5"], "tuner.trials=0"),
+        ("smoke", ["serving.tag=2.19.0"], "serving.platform=none"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_a_setting_without_effect_is_refused_with_those_that_have_one(
+    name: str, assignments: list[str], reason: str
+) -> None:
+    setting = assignments[0].partition("=")[0]
+    for ordered in (assignments, assignments[::-1]):
+        with pytest.raises(ConfigError) as raised:
+            override(preset(name), ordered)
+        problem, _, names = str(raised.value).partition("; the settings are ")
+        assert problem == f"{setting} is not used with {reason}"
+        listed = names.split(", ")
+        assert setting not in listed
+        assert {"seed", "data.dataset", "recipe.name", "trainer.epochs", "gates.clean"} <= {*listed}
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_what_a_preset_has_there_does_not_stand_in_the_way(name: str) -> None:
+    """The preset's own sizes of a network, and every setting as it is."""
+    mine = override(preset(name), ["trainer.network=mine:small"])
+    assert mine.trainer.network == "mine:small"
+    as_they_are = ["trainer.workers=1", "tuner.epochs=0", "serving.tag=latest"]
+    assert override(preset(name), as_they_are) == preset(name)
+
+
+def test_a_mistyped_setting_is_answered_with_those_of_the_chosen_recipe_and_network() -> None:
+    chosen = ["recipe.name=trades", "trainer.network=mine:small", "recipe.betta=3"]
+    with pytest.raises(ConfigError, match=r"did you mean recipe.beta\?") as raised:
+        override(preset("robust"), chosen)
+    assert "recipe.beta" in str(raised.value)
+    for unused in ("recipe.bound_share", "trainer.filters", "trainer.workers"):
+        assert unused not in str(raised.value)
+
+
+def test_a_mistyped_setting_is_told_before_what_follows_from_it() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean recipe.ramp\?"):
+        override(preset("smoke"), ["recipe.name=sabr", "recipe.warm_up=0.5", "recipe.rampp=0.5"])
+
+
+def test_another_recipe_keeps_the_settings_that_both_have() -> None:
+    """And it does not matter which assignment comes first."""
+    assignments = ["recipe.name=trades", "recipe.beta=3", "recipe.attack_steps=5"]
+    expected = TradesConfig(epsilon_factor=1.1, ramp=0.4, attack_steps=5, beta=3.0)
+    for ordered in itertools.permutations(assignments):
+        assert override(preset("robust"), ordered).recipe == expected
+    assert override(preset("tutorial"), ["recipe.name=sabr"]).recipe == SabrConfig()
+    assert override(preset("robust"), ["recipe.name=tutorial"]).recipe == TutorialConfig()
+    assert override(preset("robust"), ["recipe.name=mtl-ibp"]) == preset("robust")
+
+
+def test_a_wrong_value_of_a_recipe_is_named_as_it_is_set() -> None:
+    with pytest.raises(ConfigError, match=r"^recipe.ramp='x': Input should be a valid number"):
+        override(preset("robust"), ["recipe.ramp=x"])
+    with pytest.raises(ConfigError, match=r"^recipe.norm='l1': Input should be 'infinity' or 'l2'"):
+        override(preset("tutorial"), ["recipe.norm=l1"])
+
+
+def test_a_configuration_of_an_older_version_is_read() -> None:
+    """Its recipes had the settings of all of them."""
+    values = json.loads(preset("robust").to_json())
+    values["recipe"] |= {"beta": 6.0, "box": 0.4, "multiplier": 0.2, "norm": "infinity"}
+    assert RunConfig.from_json(json.dumps(values)) == preset("robust")
 
 
 def test_unknown_preset_lists_the_presets() -> None:

@@ -2,6 +2,8 @@
 linear models. What only one attack has is in the file of its module."""
 
 import itertools
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,12 @@ from attacked import (
     small,
 )
 
+from foundation.errors import DataError
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.ball import inside_ball
-from robustness.config import AttackName, Norm, ThreatModel
+from robustness.config import AttackName, Fgsm, Norm, ThreatModel
+from robustness.evaluation import Judge
 from robustness.losses import margin, targeted_dlr
 from robustness.types import FloatArray, IntArray
 
@@ -289,3 +293,53 @@ def test_logits_that_are_not_finite_are_no_prediction(value: float) -> None:
     attacks = Attacker(lambda x, training: tf.constant(logits), LINF)
     np.testing.assert_array_equal(attacks.predict(x), [1, -1, -1])
     np.testing.assert_array_equal(attacks.logits(x), logits)
+
+
+BYTES = np.full((2, *SHAPE), 255, np.float32)
+IMAGES = np.full((2, *SHAPE), 0.5, np.float32)
+LABELS, SEEDS = np.zeros(2, np.int64), np.zeros((2, 2), np.int64)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": BYTES}, r"expected pixels in \[0, 1\], got 255 to 255; divide bytes by 255"),
+        ({"x": -IMAGES}, r"expected pixels in \[0, 1\], got -0.5 to -0.5"),
+        ({"x": np.nan * IMAGES}, r"expected pixels in \[0, 1\], got nan to nan"),
+        (
+            {"x": IMAGES.astype(np.float64)},
+            r"expected images float32 \[n, h, w, c\], got float64 \[2, 6, 5, 1\]",
+        ),
+        ({"x": IMAGES[..., 0]}, r"expected images float32 \[n, h, w, c\], got float32 \[2, 6, 5\]"),
+        ({"y": LABELS.astype(np.int32)}, r"expected labels int64 \[2\], got int32 \[2\]"),
+        ({"y": LABELS[:1]}, r"expected labels int64 \[2\], got int64 \[1\]"),
+        ({"y": LABELS + 3}, "expected labels from 0 to below the 3 classes, got 3 to 3"),
+        ({"y": LABELS - 1}, "expected labels from 0 to below the 3 classes, got -1 to -1"),
+        ({"seeds": SEEDS[:, 0]}, r"expected seeds int64 \[2, 2\], .* got int64 \[2\]"),
+        ({"seeds": SEEDS[:1]}, r"expected seeds int64 \[2, 2\], .* got int64 \[1, 2\]"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[9:30],
+)
+def test_what_an_attack_cannot_start_from_is_refused(change: dict[str, Any], message: str) -> None:
+    """By a transfer too, and before a judge asks the model."""
+    question = {"x": IMAGES, "y": LABELS, "seeds": SEEDS} | change
+    attacks, model = attacker(LINF)
+    model.asked.clear()
+    for run in (partial(attacks.run, Fgsm()), attacks.transferable):
+        with pytest.raises(DataError, match=message):
+            run(**question)
+    if "seeds" not in change:
+        with pytest.raises(DataError, match=message):
+            Judge(model, LINF, (), SHAPE).judge(question["x"], question["y"], [b"a", b"b"], 0)
+    assert not model.asked
+
+
+def test_labels_are_checked_as_far_as_the_classes_are_known() -> None:
+    def model(x: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.numpy_function(lambda x: np.ones((len(x), 3), np.float32), [x], tf.float32)
+
+    attacks = Attacker(model, LINF)
+    attacks.check(IMAGES, LABELS + 3)
+    with pytest.raises(DataError, match="below the number of classes, got -1 to -1"):
+        attacks.check(IMAGES, LABELS - 1)

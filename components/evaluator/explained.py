@@ -1,0 +1,29 @@
+"""What became of a gate: an entry of `gates.json`. Read without TensorFlow, NumPy and SciPy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One gate after the evaluation.
+
+    value: as counted; None where it is not a number.
+    interval: exact 95 % confidence interval of the value, or None.
+    judged: what was compared with the bound; None where it is not a number.
+    images_to_change: how many more images must be right for the gate to hold; None where that would
+        not do, or is no question of images.
+    images_against: how many images speak against the model.
+    ids: some of them, when it was refused.
+    """
+
+    name: str
+    passed: bool
+    value: float | None
+    interval: tuple[float, float] | None
+    judged: float | None
+    op: str
+    bound: float
+    images_to_change: int | None
+    images_against: int | None = None  # what earlier versions wrote has none
+    ids: list[str]
+    sentence: str

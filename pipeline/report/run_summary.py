@@ -1,0 +1,116 @@
+"""What a run came to: the content of `summary.json`. Read without TensorFlow and TFX."""
+
+from dataclasses import dataclass
+
+from components.evaluator.explained import Explanation
+from foundation.json import dumps, plain
+from pipeline.root.blessings import Signature
+from robustness.config import Check, ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracies:
+    """Shares of the images that one model gets right.
+
+    transfer: on images made against another model: by attack, and with `@champion` where they were
+        made against the champion.
+    white_box: what each attack of the suite leaves, in their order, and `fgsm` alone.
+    worst_case: right on the clean image and on all of these.
+    certified: proven, and right on all of these; None where no bound applies.
+    certified_by: what is proven once that bound has run too, in their order.
+    """
+
+    clean: float
+    transfer: dict[str, float]
+    white_box: dict[str, float]
+    worst_case: float
+    certified: float | None
+    certified_by: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model was trained: the metrics of each epoch, and the number of the exported one."""
+
+    epochs: list[dict[str, float]]
+    best_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRun:
+    """What became of a node of the pipeline: its time, and whether it came from the cache."""
+
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training of a search, measured on the validation split.
+
+    trial: its name. values: by setting. score: by which the search ordered the trials.
+    certified: None where no bound applies.
+    chosen: whether its settings were taken.
+    front: no other trial is at least as good in clean, adversarial and certified accuracy, and
+        better in one.
+    """
+
+    trial: str
+    values: dict[str, float]
+    score: float
+    clean: float
+    adversarial: float
+    certified: float | None
+    chosen: bool
+    front: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """All trials of a search, the best first, and the clean accuracy that was asked for."""
+
+    clean_floor: float
+    trials: list[Trial]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A run: what was asked for, what was found, and what became of the model.
+
+    attacks: by name, how hard each tried.
+    examples: number of images by split.
+    models, training: by model.
+    blessed: whether the gates' blessing is in force; withdrawn: who withdrew it, None where it is
+        in force or was never given.
+    pushed: folder of the pushed version; None where nothing was pushed.
+    nodes: by node, in the order of execution.
+    tuning: None where nothing was searched; it is left out of the file then.
+    """
+
+    run_id: str
+    preset: str
+    dataset: str
+    seed: int
+    threat: ThreatModel
+    suite: str
+    attacks: dict[str, dict[str, float]]
+    examples: dict[str, int]
+    models: dict[str, Accuracies]
+    training: dict[str, Training]
+    checks: list[Check]
+    gates: list[Explanation]
+    serving_problems: list[str]
+    blessed: bool
+    withdrawn: Signature | None
+    pushed: str | None
+    nodes: dict[str, NodeRun]
+    tuning: Tuning | None
+    caveats: list[str]
+    seconds: float
+
+    def to_json(self) -> str:
+        """The content of `summary.json`."""
+        content = plain(self)
+        if self.tuning is None:
+            del content["tuning"]
+        return dumps(content)

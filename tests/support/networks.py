@@ -1,0 +1,34 @@
+"""Networks of a user's own: one that is right, and what others may get wrong."""
+
+import tf_keras
+
+
+def good(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    layers = tf_keras.layers
+    return tf_keras.Sequential([layers.Input(image_shape), layers.Flatten(), layers.Dense(classes)])
+
+
+def gives_probabilities(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    model = good(image_shape, classes)
+    model.add(tf_keras.layers.Softmax())
+    return model
+
+
+def wrong_images(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    return good((9, 9, 1), classes)
+
+
+def wrong_classes(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    return good(image_shape, 7)
+
+
+def unbuilt(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    return tf_keras.Sequential([tf_keras.layers.Flatten(), tf_keras.layers.Dense(classes)])
+
+
+def no_model(image_shape: tuple[int, int, int], classes: int) -> int:
+    return 3
+
+
+def raises(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    return good((*image_shape, 1), "ten")

@@ -1,0 +1,151 @@
+"""The built-in network, and one of a user's own."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import tf_keras
+from small_world import CLASSES, SHAPE
+
+from foundation.errors import ConfigError
+from pipeline.definition.presets import preset
+from robustness.bounds.propagation import Propagation
+from robustness.bounds.trace import trace
+from trainer.config import Initialization, Padding, TrainerConfig
+from trainer.network import build_network
+
+
+def test_the_default_network_is_the_tutorials() -> None:
+    """320 + 18,496 + 36,928 + 36,928 + 650 weights: three convolutions, dense 64, logits."""
+    network = build_network(TrainerConfig(), (28, 28, 1), 10)
+    assert network.count_params() == 93_322
+    assert network.layers[-1].activation is tf_keras.activations.linear
+
+
+@pytest.mark.parametrize("name", ["robust", "record", "fashion"])
+def test_the_presets_networks_are_small(name: str) -> None:
+    config = preset(name)
+    assert (
+        build_network(config.trainer, config.data.image_shape, config.data.classes).count_params()
+        == 473_130
+    )
+
+
+@pytest.mark.parametrize("initialization", Initialization)
+def test_the_network_is_of_stock_keras(initialization: Initialization) -> None:
+    """The export is loaded where this package is not."""
+    network = build_network(TrainerConfig(initialization=initialization), (28, 28, 1), 10)
+    again = tf_keras.Model.from_config(json.loads(network.to_json())["config"])
+    assert [w.shape for w in again.get_weights()] == [w.shape for w in network.get_weights()]
+
+
+def test_ibp_initialisation_keeps_interval_widths() -> None:
+    """Mean width behind each ReLU layer over that before it: 1, within the scatter of the draw;
+    Glorot's grows."""
+
+    def growth(initialization: Initialization) -> float:
+        tf_keras.utils.set_random_seed(1)
+        config = TrainerConfig(filters=(16,), dense=(300, 300, 300), initialization=initialization)
+        propagation = Propagation(trace(build_network(config, SHAPE, CLASSES), SHAPE), 0.05)
+        boxes = propagation.boxes(tf.fill((1, *SHAPE), 0.5))
+        widths = [
+            float(tf.reduce_mean(boxes[place].high - boxes[place].low))
+            for place in propagation.relus
+        ]
+        return (widths[-1] / widths[0]) ** (1 / (len(widths) - 1))
+
+    assert growth(Initialization.IBP) == pytest.approx(1.0, abs=0.1)
+    assert growth(Initialization.GLOROT) > 3
+
+
+def test_the_strided_network_of_fast_adversarial_training() -> None:
+    """Wong et al. 2020: 272 + 8,224 + 156,900 + 1,010 weights."""
+    config = TrainerConfig(
+        filters=(16, 32),
+        kernel_size=(4,),
+        stride=(2,),
+        padding=Padding.SAME,
+        pool_size=1,
+        dense=(100,),
+    )
+    assert build_network(config, (28, 28, 1), 10).count_params() == 166_406
+
+
+PLAIN = TrainerConfig(filters=(4, 4))
+STRIDED = [
+    TrainerConfig(
+        filters=(4, 4),
+        kernel_size=(3, 2),
+        stride=(stride, 1),
+        padding=padding,
+        pool_size=3 - stride,
+    )
+    for stride in (1, 2)
+    for padding in Padding
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        *((PLAIN, size) for size in (8, 9, 28, 31)),
+        *((config, size) for config in STRIDED for size in (13, 28)),
+    ],
+    ids=lambda value: "" if isinstance(value, TrainerConfig) else str(value),
+)
+def test_the_predicted_feature_size_is_the_networks(config: TrainerConfig, size: int) -> None:
+    built = build_network(config, (size, size + 3, 1), CLASSES)
+    (flatten,) = (layer for layer in built.layers if isinstance(layer, tf_keras.layers.Flatten))
+    assert config.feature_size(size, size + 3) == flatten.input_shape[1:3]
+
+
+def test_a_network_in_the_working_directory_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that folder is not on Python's path, as under the command line; a package may
+    import its own."""
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "sizes.py").write_text("UNITS = 5")
+    (package / "nets.py").write_text(
+        "import tf_keras\nfrom mine.sizes import UNITS\n"
+        "def small(shape, classes):\n"
+        "    layers = tf_keras.layers\n"
+        "    return tf_keras.Sequential([layers.Input(shape), layers.Flatten(), "
+        "layers.Dense(UNITS), layers.Dense(classes)])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) not in sys.path
+    assert (
+        build_network(TrainerConfig(network="mine.nets:small"), SHAPE, CLASSES).count_params()
+        == 65 * 5 + 6 * CLASSES
+    )
+
+
+def test_a_users_network_is_taken() -> None:
+    built = build_network(TrainerConfig(network="networks:good"), SHAPE, CLASSES)
+    assert built.count_params() == 64 * CLASSES + CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.to:find", "cannot be imported: No module named 'nowhere'"),
+        ("networks:missing", "cannot be imported: .*missing"),
+        ("networks:gives_probabilities", "gives probabilities; it must give logits"),
+        (
+            "networks:wrong_images",
+            r"must take images of shape \(None, 8, 8, 1\), got \(None, 9, 9, 1\)",
+        ),
+        ("networks:wrong_classes", r"must give logits of shape \(None, 3\), got \(None, 7\)"),
+        ("networks:unbuilt", "without an input shape: begin it with tf_keras.Input"),
+        ("networks:no_model", "must give a Keras 2 model .*, got builtins.int"),
+        ("networks:raises", r"failed when called with image_shape=\(8, 8, 1\), classes=3: "),
+    ],
+)
+def test_a_wrong_network_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"trainer.network={name} .*{message}"):
+        build_network(TrainerConfig(network=name), SHAPE, CLASSES)
