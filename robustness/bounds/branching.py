@@ -121,7 +121,7 @@ class BranchAndBound:
                     lowest[row] = -np.inf
                 else:
                     state = tf.nest.map_structure(lambda array, i=i: array[i], states)
-                    stack += cases(row, state, split)
+                    stack += cases(int(row), state, int(split))
             stack = [domain for domain in stack if lowest[domain.row] > 0]
         return lowest
 
