@@ -1,15 +1,9 @@
 """What several test files of robustness share."""
 
-import logging
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
-
-# AutoGraph says so of each function that checks types, and goes on to what it checks.
-logging.getLogger("tensorflow").addFilter(
-    lambda record: "AutoGraph could not transform" not in record.getMessage()
-)
 
 
 @pytest.fixture
