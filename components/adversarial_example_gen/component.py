@@ -49,7 +49,7 @@ class AdversarialExampleGen(BaseBeamComponent):
 
     Args:
         examples: with an image and a label; see `transform_graph`.
-        model: the candidate, by name `robust` in the records, a SavedModel of Keras 2 or one with
+        model: the candidate, called `robust` in the records: a SavedModel of Keras 2, or one with
             a signature from float images in [0, 1] to logits or probabilities.
         threat: norm and epsilon.
         split: whose examples are attacked.

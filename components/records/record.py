@@ -58,8 +58,8 @@ class Rows:
 
     id: bytes, name of the image. label: true class. image: pixels in [0, 1]; None where they were
     not asked for.
-    norm, epsilon: of the ball that the attack had, epsilon in pixel units; '' and 0 on clean rows.
-    seed: of the attacks.
+    norm, epsilon: ball of the attack, epsilon in pixel units; '' and 0 on clean rows. seed: seed of
+    the attacks.
     predictions: class that a model gives, by model; -1 of a champion that is not there.
     broken_by: attack that changed a model's prediction, `clean` where it was wrong without one, ''
     where none did. certified_by: bound that proves it right, or ''; `none` where no bound applies

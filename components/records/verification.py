@@ -66,7 +66,7 @@ class _Verification:
         self._origins = sorted(map(str, origins))
         self._shape: tuple[int, int, int] | None = None
         self._attacked = 0  # images that were to be written
-        self._outside = 0  # images that were read back
+        self._outside = 0  # rows that were read back
         self._clean: dict[bytes, FloatArray] = {}
         self._attacks: dict[bytes, list[str]] = {}  # of each image that was read back
         self._unpaired: set[bytes] = set()
