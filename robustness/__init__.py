@@ -47,8 +47,8 @@ certified and the worst case:
 (1.0, 0.75, 0.75)
 
 What needs TensorFlow is imported when its name is first used, so that `robustness.config` stays
-light. The house itself imports from the modules, so that a cache key (`foundation.code`) has what a
-module needs and no more.
+light. The house itself imports from the modules: a cache key (`foundation.code`) of what uses this
+door has all of them.
 """
 
 from importlib import import_module
@@ -85,21 +85,21 @@ if TYPE_CHECKING:
     from robustness.logits import as_logits
 else:
     _HOMES = {
-        ".attacks.attacker": ("Attacker",),
-        ".ball": ("inside_ball",),
-        ".bounds.certifier": ("Certifier", "proven"),
-        ".bounds.trace": ("NoBoundError",),
-        ".checks": ("Subject", "run_checks"),
-        ".corruptions": ("Corruption", "corrupt"),
-        ".evaluation": ("Judge", "Summary", "Verdict", "image_seeds", "summarise"),
-        ".logits": ("as_logits",),
+        "robustness.attacks.attacker": ("Attacker",),
+        "robustness.ball": ("inside_ball",),
+        "robustness.bounds.certifier": ("Certifier", "proven"),
+        "robustness.bounds.trace": ("NoBoundError",),
+        "robustness.checks": ("Subject", "run_checks"),
+        "robustness.corruptions": ("Corruption", "corrupt"),
+        "robustness.evaluation": ("Judge", "Summary", "Verdict", "image_seeds", "summarise"),
+        "robustness.logits": ("as_logits",),
     }
 
     def __getattr__(name: str) -> object:
         """A name that needs TensorFlow, or NumPy (PEP 562)."""
         for home, names in _HOMES.items():
             if name in names:
-                return getattr(import_module(home, __name__), name)
+                return getattr(import_module(home), name)
         raise AttributeError(f"module 'robustness' has no attribute {name!r}")
 
 

@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 def write_weights(model: tf_keras.Model, transform: object, directory: str, *_: object) -> None:
-    os.makedirs(directory)
+    os.makedirs(directory, exist_ok=True)
     np.save(f"{directory}/weights.npy", flat(model.get_weights()))
 
 
