@@ -1,11 +1,10 @@
 """No planted bad model is pushed or becomes the champion, each is refused for the right reason, and
 the honest ones pass."""
 
-from typing import Any
-
 import pytest
 from planted import PLANTS, PlantedWorld, another_seed
 
+from pipeline.report.run_summary import RunSummary
 from robustness.config import CheckName
 
 pytestmark = pytest.mark.planted
@@ -21,15 +20,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> PlantedWorld:
     return PlantedWorld(tmp_path_factory.mktemp("planted"))
 
 
-def refused_by(summary: dict[str, Any]) -> set[str]:
-    return {gate["name"] for gate in summary["gates"] if not gate["passed"]}
+def refused_by(summary: RunSummary) -> set[str]:
+    return {gate.name for gate in summary.gates if not gate.passed}
 
 
 @pytest.mark.few
 def test_an_honest_model_is_pushed(world: PlantedWorld) -> None:
     assert refused_by(world.first) == set()
-    assert world.first["serving_problems"] == []
-    assert world.first["pushed"]
+    assert world.first.serving_problems == []
+    assert world.first.pushed
 
 
 @pytest.mark.parametrize(
@@ -40,10 +39,10 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
     before = world.versions(), world.blessed_models()
     summary = world.run(name, plant)
     assert reasons <= refused_by(summary), refused_by(summary)
-    assert not summary["blessed"]
-    assert summary["pushed"] is None
+    assert not summary.blessed
+    assert summary.pushed is None
     assert (world.versions(), world.blessed_models()) == before, "the champion is what it was"
-    computed = {node for node, run in summary["nodes"].items() if not run["cached"]}
+    computed = {node for node, run in summary.nodes.items() if not run.cached}
     assert "Trainer.undefended" not in computed
 
 
@@ -51,8 +50,8 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
 def test_the_few_touch_every_gate(world: PlantedWorld) -> None:
     summaries = [world.run(name, PLANTS[name][0]) for name in FEW]
     touched = set().union(*map(refused_by, summaries))
-    assert {gate["name"] for gate in world.first["gates"]} - touched == UNTOUCHED
-    assert any(summary["serving_problems"] for summary in summaries)
+    assert {gate.name for gate in world.first.gates} - touched == UNTOUCHED
+    assert any(summary.serving_problems for summary in summaries)
 
 
 def test_another_honest_model_is_pushed_and_becomes_the_champion(world: PlantedWorld) -> None:
@@ -60,6 +59,6 @@ def test_another_honest_model_is_pushed_and_becomes_the_champion(world: PlantedW
     before = world.blessed_models()
     summary = world.run("another seed", another_seed)
     assert refused_by(summary) == set()
-    assert summary["serving_problems"] == []
-    assert summary["pushed"]
+    assert summary.serving_problems == []
+    assert summary.pushed
     assert len(world.blessed_models() - before) == 1

@@ -5,6 +5,7 @@ trained and the robust one is pushed; in every other one, one of `PLANTS` takes 
 robust model's training and hands over its export.
 """
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from pipeline.definition.config import override
 from pipeline.definition.presets import preset
 from pipeline.local.job import Job, run_job
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.report.run_summary import RunSummary
 from pipeline.root.blessings import is_blessed, model_of
 from pipeline.root.root import Root
 from robustness.config import CheckName
@@ -75,10 +77,10 @@ class PlantedWorld:
     def __init__(self, folder: Path) -> None:
         self.root = Root(folder)
         self.models: dict[str, Path] = {}
-        self._summaries: dict[str, dict[str, Any]] = {}
+        self._summaries: dict[str, RunSummary] = {}
         self.first = self.run("honest", None)
 
-    def run(self, name: str, plant: "Plant | None") -> dict[str, Any]:
+    def run(self, name: str, plant: "Plant | None") -> RunSummary:
         """The summary of a run whose robust model comes from a plant; run once, then known."""
         if name not in self._summaries:
             # TFX loads the module of `run_fn` again for each node, so the function itself cannot be
@@ -158,7 +160,7 @@ def export(
         tft.TFTransformOutput(fn_args.transform_graph_path),
         fn_args.serving_model_dir,
         settings=fn_args.custom_config,
-        history=read_history(str(world.models["robust"])),
+        history=dataclasses.asdict(read_history(str(world.models["robust"]))),
         signatures=lambda network, graph: change(signatures_of(network, graph), graph),
     )
 
