@@ -26,7 +26,7 @@ planted: install
 check: install
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness foundation
+	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness foundation examples
 	@.venv/bin/lint-imports
 
 bench: install

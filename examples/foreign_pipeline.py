@@ -129,7 +129,7 @@ def run(folder: Path, worst_case: float, attack: AttackConfig | None = None) -> 
     blessings = folder / "artifacts" / "ExplainedEvaluator" / "blessing"
     newest = max(blessings.iterdir(), key=lambda blessing: int(blessing.name))
     gates = read_explanations(str(newest))
-    return [f"{gate['name']}: {gate['sentence']}" for gate in gates if not gate["passed"]]
+    return [f"{gate.name}: {gate.sentence}" for gate in gates if not gate.passed]
 
 
 if __name__ == "__main__":
