@@ -1,6 +1,6 @@
 """Short trainings by every recipe on several replicas, for `test_distribution.py`.
 
-    python tests/support/replicas.py TRANSFORM EXAMPLES FOLDER mirrored DEVICES=RECIPE,... ...
+    python tests/support/replicas.py TRANSFORM EXAMPLES FOLDER mirrored DEVICES=RECIPE,...
     python tests/support/replicas.py TRANSFORM EXAMPLES FOLDER multi_worker RECIPE,...
 
 How many devices and workers there are is settled when TensorFlow starts, hence a process of its
@@ -113,23 +113,20 @@ def cluster(index: int, addresses: list[str]) -> str:
     )
 
 
-def on_devices(world: SimpleNamespace, folder: Path, wanted: Sequence[str]) -> None:
-    """Train some recipes on the first of as many virtual devices as are wanted at most."""
+def on_devices(world: SimpleNamespace, folder: Path, wanted: str) -> None:
+    """Train some recipes on so many virtual devices."""
     import tensorflow as tf
 
-    counts = {
-        int(count): recipes.split(",") for count, _, recipes in (w.partition("=") for w in wanted)
-    }
+    count, _, recipes = wanted.partition("=")
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * max(counts)
+    devices = [tf.config.LogicalDeviceConfiguration()] * int(count)
+    tf.config.set_logical_device_configuration(cpu, devices)
+    strategy = tf.distribute.MirroredStrategy(
+        [device.name for device in tf.config.list_logical_devices("CPU")]
     )
-    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-    for count, recipes in counts.items():
-        strategy = tf.distribute.MirroredStrategy(devices[:count])
-        assert strategy.num_replicas_in_sync == count
-        trained = train(world, recipes, strategy, folder / str(count))
-        np.savez(folder / f"{count}.npz", **trained)
+    assert strategy.num_replicas_in_sync == int(count)
+    trained = train(world, recipes.split(","), strategy, folder / count)
+    np.savez(folder / f"{count}.npz", **trained)
 
 
 def on_workers(world: SimpleNamespace, folder: Path, recipes: Sequence[str]) -> None:
@@ -151,12 +148,12 @@ def on_workers(world: SimpleNamespace, folder: Path, recipes: Sequence[str]) -> 
 
 def main() -> None:
     """Train on several replicas."""
-    transform, examples, folder, strategy, *wanted = sys.argv[1:]
+    transform, examples, folder, strategy, wanted = sys.argv[1:]
     world = SimpleNamespace(transform=transform, examples=examples)
     if strategy == "mirrored":
         on_devices(world, Path(folder), wanted)
     else:
-        on_workers(world, Path(folder), wanted[0].split(","))
+        on_workers(world, Path(folder), wanted.split(","))
 
 
 if __name__ == "__main__":

@@ -65,10 +65,12 @@ def one_device(
 def several_devices(
     small_world: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, dict[str, np.ndarray]]:
-    """The results on two and on four devices, of one process."""
+    """The results on two and on four devices, each of a process of its own: TensorFlow's collective
+    operations know one number of devices a process."""
     folder = tmp_path_factory.mktemp("several")
     wanted = (f"2={','.join(RECIPES)}", f"4={','.join(ON_FOUR)}")
-    finish(replicas(small_world, folder, "mirrored", *wanted))
+    for process in [replicas(small_world, folder, "mirrored", each) for each in wanted]:
+        finish(process)
     return {count: dict(np.load(folder / f"{count}.npz")) for count in (2, 4)}
 
 
