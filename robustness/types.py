@@ -33,6 +33,7 @@ SeedsTensor = Int64[tf.Tensor, "n 2"]
 NumbersTensor = Float32[tf.Tensor, "n"]
 DoublesTensor = Float64[tf.Tensor, "n"]
 FlagsTensor = Bool[tf.Tensor, "n"]
+ScalarTensor = Float32[tf.Tensor, ""]
 BatchTensor = Float32[tf.Tensor, "n ..."]
 """One array an image, of any shape."""
 

@@ -23,7 +23,8 @@ from trainer.dataset import Split, training_batches
 from trainer.network import build_network
 from trainer.nsl import import_nsl
 from trainer.recipe_config import PgdConfig
-from trainer.recipes import Course, build_recipe
+from trainer.recipes import build_recipe
+from trainer.step import Course
 
 EPSILON, BATCH = 0.3, 128
 ATTACK_STEPS = (1, 5, 10)

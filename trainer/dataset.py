@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from foundation.autotune import no_autotune
-from trainer.types import Images, Labels
+from robustness.types import Images, Labels
 
 READ_BATCH = 500
 """Examples parsed and decoded at once: large enough to hide per-call overhead, small in memory."""

@@ -27,8 +27,8 @@ import tf_keras
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
+from robustness.types import ImagesTensor, LogitsTensor
 from trainer.checkpoints import Metrics
-from trainer.types import ImagesTensor, LogitsTensor
 
 SETTINGS, HISTORY = "settings.json", "history.json"
 """Files in the export's `assets.extra`, which serving ignores."""

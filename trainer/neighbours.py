@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from robustness.ball import image_norm, project_to
 from robustness.config import PGD_REACH, Norm
+from robustness.types import ImagesTensor, NumbersTensor, ScalarTensor
 from trainer.nsl import import_nsl
-from trainer.types import ImagesTensor, NumbersTensor, Scalar
 
 FAST_STEP = 1.25
 """Length of a single step over the radius (Wong et al. 2020)."""
@@ -22,12 +22,12 @@ LOSS_SCALE = 1024.0
 afterwards, and a power of two changes no other digit."""
 
 
-Loss = Callable[[ImagesTensor], NumbersTensor | Scalar]
+Loss = Callable[[ImagesTensor], NumbersTensor | ScalarTensor]
 """The loss of each image, or their mean."""
 
 
 def neighbours(
-    loss: Loss, x: ImagesTensor, noise: ImagesTensor, norm: Norm, epsilon: Scalar, steps: int
+    loss: Loss, x: ImagesTensor, noise: ImagesTensor, norm: Norm, epsilon: ScalarTensor, steps: int
 ) -> ImagesTensor:
     """Images of the ball that maximise a loss, by gradient steps from a random start.
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import tensorflow as tf
 
-from trainer.types import ImagesTensor
+from robustness.types import ImagesTensor
 
 
 class TransformSettings(TypedDict):

@@ -18,6 +18,7 @@ from robustness.bounds.trace import NoBoundError
 from robustness.bounds.training import TrainingBounds
 from robustness.config import Norm, ThreatModel
 from robustness.losses import cross_entropy
+from robustness.types import ImagesTensor, LogitsTensor, NumbersTensor, ScalarTensor
 from trainer.neighbours import Loss, neighbours
 from trainer.nsl import adversarial_regularization
 from trainer.recipe_config import (
@@ -33,23 +34,8 @@ from trainer.recipe_config import (
     TutorialConfig,
     UndefendedConfig,
 )
-from trainer.step import Batch, RecipeModel
-from trainer.types import ImagesTensor, LogitsTensor, NumbersTensor, Scalar
+from trainer.step import Batch, Course, RecipeModel
 from trainer.validation import Scores
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """A training as a recipe's model needs to know it.
-
-    steps: number of steps of the whole training. global_batch: images a step, over all replicas.
-    l1: weight of the sum of the absolute values of all kernels. seed: seed of the noise.
-    """
-
-    steps: int
-    global_batch: int
-    l1: float
-    seed: int
 
 
 @dataclass(kw_only=True)
@@ -119,11 +105,9 @@ class OwnRecipe(Recipe):
             self.network,
             self.neighbours,
             self.losses,
+            course,
             epsilon=self.epsilon,
             ramp_steps=self.ramp * course.steps,
-            global_batch=course.global_batch,
-            l1=course.l1,
-            seed=course.seed,
         )
         model.compile(optimizer)
         return model
@@ -207,7 +191,9 @@ class Certified(Adversarial):
     def score(self, scores: Scores) -> float:
         return scores.adversarial + scores.certified
 
-    def bound_losses(self, batch: Batch, centre: ImagesTensor, radius: Scalar) -> NumbersTensor:
+    def bound_losses(
+        self, batch: Batch, centre: ImagesTensor, radius: ScalarTensor
+    ) -> NumbersTensor:
         """Cross-entropy of the bound of the box around `centre`, in [0, 1], with the warm-up's
         share."""
         boxes = self.bounds.boxes(

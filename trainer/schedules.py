@@ -8,8 +8,8 @@ import tensorflow as tf
 import tf_keras
 from jaxtyping import Int64
 
+from robustness.types import ScalarTensor
 from trainer.config import Schedule
-from trainer.types import Scalar
 
 Step = Int64[tf.Tensor, ""] | Int64[tf.Variable, ""]
 """Number of steps done, as a tensor or as the optimizer keeps it."""
@@ -35,7 +35,7 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self._schedule, self._peak, self._steps = schedule, peak, steps
 
-    def __call__(self, step: Step) -> Scalar:
+    def __call__(self, step: Step) -> ScalarTensor:
         done = tf.cast(step, tf.float32) / self._steps
         match self._schedule:
             case Schedule.CONSTANT:
@@ -55,6 +55,6 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": self._schedule, "peak": self._peak, "steps": self._steps}
 
 
-def ramp(step: Step, steps: float) -> Scalar:
+def ramp(step: Step, steps: float) -> ScalarTensor:
     """Share of the full radius at a step: it grows evenly from 0 to 1 over `steps` steps."""
     return tf.minimum(1.0, tf.cast(step, tf.float32) / max(steps, 1e-9)) if steps else tf.ones([])

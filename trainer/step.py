@@ -1,14 +1,29 @@
 """One training step, as a Keras model: `fit` brings epochs, callbacks and distribution."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
 import tensorflow as tf
 import tf_keras
 from jaxtyping import Float32, Int64
 
+from robustness.types import ImagesTensor, LabelsTensor, NumbersTensor, ScalarTensor
 from trainer.schedules import ramp
-from trainer.types import ImagesTensor, LabelsTensor, NumbersTensor, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """A whole training, of which a step is one.
+
+    steps: number of steps. global_batch: number of images a step, over all replicas. l1: weight of
+    the sum of the absolute values of all kernels. seed: seed of the noise.
+    """
+
+    steps: int
+    global_batch: int
+    l1: float
+    seed: int
 
 
 class Batch(NamedTuple):
@@ -21,8 +36,8 @@ class Batch(NamedTuple):
     x: ImagesTensor
     y: LabelsTensor
     noise: ImagesTensor
-    epsilon: Scalar
-    ramp: Scalar
+    epsilon: ScalarTensor
+    ramp: ScalarTensor
 
 
 class ReplicaBatch(TypedDict):
@@ -57,11 +72,9 @@ class RecipeModel(tf_keras.Model):
         neighbours: function from a batch to the images that the loss looks at.
         losses: function from a batch and its neighbours to the loss of every image, which is
             minimised.
+        course: the training.
         epsilon: full radius in training.
         ramp_steps: number of steps until it is reached.
-        global_batch: number of images a step, over all replicas.
-        l1: weight of the sum of the absolute values of all kernels.
-        seed: seed of the noise.
     """
 
     def __init__(
@@ -69,18 +82,15 @@ class RecipeModel(tf_keras.Model):
         network: tf_keras.Model,
         neighbours: Callable[[Batch], ImagesTensor],
         losses: Callable[[Batch, ImagesTensor], NumbersTensor],
+        course: Course,
         *,
         epsilon: float,
         ramp_steps: float,
-        global_batch: int,
-        l1: float,
-        seed: int,
     ) -> None:
         super().__init__()
         self.network, self._neighbours_of, self._losses_of = network, neighbours, losses
-        self._epsilon, self._ramp_steps, self._l1, self._seed = epsilon, ramp_steps, l1, seed
-        self._noise_shape = [global_batch, *network.input_shape[1:]]
-        self._global_batch = global_batch
+        self._course, self._epsilon, self._ramp_steps = course, epsilon, ramp_steps
+        self._noise_shape = [course.global_batch, *network.input_shape[1:]]
         self._kernels = [v for v in network.trainable_variables if len(v.shape) > 1]
         self._loss = tf_keras.metrics.Mean(name="loss")
 
@@ -91,20 +101,20 @@ class RecipeModel(tf_keras.Model):
     def call(self, inputs: ImagesTensor, training: bool = False) -> tf.Tensor:
         return self.network(inputs, training=training)
 
-    def train_step(self, data: ReplicaBatch) -> dict[str, Scalar]:
+    def train_step(self, data: ReplicaBatch) -> dict[str, ScalarTensor]:
         """Keras calls it on every replica."""
         batch = self._batch(data)
         x_adv = tf.stop_gradient(self._neighbours_of(batch))
         with tf.GradientTape() as tape:
             losses = self._losses_of(batch, x_adv)
-            loss = tf.reduce_sum(losses) / self._global_batch + self._regularisation()
+            loss = tf.reduce_sum(losses) / self._course.global_batch + self._regularisation()
         self.optimizer.minimize(loss, self.network.trainable_variables, tape=tape)
         self._loss.update_state(losses)
         return {"loss": self._loss.result()}
 
     def _batch(self, data: ReplicaBatch) -> Batch:
         step = self.optimizer.iterations
-        seed = tf.stack([tf.constant(self._seed, tf.int64), step])
+        seed = tf.stack([tf.constant(self._course.seed, tf.int64), step])
         noise = uniform_noise(self._noise_shape, seed)
         grown = ramp(step, self._ramp_steps)
         return Batch(
@@ -115,9 +125,10 @@ class RecipeModel(tf_keras.Model):
             ramp=grown,
         )
 
-    def _regularisation(self) -> Scalar:
+    def _regularisation(self) -> ScalarTensor:
         """This replica's share of L1 and of what the network's own layers ask for."""
-        terms = [self._l1 * tf.reduce_sum(tf.abs(kernel)) for kernel in self._kernels if self._l1]
+        l1 = self._course.l1
+        terms = [l1 * tf.reduce_sum(tf.abs(kernel)) for kernel in self._kernels if l1]
         terms += [tf.cast(term, tf.float32) for term in self.network.losses]
         if not terms:
             return tf.zeros([])

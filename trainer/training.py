@@ -16,8 +16,9 @@ from trainer.dataset import Split, training_batches
 from trainer.export import History, export_model
 from trainer.network import build_network
 from trainer.progress import LogProgress
-from trainer.recipes import Course, build_recipe
+from trainer.recipes import build_recipe
 from trainer.schedules import LearningRate
+from trainer.step import Course
 from trainer.strategy import agreed, is_chief, scaled
 from trainer.validation import Validator
 from trainer.watch import Watch

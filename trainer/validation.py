@@ -6,16 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tf_keras
-from jaxtyping import Bool
 
 from foundation.seeds import image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
 from robustness.config import BoundName, Norm, Pgd, ThreatModel
+from robustness.types import Flags
 from trainer.dataset import Split
-
-Flags = Bool[np.ndarray, "n"]
 
 ATTACK = Pgd(steps=20)
 """What tells single-step overfitting from robustness (Wong et al. 2020)."""

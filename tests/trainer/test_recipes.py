@@ -20,8 +20,8 @@ from trainer.recipe_config import (
     TutorialConfig,
     UndefendedConfig,
 )
-from trainer.recipes import Course, build_recipe
-from trainer.step import Batch
+from trainer.recipes import build_recipe
+from trainer.step import Batch, Course
 from trainer.validation import Scores
 
 COURSE = Course(steps=60, global_batch=16, l1=0.0, seed=0)

@@ -21,8 +21,8 @@ from trainer.recipe_config import (
     TradesConfig,
     UndefendedConfig,
 )
-from trainer.recipes import Course, build_recipe
-from trainer.step import Batch, RecipeModel
+from trainer.recipes import build_recipe
+from trainer.step import Batch, Course, RecipeModel
 from trainer.training import Training
 
 OURS = [recipe for recipe in RECIPES if recipe != "tutorial"]
