@@ -85,13 +85,14 @@ if TYPE_CHECKING:
     from robustness.logits import as_logits
 else:
     _HOMES = {
+        "foundation.seeds": ("image_seeds",),
         "robustness.attacks.attacker": ("Attacker",),
         "robustness.ball": ("inside_ball",),
         "robustness.bounds.certifier": ("Certifier", "proven"),
         "robustness.bounds.trace": ("NoBoundError",),
         "robustness.checks": ("Subject", "run_checks"),
         "robustness.corruptions": ("Corruption", "corrupt"),
-        "robustness.evaluation": ("Judge", "Summary", "Verdict", "image_seeds", "summarise"),
+        "robustness.evaluation": ("Judge", "Summary", "Verdict", "summarise"),
         "robustness.logits": ("as_logits",),
     }
 

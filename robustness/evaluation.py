@@ -239,7 +239,7 @@ class StageAccuracies:
     """What attacks leave and bounds prove, as shares of all images.
 
     attacks: accuracy that is left once an attack has run too, so it falls from one to the next and
-        ends at the worst case.
+        ends at the worst case over these stages; a pipeline's counts other images as well.
     certified_by: in the same way, share that is proven once a bound has run too.
     certified: share that is proven by all; None where there was no bound.
     """

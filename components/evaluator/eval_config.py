@@ -11,15 +11,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import standard_artifacts  # noqa: F401
 
 from components.evaluator.gate import Gate, Op
-from components.evaluator.metrics import (
-    ACCURACY,
-    ATTACK,
-    LABEL,
-    ROWS,
-    TALLY,
-    GateMetric,
-    RowAccuracy,
-)
+from components.evaluator.metrics import ACCURACY, ROWS, TALLY, GateMetric, RowAccuracy
+from components.records.names import ATTACK, LABEL
 from foundation.errors import ConfigError
 
 

@@ -20,7 +20,7 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.extractors import extractor, unbatch_extractor
 from tensorflow_model_analysis.utils import util
 
-from components.evaluator.metrics import ATTACK, LABEL, OUTCOME, RIGHT, RowAccuracy
+from components.evaluator.metrics import OUTCOME, RIGHT, RowAccuracy
 from components.evaluator.outcome import (
     Answer,
     Facts,
@@ -29,7 +29,7 @@ from components.evaluator.outcome import (
     image_outcome,
     row_outcomes,
 )
-from components.records.names import CLEAN, ROBUST
+from components.records.names import ATTACK, CLEAN, LABEL, ROBUST
 from components.records.record import IMAGE, Rows
 
 Extracts = dict[str, Any]

@@ -28,9 +28,6 @@ TALLY = "tally"
 ACCURACY, ROWS = "accuracy", "example_count"
 """Names of the metrics on the rows of a slice."""
 
-ATTACK, LABEL = "attack", "label"
-"""Columns of the rows that TFMA slices by."""
-
 
 class GateMetric(metric_types.Metric):
     """The value that a gate compares with its bound, on the images of a slice; its name is the

@@ -8,8 +8,11 @@ MODELS = (UNDEFENDED, ROBUST)
 """Models that our own pipeline attacks; each predicts every image."""
 
 CHAMPION = "champion"
-"""The model in production, which ChampionChallenge adds; its prediction is -1 where there is
+"""The latest blessed model, which ChampionChallenge adds; its prediction is -1 where there is
 none."""
+
+ATTACK, LABEL = "attack", "label"
+"""Columns of the records that TFMA slices by."""
 
 CLEAN, FGSM, STRONGEST = "clean", "fgsm", "strongest"
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import Float32, Int64, Shaped
 
-from components.records.names import CHAMPION, Origin
+from components.records.names import ATTACK, CHAMPION, LABEL, Origin
 from components.records.shards import read_shards
 from robustness.config import ThreatModel
 
@@ -30,8 +30,8 @@ Images = Float32[np.ndarray, "n h w c"]
 
 PLAIN = {
     "id": tf.string,
-    "attack": tf.string,
-    "label": tf.int64,
+    ATTACK: tf.string,
+    LABEL: tf.int64,
     "norm": tf.string,
     "epsilon": tf.float32,
     "seed": tf.int64,

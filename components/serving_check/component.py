@@ -49,7 +49,6 @@ def ServingCheck(
     examples: InputArtifact[Examples],
     split: Parameter[str],
     blessing: OutputArtifact[InfraBlessing],
-    code: Parameter[str] = "",
     infra_blessing: InputArtifact[InfraBlessing] = None,
 ) -> None:
     """Asks a fresh process, and blesses when every answer is right and every bad request is

@@ -1,5 +1,5 @@
 """What a run computes: configuration, presets, gates and the DAG.
 
-Pure: it reads and writes no files, starts nothing, and knows none of the other rooms, because
-Kubeflow compiles it too. Begin with `create_pipeline` in `dag`.
+It reads schemas and code, writes nothing, starts nothing, and knows none of the other rooms,
+because Kubeflow compiles it too. Begin with `create_pipeline` in `dag`.
 """

@@ -69,11 +69,10 @@ class GatesConfig:
     (of `gap`: 1), and an empty list, is no gate.
 
     clean: right on unmodified images. worst_case: right under every attack. certified: proven by a
-        bound (0 where none
-    applies: L2, layers without one). fgsm, white_box: right under FGSM, and under the whole suite,
-    made with the model's own gradients. transfer_fgsm, transfer: the same made with the undefended
-    model's. gap: right on clean images but broken by an attack, at most. worst_class: the worst
-    case in the class where it is lowest.
+    bound (0 where none applies: L2, layers without one). fgsm, white_box: right under FGSM, and
+    under the whole suite, made with the model's own gradients. transfer_fgsm, transfer: the same
+    made with the undefended model's. gap: right on clean images but broken by an attack, at most.
+    worst_class: the worst case in the class where it is lowest.
     required: attacks and bounds that must have run. checks: honesty checks that must not fail.
     champion: significance level at which the model must not be worse than the latest blessed one,
     on clean images and in the worst case; 0 is no comparison.

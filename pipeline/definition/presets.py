@@ -43,7 +43,7 @@ ATTACK = AttackConfig(suite=SuiteName.AUTOATTACK)
 full suite takes nine minutes of the 22 of `gauntlet run --preset robust`."""
 
 REQUIRED = tuple(attack.name for attack in attacks_of(suite(SuiteName.AUTOATTACK)))
-"""The attacks and bounds without which a worst case is none."""
+"""The attacks without which a worst case is none."""
 
 WITHOUT_CONVERGENCE = tuple(
     check for check in CheckName if check is not CheckName.ATTACK_HAS_CONVERGED

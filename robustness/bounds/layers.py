@@ -84,10 +84,10 @@ class Layer(ABC):
         except for the rounding that `error` bounds.
         """
 
+    @abstractmethod
     def error(self, *boxes: Box) -> BatchTensor | None:
         """What rounding may add to each output, by the network and by `backward`; None where it
-        adds nothing."""
-        return None
+        adds nothing. Without a default: a layer that forgot it would give unsound bounds."""
 
     def spread(self, *operands: CentredBox) -> CentredBox:
         """`interval` for training: as centre and radius, and without what rounding may add, at half
@@ -110,6 +110,9 @@ class Input(Layer):
         self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
     ) -> tuple[list[BatchTensor], DoublesTensor]:
         raise AssertionError("the input has no operands")
+
+    def error(self, *boxes: Box) -> BatchTensor | None:
+        return None
 
 
 class Linear(Layer):

@@ -42,7 +42,7 @@ def test_a_sound_export_is_blessed(
     examples = artifact(Examples, small_world.examples, split_names='["test"]')
     inputs = {"model": [artifact(Model, small_models["robust"])], "examples": [examples]}
     ServingCheck.EXECUTOR_SPEC.executor_class().Do(
-        inputs, {"blessing": [blessing]}, {"split": "test", "code": ""}
+        inputs, {"blessing": [blessing]}, {"split": "test"}
     )
     assert read_problems(blessing.uri) == []
     assert blessing.get_int_custom_property("blessed") == 1
@@ -62,7 +62,7 @@ def test_without_the_blessing_of_a_real_server_there_is_none(
         "infra_blessing": [other],
     }
     ServingCheck.EXECUTOR_SPEC.executor_class().Do(
-        inputs, {"blessing": [blessing]}, {"split": "test", "code": ""}
+        inputs, {"blessing": [blessing]}, {"split": "test"}
     )
     assert blessing.get_int_custom_property("blessed") == 0
     assert read_problems(blessing.uri) == ["TFX's InfraValidator could not serve the model"]
