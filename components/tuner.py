@@ -12,6 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from foundation.json import dumps
 from trainer.tuning import SCORES
 
 TRIALS = "trials.json"
@@ -40,7 +41,7 @@ class Executor(TfxExecutor):
         ]
         folder = artifact_utils.get_single_uri(output_dict["tuner_results"])
         with fileio.open(os.path.join(folder, TRIALS), "w") as file:
-            file.write(json.dumps(trials, indent=2))
+            file.write(dumps(trials))
 
 
 def measured(trial: Any, name: str) -> float | None:

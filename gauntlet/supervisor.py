@@ -51,10 +51,7 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
         except Defect as error:
             raise Defect(f"{error}\nThe log has the traceback: {log}") from error
         except ProcessDied as error:
-            raise ProcessDied(
-                f"{error}; its log is {log}. Run the same command again: finished nodes are not "
-                "repeated"
-            ) from error
+            raise ProcessDied(f"{error}; its log is {log}") from error
 
 
 class NodeDisplay:

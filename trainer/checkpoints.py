@@ -6,7 +6,6 @@ two that count and is replaced last, so a kill at any moment leaves the state of
 """
 
 import dataclasses
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from foundation.errors import RunError
+from foundation.json import dumps
 
 STATE = "state.json"
 
@@ -86,7 +86,7 @@ class Checkpoints:
             self._best.write(os.path.join(self.folder, f"best-{progress.epoch}"))
         state = os.path.join(self.folder, STATE)
         with tf.io.gfile.GFile(state + ".new", "w") as file:
-            file.write(json.dumps(dataclasses.asdict(progress)))
+            file.write(dumps(progress, indent=None))
         tf.io.gfile.rename(state + ".new", state, overwrite=True)
         self._remove_all_but(f"epoch-{progress.epoch}", f"best-{progress.best_epoch}")
 

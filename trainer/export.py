@@ -14,7 +14,6 @@ TensorFlow Serving sends the warm-up requests in `assets.extra` to a version bef
 service.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import tf_keras
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
+from foundation.json import dumps
 from robustness.types import ImagesTensor, LogitsTensor
 from trainer.checkpoints import Metrics
 
@@ -80,7 +80,7 @@ def export_model(
     fileio.makedirs(extra)
     for name, content in ((SETTINGS, settings), (HISTORY, history)):
         with fileio.open(os.path.join(extra, name), "w") as file:
-            file.write(json.dumps(content, indent=2, sort_keys=True))
+            file.write(dumps(content))
     with tf.io.TFRecordWriter(os.path.join(extra, WARM_UP)) as writer:
         for size in WARM_UP_BATCHES:
             writer.write(warm_up_request(clean.input_shape[1:], size).SerializeToString())

@@ -83,7 +83,7 @@ def _reason(workers: list[Child]) -> GauntletError:
     for ending in endings:
         if isinstance(ending.error, ProcessDied):
             return RunError(
-                f"{ending.error} and the training with it; the same command goes on from the last "
+                f"{ending.error}, and the training with it; the same command goes on from the last "
                 "whole epoch"
             )
     first = min(endings, key=lambda ending: ending.time)

@@ -29,6 +29,7 @@ from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
 from components.records.record import Images, Rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
+from foundation.events import Fields
 from foundation.json import dumps
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check
@@ -170,7 +171,7 @@ class AttackedExamples:
     def rows(self, shard: str) -> Iterator[Rows]:
         for batch in self._loaded.reader.batches(shard, BATCH):
             yield from self._judged(batch)
-            log.info("attacking", extra={"advance": len(batch.ids)})
+            log.info("attacking", extra=Fields(advance=len(batch.ids)))
 
     def _judged(self, batch: Labelled) -> Iterator[Rows]:
         """All rows of a batch."""

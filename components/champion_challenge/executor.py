@@ -22,6 +22,7 @@ from components.records.record import Rows, read_rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
 from foundation.errors import ConfigError
+from foundation.events import Fields
 from robustness.attacks.attacker import Attacker
 from robustness.evaluation import Judge
 from robustness.types import IntArray
@@ -123,7 +124,7 @@ class ChallengedRows:
         judge, ids = self._loaded.champion, clean.id.tolist()
         _, images = attack(CHAMPION, judge, clean.image, clean.label, ids, self._task.seed)
         yield from attacked_rows(clean, images, self._loaded.attackers)
-        log.info("attacking the champion", extra={"advance": len(clean)})
+        log.info("attacking the champion", extra=Fields(advance=len(clean)))
 
 
 class Loaded:

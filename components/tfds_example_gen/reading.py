@@ -22,6 +22,7 @@ from components.datasets.prepare import prepare
 from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
 from foundation.errors import DataError
+from foundation.events import Fields
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
@@ -103,7 +104,7 @@ def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[st
         shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory)
     )
     beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
-    log.info("reading", extra={"advance": written})
+    log.info("reading", extra=Fields(advance=written))
 
 
 def read_part(part: Any, directory: str) -> Iterator[bytes]:

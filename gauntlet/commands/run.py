@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from foundation.errors import REFUSED
+from foundation.errors import REFUSED, ProcessDied
 from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 from pipeline.local.orchestrator import Orchestrator
@@ -101,7 +101,13 @@ def run(
         highlight=False,
         soft_wrap=True,
     )
-    summary = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
+    try:
+        summary = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
+    except ProcessDied as error:
+        raise ProcessDied(
+            f"{error}. Run the same command again: finished nodes are not repeated, and a training "
+            "goes on from its last whole epoch"
+        ) from error
     if json_file:
         shutil.copyfile(results / "summary.json", json_file)
     print_summary(summary, results, console)

@@ -19,7 +19,7 @@ from components.datasets.batches import Batch, count_images, image_batches
 from components.datasets.prepare import PreparedDataset, prepare
 from foundation.code import code_of
 from foundation.errors import DataError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.seeds import image_seeds
 from gauntlet.evaluation.picture import draw_curve
@@ -168,7 +168,7 @@ class Evaluation:
                     corrupted = corrupt(family, batch.x, seeds)
                     right[family] += int(np.sum(predict(corrupted) == batch.y))
                 total += len(batch.y)
-                log.info("corrupting", extra={"advance": len(batch.y)})
+                log.info("corrupting", extra=Fields(advance=len(batch.y)))
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
@@ -186,7 +186,7 @@ class Evaluation:
                 "%s of %s images judged",
                 f"{len(ids):,}",
                 f"{total:,}",
-                extra={"progress": (len(ids), total)},
+                extra=Fields(progress=(len(ids), total)),
             )
         return ids, joined(verdicts)
 

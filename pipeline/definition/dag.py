@@ -111,8 +111,9 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         seed=config.seed,
     )
     attacked = dag.add(attack, "adversarial_examples")
+    rival = champion if config.gates.champion else None
     challenge = ChampionChallenge(
-        adversarial_examples=attacked, model=robust, others=others, champion=champion
+        adversarial_examples=attacked, model=robust, others=others, champion=rival
     )
     challenged = dag.add(challenge, "challenged_examples")
 

@@ -122,7 +122,7 @@ def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
         for gate in gates(config.gates)
         if isinstance(gate, Accuracy | WorstCase | Certified) and gate.argument != (CLEAN,)
     )
-    if not summary.blessed or robust.worst_case >= claim:
+    if not summary.pushed or robust.worst_case >= claim:
         return found
     attack, white_box = min(robust.white_box.items(), key=lambda item: item[1])
     return [

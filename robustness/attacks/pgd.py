@@ -38,7 +38,7 @@ class CompiledPgd:
         seeds = tf.TensorSpec([None, 2], tf.int64)
         number, count = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
         flag = tf.TensorSpec([], tf.bool)
-        self._step = tf.function(self._one_step, input_signature=[images, labels])
+        self._step = tf.function(self._fgsm_batch, input_signature=[images, labels])
         self._start = tf.function(
             lambda x, seeds: random_start(x, seeds, threat), input_signature=[images, seeds]
         )
@@ -99,7 +99,7 @@ class CompiledPgd:
             open_rows = np.setdiff1d(open_rows, np.concatenate(broken))
         return best
 
-    def _one_step(self, x: ImagesTensor, y: LabelsTensor) -> ImagesTensor:
+    def _fgsm_batch(self, x: ImagesTensor, y: LabelsTensor) -> ImagesTensor:
         gradient = slope(self._model, x, lambda logits: self._loss(logits, y)).gradient
         return project(
             x + self._threat.epsilon * steepest(gradient, self._threat.norm), x, self._threat

@@ -250,7 +250,7 @@ def test_what_came_first_is_why_workers_failed() -> None:
     assert trainer.workers._reason([finished, late, running, early]) is early.ending.error
     dead = failed(ProcessDied("worker 3 of 3 ended with code -9"), 3)
     told = trainer.workers._reason([late, early, dead])
-    assert str(told).startswith("worker 3 of 3 ended with code -9 and the training with it; the ")
+    assert str(told).startswith("worker 3 of 3 ended with code -9, and the training with it; the ")
 
 
 def test_workers_end_with_their_parent() -> None:

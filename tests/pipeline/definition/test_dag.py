@@ -34,11 +34,11 @@ Pusher infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_ble
 """  # noqa: E501
 """Of the preset `smoke`: each node with its inputs, and nodes that it only waits for."""
 
-WITHOUT_CHAMPION = {
-    "Champion": None,
+WITHOUT_GATE = {
     "ChampionChallenge": "adversarial_examples=AdversarialExampleGen.adversarial_examples "
     "robust=Trainer.robust.model undefended=Trainer.undefended.model",
 }
+WITHOUT_CHAMPION = {"Champion": None, **WITHOUT_GATE}
 SPAN = {
     "LastSpan": "",
     "AnomalyGate": "anomalies=ExampleValidator.anomalies last=LastSpan.accepted "
@@ -107,7 +107,7 @@ def keys(settings: list[str], **places: Any) -> dict[str, Any]:
         (["data.span=3"], {}, SPAN),
         (["tuner.trials=2"], {}, SEARCH),
         (["trainer.warm_start=true"], {}, WARM),
-        (["trainer.warm_start=true", "gates.champion=0"], {}, WARM),
+        (["trainer.warm_start=true", "gates.champion=0"], {}, WARM | WITHOUT_GATE),
         (["serving.platform=docker"], {}, SERVER),
         (EVERYTHING, {}, SPAN | SEARCH | SERVER | WARM_AND_SEARCHED),
     ],
