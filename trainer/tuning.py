@@ -91,10 +91,10 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     folder = os.path.join(
         task.training.checkpoints, "tuning-" + hashlib.sha256(what.encode()).hexdigest()[:16]
     )
-    return TunerFnResult(tuner=FrontTuner(task, folder), fit_kwargs={"fn_args": fn_args})
+    return TunerFnResult(tuner=FrontSearch(task, folder), fit_kwargs={"fn_args": fn_args})
 
 
-class FrontTuner(kt.engine.base_tuner.BaseTuner):
+class FrontSearch(kt.engine.base_tuner.BaseTuner):
     """Trains a trial with the project's own training and keeps what it measured.
 
     A killed search goes on in the trial and the epoch where it was, because everything is in

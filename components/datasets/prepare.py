@@ -161,7 +161,9 @@ def _from_image_folder(dataset: str, root: Path | None) -> PreparedDataset:
         if not _is_filled(directory):
             with workspace.work_folder(root, name) as work:
                 log.info("preparing %s in %s", images.root, directory)
-                stock.run(stock.Job(dataset=str(images.root), root=str(work), config=config))
+                stock.run(
+                    stock.Preparation(dataset=str(images.root), root=str(work), config=config)
+                )
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 (work / name / image_folder.VERSION).rename(directory)
     return prepared.inspect(directory, name)
@@ -210,7 +212,7 @@ def _generate(target: Target, get_archives: Callable[[Path], Path | None]) -> No
         manual_dir = get_archives(work)
         log.info("preparing %s in %s", target.name, target.directory)
         stock.run(
-            stock.Job(
+            stock.Preparation(
                 dataset=target.dataset,
                 root=str(work),
                 manual_dir=None if manual_dir is None else str(manual_dir),

@@ -26,7 +26,7 @@ HEAD_NOT_ALLOWED = (405, 501)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Preparation:
     """One run of `download_and_prepare`, as it is sent to the child.
 
     `dataset` may be a folder of images, stored as the tfds config `config`. `root` is the TFDS root
@@ -90,15 +90,15 @@ def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str | None:
         return f"no answer within {seconds:g} s"
 
 
-def run(job: Job) -> None:
-    """Run `job` in a child process; raises DataError with the child's reason when it fails."""
+def run(wanted: Preparation) -> None:
+    """Run `wanted` in a child process; raises DataError with the child's reason when it fails."""
     # Temporary files too go where the caller cleans up, even after a kill.
-    environment = {**NO_GPU, "TMPDIR": job.root}
+    environment = {**NO_GPU, "TMPDIR": wanted.root}
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         try:
             Child(
                 "components.datasets.worker:run",
-                job,
+                wanted,
                 name="TFDS",
                 environment=environment,
                 output=noise,

@@ -12,42 +12,42 @@ from pathlib import Path
 from typing import Any
 
 from components.datasets import image_folder
-from components.datasets.stock import Job
+from components.datasets.stock import Preparation
 from foundation.errors import DataError
 from foundation.events import Progress
 
 SECONDS_BETWEEN_LOOKS = 0.3
 
 
-def run(job: Job) -> None:
+def run(wanted: Preparation) -> None:
     """`prepare`, where whatever TFDS raises is a DataError with all that it says."""
     try:
-        prepare(job)
+        prepare(wanted)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"{type(error).__name__}: {error}") from error
 
 
-def prepare(job: Job) -> None:
+def prepare(wanted: Preparation) -> None:
     """Download (or take from `manual_dir`), verify and prepare with the stock builder; or store a
     folder of images."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    if image_folder.is_folder(job.dataset):
-        return image_folder.store(image_folder.describe(job.dataset), job.root, job.config)
-    builder = tfds.builder(job.dataset, data_dir=job.root)
-    if job.examples:
-        _count_examples(builder, Progress("preparing", job.examples))
-    downloads = Path(job.root) / "downloads"
+    if image_folder.is_folder(wanted.dataset):
+        return image_folder.store(image_folder.describe(wanted.dataset), wanted.root, wanted.config)
+    builder = tfds.builder(wanted.dataset, data_dir=wanted.root)
+    if wanted.examples:
+        _count_examples(builder, Progress("preparing", wanted.examples))
+    downloads = Path(wanted.root) / "downloads"
     expected = sum(int(info.size) for info in (builder.url_infos or {}).values())
     config = tfds.download.DownloadConfig(
-        manual_dir=job.manual_dir,
+        manual_dir=wanted.manual_dir,
         # Google's bucket holds prepared copies, which bypass the checksums of the archives.
         try_download_gcs=False,
     )
-    watched = contextlib.nullcontext() if job.manual_dir else _watch(downloads, expected)
+    watched = contextlib.nullcontext() if wanted.manual_dir else _watch(downloads, expected)
     with watched:
         builder.download_and_prepare(download_dir=downloads, download_config=config)
 

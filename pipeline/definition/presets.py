@@ -40,7 +40,7 @@ accuracy gain."""
 
 ATTACK = AttackConfig(suite=SuiteName.AUTOATTACK)
 """On a model that bounds can prove, few images are left for the expensive attacks: on two cores the
-full suite takes nine minutes of the 22 of `gauntlet run --preset robust`."""
+full suite takes nine of the 23 minutes of `gauntlet run --preset robust`."""
 
 REQUIRED = tuple(attack.name for attack in attacks_of(suite(SuiteName.AUTOATTACK)))
 """The attacks without which a worst case is none."""
@@ -158,10 +158,10 @@ def tutorial() -> RunConfig:
 def smoke() -> RunConfig:
     """The tutorial on few images, for tests and first looks.
 
-    Command: `gauntlet run --preset smoke`, about a minute on two cores, under 90 seconds. Measured
-    on 500 test images, L-infinity, epsilon 0.2, seed 0: robust 95.0 % clean, 35.2 % in the worst
-    case. Its models are too weak to mean anything, so the honesty checks, which would cost more
-    than the rest, are left out.
+    Command: `gauntlet run --preset smoke`, one to three minutes on two cores. Measured on 500 test
+    images, L-infinity, epsilon 0.2, seed 0: robust 95.0 % clean, 35.2 % in the worst case. Its
+    models are too weak to mean anything, so the honesty checks, which would cost more than the
+    rest, are left out.
     """
     return RunConfig(
         preset="smoke",

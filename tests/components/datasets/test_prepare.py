@@ -271,7 +271,7 @@ def test_interruption_leaves_nothing_half_done(
 ) -> None:
     monkeypatch.setitem(mirror.MIRRORS, "mnist", FakeMirror(source=official))
 
-    def interrupt(job: stock.Job) -> None:
+    def interrupt(job: stock.Preparation) -> None:
         (Path(job.root) / "mnist" / "3.0.1").mkdir(parents=True)
         raise KeyboardInterrupt
 
@@ -288,7 +288,7 @@ def test_two_at_once_prepare_once(
 ) -> None:
     inside, release, runs = threading.Event(), threading.Event(), []
 
-    def slow(job: stock.Job) -> None:
+    def slow(job: stock.Preparation) -> None:
         runs.append(job)
         inside.set()
         assert release.wait(10)
@@ -433,7 +433,9 @@ def test_worker_reports_every_stage(
     caplog.set_level(logging.INFO, "gauntlet")
     total = TRAIN + TEST
     worker.prepare(
-        stock.Job(dataset="mnist", root=str(tmp_path), manual_dir=str(official), examples=total)
+        stock.Preparation(
+            dataset="mnist", root=str(tmp_path), manual_dir=str(official), examples=total
+        )
     )
     assert [(record.getMessage(), vars(record)["progress"]) for record in caplog.records] == [
         ("preparing", (1, total)),
@@ -457,7 +459,7 @@ def test_the_child_process_prepares_and_its_progress_is_logged_here(
     caplog.set_level(logging.INFO, "gauntlet")
     root = tmp_path / "root"
     root.mkdir()
-    stock.run(stock.Job(dataset=str(tmp_path / "images"), root=str(root), config="c"))
+    stock.run(stock.Preparation(dataset=str(tmp_path / "images"), root=str(root), config="c"))
     assert (caplog.messages[-1], vars(caplog.records[-1])["progress"]) == ("preparing", (4, 4))
     assert list(root.glob("*/c/*/dataset_info.json"))
 
@@ -465,7 +467,7 @@ def test_the_child_process_prepares_and_its_progress_is_logged_here(
 def test_child_process_reports_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real `stock.run`
     with pytest.raises(DataError, match=r"^DatasetNotFoundError: Dataset nosuch not found"):
-        stock.run(stock.Job(dataset="nosuch", root=str(tmp_path)))
+        stock.run(stock.Preparation(dataset="nosuch", root=str(tmp_path)))
 
 
 def test_a_child_process_that_dies_is_no_source(
@@ -479,7 +481,7 @@ def test_a_child_process_that_dies_is_no_source(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     caplog.set_level(logging.DEBUG, "gauntlet.data")
     with pytest.raises(DataError, match=r"^TFDS ended with code -9 \(killed, or out of memory\)$"):
-        stock.run(stock.Job(dataset="mnist", root=str(tmp_path)))
+        stock.run(stock.Preparation(dataset="mnist", root=str(tmp_path)))
     assert f"output of the TFDS child process:\n{tmp_path}" in caplog.text
 
 
