@@ -3,13 +3,17 @@
 TFX's Evaluator calls `custom_extractors`. TFMA reads rows, asks the model and unbatches; here the
 unbatching also brings the rows of an image together and lets one of them carry the image's
 outcome. So what is counted afterwards is one thing an image, and no accumulator has an entry for
-each. (TFMA's own `query_key` groups one step later, with all that it then knows of a row: 3,400
-bytes without the pixels, here 72.)
+each. (TFMA's own `query_key` groups one step later, with all that it then knows of a row, 3,400
+bytes without the pixels, and by image; here a bucket of images comes together, from each batch as
+one compressed string, because a runner that keeps what it groups in memory pays for each element.)
 
 Attack and label go with a row, and what an EvalConfig asks for beyond ours: the features of its
 slices, and for other metrics labels, predictions and weights. The rest of the row ends here.
 """
 
+import pickle
+import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,18 +25,16 @@ from tensorflow_model_analysis.extractors import extractor, unbatch_extractor
 from tensorflow_model_analysis.utils import util
 
 from components.evaluator.metrics import OUTCOME, RIGHT, RowAccuracy
-from components.evaluator.outcome import (
-    Answer,
-    Facts,
-    IntArray,
-    RowOutcome,
-    image_outcome,
-    row_outcomes,
-)
+from components.evaluator.outcome import IntArray, RowOutcome, image_outcome, row_outcomes
 from components.records.names import ATTACK, CLEAN, LABEL, ROBUST
 from components.records.record import IMAGE, Rows
 
 Extracts = dict[str, Any]
+Part = tuple[RowOutcome, Extracts]
+
+BUCKETS = 64
+"""Parts into which images are shuffled: enough for the workers of a cluster, and few enough that
+a batch of rows leaves several in each."""
 
 FOR_OTHERS = (constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE_WEIGHTS_KEY)
 
@@ -61,23 +63,34 @@ class ByImage(beam.PTransform):
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         return (
             batches
-            | "Rows" >> beam.FlatMap(keyed_rows, self._config)
-            | "Images" >> beam.GroupByKey()
+            | "Rows" >> beam.FlatMap(packed_rows, self._config)
+            | "Buckets" >> beam.GroupByKey()
+            | "Images" >> beam.FlatMapTuple(images_of_bucket)
             | "Extracts" >> beam.FlatMapTuple(image_extracts)
         )
 
 
-def keyed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[bytes, Any]]:
-    """The id of each row's image, with the row's outcome and what else is needed of it, packed.
-
-    Beam reads annotations: what is `Any` here it shuffles as one string of bytes.
-    """
+def packed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[int, bytes]]:
+    """The rows of a batch by the bucket of their images: of each the image's id, the outcome, and
+    what else is needed of it."""
     features = batch[constants.FEATURES_KEY]
     rows = Rows.of_features({name: features[name] for name in features.keys() - {IMAGE}})
     outcomes = row_outcomes(rows, served(batch, eval_config))
     rest = util.split_extracts(needed(batch, eval_config)) or [{}] * len(rows)
+    buckets: defaultdict[int, list[tuple[bytes, Part]]] = defaultdict(list)
     for (identity, outcome), extract in zip(outcomes, rest, strict=True):
-        yield identity, (flat(outcome), packed(extract))
+        buckets[zlib.crc32(identity) % BUCKETS].append((identity, (outcome, extract)))
+    for bucket, content in buckets.items():
+        yield bucket, zlib.compress(pickle.dumps(content), level=1)
+
+
+def images_of_bucket(bucket: int, packed: Iterable[bytes]) -> Iterator[tuple[bytes, list[Part]]]:
+    """The rows of each image of a bucket."""
+    images: defaultdict[bytes, list[Part]] = defaultdict(list)
+    for content in packed:
+        for identity, part in pickle.loads(zlib.decompress(content)):
+            images[identity].append(part)
+    yield from images.items()
 
 
 def needed(batch: Extracts, eval_config: Any) -> Extracts:
@@ -115,14 +128,12 @@ def served(batch: Extracts, eval_config: Any) -> IntArray:
     return np.where(np.isfinite(outputs).all(axis=1), outputs.argmax(axis=1), -1)
 
 
-def image_extracts(identity: bytes, rows: Iterable[tuple[Any, Any]]) -> Iterator[Extracts]:
+def image_extracts(identity: bytes, parts: list[Part]) -> Iterator[Extracts]:
     """The extracts of an image's rows, of which the clean one carries the outcome; where there is
     none, the first by attack."""
-    parts = [(outcome_of(outcome), rest) for outcome, rest in rows]
-    parts.sort(key=lambda part: (part[0].attack != CLEAN, part[0].attack))
+    parts = sorted(parts, key=lambda part: (part[0].attack != CLEAN, part[0].attack))
     outcome = image_outcome(identity, [row for row, _ in parts])
-    for place, (row, rest) in enumerate(parts):
-        extract = unpacked(rest)
+    for place, (row, extract) in enumerate(parts):
         features = {
             ATTACK: np.array([row.attack.encode()], object),
             LABEL: np.array([row.label]),
@@ -132,44 +143,3 @@ def image_extracts(identity: bytes, rows: Iterable[tuple[Any, Any]]) -> Iterator
             RIGHT: row.answers[ROBUST].right,
             OUTCOME: None if place else outcome,
         }
-
-
-def flat(row: RowOutcome) -> tuple[Any, ...]:
-    """A row's outcome without the names of its parts, as Beam encodes it best."""
-    answers = {model: tuple(answer) for model, answer in row.answers.items()}
-    return row.attack, row.label, row.agrees, answers, row.facts and tuple(row.facts)
-
-
-def outcome_of(flat_row: tuple[Any, ...]) -> RowOutcome:
-    """Inverse of `flat`."""
-    attack, label, agrees, answers, facts = flat_row
-    return RowOutcome(
-        attack=attack,
-        label=label,
-        agrees=agrees,
-        answers={model: Answer(*answer) for model, answer in answers.items()},
-        facts=facts and Facts(*facts),
-    )
-
-
-def packed(value: Any) -> Any:
-    """An extract with its arrays as plain values, which take a quarter of a pickled array's
-    bytes."""
-    if isinstance(value, Mapping):
-        return {key: packed(part) for key, part in value.items()}
-    if not isinstance(value, np.ndarray):
-        return value
-    content = value.ravel().tolist() if value.dtype.hasobject else value.tobytes()
-    return value.dtype.str, value.shape, content
-
-
-def unpacked(value: Any) -> Any:
-    """Inverse of `packed`."""
-    if isinstance(value, Mapping):
-        return {key: unpacked(part) for key, part in value.items()}
-    if not isinstance(value, tuple):
-        return value
-    dtype, shape, content = value
-    if isinstance(content, bytes):
-        return np.frombuffer(content, dtype).reshape(shape)
-    return np.array(content, object).reshape(shape)

@@ -10,7 +10,7 @@ from robustness.config import CheckName
 pytestmark = pytest.mark.planted
 
 FEW = ("rounding front end", "random output", "not a number")
-"""They touch every gate, and every check but these."""
+"""They touch every gate and every check; those in `UNTOUCHED` by chance only, or never."""
 
 UNTOUCHED = {CheckName.NOISE_DOES_NOT_HELP, CheckName.PROOFS_HOLD}
 
@@ -50,7 +50,7 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
 def test_the_few_touch_every_gate(world: PlantedWorld) -> None:
     summaries = [world.run(name, PLANTS[name][0]) for name in FEW]
     touched = set().union(*map(refused_by, summaries))
-    assert {gate.name for gate in world.first.gates} - touched == UNTOUCHED
+    assert {gate.name for gate in world.first.gates} - touched <= UNTOUCHED
     assert any(summary.serving_problems for summary in summaries)
 
 
