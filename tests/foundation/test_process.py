@@ -202,7 +202,8 @@ def test_surroundings_of_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("without_the_kernel", [False, True], ids=["prctl", "connection"])
 def test_a_child_ends_with_its_parent(without_the_kernel: bool, end: signal.Signals) -> None:
-    code = (
+    code = (  # a shell has what it starts in the background ignore interrupts
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"from foundation.process import Child; Child('tasks:sleep', {without_the_kernel}).result()"
     )
     parent = subprocess.Popen(
@@ -211,6 +212,6 @@ def test_a_child_ends_with_its_parent(without_the_kernel: bool, end: signal.Sign
     assert parent.stdout is not None
     child = os.pidfd_open(int(parent.stdout.readline()))
     parent.send_signal(end)
-    parent.wait()
+    parent.wait(20)
     assert select.select([child], [], [], 20)[0], "still there"
     os.close(child)
