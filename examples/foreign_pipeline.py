@@ -19,6 +19,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # before TensorFlow is import
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from ml_metadata import MetadataStore
 from tfx import v1 as tfx
 
 from components.adversarial_example_gen.component import AdversarialExampleGen
@@ -120,15 +121,31 @@ def create_pipeline(
     )
 
 
+def last_blessing(folder: Path) -> str:
+    """Where the last run's Evaluator wrote its verdict, though perhaps in an earlier run."""
+    store = MetadataStore(
+        tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(folder / "metadata.sqlite")
+        )
+    )
+    node = store.get_context_by_type_and_name("node", "foreign.ExplainedEvaluator")
+    last = max(execution.id for execution in store.get_executions_by_context(node.id))
+    (output,) = [
+        artifact
+        for event in store.get_events_by_execution_ids([last])
+        for artifact in store.get_artifacts_by_id([event.artifact_id])
+        if event.path.steps[0].key == "blessing"
+    ]
+    return str(output.uri)
+
+
 def run(folder: Path, worst_case: float, attack: AttackConfig | None = None) -> list[str]:
     """Run the pipeline; returns what the gates that refuse the model say, none where it is
     pushed."""
     if not (folder / "data").exists():
         write_images(folder / "data" / "images.tfrecord")
     tfx.orchestration.LocalDagRunner().run(create_pipeline(folder, worst_case, attack))
-    blessings = folder / "artifacts" / "ExplainedEvaluator" / "blessing"
-    newest = max(blessings.iterdir(), key=lambda blessing: int(blessing.name))
-    gates = read_explanations(str(newest))
+    gates = read_explanations(last_blessing(folder))
     return [f"{gate.name}: {gate.sentence}" for gate in gates if not gate.passed]
 
 

@@ -12,6 +12,7 @@ from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from components.adversarial_example_gen.config import AttackConfig, AttackTask
 from components.adversarial_example_gen.executor import Executor
+from components.keys import keyed
 from components.records.names import CHAMPION, ROBUST
 from foundation.errors import ConfigError
 from robustness.config import ThreatModel
@@ -94,6 +95,7 @@ class AdversarialExampleGen(BaseBeamComponent):
                 adversarial_examples=Channel(type=Examples),
             )
         )
+        keyed(self)
 
 
 def with_models(

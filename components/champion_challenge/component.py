@@ -11,6 +11,7 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from components.adversarial_example_gen.component import with_models
 from components.champion_challenge.executor import Executor
+from components.keys import keyed
 from components.records.names import CHAMPION, ROBUST
 
 
@@ -67,3 +68,4 @@ class ChampionChallenge(BaseBeamComponent):
                 challenged_examples=Channel(type=Examples),
             )
         )
+        keyed(self)

@@ -11,7 +11,7 @@ import abc
 import bisect
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -285,8 +285,8 @@ class Disagreement(Gate):
 class NoWorse(Gate):
     """Probability that a candidate as good as the champion loses on at least as many of the images
     on which only one of them is right. The argument says where they are right: `clean` or
-    `worst_case`. The value is the candidate's accuracy less the champion's; without a champion it
-    is 0, and the gate holds."""
+    `worst_case`. The value is the candidate's accuracy less the champion's; where ChampionChallenge
+    had no champion it is 0, and the gate holds; rows that it did not write are not judged."""
 
     op = Op.AT_LEAST
 
@@ -299,6 +299,9 @@ class NoWorse(Gate):
 
     def _measure(self, tally: Tally) -> Finding:
         subject, clean = tally.subject, self.argument == (CLEAN,)
+        if not tally.challenged:
+            sentence = "These rows have no place for a champion: ChampionChallenge writes them."
+            return replace(NOT_MEASURED, sentence=sentence)
         if not subject.rival_attacks:
             return Finding(
                 value=0.0, compared=1.0, sentence="There is no champion to compare with."

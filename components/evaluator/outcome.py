@@ -31,26 +31,28 @@ class Answer(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Texts that say the same on all rows of an artifact, names with commas between them: bounds
-    and attacks that the candidate faced, and its honesty checks."""
+    """What is the same on all rows of an artifact. faced, passed, failed: names with commas between
+    them, of bounds and attacks that the candidate faced and of its honesty checks. challenged:
+    whether rows have a place for the champion's answer, though it may be empty."""
 
     faced: str
     passed: str
     failed: str
+    challenged: bool
 
 
 class RowOutcome(NamedTuple):
     """What the models made of one row.
 
     agrees: whether the served candidate answers as the attacked one did. answers: by model; without
-    the champion where there is none. facts: only on the first row of a batch that has them.
+    the champion where there is none.
     """
 
     attack: str
     label: int
     agrees: bool
     answers: dict[str, Answer]
-    facts: Facts | None
+    facts: Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +91,8 @@ def row_outcomes(
     right = {model: predicted == rows.label for model, predicted in predictions.items()}
     right[ROBUST] &= agrees
     answers = {model: _answers(rows, model, column) for model, column in right.items()}
-    facts = map(Facts, rows.judged_by[ROBUST], rows.passed_checks, rows.failed_checks)
-    known: set[Facts] = set()
-    for i, each in enumerate(facts):
+    texts = zip(rows.judged_by[ROBUST], rows.passed_checks, rows.failed_checks, strict=True)
+    for i, each in enumerate(texts):
         yield (
             rows.id[i],
             RowOutcome(
@@ -103,10 +104,9 @@ def row_outcomes(
                     for model, column in answers.items()
                     if (answer := column[i]) is not None
                 },
-                facts=None if each in known else each,
+                facts=Facts(*each, challenged=CHAMPION in predictions),
             ),
         )
-        known.add(each)
 
 
 def _answers(rows: "Rows", model: str, right: BoolArray) -> list[Answer | None]:
@@ -127,7 +127,7 @@ def image_outcome(identity: bytes, rows: Sequence[RowOutcome]) -> ImageOutcome:
         models={name: _model_outcome(name, rows) for name in sorted(models)},
         rows=len(rows),
         disagreements=sum(not row.agrees for row in rows),
-        facts=frozenset(row.facts for row in rows if row.facts is not None),
+        facts=frozenset(row.facts for row in rows),
     )
 
 

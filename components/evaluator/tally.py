@@ -185,6 +185,11 @@ class Tally:
         return _on_all(facts.faced for facts in self.facts)
 
     @property
+    def challenged(self) -> bool:
+        """Whether all rows have a place for the champion's answer."""
+        return bool(self.facts) and all(facts.challenged for facts in self.facts)
+
+    @property
     def passed(self) -> frozenset[str]:
         """Honesty checks that passed on all rows."""
         return _on_all(facts.passed for facts in self.facts)

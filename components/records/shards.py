@@ -57,6 +57,13 @@ def _reported(path: str) -> Iterator[None]:
         raise RunError(f"cannot write {path}: {error}") from error
 
 
+def remove_partials(folder: str) -> None:
+    """Remove what workers that were killed have left in a split folder: a runner has others write
+    their shards, and who reads all files of the folder would read these too."""
+    for path in fileio.glob(os.path.join(folder, "*.partial")):
+        fileio.remove(path)
+
+
 def list_shards(folder: str) -> list[str]:
     """Paths of all shards of a split folder, sorted.
 

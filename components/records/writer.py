@@ -21,7 +21,7 @@ from tfx.types.artifact import Artifact
 
 from components.records.names import Origin
 from components.records.record import Rows
-from components.records.shards import list_shards, shard_path
+from components.records.shards import remove_partials, shard_path
 from components.records.verification import Verified, write_checked
 from foundation.errors import RunError
 from foundation.json import dumps
@@ -85,6 +85,7 @@ def write_rows(
             | beam.CombineGlobally(_joined)
             | "Report" >> beam.Map(_report, output.uri)
         )
+    remove_partials(folder)
     written = read_written(output.uri)
     _require_all(written, len(inputs), folder)
     return written
@@ -106,10 +107,11 @@ def read_written(artifact: str) -> Written:
 def _require_all(written: Written, shards: int, folder: str) -> None:
     if not written.images:
         raise RunError(f"there is no image to attack: the split of {folder} is empty")
-    if not shards == written.shards == len(list_shards(folder)):
+    files = len(fileio.listdir(folder))
+    if not shards == written.shards == files:
         raise RunError(
-            f"expected {shards} shards in {folder}, {written.shards} were written and "
-            f"{len(list_shards(folder))} are there"
+            f"expected {shards} shards in {folder}, {written.shards} were written and {files} "
+            "files are there"
         )
     if written.repeated:
         raise RunError(

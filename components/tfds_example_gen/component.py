@@ -16,6 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
+from components.records.shards import remove_partials
 from components.tfds_example_gen.reading import data_directory, split_parts, write_part
 
 
@@ -58,3 +59,5 @@ def TfdsExampleGen(
             | beam.Reshuffle()
             | beam.Map(write_part, directory, folders)
         )
+    for folder in folders.values():
+        remove_partials(folder)

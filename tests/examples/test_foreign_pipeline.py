@@ -30,6 +30,7 @@ def test_a_model_is_refused_with_a_reason_and_pushed_by_a_lower_bound(
     assert "the lower end must be >= 95.00%" in refusal
     assert not (tmp_path / "serving").exists()
     assert example.run(tmp_path, 0.5, attack) == []
+    assert example.run(tmp_path, 0.95, attack) == [refusal], "from the cache, it is still refused"
     assert len(list((tmp_path / "serving").iterdir())) == 1
     trained = tmp_path / "artifacts" / "Trainer" / "model"
     assert len(list(trained.iterdir())) == 1, "what did not change ran again"

@@ -7,6 +7,9 @@ from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.adversarial_example_gen.config import AttackConfig, AttackTask
 from components.champion_challenge.component import ChampionChallenge
+from components.evaluator.component import ExplainedEvaluator
+from components.evaluator.eval_config import eval_config
+from components.keys import CODE
 from foundation.errors import ConfigError
 from robustness.config import ThreatModel
 
@@ -19,6 +22,18 @@ def test_a_single_model_is_enough() -> None:
     assert node.inputs.keys() == {"examples", "robust"}
     task = AttackTask(split="eval", threat=THREAT, attack=AttackConfig(), seed=0)
     assert AttackTask.of_properties(node.exec_properties) == task
+
+
+def test_nodes_bring_the_key_of_their_code() -> None:
+    """So that a repaired attack or gate is not hidden by the cache of other people's pipelines."""
+    rows, model = Channel(type=Examples), Channel(type=Model)
+    nodes = [
+        AdversarialExampleGen(examples=rows, model=model, threat=THREAT),
+        ChampionChallenge(adversarial_examples=rows, model=model),
+        ExplainedEvaluator(examples=rows, model=model, eval_config=eval_config([])),
+    ]
+    keys = {node.exec_properties[CODE] for node in nodes}
+    assert len(keys) == 3
 
 
 def test_other_models_and_a_graph_are_inputs_too() -> None:

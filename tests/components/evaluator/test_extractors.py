@@ -62,6 +62,7 @@ def test_one_row_of_each_image_carries_the_outcome_of_all() -> None:
         counted = Tally()
         for extract in carried:
             assert isinstance(extract[OUTCOME], ImageOutcome)
+            assert extract[OUTCOME].facts, "checks count in the slice of every label"
             counted.add(extract[OUTCOME])
         assert counted == tally(every)
 

@@ -1,6 +1,7 @@
 """Gates: what each judges, its intervals and tests against closed forms, and what it asks and
 says."""
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -23,7 +24,7 @@ from components.evaluator.gate import (
     WorstClass,
 )
 from components.evaluator.tally import Tally, tally
-from components.records.names import CLEAN
+from components.records.names import CHAMPION, CLEAN
 from components.records.record import Rows
 from pipeline.definition.gates import gates
 from pipeline.definition.presets import preset
@@ -104,6 +105,16 @@ def test_the_comparison_is_the_exact_sign_test(losses: int, wins: int) -> None:
     expected = sum(math.comb(n, k) for k in range(losses, n + 1)) / 2**n
     assert finding.compared == pytest.approx(expected)
     assert finding.value == pytest.approx((wins - losses) / (n + 20))
+
+
+def test_rows_without_a_place_for_the_champion_refuse() -> None:
+    """A pipeline without ChampionChallenge that asks for the comparison: nobody was compared."""
+    rows = answered({CLEAN: [True] * 30})
+    predictions = {name: column for name, column in rows.predictions.items() if name != CHAMPION}
+    gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)
+    finding = gate.measure(tally(dataclasses.replace(rows, predictions=predictions)))
+    assert not gate.holds(finding.compared)
+    assert "no place for a champion: ChampionChallenge" in finding.sentence
 
 
 def test_a_champion_that_is_never_right_and_no_champion_at_all_are_beaten() -> None:

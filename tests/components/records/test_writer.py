@@ -101,8 +101,17 @@ def test_a_runner_that_runs_nothing_is_found_out(tmp_path: Path) -> None:
         write(tmp_path, ["a"], runner=Idle())
 
 
+def test_a_killed_worker_leaves_no_rows(tmp_path: Path) -> None:
+    """Whole or cut, what it had written of a shard is not read beside the shard."""
+    folder = tmp_path / "Split-test"
+    folder.mkdir()
+    (folder / "data_tfrecord-00000-of-00001.0f.partial").write_bytes(b"rows")
+    write(tmp_path, ["a"])
+    assert [path.name for path in folder.iterdir()] == ["data_tfrecord-00000-of-00001"]
+
+
 def test_a_shard_that_is_lost_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "Split-test").mkdir()
     (tmp_path / "Split-test" / "data_tfrecord-00000-of-00009").write_bytes(b"")
-    with pytest.raises(RunError, match=r"expected 2 shards in .*, 2 were written and 3 are there"):
+    with pytest.raises(RunError, match=r"expected 2 shards in .*, 2 were written and 3 files are"):
         write(tmp_path, ["a", "b"])
