@@ -1,6 +1,9 @@
 """Spans of data: the newest is taken, and one that drifted from the last, or is skewed in itself,
 ends the run."""
 
+import tempfile
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +28,40 @@ from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
 
-
-def images(n: int, seed: int, light: float = 1.0, classes: int = 10) -> list[bytes]:
-    """MNIST-like examples; `light` scales their brightness."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for i in range(n):
-        pixels = (rng.random((28, 28, 1)) * rng.uniform(60, 120) * light).astype(np.uint8)
-        label = int(rng.integers(classes))
-        found.append(
-            to_example(b"%d" % i, tf.io.encode_png(pixels).numpy(), label).SerializeToString()
-        )
-    return found
+pytestmark = pytest.mark.usefixtures("in_memory_beam")
 
 
-def statistics(folder: Path, train: list[bytes], test: list[bytes]) -> ExampleStatistics:
-    """As StatisticsGen writes them."""
-    for split, records in (("train", train), ("test", test)):
-        write_shard(str(folder / f"{split}.gz"), records)
-        found = tfdv.generate_statistics_from_tfrecord(str(folder / f"{split}.gz"))
+@dataclass(frozen=True)
+class Images:
+    """MNIST-like images; `light` scales their brightness."""
+
+    n: int
+    seed: int
+    light: float = 1.0
+    classes: int = 10
+
+
+@cache
+def measured(images: Images) -> bytes:
+    """What StatisticsGen writes of them."""
+    rng = np.random.default_rng(images.seed)
+    records = []
+    for i in range(images.n):
+        pixels = rng.random((28, 28, 1)) * rng.uniform(60, 120) * images.light
+        png = tf.io.encode_png(pixels.astype(np.uint8)).numpy()
+        example = to_example(b"%d" % i, png, int(rng.integers(images.classes)))
+        records.append(example.SerializeToString())
+    with tempfile.TemporaryDirectory() as folder:
+        write_shard(f"{folder}/images.gz", records)
+        found = tfdv.generate_statistics_from_tfrecord(f"{folder}/images.gz")
+    return bytes(found.SerializeToString())
+
+
+def statistics(folder: Path, train: Images, test: Images) -> ExampleStatistics:
+    """An artifact of StatisticsGen."""
+    for split, images in (("train", train), ("test", test)):
         (folder / f"Split-{split}").mkdir(parents=True)
-        Path(statistics_file(str(folder / f"Split-{split}"))).write_bytes(found.SerializeToString())
+        Path(statistics_file(str(folder / f"Split-{split}"))).write_bytes(measured(images))
     return artifact(ExampleStatistics, str(folder), split_names='["train","test"]')
 
 
@@ -67,15 +83,15 @@ def passed(
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> AcceptedStatistics:
+def first(in_memory_beam: None, tmp_path_factory: pytest.TempPathFactory) -> AcceptedStatistics:
     """What the first span left."""
     folder = tmp_path_factory.mktemp("first")
-    return passed(folder, statistics(folder / "statistics", images(400, 0), images(200, 1)), 1)
+    return passed(folder, statistics(folder / "statistics", Images(400, 0), Images(200, 1)), 1)
 
 
 def test_a_span_like_the_last_one_passes(first: AcceptedStatistics, tmp_path: Path) -> None:
     second = passed(
-        tmp_path, statistics(tmp_path / "statistics", images(400, 2), images(200, 3)), 2, first
+        tmp_path, statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3)), 2, first
     )
     assert (span_of(first), span_of(second)) == (1, 2)
     assert Path(statistics_file(second.uri)).read_bytes()
@@ -89,7 +105,7 @@ def test_a_span_like_the_last_one_passes(first: AcceptedStatistics, tmp_path: Pa
 def test_a_drifted_span_names_its_features(
     first: AcceptedStatistics, tmp_path: Path, change: dict[str, Any], feature: str
 ) -> None:
-    found = statistics(tmp_path / "statistics", images(400, 2, **change), images(200, 3, **change))
+    found = statistics(tmp_path / "statistics", Images(400, 2, **change), Images(200, 3, **change))
     with pytest.raises(
         DataError, match=rf"(?s)span 2, compared with span 1.*- feature {feature}: drift: "
     ) as error:
@@ -99,7 +115,7 @@ def test_a_drifted_span_names_its_features(
 
 
 def test_training_images_unlike_the_test_images_are_skewed(tmp_path: Path) -> None:
-    found = statistics(tmp_path / "statistics", images(400, 2, light=1.6), images(200, 3))
+    found = statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3))
     with pytest.raises(DataError, match="- feature brightness: skew of the training split"):
         passed(tmp_path, found, 1)
 
@@ -109,7 +125,7 @@ def test_data_without_spans_is_not_compared(tmp_path: Path) -> None:
         span_of(
             passed(
                 tmp_path,
-                statistics(tmp_path / "statistics", images(400, 2, light=1.6), images(200, 3)),
+                statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3)),
                 0,
             )
         )

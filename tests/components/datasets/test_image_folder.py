@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.datasets import image_folder
+from components.datasets import image_folder, stock, worker
 from components.datasets.batches import image_batches
 from components.datasets.image_folder import describe, fingerprint, is_folder
 from components.datasets.prepare import prepare
@@ -48,6 +48,12 @@ def pets(tmp_path: Path) -> Path:
     (root / "train" / "cat" / "notes.txt").write_text("no image")
     (root / ".hidden").mkdir()
     return root
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are stored in this process; other tests leave it to the child."""
+    monkeypatch.setattr(stock, "run", worker.run)
 
 
 def test_what_is_derived(pets: Path) -> None:
@@ -123,7 +129,9 @@ def test_stored_images_are_the_users(pets: Path, tmp_path: Path) -> None:
     assert sizes == {SHAPE}
 
 
-def test_a_part_of_the_training_split_holds_all_classes(pets: Path, tmp_path: Path) -> None:
+def test_a_part_of_the_training_split_holds_all_classes(
+    pets: Path, tmp_path: Path, here: None
+) -> None:
     """The files are sorted by class; what is held out must not be one class."""
     for i in range(60):
         write_image(pets / "train" / "cat" / f"more{i}.png", i)
@@ -134,7 +142,7 @@ def test_a_part_of_the_training_split_holds_all_classes(pets: Path, tmp_path: Pa
 
 
 def test_the_same_images_are_stored_once(
-    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pets: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare(str(pets), str(tmp_path / "data"))
     moved = tmp_path / "elsewhere"
@@ -246,7 +254,7 @@ def sixteen_bits(path: Path) -> None:
     ids=["truncated", "other-size", "sixteen-bits"],
 )
 def test_a_wrong_image_is_named_and_nothing_is_left(
-    pets: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+    pets: Path, tmp_path: Path, here: None, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(pets / "train" / "dog" / "9.png")
     with pytest.raises(DataError, match=message):
