@@ -48,8 +48,7 @@ class SuiteName(StrEnum):
 
 
 def fast() -> tuple[Stage, ...]:
-    """What a pipeline run affords: bounds, quick attacks for the fragile, and the strong ones for
-    what is left.
+    """In minutes: bounds, quick attacks for the fragile, and stronger ones for what is left.
 
     Square comes last and long: on models that bounds can prove it breaks what no gradient does.
     """

@@ -19,8 +19,8 @@ from robustness.suites import SuiteName
     type=Choices(SuiteName),
     default=SuiteName.FAST.value,
     show_default=True,
-    help="fast: minutes, what a pipeline run affords. autoattack: the published standard suite, "
-    "full strength.",
+    help="fast: bounds and quick attacks, minutes. autoattack: the published standard suite, full "
+    "strength.",
 )
 @click.option(
     "--attacks",
