@@ -36,7 +36,7 @@ def task(kind: str) -> None:
         (
             "killed",
             RunError,
-            r"ended with code -9 \(killed, or out of memory\); its log is .*log\. Run the same",
+            r"ended with code -9 \(killed, or out of memory\); its log is .*log$",
         ),
     ],
 )
