@@ -1,5 +1,6 @@
 """What the text of an argument or option may be, and what a command gets for it."""
 
+import os
 import tempfile
 from enum import StrEnum
 from pathlib import Path
@@ -57,10 +58,14 @@ class ExistingRoot(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         folder = local_path(value)
-        if not folder.is_dir():
+        try:
+            os.listdir(folder)  # what cannot be read would pass for empty
+        except PermissionError as error:
+            raise ConfigError(f"the root {folder} cannot be read: {error.strerror}") from error
+        except OSError as error:
             raise ConfigError(
                 f"there is no folder {folder}; name the root of a pipeline with --root"
-            )
+            ) from error
         return Root(folder)
 
 

@@ -103,6 +103,9 @@ else:
                 return getattr(import_module(home), name)
         raise AttributeError(f"module 'robustness' has no attribute {name!r}")
 
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "ApgdCe",

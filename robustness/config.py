@@ -27,13 +27,16 @@ class ThreatModel:
     """All images within `epsilon` of the original in `norm`, intersected with [0, 1].
 
     Raises:
-        ConfigError: epsilon is negative or not finite.
+        ConfigError: there is no such norm, or epsilon is negative or not finite.
     """
 
     norm: Norm = Norm.LINF
     epsilon: float = 0.2
 
     def __post_init__(self) -> None:
+        if self.norm not in set(Norm):
+            raise ConfigError(f"norm is one of {', '.join(Norm)}, got {self.norm!r}")
+        object.__setattr__(self, "norm", Norm(self.norm))  # its name is as good
         if not 0.0 <= self.epsilon < float("inf"):
             raise ConfigError(f"epsilon is a finite number >= 0, got {self.epsilon}")
 

@@ -170,10 +170,13 @@ class Judge:
             seed: seed of the attacks.
 
         Raises:
-            DataError: images or labels are not what attacks and bounds can start from.
+            DataError: images or labels are not what attacks and bounds can start from, or there
+                is not one id for each image.
             RunError: an attack left the ball or [0, 1].
         """
         self.attacker.check(x, y)
+        if len(ids) != len(x):
+            raise DataError(f"every image has an id: got {len(ids)} ids of {len(x)} images")
         case = self._opened(x, y, image_seeds(ids, seed))
         for stage in self.ordered():
             rows = case.undecided()

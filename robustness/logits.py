@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from foundation.errors import DataError
 from robustness.bounds.trace import PASS_ON
 from robustness.types import Images, ImagesTensor, Logits, LogitsTensor, Model
 
@@ -27,8 +28,13 @@ def as_logits(model: Model, image_shape: tuple[int, int, int], sample: Images) -
     Args:
         model: images to logits or probabilities.
         image_shape: height, width, channels.
-        sample: images that tell which of the two the output is.
+        sample: images that tell which of the two the output is; at least one.
+
+    Raises:
+        DataError: there is no image in the sample.
     """
+    if not len(sample):
+        raise DataError("without an image nobody can tell logits from probabilities")
     output = np.asarray(model(tf.constant(sample), training=False))
     if not _are_probabilities(output):
         return model, ""

@@ -1,11 +1,9 @@
 """`gauntlet bless`: a refused model is pushed by hand."""
 
 import click
-from rich.console import Console
 
 from foundation.errors import ConfigError
 from gauntlet.options import request, root_option
-from gauntlet.work import call_with
 from pipeline.production.requests import ForcedPush
 
 
@@ -33,6 +31,10 @@ def bless(task: ForcedPush, forced: bool) -> None:
       gauntlet bless --force --reason "the served model fails on new scanners; this one is the
       lesser evil"
     """
+    from rich.console import Console
+
+    from gauntlet.work import call_with
+
     if not forced:
         raise ConfigError(
             "a blessing by hand overrides the gates; say --force if that is what you want"

@@ -49,17 +49,27 @@ def compile(
     from rich.markup import escape
 
     from components.datasets.image_folder import is_folder
+    from gauntlet.configuration import configured
     from gauntlet.work import call_with
     from pipeline.definition.config import override
     from pipeline.definition.presets import preset as named_preset
     from pipeline.root.root import LOG
 
+    for option, text in (("image", image), ("pipeline-root", pipeline_root)):
+        if not text.strip():
+            raise ConfigError(f"--{option} is empty")
+    if "://" not in pipeline_root and not pipeline_root.startswith("/"):
+        raise ConfigError(
+            f"--pipeline-root is an address such as gs://BUCKET/FOLDER, or an absolute path that "
+            f"all containers mount; got {pipeline_root}"
+        )
     config = override(named_preset(preset), assignments)
     if is_folder(config.data.dataset):
         raise ConfigError(
             f"data.dataset={config.data.dataset} is a folder on this machine, which nodes of a "
             "cluster cannot read; compile for a named tfds data set"
         )
+    config = configured(preset, assignments)
     request = Compilation(
         config=config, target=target, image=image, pipeline_root=pipeline_root, output=output
     )

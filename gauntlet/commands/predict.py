@@ -3,13 +3,8 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from foundation.json import dumps
 from gauntlet.options import json_option, request, root_option
-from gauntlet.work import call_with
 from pipeline.production.requests import Classification
 
 
@@ -22,6 +17,13 @@ from pipeline.production.requests import Classification
 @request(Classification)
 def predict(task: Classification, json_file: Path | None) -> None:
     """Classify PNG files with the served model: the version with the highest number."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from foundation.json import dumps
+    from gauntlet.work import call_with
+
     console = Console()
     found = call_with(
         "TensorFlow", "pipeline.production.prediction:classify", task, task.root.log, console

@@ -1,12 +1,8 @@
 """`gauntlet rollback`: an earlier version is served again."""
 
 import click
-from rich.console import Console
 
-from components.versions import PushedBy
-from gauntlet.commands.models import history
 from gauntlet.options import request, root_option
-from gauntlet.work import call_with
 from pipeline.production.requests import Rollback
 
 
@@ -26,6 +22,12 @@ def rollback(task: Rollback) -> None:
     after it lose their blessing: the served model is then the champion, with which the next
     candidate is compared.
     """
+    from rich.console import Console
+
+    from components.versions import PushedBy
+    from gauntlet.tables.models import history
+    from gauntlet.work import call_with
+
     console = Console()
     served = call_with(
         "TFX", "pipeline.production.rollback:serve_again", task, task.root.log, console

@@ -1,5 +1,6 @@
 """What a model must reach to be pushed: a row a gate."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from components.evaluator.gate import Gate
@@ -10,8 +11,10 @@ def gate_table(config: RunConfig, gates: list[Gate]) -> Table:
     """One row a gate, in words."""
     threat = config.threat
     table = Table(
-        title=f"Gates of preset {config.preset}: {config.data.dataset}, {threat.norm}, epsilon "
-        f"{threat.epsilon}"
+        title=escape(
+            f"Gates of preset {config.preset}: {config.data.dataset}, {threat.norm}, epsilon "
+            f"{threat.epsilon}"
+        )
     )
     for column in ("gate", "what must hold on the test split"):
         table.add_column(column)

@@ -78,7 +78,7 @@ class GatesConfig:
     on clean images and in the worst case; 0 is no comparison.
 
     Raises:
-        ConfigError: a value outside [0, 1].
+        ConfigError: a value outside [0, 1], or a name twice in a list.
     """
 
     clean: float = 0.98
@@ -98,6 +98,8 @@ class GatesConfig:
         for name, bound in dataclasses.asdict(self).items():
             if isinstance(bound, float) and not 0.0 <= bound <= 1.0:
                 raise ConfigError(f"gates.{name} is a fraction in [0, 1], got {bound}")
+            if isinstance(bound, tuple) and len(set(bound)) < len(bound):
+                raise ConfigError(f"gates.{name} has a name twice: {','.join(bound)}")
 
 
 class ServingPlatform(StrEnum):
@@ -269,11 +271,18 @@ def _unknown(name: str, values: dict[str, Any]) -> str:
     if section == "recipe" and users:
         reason = f"recipe.name={values['recipe']['name']}, only with {', '.join(users)}"
         return _not_used(name, reason, values)
-    keys = {used: used.rpartition(".")[2] for used in _used(values)}
+    used = _used(values)
+    own = [setting for setting in settings(values) if setting.startswith(f"{section}.")]
+    similar = _similar(key, own) or _similar(key, used)
+    hint = f": did you mean {' or '.join(similar)}? The" if similar else "; the"
+    return f"unknown setting {name!r}{hint} settings are {', '.join(used)}"
+
+
+def _similar(key: str, names: Iterable[str]) -> list[str]:
+    """Those of the names of settings whose last part is most like a misspelt one."""
+    keys = {name: name.rpartition(".")[2] for name in names}
     nearest = difflib.get_close_matches(key, keys.values(), n=1, cutoff=0.75)
-    similar = " or ".join(used for used in keys if keys[used] in nearest)
-    hint = f": did you mean {similar}? The" if similar else "; the"
-    return f"unknown setting {name!r}{hint} settings are {', '.join(keys)}"
+    return [name for name in keys if keys[name] in nearest]
 
 
 def _not_used(name: str, reason: str, values: dict[str, Any]) -> str:

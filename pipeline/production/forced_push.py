@@ -16,7 +16,6 @@ from foundation.events import phase
 from pipeline.production.requests import ForcedPush
 from pipeline.root.blessings import Change, change, is_blessed, signed
 from pipeline.root.metadata import RunOutputs
-from pipeline.root.root import Root
 
 
 def push_refused(request: ForcedPush) -> Version:
@@ -31,7 +30,7 @@ def push_refused(request: ForcedPush) -> Version:
     """
     serving = str(request.root.serving)
     with phase("bless"), request.root.under_change() as store:
-        run_id = request.run_id or _latest_run(store, request.root)
+        run_id = _known_run(store, request)
         model, blessing = _refused(RunOutputs(store, run_id), run_id)
         signature = signed(request.reason)
         card = card_of(
@@ -48,11 +47,14 @@ def push_refused(request: ForcedPush) -> Version:
         return list_versions(serving)[-1]
 
 
-def _latest_run(store: MetadataStore, root: Root) -> str:
-    runs = [context.name for context in store.get_contexts_by_type("pipeline_run")]
+def _known_run(store: MetadataStore, request: ForcedPush) -> str:
+    """The run that is asked for, or the latest one."""
+    runs = sorted(context.name for context in store.get_contexts_by_type("pipeline_run"))
     if not runs:
-        raise ConfigError(f"no run is known in {root}")
-    return max(runs)
+        raise ConfigError(f"no run is known in {request.root}")
+    if request.run_id and request.run_id not in runs:
+        raise ConfigError(f"there is no run {request.run_id}; there are {', '.join(runs)}")
+    return request.run_id or runs[-1]
 
 
 def _refused(outputs: RunOutputs, run_id: str) -> tuple[mlmd.Artifact, mlmd.Artifact]:

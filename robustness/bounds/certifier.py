@@ -25,7 +25,7 @@ from robustness.bounds.branching import BranchAndBound, like
 from robustness.bounds.layers import Lines, Relu
 from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
-from robustness.config import BoundName
+from robustness.config import BoundName, ThreatModel
 from robustness.inputs import check_images, check_labels
 from robustness.types import (
     Doubles,
@@ -64,11 +64,13 @@ class Certifier:
         epsilon: radius of the L-infinity ball, in pixel units.
 
     Raises:
+        ConfigError: epsilon is negative or not finite.
         NoBoundError: the model has an operation without a bound, which the message names; or a GPU
             computes in TensorFloat-32.
     """
 
     def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
+        ThreatModel(epsilon=epsilon)  # a ball; in a negative one everything would be proven
         if (
             tf.config.list_physical_devices("GPU")
             and tf.config.experimental.tensor_float_32_execution_enabled()

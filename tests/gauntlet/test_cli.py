@@ -15,6 +15,8 @@ from gauntlet import cli
 from pipeline.definition.presets import PRESETS
 from robustness.config import AttackName
 
+COMPILE = ("compile", "--target", "vertex", "--output", "OUTPUT")
+
 
 def run(*arguments: str) -> Any:
     return CliRunner().invoke(cli.main, list(arguments))
@@ -40,7 +42,7 @@ def test_help_answers_in_a_second_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_of_a_command_imports_no_library_of_its_work(command: str) -> None:
-    names = ("tensorflow", "tfx", "apache_beam", "ml_metadata", "scipy", "numpy")
+    names = ("tensorflow", "tfx", "apache_beam", "ml_metadata", "scipy", "numpy", "rich")
     assert imported([command, "--help"], names)[0] == []
 
 
@@ -101,6 +103,13 @@ def test_help_names_every_attack_and_choice() -> None:
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
         (["run", "--set", "attack.suite=slow"], "should be 'fast' or 'autoattack'"),
         (["run", "--orchestrator", "airflow"], "'airflow' is not one of 'local', 'beam'"),
+        ([*COMPILE, "--image", "i", "--pipeline-root", ""], "--pipeline-root is empty"),
+        ([*COMPILE, "--image", " ", "--pipeline-root", "gs://b"], "--image is empty"),
+        ([*COMPILE, "--image", "i", "--pipeline-root", "b"], "is an address such as gs://BUCKET"),
+        (
+            [*COMPILE, "--image", "i", "--pipeline-root", "gs://b", "--set", "data.span=3"],
+            "data.span=3 is for a folder of spans; mnist is none",
+        ),
         (["compile", "--target", "vertex", "--image", "i"], "Missing option '--output'"),
         (
             ["compile", "--target", "vertex", "--image", "i", "--output", "OUTPUT"],

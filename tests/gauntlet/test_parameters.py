@@ -49,6 +49,17 @@ def test_a_root_must_be_there(tmp_path: Path) -> None:
         EXISTING_ROOT.convert("/nowhere", None, None)
 
 
+def test_a_root_that_cannot_be_read_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+        EXISTING_ROOT.convert(str(tmp_path), None, None)
+
+
 def test_checking_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("text")
     check_writable(tmp_path / "kept")

@@ -17,6 +17,7 @@ from robustness.config import (
     CheckName,
     FabT,
     Fgsm,
+    Norm,
     Pgd,
     PgdDlr,
     PgdMargin,
@@ -126,3 +127,18 @@ def test_plain_data_is_read_without_tensorflow_or_numpy() -> None:
     code = f"import sys, robustness.suites; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [*Norm, "l1"])
+def test_a_norm_by_its_name_is_the_norm(name: str) -> None:
+    """And not another one: what is not L-infinity would be taken for L2. In a process where nobody
+    checks types."""
+    code = (
+        "from robustness import Norm, ThreatModel; "
+        f"print(ThreatModel(norm={str(name)!r}).norm is Norm({str(name)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if name in set(Norm):
+        assert done.stdout == "True\n", done.stderr
+    else:
+        assert "ConfigError: norm is one of linf, l2, got 'l1'" in done.stderr

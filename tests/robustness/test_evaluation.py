@@ -63,6 +63,12 @@ def test_batches_do_not_change_verdicts(judge: Judge, batch: Any, verdict: Verdi
         np.testing.assert_allclose(found.x_adv, verdict.x_adv[part], atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_every_image_has_an_id(judge: Judge, batch: Any, count: int) -> None:
+    with pytest.raises(DataError, match=f"got {count} ids of "):
+        judge.judge(batch.x, batch.y, [b"%d" % i for i in range(count)], seed=0)
+
+
 def test_the_summary_counts_what_each_stage_leaves(judge: Judge, verdict: Verdict) -> None:
     summary = summarise(verdict, judge)
     assert summary.clean == np.mean(verdict.broken_by != "clean")

@@ -10,6 +10,7 @@ import tf_keras
 from small_classifier import some_images, trained_model
 from small_world import SHAPE
 
+from foundation.errors import DataError
 from robustness.config import BoundName, ThreatModel
 from robustness.evaluation import Judge
 from robustness.logits import LOGARITHM, SOFTMAX_REMOVED, as_logits
@@ -46,3 +47,8 @@ def test_other_probabilities_are_used_with_a_warning(model: tf_keras.Model, batc
     np.testing.assert_allclose(
         logits(tf.constant(batch.x), training=False), tf.nn.log_softmax(model(batch.x)), atol=1e-4
     )
+
+
+def test_without_images_nothing_is_told_apart(model: tf_keras.Model) -> None:
+    with pytest.raises(DataError, match="without an image"):
+        as_logits(model, SHAPE, np.zeros((0, *SHAPE), np.float32))

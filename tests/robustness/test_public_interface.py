@@ -16,6 +16,10 @@ def test_every_public_name_is_there() -> None:
         assert getattr(sys.modules[home], name, found) is found
 
 
+def test_every_public_name_is_listed() -> None:
+    assert set(robustness.__all__) <= set(dir(robustness))
+
+
 def test_another_name_is_not() -> None:
     with pytest.raises(AttributeError, match="module 'robustness' has no attribute 'Attackr'"):
         _ = robustness.Attackr

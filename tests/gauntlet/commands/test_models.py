@@ -9,7 +9,7 @@ from three_runs import three_runs
 
 from components.versions import Card, PushedBy, list_versions
 from gauntlet.cli import main
-from gauntlet.commands.models import history
+from gauntlet.tables.models import history
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback
 from pipeline.production.rollback import serve_again

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import gauntlet.work
 from components.versions import Card, PushedBy, Version
 from gauntlet.cli import main
 from pipeline.production.requests import Classification, ForcedPush, Rollback
@@ -26,7 +27,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, command: str, answer: Any) -> list
         assert callable(getattr(importlib.import_module(module), name))
         return answer
 
-    monkeypatch.setattr(importlib.import_module(f"gauntlet.commands.{command}"), "call_with", call)
+    monkeypatch.setattr(gauntlet.work, "call_with", call)
     return requests
 
 

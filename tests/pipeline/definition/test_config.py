@@ -62,6 +62,7 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
             "seed, data.dataset, .*trainer.epochs",
         ),
         ("name=trades", "unknown setting 'name': did you mean recipe.name[?]"),
+        ("tuner.epoch=3", "unknown setting 'tuner.epoch': did you mean tuner.epochs[?]"),
         ("train.shards=2", "unknown setting 'train.shards': did you mean data.shards[?]"),
         (
             "training.epochs=2",
@@ -94,6 +95,7 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("threat.epsilon=-0.1", "epsilon is a finite number >= 0, got -0.1"),
         ("threat.epsilon=nan", "epsilon is a finite number >= 0, got nan"),
         ("gates.clean=98", r"gates.clean is a fraction in \[0, 1\], got 98.0"),
+        ("gates.required=crown,crown", "gates.required has a name twice: crown,crown"),
         ("gates.certified=-0.1", r"gates.certified is a fraction in \[0, 1\], got -0.1"),
         ("data.image_shape=28,28", "data.image_shape"),
         ("data.shards=0", "data.shards is at least 1, got 0"),

@@ -25,7 +25,7 @@ def test_a_refused_model_can_be_forced_and_it_shows(root: Root) -> None:
 @pytest.mark.parametrize(
     ("place", "run", "error", "message"),
     [
-        (lambda root: root, "run-9", RunError, "the metadata knows no run run-9"),
+        (lambda root: root, "run-9", ConfigError, "there is no run run-9; there are run-1, "),
         (lambda root: root, "run-1", ConfigError, "blessed already"),
         (lambda root: Root(root.serving), None, ConfigError, "is no root of a pipeline"),
     ],

@@ -19,7 +19,7 @@ from bounded_networks import (
 )
 from scipy.optimize import linprog
 
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError
 from robustness.ball import BALL_TOLERANCE
 from robustness.bounds.certifier import Certifier, proven
 from robustness.bounds.trace import NoBoundError
@@ -136,3 +136,10 @@ def test_what_no_bound_can_be_computed_for_is_refused(
 @pytest.fixture(scope="module")
 def certifier() -> Certifier:
     return Certifier(network(dense), SHAPE, 0.1)
+
+
+@pytest.mark.parametrize("epsilon", [-0.5, float("nan"), float("inf")])
+def test_a_radius_that_is_none_is_refused(epsilon: float) -> None:
+    """In a ball of negative radius everything would be proven."""
+    with pytest.raises(ConfigError, match="epsilon is a finite number >= 0"):
+        Certifier(lambda x, training=False: tf.reshape(x, [-1, 4]), (2, 2, 1), epsilon)
