@@ -53,7 +53,7 @@ def attacked(
     return output
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
     def run(champion: str | None, folder: Path) -> list[tf.train.Example]:
         inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
@@ -72,6 +72,14 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
     return run
 
 
+@pytest.fixture(scope="module")
+def rows(
+    challenged: Challenged, small_models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> list[tf.train.Example]:
+    """The undefended model in the part of the champion."""
+    return challenged(small_models["undefended"], tmp_path_factory.mktemp("challenged"))
+
+
 def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples) -> None:
     checks = read_checks(attacked.uri)
     assert {check.name for check in checks} == set(CheckName)
@@ -86,10 +94,8 @@ def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples
 
 
 def test_the_champion_is_shown_everything_and_attacked(
-    challenged: Challenged, small_models: dict[str, str], tmp_path: Path
+    rows: list[tf.train.Example], small_models: dict[str, str]
 ) -> None:
-    """The undefended model in the part of the champion."""
-    rows = challenged(small_models["undefended"], tmp_path)
     attacks = {column(row, "attack").decode() for row in rows}
     assert len(rows) == 7 * EXAMPLES
     assert attacks >= {CLEAN, "fgsm@champion", "strongest@champion", "strongest@robust"}
@@ -112,16 +118,13 @@ def test_the_champion_is_shown_everything_and_attacked(
 
 
 def test_attacks_on_the_champion_are_those_on_the_same_model(
-    challenged: Challenged, small_models: dict[str, str], tmp_path: Path
+    rows: list[tf.train.Example],
 ) -> None:
     """It is the undefended model, and faces the same seeds: the same images must come out."""
-    rows = {
-        (column(row, "id"), column(row, "attack")): row
-        for row in challenged(small_models["undefended"], tmp_path)
-    }
-    for (identity, name), row in rows.items():
+    known = {(column(row, "id"), column(row, "attack")): row for row in rows}
+    for (identity, name), row in known.items():
         if name.endswith(b"@champion"):
-            twin = rows[identity, name.replace(b"@champion", b"@undefended")]
+            twin = known[identity, name.replace(b"@champion", b"@undefended")]
             np.testing.assert_allclose(pixels(row), pixels(twin), atol=1e-6)
             assert column(row, "prediction_robust") == column(twin, "prediction_robust")
 
