@@ -1,5 +1,6 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
-# make test     all tests except `planted`
+# make test     the tests that fit into a few minutes, with one run of the whole pipeline
+# make e2e      the longer ones: more whole runs, the package, the registries, and `peers`
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
 # make check    ruff, mypy, import-linter
@@ -8,14 +9,17 @@
 
 ARGS ?=
 
-.PHONY: run test peers planted check bench install
+.PHONY: run test e2e peers planted check bench install
 .DEFAULT_GOAL := run
 
 run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers" $(ARGS)
+
+e2e: install
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 -m "e2e or peers" $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/robustness/attacks/test_peers.py $(ARGS)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
 
 def gauntlet(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -144,6 +144,7 @@ def test_a_second_run_computes_only_what_depends_on_the_change_and_can_refuse(
     assert sorted(os.listdir(root / "serving")) == versions
 
 
+@pytest.mark.e2e
 def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: Path) -> None:
     """Killed in the attack node: the next run takes the finished nodes from the cache and mends the
     metadata."""
@@ -178,6 +179,7 @@ def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: 
     )
 
 
+@pytest.mark.e2e
 def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
     """Its network, recipe and suite, through to a model that Keras loads where this package is not
     imported."""
@@ -222,6 +224,7 @@ def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
     assert loaded.stdout.strip() == "473130", loaded.stderr
 
 
+@pytest.mark.e2e
 def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path) -> None:
     """A prepared folder that calls itself MNIST, with images of 20 x 20 and a twelfth class."""
     import tensorflow_datasets as tfds
@@ -278,6 +281,7 @@ def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path
     assert not (tmp_path / "root" / "artifacts" / "Transform").exists()
 
 
+@pytest.mark.e2e
 def test_both_orchestrators_give_the_same_numbers(first: dict[str, Any], tmp_path: Path) -> None:
     arguments = [
         "--orchestrator",
@@ -292,12 +296,14 @@ def test_both_orchestrators_give_the_same_numbers(first: dict[str, Any], tmp_pat
     assert json.loads((tmp_path / "s.json").read_text())["models"] == first["models"]
 
 
+@pytest.mark.e2e
 def test_two_workers_go_on_from_the_champion(
     first: dict[str, Any], root: Path, tmp_path: Path
 ) -> None:
     """The whole pipeline with two training processes, which begin with the weights that the first
     run pushed."""
     options = [
+        "data.train=train[:1000]",
         "trainer.warm_start=true",
         "trainer.strategy=multi_worker",
         "trainer.workers=2",
@@ -316,6 +322,7 @@ def test_two_workers_go_on_from_the_champion(
     assert first_epochs[1] > first_epochs[0], "a warm start is ahead of a cold one"
 
 
+@pytest.mark.e2e
 def test_spans_of_colour_images(tmp_path: Path) -> None:
     """Three classes of 16 x 12 colour images, told apart by where a band lies, in the layout of
     ImageFolder, for a network of the user's own and a search of its recipe; and a second delivery

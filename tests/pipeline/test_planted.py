@@ -2,7 +2,7 @@
 the honest ones pass."""
 
 import pytest
-from planted import PLANTS, PlantedWorld, another_seed
+from planted import PLANTS, PlantedWorld, a_little_worse, another_seed
 
 from pipeline.report.run_summary import RunSummary
 from robustness.config import CheckName
@@ -39,6 +39,8 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
     before = world.versions(), world.blessed_models()
     summary = world.run(name, plant)
     assert reasons <= refused_by(summary), refused_by(summary)
+    if plant is a_little_worse:
+        assert refused_by(summary) <= {"champion_clean", "champion_worst_case"}
     assert not summary.blessed
     assert summary.pushed is None
     assert (world.versions(), world.blessed_models()) == before, "the champion is what it was"
