@@ -1,6 +1,6 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
 # make test     the tests that fit into a few minutes, with one run of the whole pipeline
-# make e2e      the longer ones: more whole runs, the package, the registries, and `peers`
+# make e2e      the longer ones: more whole runs, the package, the registries, peers, a few planted models
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
 # make check    ruff, mypy, import-linter
@@ -19,7 +19,7 @@ test: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers" $(ARGS)
 
 e2e: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 -m "e2e or peers" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/robustness/attacks/test_peers.py $(ARGS)
