@@ -2,7 +2,7 @@
 
 from components.datasets.image_folder import describe, is_folder, spans
 from foundation.errors import ConfigError
-from pipeline.definition.config import RunConfig, override
+from pipeline.definition.config import DataConfig, RunConfig, override
 from pipeline.definition.presets import preset as named_preset
 
 
@@ -16,11 +16,7 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     """
     config = override(named_preset(preset), assignments)
     if not is_folder(config.data.dataset):
-        if config.data.span:
-            raise ConfigError(
-                f"data.span={config.data.span} is for a folder of spans; {config.data.dataset} is "
-                "none"
-            )
+        refuse_span(config.data)
         return config
     span, root = chosen_span(config.data.dataset, config.data.span)
     images = describe(root)
@@ -33,6 +29,12 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     return override(
         named_preset(preset), (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen)
     )
+
+
+def refuse_span(data: DataConfig) -> None:
+    """Raises ConfigError where a span is asked for of a named data set, which has none."""
+    if data.span:
+        raise ConfigError(f"data.span={data.span} is for a folder of spans; {data.dataset} is none")
 
 
 def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:

@@ -90,15 +90,15 @@ def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str | None:
         return f"no answer within {seconds:g} s"
 
 
-def run(wanted: Preparation) -> None:
-    """Run `wanted` in a child process; raises DataError with the child's reason when it fails."""
+def run(preparation: Preparation) -> None:
+    """Prepare in a child process; raises DataError with the child's reason when it fails."""
     # Temporary files too go where the caller cleans up, even after a kill.
-    environment = {**NO_GPU, "TMPDIR": wanted.root}
+    environment = {**NO_GPU, "TMPDIR": preparation.root}
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         try:
             Child(
                 "components.datasets.worker:run",
-                wanted,
+                preparation,
                 name="TFDS",
                 environment=environment,
                 output=noise,

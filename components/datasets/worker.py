@@ -19,35 +19,36 @@ from foundation.events import Progress
 SECONDS_BETWEEN_LOOKS = 0.3
 
 
-def run(wanted: Preparation) -> None:
+def run(preparation: Preparation) -> None:
     """`prepare`, where whatever TFDS raises is a DataError with all that it says."""
     try:
-        prepare(wanted)
+        prepare(preparation)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"{type(error).__name__}: {error}") from error
 
 
-def prepare(wanted: Preparation) -> None:
+def prepare(preparation: Preparation) -> None:
     """Download (or take from `manual_dir`), verify and prepare with the stock builder; or store a
     folder of images."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    if image_folder.is_folder(wanted.dataset):
-        return image_folder.store(image_folder.describe(wanted.dataset), wanted.root, wanted.config)
-    builder = tfds.builder(wanted.dataset, data_dir=wanted.root)
-    if wanted.examples:
-        _count_examples(builder, Progress("preparing", wanted.examples))
-    downloads = Path(wanted.root) / "downloads"
+    if image_folder.is_folder(preparation.dataset):
+        images = image_folder.describe(preparation.dataset)
+        return image_folder.store(images, preparation.root, preparation.config)
+    builder = tfds.builder(preparation.dataset, data_dir=preparation.root)
+    if preparation.examples:
+        _count_examples(builder, Progress("preparing", preparation.examples))
+    downloads = Path(preparation.root) / "downloads"
     expected = sum(int(info.size) for info in (builder.url_infos or {}).values())
     config = tfds.download.DownloadConfig(
-        manual_dir=wanted.manual_dir,
+        manual_dir=preparation.manual_dir,
         # Google's bucket holds prepared copies, which bypass the checksums of the archives.
         try_download_gcs=False,
     )
-    watched = contextlib.nullcontext() if wanted.manual_dir else _watch(downloads, expected)
+    watched = contextlib.nullcontext() if preparation.manual_dir else _watch(downloads, expected)
     with watched:
         builder.download_and_prepare(download_dir=downloads, download_config=config)
 

@@ -49,7 +49,7 @@ def compile(
     from rich.markup import escape
 
     from components.datasets.image_folder import is_folder
-    from gauntlet.configuration import configured
+    from gauntlet.configuration import refuse_span
     from gauntlet.work import call_with
     from pipeline.definition.config import override
     from pipeline.definition.presets import preset as named_preset
@@ -60,7 +60,7 @@ def compile(
             raise ConfigError(f"--{option} is empty")
     if "://" not in pipeline_root and not pipeline_root.startswith("/"):
         raise ConfigError(
-            f"--pipeline-root is an address such as gs://BUCKET/FOLDER, or an absolute path that "
+            "--pipeline-root is an address such as gs://BUCKET/FOLDER, or an absolute path that "
             f"all containers mount; got {pipeline_root}"
         )
     config = override(named_preset(preset), assignments)
@@ -69,7 +69,7 @@ def compile(
             f"data.dataset={config.data.dataset} is a folder on this machine, which nodes of a "
             "cluster cannot read; compile for a named tfds data set"
         )
-    config = configured(preset, assignments)
+    refuse_span(config.data)
     request = Compilation(
         config=config, target=target, image=image, pipeline_root=pipeline_root, output=output
     )

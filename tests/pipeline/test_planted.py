@@ -2,7 +2,7 @@
 the honest ones pass."""
 
 import pytest
-from planted import PLANTS, PlantedWorld, a_little_worse, another_seed
+from planted import PLANTS, PlantedWorld, another_seed
 
 from pipeline.report.run_summary import RunSummary
 from robustness.config import CheckName
@@ -10,9 +10,10 @@ from robustness.config import CheckName
 pytestmark = pytest.mark.planted
 
 FEW = ("rounding front end", "random output", "not a number")
-"""They touch every gate and every check; those in `UNTOUCHED` by chance only, or never."""
+"""They touch every gate, and every check but these."""
 
 UNTOUCHED = {CheckName.NOISE_DOES_NOT_HELP, CheckName.PROOFS_HOLD}
+"""The first by chance alone: noise helps a random model, or does not."""
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,6 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
     before = world.versions(), world.blessed_models()
     summary = world.run(name, plant)
     assert reasons <= refused_by(summary), refused_by(summary)
-    if plant is a_little_worse:
-        assert refused_by(summary) <= {"champion_clean", "champion_worst_case"}
     assert not summary.blessed
     assert summary.pushed is None
     assert (world.versions(), world.blessed_models()) == before, "the champion is what it was"
@@ -48,11 +47,18 @@ def test_a_bad_model_is_refused_for_the_right_reason(name: str, world: PlantedWo
     assert "Trainer.undefended" not in computed
 
 
+def test_a_little_worse_is_seen_by_the_comparison_alone(world: PlantedWorld) -> None:
+    name = "a little worse than the champion"
+    refused = refused_by(world.run(name, PLANTS[name][0]))
+    assert refused <= {"champion_clean", "champion_worst_case"}
+
+
 @pytest.mark.few
 def test_the_few_touch_every_gate(world: PlantedWorld) -> None:
     summaries = [world.run(name, PLANTS[name][0]) for name in FEW]
     touched = set().union(*map(refused_by, summaries))
-    assert {gate.name for gate in world.first.gates} - touched <= UNTOUCHED
+    untouched = {gate.name for gate in world.first.gates} - touched
+    assert {CheckName.PROOFS_HOLD} <= untouched <= UNTOUCHED
     assert any(summary.serving_problems for summary in summaries)
 
 

@@ -271,8 +271,8 @@ def test_interruption_leaves_nothing_half_done(
 ) -> None:
     monkeypatch.setitem(mirror.MIRRORS, "mnist", FakeMirror(source=official))
 
-    def interrupt(job: stock.Preparation) -> None:
-        (Path(job.root) / "mnist" / "3.0.1").mkdir(parents=True)
+    def interrupt(preparation: stock.Preparation) -> None:
+        (Path(preparation.root) / "mnist" / "3.0.1").mkdir(parents=True)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -288,11 +288,11 @@ def test_two_at_once_prepare_once(
 ) -> None:
     inside, release, runs = threading.Event(), threading.Event(), []
 
-    def slow(job: stock.Preparation) -> None:
-        runs.append(job)
+    def slow(preparation: stock.Preparation) -> None:
+        runs.append(preparation)
         inside.set()
         assert release.wait(10)
-        shutil.copytree(pristine / "mnist", Path(job.root) / "mnist")
+        shutil.copytree(pristine / "mnist", Path(preparation.root) / "mnist")
 
     monkeypatch.setattr(stock, "run", slow)
     monkeypatch.setattr(stock, "unreachable", lambda url: None)
