@@ -14,7 +14,8 @@ class Compilation:
 
     config: what to compute.
     image: container image with this project, for all nodes.
-    pipeline_root: folder of artifacts and pushed models that all containers can reach.
+    pipeline_root: folder of the artifacts, in a store of the platform.
+    serving: folder of pushed models; '' for one in `pipeline_root`.
     output: file to write, YAML where its name says so, otherwise JSON.
     """
 
@@ -22,4 +23,5 @@ class Compilation:
     target: Target
     image: str
     pipeline_root: str
+    serving: str
     output: Path

@@ -25,7 +25,15 @@ from gauntlet.parameters import OUTPUT_FILE, Choices
     "--pipeline-root",
     required=True,
     metavar="gs://BUCKET/FOLDER",
-    help="Where the pipeline keeps artifacts and pushed models: your bucket and folder.",
+    help="Where the pipeline keeps its artifacts: your bucket and folder; on Kubeflow also minio:// "
+    "or s3://.",
+)
+@click.option(
+    "--serving",
+    default="",
+    metavar="gs://BUCKET/FOLDER",
+    help="Where pushed models go: gs://, or a folder that all containers mount. Default: a folder in "
+    "the pipeline root.",
 )
 def compile(
     preset: str,
@@ -34,6 +42,7 @@ def compile(
     image: str,
     output: Path,
     pipeline_root: str,
+    serving: str,
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
 
@@ -71,7 +80,12 @@ def compile(
         )
     refuse_span(config.data)
     request = Compilation(
-        config=config, target=target, image=image, pipeline_root=pipeline_root, output=output
+        config=config,
+        target=target,
+        image=image,
+        pipeline_root=pipeline_root,
+        serving=serving,
+        output=output,
     )
     console = Console()
     log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / LOG

@@ -53,6 +53,7 @@ class Places:
     """Where a pipeline reads and writes; local paths, or `gs://` on a platform.
 
     pipeline_root: folder of the artifacts of all nodes. serving: folder of pushed versions.
+    checkpoints: folder of trainings that are not finished; by default below the artifacts.
     data_dir, data_fingerprint: see `TfdsExampleGen`. metadata: connection; None where the platform
     brings its own. run_id: empty where the platform counts runs and keeps the cache itself.
     knows_blessings: whether the platform can look up the latest blessed model; without that, no
@@ -61,6 +62,7 @@ class Places:
 
     pipeline_root: str
     serving: str
+    checkpoints: str = ""
     data_dir: str | None = None
     data_fingerprint: str = ""
     metadata: ConnectionConfigType | None = None
@@ -206,7 +208,7 @@ def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, Tra
             image_shape=config.data.image_shape,
             classes=config.data.classes,
             seed=config.seed,
-            checkpoints=f"{places.pipeline_root}/.checkpoints",
+            checkpoints=places.checkpoints or f"{places.pipeline_root}/.checkpoints",
             code=code_of(RUN_FN, *users_module(trainer.network)),
         )
         for trainer, recipe in (plain, defended)

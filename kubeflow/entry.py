@@ -1,0 +1,133 @@
+"""What a compiled node runs in its container: TFX's entry point, with what Kubeflow leaves out put
+back.
+
+    python -m gauntlet_kubeflow.entry --files=launcher|uri ARGUMENTS OF TFX'S ENTRY POINT
+
+Kubeflow Pipelines hands over inputs without their type (`ToRuntimeArtifact`, `Schema: ""`, in
+backend/src/v2/metadata/client.go up to 2.17.0), which TFX cannot read
+(https://github.com/tensorflow/tfx/issues/7768); the declared types are among the arguments. With
+`--files=launcher` artifacts are read and written where KFP's launcher has put the inputs and will
+fetch the outputs (`LocalPathForURI`, backend/src/v2/component/launcher_v2.go): so a store that
+TensorFlow does not know, `minio://` or `s3://`, needs no library and no key in the container.
+
+Exit codes are those of `foundation.errors`; a failure that a user can act on is one line at the
+end of the log.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.errors import GauntletError
+from foundation.identity import check_own_packages
+from foundation.process import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec, ExecutorInput
+
+COMMAND = ("python", "-m", "gauntlet_kubeflow.entry")
+
+FOLDERS = {"minio://": "minio", "s3://": "s3", "gs://": "gcs"}
+"""Where KFP's launcher keeps the files of a store, below the root of the container."""
+
+LAUNCHER_ROOT = "GAUNTLET_LAUNCHER_ROOT"
+"""Environment variable with another folder than that root."""
+
+
+class Files(StrEnum):
+    """Where a node reads and writes artifacts: at their URIs, or in the launcher's folders."""
+
+    URI = "uri"
+    LAUNCHER = "launcher"
+
+
+def main(arguments: list[str]) -> int:
+    """Run a node; returns the exit code of the container."""
+    try:
+        check_own_packages()
+        run(arguments)
+    except GauntletError as error:
+        print(f"gauntlet: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(arguments: list[str]) -> None:
+    """Run a node.
+
+    Args:
+        arguments: `--files`, and those of TFX's entry point.
+
+    Raises:
+        GauntletError: what the node raises.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # an image of a user's own may have forgotten them
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_entry
+
+    first, *rest = arguments
+    files = Files(first.removeprefix("--files="))
+    known, beam = tfx_entry._parse_flags([COMMAND[-1], *rest])
+    given = json_format.Parse(
+        known.json_serialized_invocation_args,
+        pipeline_spec_pb2.ExecutorInput(),
+        ignore_unknown_fields=True,
+    )
+    mended = pipeline_spec_pb2.ExecutorInput()
+    mended.CopyFrom(given)
+    if known.json_serialized_inputs_spec_args:
+        declared = json_format.Parse(
+            known.json_serialized_inputs_spec_args, pipeline_spec_pb2.ComponentInputsSpec()
+        )
+        declare_types(mended, declared)
+    if files is Files.LAUNCHER:
+        move_to_folders(mended)
+    known.json_serialized_invocation_args = json_format.MessageToJson(mended)
+    tfx_entry._run_executor(known, beam)
+    if files is Files.LAUNCHER:
+        give_back_uris(Path(given.outputs.output_file), given)
+
+
+def declare_types(given: "ExecutorInput", declared: "ComponentInputsSpec") -> None:
+    """Give every input artifact the type that its node declares."""
+    for name, artifacts in given.inputs.artifacts.items():
+        for artifact in artifacts.artifacts:
+            artifact.type.CopyFrom(declared.artifacts[name].artifact_type)
+
+
+def move_to_folders(given: "ExecutorInput") -> None:
+    """Let all artifacts be where the launcher keeps their files."""
+    for side in (given.inputs, given.outputs):
+        for artifacts in side.artifacts.values():
+            for artifact in artifacts.artifacts:
+                artifact.uri = local_path(artifact.uri, os.environ.get(LAUNCHER_ROOT, "/"))
+
+
+def local_path(uri: str, root: str) -> str:
+    """Where KFP's launcher keeps what lies at a URI; other paths are themselves."""
+    for scheme, folder in FOLDERS.items():
+        if uri.startswith(scheme):
+            return os.path.join(root, folder, uri.removeprefix(scheme))
+    return uri
+
+
+def give_back_uris(output: Path, given: "ExecutorInput") -> None:
+    """Let the node's report name the URIs that it was given: where the launcher uploads to."""
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    report: Any = json_format.Parse(output.read_text(), pipeline_spec_pb2.ExecutorOutput())
+    for name, artifacts in given.outputs.artifacts.items():
+        for told, meant in zip(
+            report.artifacts[name].artifacts, artifacts.artifacts, strict=True
+        ):
+            told.uri = meant.uri
+    output.write_text(json_format.MessageToJson(report))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""The entry point of a container: what Kubeflow leaves out is put back, and a failure is a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gauntlet_kubeflow import entry
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+SCHEMA = "title: tfx.Schema\ntype: object\n"
+STATISTICS = "title: gauntlet.AcceptedStatistics\ntype: object\n"
+
+
+def given(**sides: Any) -> pipeline_spec_pb2.ExecutorInput:
+    return json_format.ParseDict(sides, pipeline_spec_pb2.ExecutorInput())
+
+
+def artifacts(uri: str, **more: Any) -> dict[str, Any]:
+    return {"artifacts": [{"name": "7", "uri": uri, **more}]}
+
+
+@pytest.mark.parametrize(
+    "type_", [{}, {"instanceSchema": ""}, {"schemaTitle": "system.Artifact"}],
+    ids=["none", "kubeflow", "kfp-local"],
+)  # fmt: skip
+def test_inputs_get_the_types_that_their_node_declares(type_: dict[str, str]) -> None:
+    what = given(inputs={"artifacts": {"schema": artifacts("minio://b/1", type=type_)}})
+    declared = json_format.ParseDict(
+        {"artifacts": {"schema": {"artifactType": {"instanceSchema": SCHEMA}}}},
+        pipeline_spec_pb2.ComponentInputsSpec(),
+    )
+    entry.declare_types(what, declared)
+    (artifact,) = what.inputs.artifacts["schema"].artifacts
+    assert artifact.type.instance_schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("minio://mlpipeline/v2/a", "/minio/mlpipeline/v2/a"),
+        ("s3://b/a", "/s3/b/a"),
+        ("gs://b/a", "/gcs/b/a"),
+        ("/mnt/volume/a", "/mnt/volume/a"),
+    ],
+)
+def test_files_lie_where_the_launcher_puts_them(uri: str, path: str) -> None:
+    """The three folders are those of `LocalPathForURI` in KFP's launcher."""
+    assert entry.local_path(uri, "/") == path
+
+
+def test_both_sides_move_and_the_report_names_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(entry.LAUNCHER_ROOT, "/launcher")
+    sides = {side: {"artifacts": {side: artifacts(f"s3://b/{side}")}} for side in ("inputs", "outputs")}
+    meant, moved = given(**sides), given(**sides)
+    entry.move_to_folders(moved)
+    assert moved.inputs.artifacts["inputs"].artifacts[0].uri == "/launcher/s3/b/inputs"
+    report = tmp_path / "report.json"
+    local = moved.outputs.artifacts["outputs"].artifacts[0].uri
+    told = {"artifacts": {"outputs": artifacts(local, metadata={"blessed": 1.0})}}
+    report.write_text(json.dumps(told))
+    entry.give_back_uris(report, meant)
+    (artifact,) = json.loads(report.read_text())["artifacts"]["outputs"]["artifacts"]
+    assert (artifact["uri"], artifact["metadata"]) == ("s3://b/outputs", {"blessed": 1.0})
+
+
+def arguments(executor: str, tmp_path: Path, **inputs: Any) -> list[str]:
+    what = {
+        "inputs": {"parameterValues": inputs},
+        "outputs": {
+            "artifacts": {"schema": artifacts("minio://b/schema", type={"instanceSchema": SCHEMA})},
+            "outputFile": str(tmp_path / "output" / "output_metadata.json"),
+        },
+    }
+    declared = {"parameters": {"text": {"parameterType": "STRING"}}}
+    return [
+        "--files=launcher", "--executor_class_path", executor,
+        "--json_serialized_invocation_args", json.dumps(what),
+        "--json_serialized_inputs_spec_args", json.dumps(declared),
+        "--runner=FnApiRunner",
+    ]  # fmt: skip
+
+
+def test_a_node_runs_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(entry.LAUNCHER_ROOT, str(tmp_path))
+    executor = "components.curated_schema.CuratedSchema_Executor"
+    assert entry.main(arguments(executor, tmp_path, text="feature { name: 'label' }")) == 0
+    assert "label" in (tmp_path / "minio" / "b" / "schema" / "schema.pbtxt").read_text()
+    report = json.loads((tmp_path / "output" / "output_metadata.json").read_text())
+    assert report["artifacts"]["schema"]["artifacts"][0]["uri"] == "minio://b/schema"
+
+
+def test_a_mistake_is_one_line_and_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from foundation.errors import ConfigError
+
+    def refuse(*_: Any) -> None:
+        raise ConfigError("the setting")
+
+    monkeypatch.setattr(entry, "run", refuse)
+    assert entry.main(arguments("x", tmp_path)) == 2
+    assert capsys.readouterr().err == "gauntlet: the setting\n"
