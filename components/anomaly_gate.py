@@ -7,56 +7,55 @@ what will be served) are judged here, because ExampleValidator does not compare;
 the comparators in the schema.
 """
 
+import datetime
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.types.artifact import Artifact
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from tfx.utils import io_utils
 
+from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
 
 SPLIT, SERVING_SPLIT = "train", "test"
-SPAN = "span"
 
 
-class AcceptedStatistics(Artifact):
-    """Statistics of a span that passed the gate: what the next span is compared with. Custom
-    property `span`."""
+def keep_accepted(statistics: str, spans: str, span: int) -> None:
+    """Keep the statistics of a span for the next one; whole, or not at all.
 
-    TYPE_NAME = "gauntlet.AcceptedStatistics"  # as Kubeflow wants it: NAMESPACE.Name
+    statistics: folder of a split's statistics. spans: see `components.spans`.
+    """
+    now = datetime.datetime.now(datetime.UTC).strftime(ACCEPTED_AT)
+    kept = statistics_file(os.path.join(spans, str(span), now))
+    fileio.makedirs(os.path.dirname(kept))
+    fileio.copy(statistics_file(statistics), f"{kept}.partial")
+    fileio.rename(f"{kept}.partial", kept)
 
 
-def span_of(accepted: Artifact) -> int:
-    """The span whose statistics these are."""
-    return int(accepted.get_int_custom_property(SPAN))
+class Accepted(TypedDict):
+    """Output of LastSpan."""
+
+    accepted: str
 
 
-class LastSpan(ResolverStrategy):
-    """Resolves the accepted statistics of the newest span before one."""
+@component
+def LastSpan(spans: Parameter[str], before: Parameter[int], seen: Parameter[str] = "") -> Accepted:
+    """Says where the accepted statistics of the span before one lie; like Champion it is no
+    resolver.
 
-    def __init__(self, before: int) -> None:
-        self._before = before
+    spans: see `components.spans`. before: number of the span that shall be compared with it.
+    seen: see `Champion`.
 
-    def resolve_artifacts(
-        self, store: Any, input_dict: dict[str, list[Artifact]]
-    ) -> dict[str, list[Artifact]]:
-        """What TFX asks for: of each input at most one artifact."""
-        return {
-            name: sorted(
-                (a for a in accepted if span_of(a) < self._before),
-                key=lambda a: (span_of(a), a.id),
-            )[-1:]
-            for name, accepted in input_dict.items()
-        }
+    Returns `accepted`: folder of the statistics, '' where no earlier span was accepted.
+    """
+    return {"accepted": newest_accepted(spans, before)}
 
 
 @component
@@ -64,14 +63,16 @@ def AnomalyGate(
     anomalies: InputArtifact[ExampleAnomalies],
     statistics: InputArtifact[ExampleStatistics],
     schema: InputArtifact[Schema],
-    accepted: OutputArtifact[AcceptedStatistics],
+    accepted: OutputArtifact[ExampleStatistics],
     span: Parameter[int] = 0,
-    last: InputArtifact[AcceptedStatistics] = None,
+    last: Parameter[str] = "",
+    spans: Parameter[str] = "",
 ) -> None:
     """Passes clean data, raises DataError otherwise.
 
     span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
-    last: statistics of the span before; without them there is no drift.
+    last: answer of LastSpan; without earlier statistics there is no drift. spans: where LastSpan
+    looks, see `components.spans`.
     """
     broken = [
         line
@@ -83,24 +84,23 @@ def AnomalyGate(
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     own = artifact_utils.get_split_uri([statistics], SPLIT)
     serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
-    moved = (
-        list(distances(rules, own, serving, last.uri if last is not None else None)) if span else []
-    )
+    moved = list(distances(rules, own, serving, last)) if span else []
     if moved:
-        before = f"span {span_of(last)}" if last is not None else "nothing"
+        before = f"span {os.path.basename(os.path.dirname(last))}" if last else "nothing"
         raise DataError(
             f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
             "trained:\n" + "\n".join(moved)
         )
-    accepted.set_int_custom_property(SPAN, span)
     fileio.makedirs(accepted.uri)
     fileio.copy(statistics_file(own), statistics_file(accepted.uri), overwrite=True)
+    if span:
+        keep_accepted(own, spans, span)
 
 
-def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str | None) -> Iterator[str]:
+def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str) -> Iterator[str]:
     """A sentence for each feature that moved further than its comparator in the schema allows."""
     compared = {"serving_statistics": read_statistics(serving)}
-    if last is not None:
+    if last:
         compared["previous_statistics"] = read_statistics(last)
     for kind, other in compared.items():
         anomalies = tfdv.validate_statistics(read_statistics(own), rules, **{kind: other})
@@ -115,7 +115,7 @@ def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str | None
 
 def statistics_file(folder: str) -> str:
     """Where TFX keeps the statistics of a split."""
-    return os.path.join(folder, "FeatureStats.pb")
+    return os.path.join(folder, STATISTICS)
 
 
 def read_statistics(folder: str) -> statistics_pb2.DatasetFeatureStatisticsList:

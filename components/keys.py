@@ -14,8 +14,9 @@ Kubeflow see it."""
 
 def keyed(node: Any) -> Any:
     """The node, with a key of the code that it runs: its executor's, and that of the modules which
-    its parameters name, as `run_fn` does. A resolver runs always and needs none."""
+    its parameters name, as `run_fn` does. An importer runs no code."""
     if isinstance(node, BaseComponent):
-        runs = [node.executor_spec.executor_class.__module__, *node.exec_properties.values()]
-        node.exec_properties[CODE] = code_of(*named_in(" ".join(map(str, runs))))
+        texts = [value for value in node.exec_properties.values() if isinstance(value, str)]
+        runs = [node.executor_spec.executor_class.__module__, *texts]
+        node.exec_properties[CODE] = code_of(*named_in(" ".join(runs)))
     return node

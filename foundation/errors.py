@@ -6,8 +6,9 @@
       RunError             1   a run cannot start or go on
         ProcessDied        1   a process of ours ended, or was ended, without a word
         Defect             1   an error of ours in another process; the log has its traceback
+        Refused            3   on a platform, where only an error ends a run without success
 
-A command whose model was refused ends with `REFUSED`, which is no error. The tree lives in the
+A command whose model was refused ends with `REFUSED`, which is no error there. The tree lives in the
 lowest layer so that every layer can raise from it. The command line shows the message of a
 `GauntletError` without a traceback; whatever else is raised is a defect of ours and goes to the log
 with its traceback.
@@ -45,3 +46,9 @@ class ProcessDied(RunError):
 
 class Defect(RunError):
     """What failed in a process of ours is none of these errors; its own log has the traceback."""
+
+
+class Refused(RunError):
+    """Nothing was pushed, and a run on a platform shall end without success for that."""
+
+    exit_code = REFUSED

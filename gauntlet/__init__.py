@@ -6,15 +6,3 @@ pushed is decided further down. Begin with `cli`, the list of commands; each is 
 `commands`. `evaluation` is the stand-alone evaluator behind `gauntlet evaluate`, which knows no
 pipeline.
 """
-
-from typing import Any
-
-
-def __getattr__(name: str) -> Any:
-    """The artifact type of the accepted statistics, under the name that metadata has for it: a
-    platform's container imports types by that name (PEP 562)."""
-    if name == "AcceptedStatistics":
-        from components.anomaly_gate import AcceptedStatistics
-
-        return AcceptedStatistics
-    raise AttributeError(f"module 'gauntlet' has no attribute {name!r}")

@@ -1,12 +1,16 @@
-"""Compiles the pipeline with TFX's KubeflowV2DagRunner. Submission is not done here."""
+"""Compiles the pipeline with TFX's KubeflowV2DagRunner, and completes what that leaves out."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
+from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.entry import COMMAND, Files
-from gauntlet_kubeflow.request import Compilation
+from gauntlet_kubeflow.names import check_names, task_name
+from gauntlet_kubeflow.parameters import add_parameters
+from gauntlet_kubeflow.request import Compilation, Volume
+from gauntlet_kubeflow.resources import GPU_NODES, Profile, Resources
 from gauntlet_kubeflow.target import Target
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
@@ -15,106 +19,98 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 
 from foundation.errors import ConfigError
 from foundation.events import phase
-from pipeline.definition.config import RunConfig, ServingPlatform
 from pipeline.definition.dag import Places, create_pipeline
 
-GPU_NODES = ("Trainer-", "FrontTuner", "AdversarialExampleGen", "ChampionChallenge")
-"""Prefixes of the nodes that compute on a GPU, where their container is given one: both Trainers,
-the search before them, and the two nodes that attack."""
+TENSORFLOW_WRITES = ("gs://", "/")
+"""How a path begins that TensorFlow can write to."""
+
+ALWAYS = ("Champion", "LastSpan", "Pusher")
+"""Nodes that look at what is there: no cache may answer for them."""
+
+DECIDES = "Verdict"
+"""Node that fails on purpose: another attempt would say the same."""
 
 
-TENSORFLOW_READS = ("gs://", "/")
-
-UNKEPT_CHECKPOINTS = "/tmp/gauntlet/checkpoints"
-"""Where a training keeps its state when the store of the artifacts is out of its reach: a container
-that is started again begins anew."""
-
-
-def compile_to_file(request: Compilation) -> None:
+def compile_to_file(request: Compilation, output: Path) -> None:
     """Compile a pipeline and write it."""
     with phase("compile"):
-        compiled = compile_pipeline(
-            request.config, request.target, request.image, request.pipeline_root, request.serving
-        )
-        write(compiled, request.output)
+        write(compile_pipeline(request), output)
 
 
-def compile_pipeline(
-    config: RunConfig, target: Target, image: str, pipeline_root: str, serving: str = ""
-) -> dict[str, Any]:
+def compile_pipeline(request: Compilation) -> dict[str, Any]:
     """The compiled pipeline.
 
-    Args:
-        config: what to compute.
-        target: platform that runs it.
-        image: container image with this project, for all nodes.
-        pipeline_root: folder of the artifacts, in a store of the platform.
-        serving: folder of pushed models; by default in `pipeline_root`.
-
     Returns:
-        Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: a pipeline
-        specification with schema version 2.1.0.
+        Vertex AI: a pipeline job (`pipelineSpec`, `runtimeConfig`). KFP v2: the specification, and
+        `platforms` with what is said to Kubernetes, where something is.
 
     Raises:
-        ConfigError: the target cannot run what the configuration asks for.
+        ConfigError: the target cannot run what the configuration asks for, or a name is none there.
     """
-    if config.trainer.warm_start and target is Target.KFP_V2:
-        raise ConfigError(
-            f"trainer.warm_start begins with the latest blessed model, which {target} cannot look "
-            f"up; compile for {Target.VERTEX}, or set trainer.warm_start=false"
-        )
-    if config.serving.platform is not ServingPlatform.NONE:
-        raise ConfigError(
-            f"serving.platform={config.serving.platform} starts TFX's InfraValidator, which cannot "
-            f"be compiled for {target}; set serving.platform=none"
-        )
-    places = places_of(target, pipeline_root.rstrip("/"), serving)
+    job = compiled_graph(request)
+    spec = job["pipelineSpec"]
+    add_parameters(request, spec, lambda changed: compiled_graph(changed)["pipelineSpec"])
+    check_names(spec, request.target)
+    if request.target is Target.VERTEX:
+        return job
+    platforms = _platforms(spec, request.volume, request.profile)
+    return dict(spec, **({"platforms": platforms} if platforms else {}))
+
+
+def compiled_graph(request: Compilation) -> dict[str, Any]:
+    """A pipeline job with everything except parameters that can be set when it is submitted."""
+    refuse_what_cannot_run(request)
+    places = places_of(request)
     # Beam runs inside each node's container. Its default runner may try to download another one,
     # and without an image TFX would build a package for remote workers in each node.
-    beam_pipeline_args = ["--runner=FnApiRunner", f"--sdk_container_image={image}"]
-    pipeline = create_pipeline(config, places, beam_pipeline_args)
+    beam_pipeline_args = ["--runner=FnApiRunner", f"--sdk_container_image={request.image}"]
+    pipeline = create_pipeline(request.config, places, beam_pipeline_args)
     for node in pipeline.components:
         node.with_id(task_name(node.id))
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
-            default_image=image,
-            default_commands=command_of(target),
-            use_pipeline_spec_2_1=target is Target.KFP_V2,
+            default_image=request.image,
+            default_commands=command_of(request.target),
+            use_pipeline_spec_2_1=True,
         )
     )
     job: dict[str, Any] = runner.run(pipeline, write_out=False)
-    _hide_gpus(job["pipelineSpec"]["deploymentSpec"]["executors"])
-    return (
-        job
-        if target is Target.VERTEX
-        else dict(job["pipelineSpec"], defaultPipelineRoot=places.pipeline_root)
-    )
+    spec = job["pipelineSpec"]
+    spec["defaultPipelineRoot"] = places.pipeline_root
+    _mend_answers(spec["root"]["dag"]["tasks"])
+    _look_always(spec["root"]["dag"]["tasks"])
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        task = name.removesuffix("_executor")
+        if "container" in executor:  # an importer has none
+            _equip(executor["container"], spec["root"]["dag"]["tasks"][task], request, task)
+    return job
 
 
-def places_of(target: Target, root: str, serving: str) -> Places:
+def places_of(request: Compilation) -> Places:
     """Where the nodes read and write.
 
     Raises:
-        ConfigError: pushed models would lie where TensorFlow cannot write.
+        ConfigError: what outlives a run would lie where TensorFlow cannot write.
     """
-    reachable = root.startswith(TENSORFLOW_READS)
-    serving = serving or f"{root}/serving"
-    if not serving.startswith(TENSORFLOW_READS):
+    root = request.pipeline_root.rstrip("/")
+    volume = request.volume.path if request.volume else root
+    store = (request.store or f"{volume}/{request.name}").rstrip("/")
+    if not store.startswith(TENSORFLOW_WRITES):
         raise ConfigError(
-            f"{target} cannot push models to {serving}: TensorFlow writes to gs:// and to folders "
-            "that its container mounts; name one with --serving"
+            f"pushed models, accepted statistics and checkpoints cannot lie in {store}: TensorFlow "
+            "writes to gs:// and to folders that its container mounts; name a volume with --volume "
+            "CLAIM:/PATH, or a place with --store"
         )
     return Places(
         pipeline_root=f"{root}/artifacts",
-        serving=serving,
-        checkpoints="" if reachable else UNKEPT_CHECKPOINTS,
-        knows_blessings=target is not Target.KFP_V2,
+        serving=f"{store}/serving",
+        spans=f"{store}/spans",
+        checkpoints=f"{store}/checkpoints",
+        name=request.name,
+        data_uri=request.data_uri,
+        data_fingerprint=request.data_fingerprint,
+        fail_on_refusal=request.fail_on_refusal,
     )
-
-
-def task_name(node: str) -> str:
-    """The name of a node's task: Argo, which runs those of Kubeflow, takes no dot."""
-    return node.replace(".", "-")
 
 
 def command_of(target: Target) -> list[str]:
@@ -124,18 +120,85 @@ def command_of(target: Target) -> list[str]:
     return [*COMMAND, f"--files={where}"]
 
 
-def _hide_gpus(executors: dict[str, Any]) -> None:
-    """TensorFlow in any other node would take what the node's machine shows it, and keep it."""
-    for name, executor in executors.items():
-        if "container" in executor and not name.startswith(GPU_NODES):  # a resolver has none
-            executor["container"]["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
+def _mend_answers(tasks: dict[str, Any]) -> None:
+    """TFX (kubeflow/v2/step_builder.py) names the producer of a value with an ending that its task
+    has not."""
+    for task in tasks.values():
+        for source in task.get("inputs", {}).get("parameters", {}).values():
+            if answer := source.get("taskOutputParameter"):
+                answer["producerTask"] = answer["producerTask"].removesuffix("_task")
+
+
+def _look_always(tasks: dict[str, Any]) -> None:
+    """A platform has no run id among the parameters, by which the local cache knows these."""
+    for name in ALWAYS:
+        if name in tasks:
+            tasks[name]["cachingOptions"] = {"enableCache": False}
+
+
+def _equip(
+    container: dict[str, Any], task: dict[str, Any], request: Compilation, name: str
+) -> None:
+    """Give a container its machine, and the accelerator to those only that compute on one:
+    TensorFlow in any other node would take what the node's machine shows it, and keep it."""
+    own = request.profile.of(name)
+    if resources := _container_resources(own):
+        container["resources"] = resources
+    if own.retries and name != DECIDES:
+        task["retryPolicy"] = {"maxRetryCount": own.retries, "backoffDuration": "30s"}
+    if name not in GPU_NODES:
+        container["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
+
+
+def _container_resources(own: Resources) -> dict[str, Any]:
+    """What Kubeflow and Vertex AI read; the numbers are for those that do not know the texts."""
+    resources: dict[str, Any] = {}
+    if own.cpu:
+        resources |= {"cpuLimit": own.cpu, "cpuRequest": own.cpu}
+    if own.memory:
+        gigabytes = memory_gigabytes(own.memory)
+        resources |= {"memoryLimit": gigabytes, "memoryRequest": gigabytes}
+    if own.accelerators:
+        resources["accelerator"] = {"type": own.accelerator, "count": str(own.accelerators)}
+    return resources
+
+
+def memory_gigabytes(quantity: str) -> float:
+    """A quantity of memory in 10^9 bytes, as the specification has it."""
+    units = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    units |= {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+    number = quantity.rstrip("KMGTik")
+    return round(float(number) * units.get(quantity.removeprefix(number), 1.0) / 1e9, 6)
+
+
+def _platforms(spec: dict[str, Any], volume: Volume | None, profile: Profile) -> dict[str, Any]:
+    """What only Kubernetes is told: the volume of all containers, and their time."""
+    executors = {}
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        told: dict[str, Any] = {}
+        timeout = profile.of(name.removesuffix("_executor")).timeout
+        if "container" in executor and volume:
+            told["pvcMount"] = [{"constant": volume.claim, "mountPath": volume.path}]
+        if "container" in executor and timeout:
+            told["activeDeadlineSeconds"] = str(timeout)
+        if told:
+            executors[name] = told
+    return {"kubernetes": {"deploymentSpec": {"executors": executors}}} if executors else {}
 
 
 def write(compiled: dict[str, Any], output: Path) -> None:
     """Write as YAML where the file's name says so, otherwise as JSON; keys sorted, so that the same
-    pipeline gives the same bytes."""
+    pipeline gives the same bytes. KFP reads `platforms` from a second document of YAML."""
+    platforms = compiled.get("platforms")
+    spec = {name: value for name, value in compiled.items() if name != "platforms"}
     if output.suffix in (".yaml", ".yml"):
-        text = yaml.safe_dump(compiled, sort_keys=True)
+        documents = [spec, {"platforms": platforms}] if platforms else [spec]
+        text = yaml.safe_dump_all(documents, sort_keys=True)
+    elif platforms:
+        raise ConfigError(
+            f"{output}: a pipeline with a volume or a timeout has two documents, which only YAML "
+            "can hold; name a file .yaml"
+        )
     else:
         text = json.dumps(compiled, sort_keys=True, indent=2) + "\n"
     output.write_text(text)

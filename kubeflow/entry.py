@@ -16,6 +16,7 @@ end of the log.
 
 import os
 import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
         check_own_packages()
         run(arguments)
     except GauntletError as error:
-        print(f"gauntlet: {error}", file=sys.stderr)
+        sys.stderr.write(f"gauntlet: {error}\n")
         return error.exit_code
     return 0
 
@@ -63,8 +64,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         GauntletError: what the node raises.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)  # an image of a user's own may have forgotten them
+    settle()
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_entry
@@ -90,6 +90,15 @@ def run(arguments: list[str]) -> None:
     tfx_entry._run_executor(known, beam)
     if files is Files.LAUNCHER:
         give_back_uris(Path(given.outputs.output_file), given)
+
+
+def settle() -> None:
+    """Complete the environment, which an image of a user's own or a cluster may have left bare:
+    libraries keep files below HOME, and a container need not have one."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="gauntlet-home-")
 
 
 def declare_types(given: "ExecutorInput", declared: "ComponentInputsSpec") -> None:
@@ -122,9 +131,7 @@ def give_back_uris(output: Path, given: "ExecutorInput") -> None:
 
     report: Any = json_format.Parse(output.read_text(), pipeline_spec_pb2.ExecutorOutput())
     for name, artifacts in given.outputs.artifacts.items():
-        for told, meant in zip(
-            report.artifacts[name].artifacts, artifacts.artifacts, strict=True
-        ):
+        for told, meant in zip(report.artifacts[name].artifacts, artifacts.artifacts, strict=True):
             told.uri = meant.uri
     output.write_text(json_format.MessageToJson(report))
 

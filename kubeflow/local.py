@@ -1,31 +1,32 @@
-"""Runs a compiled specification on this machine, task by task, as Kubeflow's driver and launcher do.
+"""Runs a compiled specification on this machine, task by task, as the platforms do.
 
-What a cluster would do with a specification is seen without one: each task is a process with
-exactly the command, arguments and environment of its container, and it is given what Kubeflow
-Pipelines gives: numbers as floating point, inputs without their type, artifacts under the URIs of
-an object store whose files lie where the launcher has put them. What a task reports is read
-strictly. A task that fails stops those that depend on it, and no other.
+What a cluster would do with a specification is seen without one: each task is a process, or a
+container, with exactly the command, arguments and environment of the specification, and it is given
+what its platform gives. Kubeflow Pipelines gives inputs without their type, and artifacts under the
+URIs of an object store whose files lie where its launcher has put them; Vertex AI gives types and
+URIs. What a task reports is read strictly. A task that fails stops those that depend on it, and no
+other.
 
 Follows backend/src/v2 of Kubeflow Pipelines 2.0.5 to 2.17.0: `driver/driver.go` (inputs,
 fingerprint), `component/launcher_v2.go` (placeholders, `LocalPathForURI`, `mergeRuntimeArtifacts`),
-`metadata/client.go` (`ToRuntimeArtifact`).
+`component/importer_launcher.go`, `metadata/client.go` (`ToRuntimeArtifact`).
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gauntlet_kubeflow.entry import LAUNCHER_ROOT, local_path
+from gauntlet_kubeflow.target import Target
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -41,6 +42,8 @@ PLACEHOLDER = "{{$}}"
 CACHE = "cache.json"
 """File in the folder: the outputs of tasks that were done, by their fingerprint."""
 
+OUTPUT_FILE = "output_metadata.json"
+
 
 class State(StrEnum):
     """How a task ended."""
@@ -53,200 +56,332 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Produced:
-    """An artifact that a task has made. name: its number in the metadata."""
+    """An artifact that a task has made. name: as the platform's metadata name it."""
 
     name: str
     uri: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    type: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
-Outputs = dict[str, Produced]
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What a task has made: artifacts and values, by the names of its outputs."""
+
+    artifacts: dict[str, Produced] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a task ended, and its artifacts by output."""
+    """How a task ended, and what it has made."""
 
     state: State
-    outputs: Outputs = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=Outputs)
+    log: Path | None = None
 
 
-class LocalKubeflow:
-    """The object store, the metadata and the machine of a cluster, in a folder.
+class Machine(Protocol):
+    """What runs the command of a container; see `Processes`."""
+
+    def run(
+        self, container: Mapping[str, Any], command: Sequence[str], folder: Path, output: Path
+    ) -> int:
+        """Run it to its end; returns its exit code.
+
+        container: as the specification has it. command: its command and arguments, without
+        placeholders. folder: where the platform's files are. output: file for what it prints.
+        """
+
+
+class Processes:
+    """Runs commands in this environment: for a pipeline of this very version of the code."""
+
+    def run(
+        self, container: Mapping[str, Any], command: Sequence[str], folder: Path, output: Path
+    ) -> int:
+        """See `Machine`."""
+        own = {entry["name"]: entry["value"] for entry in container.get("env", ())}
+        first, *rest = command
+        with output.open("a") as printed:
+            return subprocess.run(
+                [sys.executable if first == "python" else first, *rest],
+                cwd=output.parent, env={**os.environ, LAUNCHER_ROOT: str(folder), **own},
+                stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, check=False,
+            ).returncode  # fmt: skip
+
+
+class LocalPlatform:
+    """The object store, the metadata and the machines of a platform, in a folder.
 
     Args:
-        spec: specification of KFP v2, schema 2.1.0.
-        folder: where everything is kept: the files of the store, logs, and the cache.
+        compiled: what `gauntlet compile` wrote: a specification, or a job of Vertex AI.
+        folder: where everything is kept: the files of Kubeflow's store, logs, and the cache.
+        machine: what runs the containers.
+
+    Raises:
+        ConfigError: it is neither.
     """
 
-    def __init__(self, spec: Mapping[str, Any], folder: Path) -> None:
-        if spec.get("schemaVersion") != "2.1.0":
+    def __init__(
+        self, compiled: Mapping[str, Any], folder: Path, machine: Machine | None = None
+    ) -> None:
+        self.target = Target.VERTEX if "pipelineSpec" in compiled else Target.KFP_V2
+        spec = compiled.get("pipelineSpec", compiled)
+        if spec.get("schemaVersion") != "2.1.0" or "root" not in spec:
             raise ConfigError(
-                f"expected a specification with schema 2.1.0, got {spec.get('schemaVersion')}"
+                "expected a pipeline that `gauntlet compile` wrote, of schema 2.1.0, got "
+                f"{spec.get('schemaVersion')}"
             )
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
         self._tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
+        self._declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         self._root = spec["defaultPipelineRoot"]
         self._folder = folder.absolute()
-        self._numbers = 0
+        self._machine = machine or Processes()
+        self._known = self._read_cache()
 
-    def run(self, run_id: str) -> dict[str, Ended]:
-        """Run all tasks; returns how each of them ended, in the order in which they ran."""
+    def run(self, run_id: str, values: Mapping[str, Any] | None = None) -> dict[str, Ended]:
+        """Run all tasks.
+
+        run_id: name of a run that has not been. values: of the pipeline's parameters.
+
+        Returns how each of them ended, in the order in which they ran.
+        """
+        self._values = {
+            name: (values or {}).get(name, declared["defaultValue"])
+            for name, declared in self._declared.items()
+        }
         ended: dict[str, Ended] = {}
         for task in self.order():
+            if any(
+                ended[need].state in (State.FAILED, State.SKIPPED) for need in self._needs(task)
+            ):
+                ended[task] = Ended(state=State.SKIPPED)
+                log.info("%s is skipped: what it needs has failed", task)
+                continue
             with phase(task) as step:
                 ended[task] = self._ended(task, run_id, ended)
-                if ended[task].state is State.CACHED:
-                    step.state = "cached"
+                step.state = str(ended[task].state)
         return ended
 
     def order(self) -> list[str]:
-        """The tasks, each after those that it needs."""
-        needs = {
-            name: {
-                *task.get("dependentTasks", ()),
-                *(source["producerTask"] for source in self._sources(task).values()),
-            }
-            for name, task in self._tasks.items()
-        }
-        return list(TopologicalSorter(needs).static_order())
+        """The tasks, each after those that it needs; the same order every time."""
+        sorter = TopologicalSorter(
+            {name: sorted(self._needs(name)) for name in sorted(self._tasks)}
+        )
+        return list(sorter.static_order())
 
-    def _sources(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """Of each input artifact, the output of a task that it is."""
-        artifacts = task.get("inputs", {}).get("artifacts", {})
-        return {name: source["taskOutputArtifact"] for name, source in artifacts.items()}
+    def _needs(self, name: str) -> set[str]:
+        task = self._tasks[name]
+        inputs = task.get("inputs", {})
+        artifacts = [each["taskOutputArtifact"] for each in inputs.get("artifacts", {}).values()]
+        values = [each.get("taskOutputParameter") for each in inputs.get("parameters", {}).values()]
+        producers = {each["producerTask"] for each in (*artifacts, *values) if each}
+        return {*task.get("dependentTasks", ()), *producers}
 
     def _ended(self, name: str, run_id: str, before: Mapping[str, Ended]) -> Ended:
-        task = self._tasks[name]
-        needs = {
-            *task.get("dependentTasks", ()),
-            *(source["producerTask"] for source in self._sources(task).values()),
-        }
-        if any(before[need].state in (State.FAILED, State.SKIPPED) for need in needs):
-            return Ended(state=State.SKIPPED)
-        inputs = {
-            key: before[source["producerTask"]].outputs[source["outputArtifactKey"]]
-            for key, source in self._sources(task).items()
-        }
-        fingerprint = self._fingerprint(task, inputs)
-        if task.get("cachingOptions", {}).get("enableCache") and fingerprint in self._cache():
-            kept = self._cache()[fingerprint]
-            return Ended(
-                state=State.CACHED, outputs={key: Produced(**each) for key, each in kept.items()}
-            )
+        """Run one task, or know it again."""
+        task, component = (
+            self._tasks[name],
+            self._components[self._tasks[name]["componentRef"]["name"]],
+        )
+        executor = self._executors[component["executorLabel"]]
+        values, inputs = self._inputs(task, before)
+        if "importer" in executor:
+            return self._imported(name, executor["importer"], component, values)
+        fingerprint = self._fingerprint(executor["container"], component, values, inputs)
+        caches = task.get("cachingOptions", {}).get("enableCache", False)
+        if caches and fingerprint in self._known:
+            return Ended(state=State.CACHED, outputs=self._known[fingerprint])
         folder = self._folder / "runs" / run_id / name
         folder.mkdir(parents=True)
-        given = self._given(task, inputs, f"{self._root}/{run_id}/{name}", folder)
-        if not self._execute(task, given, folder):
-            return Ended(state=State.FAILED)
-        outputs = self._published(task, given)
+        given = self._given(component, values, inputs, f"{self._root}/{run_id}/{name}", folder)
+        output = folder / "log.txt"
+        attempts = 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
+        if not any(self._succeeds(executor["container"], given, output) for _ in range(attempts)):
+            return Ended(state=State.FAILED, log=output)
+        outputs = self._published(given)
+        if caches:
+            self._keep(fingerprint, outputs)
+        return Ended(state=State.DONE, outputs=outputs, log=output)
+
+    def _inputs(
+        self, task: Mapping[str, Any], before: Mapping[str, Ended]
+    ) -> tuple[dict[str, Any], dict[str, Produced]]:
+        """Values and artifacts that a task is given, by input."""
+        values = {}
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            if answer := source.get("taskOutputParameter"):
+                producer = before[answer["producerTask"]].outputs
+                values[key] = producer.values[answer["outputParameterKey"]]
+            elif name := source.get("componentInputParameter"):
+                values[key] = self._values[name]
+            else:
+                values[key] = source["runtimeValue"]["constant"]
+        artifacts = {}
+        for key, source in task.get("inputs", {}).get("artifacts", {}).items():
+            made = source["taskOutputArtifact"]
+            artifacts[key] = before[made["producerTask"]].outputs.artifacts[
+                made["outputArtifactKey"]
+            ]
+        return values, artifacts
+
+    def _imported(
+        self, name: str, importer: Mapping[str, Any], component: Mapping[str, Any], values: Any
+    ) -> Ended:
+        """What an importer does: it makes an artifact of a URI, a known one unless it shall not."""
+        uri = values[importer["artifactUri"]["runtimeParameter"]]
+        fingerprint = hashlib.sha256(f"import {uri}".encode()).hexdigest()
+        if not importer.get("reimport") and fingerprint in self._known:
+            return Ended(state=State.CACHED, outputs=self._known[fingerprint])
+        ((key, declared),) = component["outputDefinitions"]["artifacts"].items()
+        made = Produced(name=self._new_name(), uri=uri, type=declared["artifactType"])
+        outputs = Outputs(artifacts={key: made})
         self._keep(fingerprint, outputs)
         return Ended(state=State.DONE, outputs=outputs)
 
-    def _component(self, task: Mapping[str, Any]) -> Any:
-        return self._components[task["componentRef"]["name"]]
-
-    def _container(self, task: Mapping[str, Any]) -> Any:
-        return self._executors[self._component(task)["executorLabel"]]["container"]
-
-    def _fingerprint(self, task: Mapping[str, Any], inputs: Outputs) -> str:
+    def _fingerprint(
+        self,
+        container: Mapping[str, Any],
+        component: Mapping[str, Any],
+        values: Mapping[str, Any],
+        inputs: Mapping[str, Produced],
+    ) -> str:
         """What Kubeflow compares to know a task again."""
-        container, component = self._container(task), self._component(task)
         what = [
             container["image"],
             container["command"],
             container["args"],
-            task.get("inputs", {}).get("parameters", {}),
-            {key: (each.name, each.uri) for key, each in sorted(inputs.items())},
+            dict(sorted(values.items())),
+            {key: each.name for key, each in sorted(inputs.items())},
             component.get("outputDefinitions", {}),
         ]
-        return hashlib.sha256(dumps(what, indent=None).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def _given(
-        self, task: Mapping[str, Any], inputs: Outputs, uri: str, folder: Path
+        self,
+        component: Mapping[str, Any],
+        values: Mapping[str, Any],
+        inputs: Mapping[str, Produced],
+        uri: str,
+        folder: Path,
     ) -> pipeline_spec_pb2.ExecutorInput:
         """What the container is given."""
         given = pipeline_spec_pb2.ExecutorInput()
-        for key, value in task.get("inputs", {}).get("parameters", {}).items():
-            constant = value["runtimeValue"]["constant"]
-            json_format.ParseDict(constant, given.inputs.parameter_values[key])
+        for key, value in values.items():
+            json_format.ParseDict(value, given.inputs.parameter_values[key])
         for key, each in inputs.items():
-            artifact = given.inputs.artifacts[key].artifacts.add(name=each.name, uri=each.uri)
-            artifact.type.instance_schema = ""  # as `ToRuntimeArtifact` leaves it
-            artifact.metadata.update(dict(each.metadata) | {"display_name": key})
-        outputs = self._component(task).get("outputDefinitions", {}).get("artifacts", {})
-        for key, declared in outputs.items():
+            self._give(given.inputs.artifacts[key].artifacts.add(), key, each)
+        outputs = component.get("outputDefinitions", {})
+        for key, declared in outputs.get("artifacts", {}).items():
             artifact = given.outputs.artifacts[key].artifacts.add(name=key, uri=f"{uri}/{key}")
             json_format.ParseDict(declared["artifactType"], artifact.type)
             artifact.metadata.update(declared.get("metadata", {}))
-        given.outputs.output_file = str(folder / "output" / "output_metadata.json")
+        for key in outputs.get("parameters", {}):
+            given.outputs.parameters[key].output_file = str(folder / "values" / key)
+        on_vertex = self.target is Target.VERTEX
+        given.outputs.output_file = (
+            f"{uri}/{OUTPUT_FILE}" if on_vertex else str(folder / "output" / OUTPUT_FILE)
+        )
         return given
 
-    def _execute(
-        self, task: Mapping[str, Any], given: pipeline_spec_pb2.ExecutorInput, folder: Path
+    def _give(self, artifact: Any, key: str, each: Produced) -> None:
+        """One input, as the platform describes it."""
+        artifact.name, artifact.uri = each.name, each.uri
+        artifact.metadata.update(each.metadata)
+        if self.target is Target.VERTEX:
+            json_format.ParseDict(each.type, artifact.type)
+        else:  # as `ToRuntimeArtifact` leaves it
+            artifact.type.instance_schema = ""
+            artifact.metadata.update({"display_name": key, "store_session_info": "{}"})
+
+    def _succeeds(
+        self, container: Mapping[str, Any], given: pipeline_spec_pb2.ExecutorInput, output: Path
     ) -> bool:
-        """Run the container's command here; returns whether it succeeded."""
-        container = self._container(task)
+        """Run the container once."""
         message = json_format.MessageToJson(given, indent=None)
         command = [
             part.replace(PLACEHOLDER, message)
             for part in (*container["command"], *container["args"])
         ]
-        for artifacts in given.outputs.artifacts.values():  # as the launcher prepares them
-            for artifact in artifacts.artifacts:
-                self._files(artifact.uri).parent.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "w") as output, self._environment(container) as environment:
-            done = subprocess.run(
-                [sys.executable if command[0] == "python" else command[0], *command[1:]],
-                cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, check=False,
-            )  # fmt: skip
-        if done.returncode:
-            log.warning("a task ended with code %d; its log is %s", done.returncode, output.name)
-        return done.returncode == 0
+        if self.target is Target.KFP_V2:  # as the launcher prepares them
+            for artifacts in given.outputs.artifacts.values():
+                for artifact in artifacts.artifacts:
+                    self._files(artifact.uri).parent.mkdir(parents=True, exist_ok=True)
+        (output.parent / "output").mkdir(exist_ok=True)
+        code = self._machine.run(container, command, self._folder, output)
+        if code:
+            log.warning("a task ended with code %d; its log is %s", code, output)
+        return code == 0
 
     def _files(self, uri: str) -> Path:
         """Where the launcher keeps the files of a URI."""
         return Path(local_path(uri, str(self._folder)))
 
-    @contextlib.contextmanager
-    def _environment(self, container: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-        """That of the container: its own, and the launcher's folders."""
-        own = {entry["name"]: entry["value"] for entry in container.get("env", ())}
-        yield {**os.environ, LAUNCHER_ROOT: str(self._folder), **own}
-
-    def _published(
-        self, task: Mapping[str, Any], given: pipeline_spec_pb2.ExecutorInput
-    ) -> Outputs:
-        """The artifacts of a task as the metadata has them afterwards."""
+    def _published(self, given: pipeline_spec_pb2.ExecutorInput) -> Outputs:
+        """What a task has made, as the metadata have it afterwards."""
         report = json_format.Parse(
-            Path(given.outputs.output_file).read_text(), pipeline_spec_pb2.ExecutorOutput()
+            self._read(given.outputs.output_file), pipeline_spec_pb2.ExecutorOutput()
         )
-        outputs = {}
-        for key, artifacts in given.outputs.artifacts.items():
-            (declared,) = artifacts.artifacts
-            told = report.artifacts[key].artifacts
-            merged = json_format.MessageToDict(declared.metadata)
-            uri = declared.uri
-            for artifact in told:
-                merged |= json_format.MessageToDict(artifact.metadata)
-                uri = artifact.uri or uri
-            if nothing := [name for name, value in merged.items() if value is None]:
+        artifacts = {}
+        for key, declared in given.outputs.artifacts.items():
+            (made,) = declared.artifacts
+            told = json_format.MessageToDict(report.artifacts[key]).get("artifacts", [{}])
+            metadata = json_format.MessageToDict(made.metadata) | told[0].get("metadata", {})
+            if nothing := [name for name, value in metadata.items() if value is None]:
                 raise RunError(f"the metadata of {key} has no value for {', '.join(nothing)}")
-            self._numbers += 1
-            number = len(self._cache()) * 100 + self._numbers
-            outputs[key] = Produced(name=str(number), uri=uri, metadata=merged)
-        if unknown := report.artifacts.keys() - outputs.keys():
-            raise RunError(f"a task reports outputs that it has not: {', '.join(sorted(unknown))}")
-        return outputs
+            artifacts[key] = Produced(
+                name=self._new_name(),
+                uri=told[0].get("uri") or made.uri,
+                type=json_format.MessageToDict(made.type),
+                metadata=metadata,
+            )
+        values = {
+            key: json_format.MessageToDict(value) for key, value in report.parameter_values.items()
+        }
+        missing = given.outputs.parameters.keys() - values.keys()
+        unknown = (report.artifacts.keys() - artifacts.keys()) | (
+            values.keys() - given.outputs.parameters.keys()
+        )
+        if missing or unknown:
+            raise RunError(
+                f"a task reports outputs that it has not ({', '.join(sorted(unknown)) or 'none'}), "
+                f"or leaves out some ({', '.join(sorted(missing)) or 'none'})"
+            )
+        return Outputs(artifacts=artifacts, values=values)
 
-    def _cache(self) -> dict[str, Any]:
+    def _read(self, path: str) -> str:
+        if "://" not in path:
+            return Path(path).read_text()
+        import tensorflow as tf
+
+        with tf.io.gfile.GFile(path) as file:
+            return str(file.read())
+
+    def _new_name(self) -> str:
+        """The name of a new artifact: on Kubeflow the number in its metadata."""
+        counter = self._folder / "artifacts.count"
+        number = int(counter.read_text()) + 1 if counter.exists() else 1
+        counter.write_text(str(number))
+        on_vertex = self.target is Target.VERTEX
+        return f"projects/1/locations/here/artifacts/{number}" if on_vertex else str(number)
+
+    def _read_cache(self) -> dict[str, Outputs]:
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / CACHE
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        return {
+            fingerprint: Outputs(
+                artifacts={key: Produced(**each) for key, each in outputs["artifacts"].items()},
+                values=outputs["values"],
+            )
+            for fingerprint, outputs in kept.items()
+        }
 
     def _keep(self, fingerprint: str, outputs: Outputs) -> None:
-        cache = self._cache() | {fingerprint: {key: asdict(o) for key, o in outputs.items()}}
+        self._known[fingerprint] = outputs
         new = self._folder / f"{CACHE}.new"
-        new.write_text(dumps(cache))
+        new.write_text(dumps({name: asdict(each) for name, each in self._known.items()}))
         new.rename(self._folder / CACHE)

@@ -1,27 +1,60 @@
 """What is asked of the compiler; read without TFX."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
+import pydantic
+from gauntlet_kubeflow.resources import Profile
 from gauntlet_kubeflow.target import Target
 
 from pipeline.definition.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A volume of the cluster that all containers mount.
+
+    claim: name of a PersistentVolumeClaim. path: where the containers see it.
+    """
+
+    claim: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compilation:
-    """A pipeline to write into a file.
+    """A pipeline to compile.
 
     config: what to compute.
     image: container image with this project, for all nodes.
     pipeline_root: folder of the artifacts, in a store of the platform.
-    serving: folder of pushed models; '' for one in `pipeline_root`.
-    output: file to write, YAML where its name says so, otherwise JSON.
+    store: folder of what outlives a run, where TensorFlow can write: pushed versions, accepted
+        statistics, checkpoints; '' for one in `pipeline_root`, or in the volume.
+    name: name of the pipeline. Pipelines of other names in one place have other champions.
+    data_uri: folder of prepared data in a store of the platform; '' where the data set is fetched
+        by the container that reads it.
+    data_fingerprint: what the data must be; '' for anything, which no cache then knows again.
+    volume: for Kubeflow.
+    fail_on_refusal: whether a run whose model is refused fails.
+    profile: machines of the nodes.
     """
 
     config: RunConfig
     target: Target
     image: str
     pipeline_root: str
-    serving: str
-    output: Path
+    store: str = ""
+    name: str = "gauntlet"
+    data_uri: str = ""
+    data_fingerprint: str = ""
+    volume: Volume | None = None
+    fail_on_refusal: bool = True
+    profile: Profile = field(default_factory=Profile)
+
+    def to_json(self) -> str:
+        """The request in one line, stable."""
+        return pydantic.TypeAdapter(Compilation).dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Compilation":
+        """Inverse of `to_json`."""
+        return pydantic.TypeAdapter(cls).validate_json(text)

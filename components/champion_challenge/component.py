@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.types import BaseChannel, Channel, ComponentSpec
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_artifacts import Examples, Model
@@ -18,11 +19,10 @@ from components.records.names import CHAMPION, ROBUST
 class ChampionChallengeSpec(ComponentSpec):
     """See `ChampionChallenge`; the other models are inputs too, each under its name."""
 
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {}
+    PARAMETERS: ClassVar = {CHAMPION: ExecutionParameter(type=str, optional=True)}
     INPUTS: ClassVar = {
         "adversarial_examples": ChannelParameter(type=Examples),
         ROBUST: ChannelParameter(type=Model),
-        CHAMPION: ChannelParameter(type=Model, optional=True),
     }
     OUTPUTS: ClassVar = {"challenged_examples": ChannelParameter(type=Examples)}
 
@@ -38,8 +38,9 @@ class ChampionChallenge(BaseBeamComponent):
     Args:
         adversarial_examples: of AdversarialExampleGen, which says how to attack.
         model: the candidate.
-        champion: the latest blessed model; none on the first run. Where it is the candidate
-            itself, or takes other images, the rows say that there is no champion.
+        champion: folder of the version that is served, or the answer of Champion; '' on the first
+            run. Where it is the candidate itself, or takes other images, the rows say that there is
+            no champion.
         others: the other models that were attacked, by name.
 
     Raises:
@@ -54,7 +55,7 @@ class ChampionChallenge(BaseBeamComponent):
         *,
         adversarial_examples: BaseChannel,
         model: BaseChannel,
-        champion: BaseChannel | None = None,
+        champion: str | Placeholder = "",
         others: Mapping[str, BaseChannel] | None = None,
     ) -> None:
         others = others or {}

@@ -2,7 +2,6 @@
 candidate the rest."""
 
 import logging
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from apache_beam.utils.shared import Shared
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
+from tfx.types.standard_artifacts import Model
 
 from components.adversarial_example_gen.attack import BATCH, attack, attacked_rows, origins_of
 from components.adversarial_example_gen.config import AttackTask
@@ -21,6 +21,7 @@ from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.record import Rows, read_rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
+from components.versions import read_card
 from foundation.errors import ConfigError
 from foundation.events import Fields
 from robustness.attacks.attacker import Attacker
@@ -28,9 +29,6 @@ from robustness.evaluation import Judge
 from robustness.types import IntArray
 
 log = logging.getLogger("gauntlet.champion_challenge")
-
-NO_MODELS = ("adversarial_examples", CHAMPION)
-"""Inputs of the node beside the models that were attacked."""
 
 
 class Executor(BaseBeamExecutor):
@@ -51,32 +49,35 @@ class Executor(BaseBeamExecutor):
         adversarial = input_dict["adversarial_examples"]
         attacked = artifact_utils.get_single_uri(adversarial)
         task = read_task(attacked)
-        names = sorted(input_dict.keys() - {*NO_MODELS})
-        models = {name: export_of(input_dict[name]) for name in names}
-        source = ChallengedRows(task, models, rival(input_dict))
+        inputs = {name: got for name, got in input_dict.items() if isinstance(got[0], Model)}
+        models = {name: export_of(inputs[name]) for name in sorted(inputs)}
+        candidate = artifact_utils.get_single_instance(inputs[ROBUST])
+        source = ChallengedRows(task, models, rival(candidate, exec_properties.get(CHAMPION, "")))
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])
         write_checks(output.uri, read_checks(attacked))
         write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
 
 
-def rival(input_dict: dict[str, list[Artifact]]) -> str | None:
-    """Folder of the champion, if there is one that the candidate can be compared with."""
-    if not input_dict.get(CHAMPION):
-        log.info("there is no blessed model yet: the candidate has no rival")
+def rival(candidate: Artifact, champion: str) -> str | None:
+    """The champion, if there is one that the candidate can be compared with.
+
+    champion: folder of the version that is served, or ''.
+    """
+    if not champion:
+        log.info("no model is served yet: the candidate has no rival")
         return None
-    candidate, champion = (export_of(input_dict[name]) for name in (ROBUST, CHAMPION))
-    if champion == candidate:
-        log.info("the candidate is the latest blessed model itself: it has no rival")
+    if read_card(champion).model == candidate.uri:
+        log.info("the candidate is the model that is served: it has no rival")
         return None
-    shapes = [shape_of(path) for path in (candidate, champion)]
+    shapes = [shape_of(path) for path in (export_of([candidate]), champion)]
     if shapes[0] != shapes[1]:
         log.info(
-            "the latest blessed model takes and gives other shapes (%s) than the candidate (%s)",
+            "the model that is served takes and gives other shapes (%s) than the candidate (%s)",
             *shapes[::-1],
         )
         return None
-    log.info("the champion is %s", os.path.dirname(champion))
+    log.info("the champion is %s", champion)
     return champion
 
 

@@ -3,7 +3,7 @@ configuration must agree with in them."""
 
 from importlib import resources
 
-from components.datasets.image_folder import is_folder
+from components.datasets.image_folder import NAME, is_folder
 from foundation.errors import ConfigError, DataError
 
 
@@ -27,8 +27,9 @@ def schema_text(dataset: str) -> str:
 
 
 def schema_of(dataset: str, image_shape: tuple[int, int, int], classes: int) -> str:
-    """The curated schema of a named data set; of a user's folder the derived one."""
-    return derived_schema(image_shape, classes) if is_folder(dataset) else schema_text(dataset)
+    """The curated schema of a named data set; of a user's own images the derived one."""
+    own = is_folder(dataset) or dataset.partition("/")[0] == NAME
+    return derived_schema(image_shape, classes) if own else schema_text(dataset)
 
 
 def derived_schema(image_shape: tuple[int, int, int], classes: int) -> str:

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from tfx.components.util import examples_utils
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
+    InputArtifact,
     OutputArtifact,
     Parameter,
 )
@@ -17,7 +18,7 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
 from components.records.shards import remove_partials
-from components.tfds_example_gen.reading import data_directory, split_parts, write_part
+from components.tfds_example_gen.reading import data_directory, fetched, split_parts, write_part
 
 
 @component(use_beam=True)
@@ -28,6 +29,7 @@ def TfdsExampleGen(
     examples: OutputArtifact[Examples],
     data_dir: Parameter[str] = "",
     fingerprint: Parameter[str] = "",
+    data: InputArtifact[Examples] = None,
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and what the
@@ -39,13 +41,15 @@ def TfdsExampleGen(
     `train[:55000]`. shards: files a split, read and written in parallel. data_dir: folder where the
     data lies or goes, see `components.datasets.prepare`; TFX's cache sees this path too: pass one
     that stays the same while the data does. fingerprint: hash of the prepared data; other data
-    under the same name is another input.
+    under the same name is another input. data: prepared data in a store, instead of `data_dir`.
 
     Raises:
         DataError: the data is missing, no image classification or not stored as TFRecords, a split
             is unknown or empty, or the data changed since the run began.
     """
     wanted: dict[str, str] = json.loads(splits)
+    if data is not None:
+        data_dir = fetched(data.uri)
     directory = data_directory(dataset, data_dir, fingerprint)
     parts = split_parts(tfds.builder_from_directory(directory), wanted, shards)
     examples.split_names = artifact_utils.encode_split_names(list(wanted))

@@ -7,8 +7,12 @@ with the last one. The files of the data set are read in batches here: tfds's ow
 record by record and takes over ten times as long.
 """
 
+import atexit
 import logging
+import os
+import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +36,27 @@ BATCH = 1000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """PNG colour type to channels (a palette holds RGB)."""
+
+
+def fetched(uri: str) -> str:
+    """A folder on this machine with the prepared data of a store; a folder of this machine is
+    itself. A node's container has no other place for it, and ends with the node.
+
+    Raises:
+        DataError: there is nothing.
+    """
+    if not tf.io.gfile.isdir(uri):
+        raise DataError(f"there is no prepared data at {uri}: expected a folder of tfds")
+    if "://" not in uri:
+        return uri
+    folder = tempfile.mkdtemp(prefix="gauntlet-data-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for parent, _, files in tf.io.gfile.walk(uri):
+        target = os.path.join(folder, os.path.relpath(parent, uri))
+        os.makedirs(target, exist_ok=True)
+        for name in files:
+            tf.io.gfile.copy(os.path.join(parent, name), os.path.join(target, name))
+    return folder
 
 
 def data_directory(dataset: str, data_dir: str, fingerprint: str) -> str:

@@ -15,19 +15,18 @@ from tfx.components import (
 )
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
-from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
+from tfx.dsl.components.common.importer import Importer
+from tfx.dsl.placeholder.placeholder import Placeholder
 from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types.channel import Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import Examples
 
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
-from components.anomaly_gate import AcceptedStatistics, AnomalyGate, LastSpan
+from components.anomaly_gate import AnomalyGate, LastSpan
+from components.champion import BEGIN, Champion, TrainerExecutor
 from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
@@ -36,6 +35,7 @@ from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tuner import FrontTuner
+from components.verdict import Summary, Verdict
 from foundation.code import code_of
 from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
@@ -53,21 +53,29 @@ class Places:
     """Where a pipeline reads and writes; local paths, or `gs://` on a platform.
 
     pipeline_root: folder of the artifacts of all nodes. serving: folder of pushed versions.
-    checkpoints: folder of trainings that are not finished; by default below the artifacts.
-    data_dir, data_fingerprint: see `TfdsExampleGen`. metadata: connection; None where the platform
-    brings its own. run_id: empty where the platform counts runs and keeps the cache itself.
-    knows_blessings: whether the platform can look up the latest blessed model; without that, no
-    model has a champion to beat.
+    spans: folder of the accepted statistics of spans. checkpoints: folder of trainings that are not
+    finished. name: name of the pipeline.
+    data_dir, data_fingerprint: see `TfdsExampleGen`. data_uri: folder of prepared data that the
+    platform imports. metadata: connection; None where the platform brings its own. run_id: empty
+    where the platform counts runs and keeps the cache itself.
+    served, accepted: what Champion and LastSpan will find, where that is known before the run.
+    fail_on_refusal: whether a run without a push shall fail; None where somebody else tells the
+    user what became of the model.
     """
 
     pipeline_root: str
     serving: str
-    checkpoints: str = ""
+    spans: str
+    checkpoints: str
+    name: str = "gauntlet"
     data_dir: str | None = None
     data_fingerprint: str = ""
+    data_uri: str = ""
     metadata: ConnectionConfigType | None = None
     run_id: str = ""
-    knows_blessings: bool = True
+    served: str = ""
+    accepted: str = ""
+    fail_on_refusal: bool | None = None
 
 
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
@@ -75,15 +83,21 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     dag = Dag()
 
     # Labelled images are read.
-    raw = dag.add(ingestion(config.data, places), "examples")
+    data = dag.add(imported_data(places), "result")
+    raw = dag.add(ingestion(config.data, places, data), "examples")
 
     # They must fit the schema and, where they come in spans, look like the last span.
     statistics = dag.add(StatisticsGen(examples=raw), "statistics")
     schema = dag.add(CuratedSchema(text=checked_schema(config.data)), "schema")
     anomalies = dag.add(ExampleValidator(statistics=statistics, schema=schema), "anomalies")
-    last = dag.add(last_span(config.data), "accepted")
+    last = dag.add(last_span(config.data, places), "accepted")
     gate = AnomalyGate(
-        anomalies=anomalies, statistics=statistics, schema=schema, span=config.data.span, last=last
+        anomalies=anomalies,
+        statistics=statistics,
+        schema=schema,
+        span=config.data.span,
+        last=answer(last),
+        spans=places.spans,
     )
     accepted = dag.add(gate, "accepted")
 
@@ -96,7 +110,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     plain, defended = training_tasks(config, places)
     undefended = dag.add(trainer("undefended", plain, data), "model")
     best = dag.add(search(config.tuner, defended, data), "best_hyperparameters")
-    champion = dag.add(latest_blessed_model(config, places), "model")
+    champion = dag.add(served_model(config, places), "version")
     begin = champion if config.trainer.warm_start else None
     robust = dag.add(trainer("robust", defended, data, begin, best), "model")
 
@@ -115,7 +129,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     attacked = dag.add(attack, "adversarial_examples")
     rival = champion if config.gates.champion else None
     challenge = ChampionChallenge(
-        adversarial_examples=attacked, model=robust, others=others, champion=rival
+        adversarial_examples=attacked, model=robust, others=others, champion=answer(rival)
     )
     challenged = dag.add(challenge, "challenged_examples")
 
@@ -131,10 +145,13 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     serving = ServingCheck(model=robust, examples=raw, split="test", infra_blessing=server)
     servable = dag.add(serving, "blessing")
 
-    # Only then it is pushed.
-    dag.add(push(robust, blessing, servable, places), "pushed_model")
+    # Only then it is pushed, and a platform is told what became of it.
+    pushed = dag.add(push(robust, blessing, servable, places), "pushed_model")
+    if places.fail_on_refusal is not None:
+        summary = dag.add(Summary(blessing=blessing, servable=servable, pushed=pushed), "summary")
+        dag.add(Verdict(summary=summary, fail_on_refusal=int(places.fail_on_refusal)))
     return Pipeline(
-        pipeline_name="gauntlet",
+        pipeline_name=places.name,
         pipeline_root=places.pipeline_root,
         components=dag.nodes,
         enable_cache=True,
@@ -143,9 +160,27 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     )
 
 
-def ingestion(data: DataConfig, places: Places) -> BaseComponent:
+def answer(channel: Channel | None) -> str | Placeholder:
+    """What a node answers that says a value, as a parameter of another; '' without one."""
+    return "" if channel is None else channel.future()[0].value
+
+
+def imported_data(places: Places) -> Importer | None:
+    """Prepared data in a store of the platform. Where no fingerprint says what it is, it is new in
+    each run."""
+    if not places.data_uri:
+        return None
+    return Importer(
+        source_uri=places.data_uri,
+        artifact_type=Examples,
+        reimport=not places.data_fingerprint,
+    ).with_id("Data")
+
+
+def ingestion(data: DataConfig, places: Places, prepared: Channel | None) -> BaseComponent:
     """Reads the splits."""
     return TfdsExampleGen(
+        data=prepared,
         dataset=data.dataset,
         data_dir=places.data_dir or "",
         fingerprint=places.data_fingerprint,
@@ -161,14 +196,11 @@ def checked_schema(data: DataConfig) -> str:
     return text
 
 
-def last_span(data: DataConfig) -> Resolver | None:
+def last_span(data: DataConfig, places: Places) -> BaseComponent | None:
     """Looks up the statistics of the span before this one, where data comes in spans."""
     if not data.span:
         return None
-    accepted = Channel(type=AcceptedStatistics)
-    config = {"before": data.span}
-    resolver = Resolver(strategy_class=LastSpan, config=config, accepted=accepted)
-    return resolver.with_id("LastSpan")
+    return LastSpan(spans=places.spans, before=data.span, seen=places.accepted)
 
 
 def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
@@ -185,15 +217,11 @@ def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
     )
 
 
-def latest_blessed_model(config: RunConfig, places: Places) -> Resolver | None:
+def served_model(config: RunConfig, places: Places) -> BaseComponent | None:
     """Looks up the champion, where a model is compared with it or begins with its weights."""
-    if not (config.trainer.warm_start or (config.gates.champion and places.knows_blessings)):
+    if not (config.trainer.warm_start or config.gates.champion):
         return None
-    return Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id("Champion")
+    return Champion(serving=places.serving, seen=places.served)
 
 
 def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, TrainingTask]:
@@ -208,7 +236,7 @@ def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, Tra
             image_shape=config.data.image_shape,
             classes=config.data.classes,
             seed=config.seed,
-            checkpoints=places.checkpoints or f"{places.pipeline_root}/.checkpoints",
+            checkpoints=places.checkpoints,
             code=code_of(RUN_FN, *users_module(trainer.network)),
         )
         for trainer, recipe in (plain, defended)
@@ -246,17 +274,20 @@ def trainer(
     model: str,
     task: TrainingTask,
     data: dict[str, Any],
-    base_model: Channel | None = None,
+    begin: Channel | None = None,
     hyperparameters: Channel | None = None,
 ) -> Trainer:
-    """Trains one of the models and exports it."""
-    return Trainer(
+    """Trains one of the models and exports it. begin: Champion's answer, for a warm start."""
+    node = Trainer(
         run_fn=RUN_FN,
         custom_config=as_json(task),
-        base_model=base_model,
+        custom_executor_spec=None if begin is None else ExecutorClassSpec(TrainerExecutor),
         hyperparameters=hyperparameters,
         **data,
     ).with_id(f"Trainer.{model}")
+    if begin is not None:
+        node.exec_properties[BEGIN] = answer(begin)
+    return node
 
 
 def as_json(task: TrainingTask | TuningTask) -> dict[str, Any]:

@@ -13,9 +13,10 @@ class Dag:
         self.nodes: list[BaseNode] = []
 
     def add(
-        self, node: BaseNode | None, output: str, after: OutputChannel | None = None
+        self, node: BaseNode | None, output: str = "", after: OutputChannel | None = None
     ) -> OutputChannel | None:
-        """The named output of a node, which now belongs to the graph; None for a node that is None.
+        """The named output of a node, which now belongs to the graph; None for a node that is None,
+        or has none.
 
         after: output that must be there before the node runs, though it reads nothing of it.
         """
@@ -24,4 +25,4 @@ class Dag:
         if after is not None:
             node.add_upstream_node(after.producer_component)
         self.nodes.append(keyed(node))
-        return node.outputs[output]
+        return node.outputs[output] if output else None

@@ -103,12 +103,19 @@ def _check_network(config: RunConfig) -> None:
 
 def _assemble(job: Job, prepared: PreparedDataset) -> Any:
     """The pipeline, on a root where what killed runs left behind is mended."""
+    from components.champion import served_version
+    from components.spans import newest_accepted
     from pipeline.definition.dag import Places, create_pipeline
 
     _mend(job.root)
+    serving, spans = str(job.root.serving), str(job.root.spans)
     places = Places(
         pipeline_root=str(job.root.artifacts),
-        serving=str(job.root.serving),
+        serving=serving,
+        spans=spans,
+        checkpoints=str(job.root.artifacts / ".checkpoints"),
+        served=served_version(serving),
+        accepted=newest_accepted(spans, before=job.config.data.span),
         data_dir=job.root.link_data(prepared.directory),
         data_fingerprint=prepared.fingerprint,
         metadata=job.root.connection,
@@ -120,10 +127,11 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
 def _mend(root: Root) -> None:
     """Remove what killed runs left half done; call it only while no run is under way."""
     from components.pusher import STAGING
-    from pipeline.root.metadata import mend
+    from pipeline.root.metadata import keep_spans, mend
 
     with root.metadata() as store:
         mended = mend(store, str(root.artifacts))
+        keep_spans(store, str(root.spans))
     for left_over in root.serving.glob(f"{STAGING}*"):
         shutil.rmtree(left_over, ignore_errors=True)
     if mended:

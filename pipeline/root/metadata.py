@@ -3,6 +3,7 @@
 MLMD 1.21 has no filter queries; everything here uses the plain getters.
 """
 
+import datetime
 import glob
 import os
 import shutil
@@ -10,7 +11,11 @@ import shutil
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.spans import ACCEPTED_AT
 from foundation.errors import RunError
+
+ACCEPTED = "gauntlet.AcceptedStatistics"
+"""Type of the artifacts in which an earlier version kept the statistics of spans."""
 
 UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
 
@@ -37,6 +42,24 @@ def mend(store: MetadataStore, pipeline_root: str) -> int:
     if stale:
         store.put_executions(stale)
     return len(stale)
+
+
+def keep_spans(store: MetadataStore, spans: str) -> None:
+    """Keep where AnomalyGate does now what an earlier version of it had accepted as artifacts.
+
+    spans: see `components.spans`.
+    """
+    for artifact in store.get_artifacts_by_type(ACCEPTED):
+        span = artifact.custom_properties["span"].int_value
+        made = datetime.datetime.fromtimestamp(
+            artifact.create_time_since_epoch / 1000, tz=datetime.UTC
+        )
+        kept = os.path.join(spans, str(span), made.strftime(ACCEPTED_AT))
+        if span and os.path.isdir(artifact.uri) and not os.path.exists(kept):
+            new = f"{kept}.new"
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(artifact.uri, new)
+            os.rename(new, kept)
 
 
 class RunOutputs:

@@ -41,6 +41,11 @@ class Root:
         return self.folder / "serving"
 
     @property
+    def spans(self) -> Path:
+        """Statistics of the spans of data that were accepted, as AnomalyGate keeps them."""
+        return self.folder / "spans"
+
+    @property
     def artifacts(self) -> Path:
         """What the nodes wrote, as TFX lays it out."""
         return self.folder / "artifacts"

@@ -1,0 +1,62 @@
+"""Champion: the model that is served, which the next one is compared with.
+
+A node and no resolver, because Kubeflow has none: it looks where models are pushed to. So it is the
+same on every platform, and right after a rollback and after a push by hand.
+"""
+
+import os
+from typing import Any, TypedDict
+
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.dsl.component.experimental.annotations import Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.artifact import Artifact
+
+from foundation.versions import newest_version
+
+BEGIN = "begin"
+"""Execution property of a Trainer with the folder of the model whose weights it begins with."""
+
+
+def served_version(serving: str) -> str:
+    """The folder of the version that is served below a folder of versions; '' where there is
+    none."""
+    newest = newest_version(serving)
+    return os.path.join(serving, newest) if newest else ""
+
+
+class Served(TypedDict):
+    """Output of Champion."""
+
+    version: str
+
+
+@component
+def Champion(serving: Parameter[str], seen: Parameter[str] = "") -> Served:
+    """Says which version is served.
+
+    Its answer is a value and no artifact, so that the nodes which take it are known again by their
+    caches as long as the champion is the same.
+
+    serving: folder of pushed versions. seen: what the orchestrator's cache must see, the served
+    version itself where it is known beforehand; where it is not, this node must never be cached.
+
+    Returns `version`: folder of the served version, '' where there is none.
+    """
+    return {"version": served_version(serving)}
+
+
+class TrainerExecutor(GenericExecutor):
+    """TFX's executor of a Trainer, which begins with the model that the property `begin` names, as
+    it does with an artifact `base_model`."""
+
+    def _GetFnArgs(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> FnArgs:
+        arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        arguments.base_model = exec_properties.get(BEGIN) or arguments.base_model
+        return arguments

@@ -1,0 +1,122 @@
+"""What a target cannot do: told when a pipeline is compiled, with what can be done instead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gauntlet_kubeflow.request import Compilation
+from gauntlet_kubeflow.target import Target
+
+from components.datasets.image_folder import is_folder
+from foundation.errors import ConfigError
+from pipeline.definition.config import ServingPlatform
+from trainer.config import StrategyName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Something that a target cannot run.
+
+    node: task that would. feature: what is asked for. targets: which cannot. asked: whether a
+    request asks for it. reason: why it cannot be. instead: what a user can do.
+    """
+
+    node: str
+    feature: str
+    targets: tuple[Target, ...]
+    asked: Callable[[Compilation], bool]
+    reason: str
+    instead: str
+
+
+EVERYWHERE = tuple(Target)
+
+GAPS = (
+    Gap(
+        node="InfraValidator",
+        feature="serving.platform other than none",
+        targets=EVERYWHERE,
+        asked=lambda request: request.config.serving.platform is not ServingPlatform.NONE,
+        reason="TFX cannot compile it (kubeflow/v2/step_builder.py)",
+        instead="set serving.platform=none; ServingCheck asks a fresh process on every platform",
+    ),
+    Gap(
+        node="TfdsExampleGen",
+        feature="data.dataset that is a folder of this machine",
+        targets=EVERYWHERE,
+        asked=lambda request: is_folder(request.config.data.dataset),
+        reason="its container does not see it",
+        instead="prepare it with `gauntlet prepare`, copy the result into a store, and name that "
+        "with --data-uri",
+    ),
+    Gap(
+        node="LastSpan",
+        feature="data.span of a data set that is fetched",
+        targets=EVERYWHERE,
+        asked=lambda request: bool(request.config.data.span and not request.data_uri),
+        reason="a named data set has no spans",
+        instead="name the prepared span with --data-uri",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="trainer.strategy=tpu",
+        targets=(Target.KFP_V2,),
+        asked=lambda request: request.config.trainer.strategy is StrategyName.TPU,
+        reason="nothing tells the container the address of a TPU",
+        instead="compile for vertex with a training job, or train with trainer.strategy=mirrored",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="trainer.strategy=multi_worker on several machines",
+        targets=(Target.KFP_V2,),
+        asked=lambda request: (
+            request.config.trainer.strategy is StrategyName.MULTI_WORKER
+            and request.config.trainer.workers == 1
+        ),
+        reason="the node is one container, and nobody sets TF_CONFIG in it",
+        instead="set trainer.strategy=mirrored with several accelerators on one machine "
+        "(--resources), trainer.workers=N for processes in the container, or compile for vertex "
+        "with a training job",
+    ),
+    Gap(
+        node="all",
+        feature="a volume (--volume)",
+        targets=(Target.VERTEX,),
+        asked=lambda request: request.volume is not None,
+        reason="Vertex AI mounts no claims",
+        instead="name a bucket with --store",
+    ),
+    Gap(
+        node="all",
+        feature="a pipeline root outside gs://",
+        targets=(Target.VERTEX,),
+        asked=lambda request: not request.pipeline_root.startswith("gs://"),
+        reason="Vertex AI keeps artifacts in Cloud Storage only",
+        instead="name a bucket with --pipeline-root gs://BUCKET/FOLDER",
+    ),
+    Gap(
+        node="Data",
+        feature="prepared data (--data-uri) outside gs://",
+        targets=(Target.VERTEX,),
+        asked=lambda request: bool(request.data_uri and not request.data_uri.startswith("gs://")),
+        reason="Vertex AI has no launcher that fetches it",
+        instead="copy it to gs://",
+    ),
+    Gap(
+        node="all",
+        feature="a timeout of a node",
+        targets=(Target.VERTEX,),
+        asked=lambda request: any(
+            node.timeout for node in (request.profile.default, *request.profile.nodes.values())
+        ),
+        reason="a task of Vertex AI that is no training job has none",
+        instead="leave it out, and watch with `gauntlet submit --wait --timeout`",
+    ),
+)
+
+
+def refuse_what_cannot_run(request: Compilation) -> None:
+    """Raises ConfigError that names all of a request that its target cannot run."""
+    gaps = [gap for gap in GAPS if request.target in gap.targets and gap.asked(request)]
+    if gaps:
+        lines = [f"{gap.node}: {gap.feature}: {gap.reason}; {gap.instead}" for gap in gaps]
+        raise ConfigError(f"{request.target} cannot run this: " + "\n".join(lines))

@@ -1,0 +1,126 @@
+"""Machines of the nodes: processors, memory, accelerators, attempts, time."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydantic
+
+from foundation.errors import ConfigError
+
+GPU_NODES = (
+    "Trainer-undefended",
+    "Trainer-robust",
+    "FrontTuner",
+    "AdversarialExampleGen",
+    "ChampionChallenge",
+)
+"""Nodes that compute on an accelerator, where their container is given one: both Trainers, the
+search before them, and the two nodes that attack."""
+
+QUANTITY = r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?"
+"""What Kubernetes calls a quantity of memory, as far as one is written for a machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The machine of a node; 0 or '' leaves it to the platform.
+
+    cpu: processors. memory: a quantity of Kubernetes, such as `16Gi`.
+    accelerator: its name on the platform, such as `NVIDIA_TESLA_T4` (Vertex AI) or `nvidia.com/gpu`
+        (Kubeflow). accelerators: number of them.
+    retries: further attempts after a failure, such as a preempted machine. timeout: seconds.
+
+    Raises:
+        ConfigError: a negative number, or a memory that is no quantity.
+    """
+
+    cpu: float = 0.0
+    memory: str = ""
+    accelerator: str = ""
+    accelerators: int = 0
+    retries: int = 0
+    timeout: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("cpu", "accelerators", "retries", "timeout"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is not negative, got {getattr(self, name)}")
+        if self.memory and not re.fullmatch(QUANTITY, self.memory):
+            raise ConfigError(f"memory is a quantity such as 16Gi, got {self.memory!r}")
+        if bool(self.accelerator) != bool(self.accelerators):
+            raise ConfigError(
+                "accelerator and accelerators go together: the name and how many of them; got "
+                f"{self.accelerator!r} and {self.accelerators}"
+            )
+
+
+SMALL = Resources(cpu=2, memory="4Gi", retries=1)
+"""For nodes that read, write and decide."""
+
+LARGE = Resources(cpu=4, memory="16Gi", retries=2)
+"""For nodes that train, attack and evaluate: a training that is started again goes on from its
+checkpoints."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The machines of a pipeline.
+
+    nodes: by the name of a task. default: of all others.
+    """
+
+    default: Resources = SMALL
+    nodes: dict[str, Resources] = field(
+        default_factory=lambda: dict.fromkeys((*GPU_NODES, "Evaluator"), LARGE)
+    )
+
+    def of(self, task: str) -> Resources:
+        """The machine of a task."""
+        return self.nodes.get(task, self.default)
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile from a TOML file: a table `default`, and one for each task that differs from it.
+
+        [default]
+        cpu = 2
+        memory = "4Gi"
+
+        [Trainer-robust]
+        cpu = 8
+        accelerator = "NVIDIA_TESLA_T4"
+        accelerators = 1
+
+    What a table leaves out is that of the built-in profile.
+
+    Raises:
+        ConfigError: it cannot be read, or has a wrong name or value.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a TOML file of resources: {error}") from error
+    known = Profile()
+    default = _resources(known.default, tables.pop("default", {}), f"{path}: default")
+    nodes = {
+        name: _resources(known.nodes.get(name, default), table, f"{path}: {name}")
+        for name, table in tables.items()
+    }
+    return Profile(default=default, nodes=known.nodes | nodes)
+
+
+def _resources(known: Resources, table: object, where: str) -> Resources:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} is a table such as [Trainer-robust], got {table!r}")
+    if unknown := table.keys() - vars(known).keys():
+        raise ConfigError(f"{where}: {sorted(unknown)} is none of {sorted(vars(known))}")
+    try:
+        return pydantic.TypeAdapter(Resources).validate_python(vars(known) | table)
+    except pydantic.ValidationError as error:
+        (first, *_) = error.errors(include_url=False)
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{where}: {name}={first['input']!r}: {first['msg']}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
