@@ -77,7 +77,20 @@ class OutputFile(click.Path):
         return file
 
 
-LOCAL_PATH, EXISTING_ROOT, OUTPUT_FILE = LocalPath(), ExistingRoot(), OutputFile()
+class InputFile(click.Path):
+    """The absolute path of a file that can be read."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        file = Path(value).expanduser().absolute()
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+        return file
+
+
+LOCAL_PATH, EXISTING_ROOT = LocalPath(), ExistingRoot()
+INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 
 
 def local_path(text: str) -> Path:

@@ -31,8 +31,9 @@ DECIDES = "Verdict"
 """Node that fails on purpose: another attempt would say the same."""
 
 
-def compile_to_file(request: Compilation, output: Path) -> None:
-    """Compile a pipeline and write it."""
+def compile_to_file(order: tuple[Compilation, Path]) -> None:
+    """Compile a pipeline and write it into a file."""
+    request, output = order
     with phase("compile"):
         write(compile_pipeline(request), output)
 

@@ -1,15 +1,21 @@
 """`gauntlet compile`: the pipeline as a file for Vertex AI or Kubeflow Pipelines v2."""
 
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from gauntlet_kubeflow.target import Target
 
 from foundation.errors import ConfigError
 from gauntlet.options import settings_options
-from gauntlet.parameters import OUTPUT_FILE, Choices
+from gauntlet.parameters import INPUT_FILE, OUTPUT_FILE, Choices
+
+if TYPE_CHECKING:
+    from gauntlet_kubeflow.request import Compilation, Volume
 
 
 @click.command
@@ -18,7 +24,8 @@ from gauntlet.parameters import OUTPUT_FILE, Choices
 @click.option(
     "--image",
     required=True,
-    help="Container image with this project, built from kubeflow/Dockerfile.",
+    help="Container image with this project, as `gauntlet image build` makes it; best by its digest, "
+    "IMAGE@sha256:...",
 )
 @click.option("--output", type=OUTPUT_FILE, required=True, help="File to write (.json or .yaml).")
 @click.option(
@@ -29,11 +36,47 @@ from gauntlet.parameters import OUTPUT_FILE, Choices
     "or s3://.",
 )
 @click.option(
-    "--serving",
+    "--volume",
+    metavar="CLAIM:/PATH",
+    help="Kubeflow: a PersistentVolumeClaim that all containers mount at a path. With minio:// and "
+    "s3:// it holds what outlives a run.",
+)
+@click.option(
+    "--store",
     default="",
-    metavar="gs://BUCKET/FOLDER",
-    help="Where pushed models go: gs://, or a folder that all containers mount. Default: a folder in "
-    "the pipeline root.",
+    metavar="FOLDER",
+    help="Where pushed models, accepted statistics and checkpoints go: gs://, or a folder that all "
+    "containers mount. Default: NAME in the volume, or else in the pipeline root.",
+)
+@click.option(
+    "--name",
+    default="gauntlet",
+    show_default=True,
+    help="Name of the pipeline. Pipelines of other names have other champions.",
+)
+@click.option(
+    "--data-uri",
+    default="",
+    metavar="URI",
+    help="Prepared data in a store (a folder that `gauntlet prepare` made, copied there). Default: "
+    "the data set is fetched from the internet by the task that reads it.",
+)
+@click.option(
+    "--data-fingerprint",
+    default="",
+    help="What the data at --data-uri must be, as `gauntlet prepare` printed it. Without it every "
+    "run computes everything again.",
+)
+@click.option(
+    "--resources",
+    type=INPUT_FILE,
+    help="TOML file with the machines of the tasks: cpu, memory, accelerator, accelerators, retries, "
+    "timeout in the tables [default] and [TASK].",
+)
+@click.option(
+    "--finish-on-refusal",
+    is_flag=True,
+    help="Let a run succeed whose model was refused; without this it fails in the task Verdict.",
 )
 def compile(
     preset: str,
@@ -42,23 +85,32 @@ def compile(
     image: str,
     output: Path,
     pipeline_root: str,
-    serving: str,
+    volume: str | None,
+    store: str,
+    name: str,
+    data_uri: str,
+    data_fingerprint: str,
+    resources: Path | None,
+    finish_on_refusal: bool,
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
 
     \b
-      gauntlet compile --target kfp-v2 --image IMAGE --pipeline-root gs://BUCKET/FOLDER \\
-        --output pipeline.yaml
+      gauntlet compile --target vertex --image IMAGE --pipeline-root gs://BUCKET/FOLDER \\
+        --output job.json
+      gauntlet compile --target kfp-v2 --image IMAGE --pipeline-root minio://mlpipeline/FOLDER \\
+        --volume CLAIM:/mnt/gauntlet --output pipeline.yaml
 
-    Vertex AI gets a pipeline job, open-source KFP v2 the bare pipeline specification, schema 2.1.0.
-    Compiling twice gives the same bytes.
+    Vertex AI gets a pipeline job, open-source KFP v2 the bare pipeline specification. Compiling
+    twice gives the same bytes. Seed, data, epsilon, epochs and the gates' bounds can be set again
+    when a run is submitted.
     """
+    from gauntlet_kubeflow.names import check_pipeline_name
     from gauntlet_kubeflow.request import Compilation
+    from gauntlet_kubeflow.resources import Profile, read_profile
     from rich.console import Console
     from rich.markup import escape
 
-    from components.datasets.image_folder import is_folder
-    from gauntlet.configuration import refuse_span
     from gauntlet.work import call_with
     from pipeline.definition.config import override
     from pipeline.definition.presets import preset as named_preset
@@ -72,29 +124,52 @@ def compile(
             "--pipeline-root is an address such as gs://BUCKET/FOLDER, or an absolute path that "
             f"all containers mount; got {pipeline_root}"
         )
-    config = override(named_preset(preset), assignments)
-    if is_folder(config.data.dataset):
-        raise ConfigError(
-            f"data.dataset={config.data.dataset} is a folder on this machine, which nodes of a "
-            "cluster cannot read; compile for a named tfds data set"
-        )
-    refuse_span(config.data)
+    if data_fingerprint and not data_uri:
+        raise ConfigError("--data-fingerprint says what lies at --data-uri, which is not given")
+    check_pipeline_name(name)
     request = Compilation(
-        config=config,
+        config=override(named_preset(preset), assignments),
         target=target,
         image=image,
         pipeline_root=pipeline_root,
-        serving=serving,
-        output=output,
+        store=store,
+        name=name,
+        data_uri=data_uri.rstrip("/"),
+        data_fingerprint=data_fingerprint,
+        volume=read_volume(volume) if volume else None,
+        fail_on_refusal=not finish_on_refusal,
+        profile=read_profile(resources) if resources else Profile(),
     )
     console = Console()
     log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / LOG
-    call_with("TFX", "gauntlet_kubeflow.compile:compile_to_file", request, log, console)
+    call_with("TFX", "gauntlet_kubeflow.compile:compile_to_file", (request, output), log, console)
     shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+    for note in notes(request):
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
-    if target is Target.KFP_V2 and config.gates.champion:
-        console.print(
-            "[yellow]Note:[/] Kubeflow Pipelines v2 cannot look up the latest blessed model: there "
-            "is no champion gate",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+
+
+def read_volume(text: str) -> "Volume":
+    """A volume from CLAIM:/PATH; raises ConfigError where it is none."""
+    from gauntlet_kubeflow.request import Volume
+
+    claim, _, path = text.partition(":")
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", claim) or not re.fullmatch(
+        r"/.*[^/]", path
+    ):
+        raise ConfigError(f"--volume is CLAIM:/PATH, such as models:/mnt/gauntlet, got {text!r}")
+    return Volume(claim=claim, path=path)
+
+
+def notes(request: "Compilation") -> Iterator[str]:
+    """What somebody who compiles this should know."""
+    if "@sha256:" not in request.image:
+        yield (
+            f"{request.image} is named by a tag. Where another image gets this tag, the platform's "
+            "cache does not see it, and serves what the old one computed; name it by its digest"
+        )
+    if request.data_uri and not request.data_fingerprint:
+        yield (
+            "no --data-fingerprint says what lies at --data-uri, so no cache can know it again: "
+            "every run computes everything"
+        )

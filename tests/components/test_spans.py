@@ -12,18 +12,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from small_world import artifact
-from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema, String
 
-from components.anomaly_gate import (
-    AcceptedStatistics,
-    AnomalyGate,
-    LastSpan,
-    span_of,
-    statistics_file,
-)
+from components.anomaly_gate import AnomalyGate, LastSpan, statistics_file
 from components.datasets.image_folder import spans
 from components.records.shards import write_shard
 from components.schema import schema_text
+from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
@@ -65,36 +60,49 @@ def statistics(folder: Path, train: Images, test: Images) -> ExampleStatistics:
     return artifact(ExampleStatistics, str(folder), split_names='["train","test"]')
 
 
-def passed(
-    folder: Path, found: ExampleStatistics, span: int, last: AcceptedStatistics | None = None
-) -> Any:
+def passed(folder: Path, found: ExampleStatistics, span: int, spans: Path, last: str = "") -> Any:
     """The gate's output; raises what the gate raises."""
     (folder / "schema").mkdir(parents=True)
     (folder / "schema" / "schema.pbtxt").write_text(schema_text("mnist"))
-    accepted = artifact(AcceptedStatistics, str(folder / "accepted"))
+    accepted = artifact(ExampleStatistics, str(folder / "accepted"))
     inputs = {
         "anomalies": [artifact(ExampleAnomalies, str(folder / "anomalies"), split_names="[]")],
         "statistics": [found],
         "schema": [artifact(Schema, str(folder / "schema"))],
     }
-    inputs |= {"last": [last]} if last else {}
-    AnomalyGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"accepted": [accepted]}, {"span": span})
+    parameters = {"span": span, "last": last, "spans": str(spans)}
+    AnomalyGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"accepted": [accepted]}, parameters)
     return accepted
 
 
+def last_span(spans: Path, before: int) -> str:
+    """What LastSpan answers."""
+    answer = artifact(String, str(spans.parent / f"answer-{before}"))
+    parameters = {"spans": str(spans), "before": before}
+    LastSpan.EXECUTOR_SPEC.executor_class().Do({}, {"accepted": [answer]}, parameters)
+    return str(answer.read())
+
+
 @pytest.fixture(scope="module")
-def first(in_memory_beam: None, tmp_path_factory: pytest.TempPathFactory) -> AcceptedStatistics:
-    """What the first span left."""
+def first(in_memory_beam: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of spans in which the first was accepted."""
     folder = tmp_path_factory.mktemp("first")
-    return passed(folder, statistics(folder / "statistics", Images(400, 0), Images(200, 1)), 1)
+    found = statistics(folder / "statistics", Images(400, 0), Images(200, 1))
+    passed(folder, found, 1, folder / "spans")
+    return folder / "spans"
 
 
-def test_a_span_like_the_last_one_passes(first: AcceptedStatistics, tmp_path: Path) -> None:
-    second = passed(
-        tmp_path, statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3)), 2, first
-    )
-    assert (span_of(first), span_of(second)) == (1, 2)
+def test_a_span_like_the_last_one_passes(first: Path, tmp_path: Path) -> None:
+    last = last_span(first, before=2)
+    assert Path(last).parent == first / "1"
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    second = passed(tmp_path, found, 2, tmp_path / "spans", last)
     assert Path(statistics_file(second.uri)).read_bytes()
+    kept = last_span(tmp_path / "spans", before=3)
+    assert (
+        Path(statistics_file(kept)).read_bytes() == Path(statistics_file(second.uri)).read_bytes()
+    )
+    assert Path(kept).parent == tmp_path / "spans" / "2"
 
 
 @pytest.mark.parametrize(
@@ -103,52 +111,40 @@ def test_a_span_like_the_last_one_passes(first: AcceptedStatistics, tmp_path: Pa
     ids=["brighter", "fewer"],
 )
 def test_a_drifted_span_names_its_features(
-    first: AcceptedStatistics, tmp_path: Path, change: dict[str, Any], feature: str
+    first: Path, tmp_path: Path, change: dict[str, Any], feature: str
 ) -> None:
     found = statistics(tmp_path / "statistics", Images(400, 2, **change), Images(200, 3, **change))
     with pytest.raises(
         DataError, match=rf"(?s)span 2, compared with span 1.*- feature {feature}: drift: "
     ) as error:
-        passed(tmp_path, found, 2, first)
+        passed(tmp_path, found, 2, tmp_path / "spans", newest_accepted(str(first), before=2))
     assert "skew" not in str(error.value)
     assert not (tmp_path / "accepted").exists()
+    assert not (tmp_path / "spans").exists()
 
 
 def test_training_images_unlike_the_test_images_are_skewed(tmp_path: Path) -> None:
     found = statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3))
     with pytest.raises(DataError, match="- feature brightness: skew of the training split"):
-        passed(tmp_path, found, 1)
+        passed(tmp_path, found, 1, tmp_path / "spans")
 
 
 def test_data_without_spans_is_not_compared(tmp_path: Path) -> None:
-    assert (
-        span_of(
-            passed(
-                tmp_path,
-                statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3)),
-                0,
-            )
-        )
-        == 0
-    )
+    found = statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3))
+    passed(tmp_path, found, 0, tmp_path / "spans")
+    assert not (tmp_path / "spans").exists()
 
 
-def test_the_last_span_is_the_newest_before_this_one() -> None:
-    known = []
-    for number, span in enumerate((1, 3, 2, 5), start=1):
-        made = artifact(AcceptedStatistics, str(number))
-        made.set_int_custom_property("span", span)
-        made.mlmd_artifact.id = number
-        known.append(made)
-    found = {
-        before: LastSpan(before).resolve_artifacts(None, {"accepted": known})["accepted"]
-        for before in (1, 4, 9)
-    }
-    assert {before: [span_of(a) for a in chosen] for before, chosen in found.items()} == {
-        1: [],
-        4: [3],
-        9: [5],
-    }
+def test_the_last_span_is_the_newest_before_this_one(tmp_path: Path) -> None:
+    spans = tmp_path / "spans"
+    for name in ("1/20260101", "3/20260101", "3/20260102", "2/20260103", "10/20260101"):
+        (spans / name).mkdir(parents=True)
+        Path(statistics_file(str(spans / name))).write_text(name)
+    (spans / "3" / "20260104").mkdir()  # what a killed gate leaves
+    answers = {before: last_span(spans, before) for before in (1, 4, 99)}
+    expected = {4: str(spans / "3" / "20260102"), 99: str(spans / "10" / "20260101"), 1: ""}
+    assert answers == expected
+    assert last_span(tmp_path / "nowhere", before=5) == ""
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def test_both_sides_move_and_the_report_names_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(entry.LAUNCHER_ROOT, "/launcher")
-    sides = {side: {"artifacts": {side: artifacts(f"s3://b/{side}")}} for side in ("inputs", "outputs")}
+    sides = {
+        side: {"artifacts": {side: artifacts(f"s3://b/{side}")}} for side in ("inputs", "outputs")
+    }
     meant, moved = given(**sides), given(**sides)
     entry.move_to_folders(moved)
     assert moved.inputs.artifacts["inputs"].artifacts[0].uri == "/launcher/s3/b/inputs"

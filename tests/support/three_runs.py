@@ -105,7 +105,7 @@ def record(store: MetadataStore, root: Root, run: str, blessed: bool) -> None:
         store.put_attributions_and_associations([], links)
 
 
-def champion(root: Root) -> str:
+def latest_blessed(root: Root) -> str:
     """The run whose model TFX's resolver calls the latest blessed one."""
     with root.metadata() as store:
         inputs = {}

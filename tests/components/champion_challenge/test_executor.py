@@ -11,13 +11,15 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from small_world import EXAMPLES, artifact, column, pixels, read_rows
-from tfx.types.standard_artifacts import Examples, Model, TransformGraph
+from tfx.types.standard_artifacts import Examples, Model, String, TransformGraph
 
 from components.adversarial_example_gen import executor as attack
 from components.champion_challenge import executor as challenge
+from components.pusher import publish
 from components.records.checks import read_checks
 from components.records.names import CLEAN
 from components.records.writer import read_written
+from components.versions import Card
 from foundation.errors import ConfigError, RunError
 from robustness.attacks.attacker import Attacker
 from robustness.config import AttackName, CheckName
@@ -57,14 +59,14 @@ def attacked(
 def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
     def run(champion: str | None, folder: Path) -> list[tf.train.Example]:
         inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
-        inputs |= {"adversarial_examples": [attacked]} | (
-            {"champion": [artifact(Model, champion)]} if champion else {}
-        )
+        inputs |= {"adversarial_examples": [attacked]}
+        inputs |= {"_Champion.version": [artifact(String, str(folder))]}  # as TFX hands it over too
         output = artifact(Examples, str(folder / "challenged"))
         context = challenge.Executor.Context(
             beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
         )
-        challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
+        properties = PROPERTIES | {"champion": champion or ""}
+        challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, properties)
         assert read_checks(output.uri) == read_checks(attacked.uri)
         assert read_written(output.uri).images == EXAMPLES
         return read_rows(f"{output.uri}/Split-test")
@@ -77,7 +79,8 @@ def rows(
     challenged: Challenged, small_models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> list[tf.train.Example]:
     """The undefended model in the part of the champion."""
-    return challenged(small_models["undefended"], tmp_path_factory.mktemp("challenged"))
+    champion = f"{small_models['undefended']}/Format-Serving"
+    return challenged(champion, tmp_path_factory.mktemp("challenged"))
 
 
 def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples) -> None:
@@ -142,8 +145,13 @@ def test_without_a_rival_the_rows_stay_as_they_are(
     other.save(tmp_path / "other" / "Format-Serving", save_format="tf")
     champion = {
         "nobody": None,
-        "itself": small_models["robust"],
-        "another shape": str(tmp_path / "other"),
+        "itself": f"{tmp_path}/serving/"
+        + publish(
+            f"{small_models['robust']}/Format-Serving",
+            f"{tmp_path}/serving",
+            Card(model=small_models["robust"]),
+        ),
+        "another shape": str(tmp_path / "other" / "Format-Serving"),
     }[who]
     rows = challenged(champion, tmp_path)
     assert {column(row, "prediction_champion") for row in rows} == {-1}
@@ -172,7 +180,7 @@ def test_an_attack_on_the_champion_that_leaves_its_ball_is_an_error(
     with pytest.raises(
         RunError, match=r"attacked images lie outside the linf ball of radius 0\.16"
     ):
-        challenged(small_models["undefended"], tmp_path)
+        challenged(f"{small_models['undefended']}/Format-Serving", tmp_path)
 
 
 def test_a_model_that_was_attacked_must_be_there(

@@ -28,7 +28,7 @@ Trainer.robust examples=TfdsExampleGen.examples transform_graph=Transform.transf
 Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
 AdversarialExampleGen examples=TfdsExampleGen.examples robust=Trainer.robust.model transform_graph=Transform.transform_graph undefended=Trainer.undefended.model
 ServingCheck examples=TfdsExampleGen.examples model=Trainer.robust.model
-ChampionChallenge adversarial_examples=AdversarialExampleGen.adversarial_examples champion=Champion.model robust=Trainer.robust.model undefended=Trainer.undefended.model
+ChampionChallenge _Champion.version=Champion.version adversarial_examples=AdversarialExampleGen.adversarial_examples robust=Trainer.robust.model undefended=Trainer.undefended.model
 Evaluator examples=ChampionChallenge.challenged_examples model=Trainer.robust.model
 Pusher infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
 """  # noqa: E501
@@ -41,19 +41,26 @@ WITHOUT_GATE = {
 WITHOUT_CHAMPION = {"Champion": None, **WITHOUT_GATE}
 SPAN = {
     "LastSpan": "",
-    "AnomalyGate": "anomalies=ExampleValidator.anomalies last=LastSpan.accepted "
+    "AnomalyGate": "_LastSpan.accepted=LastSpan.accepted anomalies=ExampleValidator.anomalies "
     "schema=CuratedSchema.schema statistics=StatisticsGen.statistics",
 }
 DATA = "examples=TfdsExampleGen.examples {}transform_graph=Transform.transform_graph"
 BEST = "hyperparameters=FrontTuner.best_hyperparameters "
 SEARCH = {"FrontTuner": DATA.format(""), "Trainer.robust": DATA.format(BEST)}
-WARM = {"Trainer.robust": "base_model=Champion.model " + DATA.format("")}
-WARM_AND_SEARCHED = {"Trainer.robust": "base_model=Champion.model " + DATA.format(BEST)}
+WARM = {"Trainer.robust": "_Champion.version=Champion.version " + DATA.format("")}
+WARM_AND_SEARCHED = {"Trainer.robust": "_Champion.version=Champion.version " + DATA.format(BEST)}
 SERVER = {
     "InfraValidator": "examples=TfdsExampleGen.examples model=Trainer.robust.model",
     "ServingCheck": "examples=TfdsExampleGen.examples infra_blessing=InfraValidator.blessing "
     "model=Trainer.robust.model",
 }
+
+ON_A_PLATFORM = {
+    "Summary": "blessing=Evaluator.blessing pushed=Pusher.pushed_model "
+    "servable=ServingCheck.blessing",
+    "Verdict": "summary=Summary.summary",
+}
+IMPORTED = {"Data": "", "TfdsExampleGen": "data=Data.result"}
 
 EVERYTHING = [
     "data.span=3",
@@ -67,6 +74,8 @@ def pipeline_of(settings: list[str], **places: Any) -> Pipeline:
     where = Places(
         pipeline_root="root",
         serving="serving",
+        spans="spans",
+        checkpoints="checkpoints",
         metadata=sqlite_metadata_connection_config("metadata.sqlite"),
         **places,
     )
@@ -103,7 +112,8 @@ def keys(settings: list[str], **places: Any) -> dict[str, Any]:
     [
         ([], {}, {}),
         (["gates.champion=0"], {}, WITHOUT_CHAMPION),
-        ([], {"knows_blessings": False}, WITHOUT_CHAMPION),
+        ([], {"fail_on_refusal": True}, ON_A_PLATFORM),
+        ([], {"data_uri": "gs://b/d"}, IMPORTED),
         (["data.span=3"], {}, SPAN),
         (["tuner.trials=2"], {}, SEARCH),
         (["trainer.warm_start=true"], {}, WARM),
@@ -114,7 +124,8 @@ def keys(settings: list[str], **places: Any) -> dict[str, Any]:
     ids=[
         "smoke",
         "no-champion",
-        "unknown-blessings",
+        "platform",
+        "imported-data",
         "span",
         "search",
         "warm-start",
@@ -132,12 +143,26 @@ def test_the_graph(
     assert found == {name: edges for name, edges in expected.items() if edges is not None}
 
 
-def test_every_node_but_resolvers_has_a_key_in_what_is_compiled() -> None:
-    nodes = compiled(EVERYTHING)
+def test_every_node_that_runs_code_has_a_key_in_what_is_compiled() -> None:
+    nodes = compiled(EVERYTHING, data_uri="gs://b/d", fail_on_refusal=True)
     for name, node in nodes.items():
-        resolves = name in ("Champion", "LastSpan")
-        assert ("code" in node.parameters.parameters) != resolves, name
-    assert len(nodes) == 17
+        assert ("code" in node.parameters.parameters) == (name != "Data"), name
+    assert len(nodes) == 20
+
+
+def test_a_champion_and_a_span_that_stay_are_taken_from_the_cache() -> None:
+    """What they will find is a parameter of theirs."""
+    settings = ["data.span=3"]
+    one, same, other = (
+        {name: str(node.parameters) for name, node in compiled(settings, **places).items()}
+        for places in (
+            {"served": "serving/1", "accepted": "spans/1"},
+            {"served": "serving/1", "accepted": "spans/1"},
+            {"served": "serving/2", "accepted": "spans/2"},
+        )
+    )
+    assert one == same
+    assert {name for name in one if one[name] != other[name]} == {"Champion", "LastSpan"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from three_runs import champion, served
+from three_runs import latest_blessed, served
 
 from components.versions import list_versions
 from foundation.errors import ConfigError, RunError
@@ -14,7 +14,7 @@ from pipeline.root.root import Root
 
 def test_a_refused_model_can_be_forced_and_it_shows(root: Root) -> None:
     card = push_refused(ForcedPush(root=root, reason="nothing better")).card
-    assert (served(root), champion(root)) == ("run-3", "run-3")
+    assert (served(root), latest_blessed(root)) == ("run-3", "run-3")
     assert (card.kind, card.refused_by, card.reason) == (
         "forced",
         "worst_case,square",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from filelock import FileLock
-from three_runs import champion, model_of_run, served
+from three_runs import latest_blessed, model_of_run, served
 
 from components.pusher import publish
 from components.versions import Card, list_versions
@@ -17,9 +17,9 @@ from pipeline.root.root import Root
 
 
 def test_rollback_serves_the_model_before_and_makes_it_the_champion(root: Root) -> None:
-    assert (served(root), champion(root)) == ("run-2", "run-2")
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
     version = serve_again(Rollback(root=root, reason="too slow"))
-    assert (served(root), champion(root)) == ("run-1", "run-1")
+    assert (served(root), latest_blessed(root)) == ("run-1", "run-1")
     card = version.card
     assert (card.kind, card.of, card.reason, card.clean) == (
         "rollback", list_versions(str(root.serving))[0].version, "too slow", 0.91,
@@ -41,7 +41,7 @@ def test_rollback_to_a_version_goes_forward_again(root: Root) -> None:
     newest = list_versions(str(root.serving))[-1].version
     serve_again(Rollback(root=root))
     serve_again(Rollback(root=root, version=newest, reason="it was not the model"))
-    assert (served(root), champion(root)) == ("run-2", "run-2")
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
     assert len(list_versions(str(root.serving))) == 4
 
 
@@ -60,9 +60,9 @@ def test_a_rollback_that_was_killed_before_the_push_is_finished_by_the_next(
         patch.setattr(rollback, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             serve_again(Rollback(root=root, version=wanted))
-    assert (served(root), champion(root)) == ("run-2", "run-1")
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-1")
     serve_again(Rollback(root=root, version=wanted))
-    assert (served(root), champion(root)) == ("run-1", "run-1")
+    assert (served(root), latest_blessed(root)) == ("run-1", "run-1")
     assert len(list_versions(str(root.serving))) == 3
 
 
@@ -76,9 +76,9 @@ def test_a_second_rollback_does_not_come_forward_again(root: Root) -> None:
 def test_rollback_from_and_to_a_model_that_was_forced(root: Root) -> None:
     forced = push_refused(ForcedPush(root=root, reason="nothing better"))
     serve_again(Rollback(root=root))
-    assert (served(root), champion(root)) == ("run-2", "run-2")
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
     version = serve_again(Rollback(root=root, version=forced.version, reason="after all"))
-    assert (served(root), champion(root)) == ("run-3", "run-3")
+    assert (served(root), latest_blessed(root)) == ("run-3", "run-3")
     assert (version.card.reason, version.card.refused_by) == ("after all", "worst_case,square")
 
 
