@@ -8,8 +8,8 @@
         Defect             1   an error of ours in another process; the log has its traceback
         Refused            3   on a platform, where only an error ends a run without success
 
-A command whose model was refused ends with `REFUSED`, which is no error there. The tree lives in the
-lowest layer so that every layer can raise from it. The command line shows the message of a
+A command whose model was refused ends with `REFUSED`, which is no error there. The tree lives in
+the lowest layer so that every layer can raise from it. The command line shows the message of a
 `GauntletError` without a traceback; whatever else is raised is a defect of ours and goes to the log
 with its traceback.
 """

@@ -18,6 +18,7 @@ COMMANDS = {
     "rollback": "Serve an earlier version again.",
     "bless": "Push a refused model, in an emergency.",
     "predict": "Classify PNG files with the served model.",
+    "prepare": "Prepare data for a cluster that fetches none.",
     "compile": "Write the pipeline for Vertex AI or Kubeflow.",
 }
 """The commands by use, each with its line in the list."""

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 @click.option(
     "--image",
     required=True,
-    help="Container image with this project, as `gauntlet image build` makes it; best by its digest, "
-    "IMAGE@sha256:...",
+    help="Container image with this project, as `gauntlet image build` makes it; best by its "
+    "digest, IMAGE@sha256:...",
 )
 @click.option("--output", type=OUTPUT_FILE, required=True, help="File to write (.json or .yaml).")
 @click.option(
     "--pipeline-root",
     required=True,
     metavar="gs://BUCKET/FOLDER",
-    help="Where the pipeline keeps its artifacts: your bucket and folder; on Kubeflow also minio:// "
-    "or s3://.",
+    help="Where the pipeline keeps its artifacts: your bucket and folder; on Kubeflow also "
+    "minio:// or s3://.",
 )
 @click.option(
     "--volume",
@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 @click.option(
     "--resources",
     type=INPUT_FILE,
-    help="TOML file with the machines of the tasks: cpu, memory, accelerator, accelerators, retries, "
-    "timeout in the tables [default] and [TASK].",
+    help="TOML file with the machines of the tasks: cpu, memory, accelerator, accelerators, "
+    "retries, timeout in the tables [default] and [TASK].",
 )
 @click.option(
     "--finish-on-refusal",

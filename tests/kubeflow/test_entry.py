@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 SCHEMA = "title: tfx.Schema\ntype: object\n"
-STATISTICS = "title: gauntlet.AcceptedStatistics\ntype: object\n"
+STATISTICS = "title: tfx.ExampleStatistics\ntype: object\n"
 
 
 def given(**sides: Any) -> pipeline_spec_pb2.ExecutorInput:

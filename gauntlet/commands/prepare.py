@@ -1,0 +1,86 @@
+"""`gauntlet prepare`: data on this machine, ready to be copied into a store for a cluster."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from foundation.events import phase
+from gauntlet.options import json_option
+from gauntlet.parameters import LOCAL_PATH
+
+if TYPE_CHECKING:
+    from components.datasets.prepare import PreparedDataset
+
+
+@click.command
+@click.option(
+    "--dataset",
+    default="mnist",
+    show_default=True,
+    help="Name of the data set in tfds, or a folder of your own images: SPLIT/CLASS/IMAGE.",
+)
+@click.option(
+    "--data-dir",
+    type=LOCAL_PATH,
+    help="Where the data lies or goes, as in `gauntlet run`. Default: the folder of tfds.",
+)
+@json_option("what was prepared")
+def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None:
+    """Prepare a data set, verify it, and say how a cluster gets it.
+
+    \b
+      gauntlet prepare --dataset mnist
+      gauntlet prepare --dataset ./pets --data-dir prepared
+
+    A cluster that cannot reach the internet, and your own images, need the prepared folder in a
+    store: copy what this prints, and compile with --data-uri and --data-fingerprint.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from components.datasets.image_folder import describe, is_folder
+    from foundation.json import dumps
+    from gauntlet.supervisor import call
+    from pipeline.root.root import LOG
+
+    console = Console()
+    own = describe(dataset) if is_folder(dataset) else None
+    log = Path(tempfile.mkdtemp(prefix="gauntlet-prepare-")) / LOG
+    order = (dataset, None if data_dir is None else str(data_dir))
+    prepared = call("gauntlet.commands.prepare:prepared", order, log, console)
+    shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+    settings = {"data.dataset": prepared.name}
+    if own:
+        settings |= {
+            "data.image_shape": ",".join(map(str, own.image_shape)),
+            "data.classes": str(len(own.classes)),
+            **{f"data.{name}": split for name, split in own.splits.items()},
+        }
+    if json_file:
+        json_file.write_text(dumps({"prepared": prepared, "settings": settings}) + "\n")
+    counts = ", ".join(f"{count:,} {split}" for split, count in prepared.splits.items())
+    lines = [
+        f"{prepared.name} {prepared.version}: {counts}",
+        f"folder       {prepared.directory}",
+        f"fingerprint  {prepared.fingerprint}",
+        "",
+        "For a cluster, copy the folder into its store, and compile with",
+        "  --data-uri URI_OF_THE_COPY",
+        f"  --data-fingerprint {prepared.fingerprint}",
+    ]
+    if own:
+        lines += [f"  --set {name}={value}" for name, value in settings.items()]
+    for line in lines:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def prepared(order: tuple[str, str | None]) -> "PreparedDataset":
+    """The prepared data set; see `components.datasets.prepare`."""
+    from components.datasets import prepare as datasets
+
+    dataset, data_dir = order
+    with phase("data"):
+        return datasets.prepare(dataset, data_dir)
