@@ -5,18 +5,12 @@ same on every platform, and right after a rollback and after a push by hand.
 """
 
 import os
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from tfx.components.trainer.executor import GenericExecutor
-from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.artifact import Artifact
 
 from foundation.versions import newest_version
-
-BEGIN = "begin"
-"""Execution property of a Trainer with the folder of the model whose weights it begins with."""
 
 
 def served_version(serving: str) -> str:
@@ -45,18 +39,3 @@ def Champion(serving: Parameter[str], seen: Parameter[str] = "") -> Served:
     Returns `version`: folder of the served version, '' where there is none.
     """
     return {"version": served_version(serving)}
-
-
-class TrainerExecutor(GenericExecutor):
-    """TFX's executor of a Trainer, which begins with the model that the property `begin` names, as
-    it does with an artifact `base_model`."""
-
-    def _GetFnArgs(
-        self,
-        input_dict: dict[str, list[Artifact]],
-        output_dict: dict[str, list[Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> FnArgs:
-        arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        arguments.base_model = exec_properties.get(BEGIN) or arguments.base_model
-        return arguments

@@ -9,7 +9,7 @@ from gauntlet_kubeflow.target import Target
 from components.datasets.image_folder import is_folder
 from foundation.errors import ConfigError
 from pipeline.definition.config import ServingPlatform
-from trainer.config import StrategyName
+from trainer.config import StrategyName, TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +69,52 @@ GAPS = (
         feature="trainer.strategy=multi_worker on several machines",
         targets=(Target.KFP_V2,),
         asked=lambda request: (
-            request.config.trainer.strategy is StrategyName.MULTI_WORKER
-            and request.config.trainer.workers == 1
+            needs_job(request.config.trainer)
+            and request.config.trainer.strategy is StrategyName.MULTI_WORKER
         ),
         reason="the node is one container, and nobody sets TF_CONFIG in it",
         instead="set trainer.strategy=mirrored with several accelerators on one machine "
         "(--resources), trainer.workers=N for processes in the container, or compile for vertex "
         "with a training job",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="trainer.strategy=tpu or multi_worker without a training job",
+        targets=(Target.VERTEX,),
+        asked=lambda request: (
+            needs_job(request.config.trainer) and "Trainer-robust" not in request.training_jobs
+        ),
+        reason="the node is one container, and nobody sets TF_CONFIG or TPU_NAME in it",
+        instead="give the Trainers a machine_type in --resources",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="a training job (machine_type)",
+        targets=(Target.KFP_V2,),
+        asked=lambda request: bool(request.training_jobs),
+        reason="Kubeflow has none",
+        instead="leave machine_type out, and give the task cpu, memory and accelerators",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="a training job without --project and --region",
+        targets=(Target.VERTEX,),
+        asked=lambda request: (
+            bool(request.training_jobs) and not (request.project and request.region)
+        ),
+        reason="the job is submitted by the task",
+        instead="name both",
+    ),
+    Gap(
+        node="all",
+        feature="machine_type of a task that is no Trainer",
+        targets=EVERYWHERE,
+        asked=lambda request: any(
+            machine.machine_type and task not in ("Trainer-undefended", "Trainer-robust")
+            for task, machine in {"": request.profile.default, **request.profile.nodes}.items()
+        ),
+        reason="only training runs in jobs",
+        instead="give it cpu, memory and accelerators",
     ),
     Gap(
         node="all",
@@ -106,12 +145,19 @@ GAPS = (
         feature="a timeout of a node",
         targets=(Target.VERTEX,),
         asked=lambda request: any(
-            node.timeout for node in (request.profile.default, *request.profile.nodes.values())
+            machine.timeout and not machine.machine_type
+            for machine in (request.profile.default, *request.profile.nodes.values())
         ),
         reason="a task of Vertex AI that is no training job has none",
         instead="leave it out, and watch with `gauntlet submit --wait --timeout`",
     ),
 )
+
+
+def needs_job(trainer: TrainerConfig) -> bool:
+    """Whether a training needs somebody who tells it of a TPU or of other machines."""
+    several = trainer.strategy is StrategyName.MULTI_WORKER and trainer.workers == 1
+    return several or trainer.strategy is StrategyName.TPU
 
 
 def refuse_what_cannot_run(request: Compilation) -> None:

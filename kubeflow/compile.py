@@ -10,7 +10,7 @@ from gauntlet_kubeflow.entry import COMMAND, Files
 from gauntlet_kubeflow.names import check_names, task_name
 from gauntlet_kubeflow.parameters import add_parameters
 from gauntlet_kubeflow.request import Compilation, Volume
-from gauntlet_kubeflow.resources import GPU_NODES, Profile, Resources
+from gauntlet_kubeflow.resources import GPU_NODES, SMALL, Profile, Resources
 from gauntlet_kubeflow.target import Target
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
@@ -110,6 +110,12 @@ def places_of(request: Compilation) -> Places:
         name=request.name,
         data_uri=request.data_uri,
         data_fingerprint=request.data_fingerprint,
+        training_jobs={
+            task.removeprefix("Trainer-"): machine.training_job(
+                request.image, request.project, request.region
+            )
+            for task, machine in request.training_jobs.items()
+        },
         fail_on_refusal=request.fail_on_refusal,
     )
 
@@ -142,12 +148,12 @@ def _equip(
 ) -> None:
     """Give a container its machine, and the accelerator to those only that compute on one:
     TensorFlow in any other node would take what the node's machine shows it, and keep it."""
-    own = request.profile.of(name)
+    own = SMALL if name in request.training_jobs else request.profile.of(name)
     if resources := _container_resources(own):
         container["resources"] = resources
     if own.retries and name != DECIDES:
         task["retryPolicy"] = {"maxRetryCount": own.retries, "backoffDuration": "30s"}
-    if name not in GPU_NODES:
+    if name not in GPU_NODES or name in request.training_jobs:
         container["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pydantic
-from gauntlet_kubeflow.resources import Profile
+from gauntlet_kubeflow.resources import Profile, Resources
 from gauntlet_kubeflow.target import Target
 
 from pipeline.definition.config import RunConfig
@@ -36,6 +36,7 @@ class Compilation:
     volume: for Kubeflow.
     fail_on_refusal: whether a run whose model is refused fails.
     profile: machines of the nodes.
+    project, region: of Google Cloud, for training jobs.
     """
 
     config: RunConfig
@@ -49,6 +50,15 @@ class Compilation:
     volume: Volume | None = None
     fail_on_refusal: bool = True
     profile: Profile = field(default_factory=Profile)
+    project: str = ""
+    region: str = ""
+
+    @property
+    def training_jobs(self) -> dict[str, Resources]:
+        """The machines of the models that are trained in a job, by the task of their Trainer."""
+        trainers = ("Trainer-undefended", "Trainer-robust")
+        own = {task: self.profile.of(task) for task in trainers}
+        return {task: machine for task, machine in own.items() if machine.machine_type}
 
     def to_json(self) -> str:
         """The request in one line, stable."""

@@ -1,9 +1,11 @@
 """Machines of the nodes: processors, memory, accelerators, attempts, time."""
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -31,9 +33,11 @@ class Resources:
     accelerator: its name on the platform, such as `NVIDIA_TESLA_T4` (Vertex AI) or `nvidia.com/gpu`
         (Kubeflow). accelerators: number of them.
     retries: further attempts after a failure, such as a preempted machine. timeout: seconds.
+    machine_type: Vertex AI, Trainers only: train in a training job, on machines of this type, such
+        as `n1-standard-8`. replicas: number of them. tpu_topology: of a TPU machine, such as `2x2`.
 
     Raises:
-        ConfigError: a negative number, or a memory that is no quantity.
+        ConfigError: a negative number, a memory that is no quantity, or what needs a machine_type.
     """
 
     cpu: float = 0.0
@@ -42,6 +46,9 @@ class Resources:
     accelerators: int = 0
     retries: int = 0
     timeout: int = 0
+    machine_type: str = ""
+    replicas: int = 1
+    tpu_topology: str = ""
 
     def __post_init__(self) -> None:
         for name in ("cpu", "accelerators", "retries", "timeout"):
@@ -49,11 +56,35 @@ class Resources:
                 raise ConfigError(f"{name} is not negative, got {getattr(self, name)}")
         if self.memory and not re.fullmatch(QUANTITY, self.memory):
             raise ConfigError(f"memory is a quantity such as 16Gi, got {self.memory!r}")
+        if not self.machine_type and (self.replicas != 1 or self.tpu_topology):
+            raise ConfigError("replicas and tpu_topology are for a training job: set machine_type")
+        if self.replicas < 1:
+            raise ConfigError(f"replicas is at least 1, got {self.replicas}")
         if bool(self.accelerator) != bool(self.accelerators):
             raise ConfigError(
                 "accelerator and accelerators go together: the name and how many of them; got "
                 f"{self.accelerator!r} and {self.accelerators}"
             )
+
+    def training_job(self, image: str, project: str, region: str) -> str:
+        """The training job of Vertex AI on these machines, as `components.trainer.JOB` has it:
+        CustomJobSpec of google.cloud.aiplatform.v1, one worker pool for the chief and one for the
+        others."""
+        machine: dict[str, Any] = {"machine_type": self.machine_type}
+        if self.accelerator:
+            machine["accelerator_type"] = self.accelerator
+            machine["accelerator_count"] = self.accelerators
+        if self.tpu_topology:
+            machine["tpu_topology"] = self.tpu_topology
+        sizes = [1, self.replicas - 1] if self.replicas > 1 else [1]
+        pools = [
+            {"machine_spec": machine, "replica_count": n, "container_spec": {"image_uri": image}}
+            for n in sizes
+        ]
+        spec: dict[str, Any] = {"worker_pool_specs": pools}
+        if self.timeout:
+            spec["scheduling"] = {"timeout": {"seconds": self.timeout}}
+        return json.dumps({"project": project, "region": region, "job_spec": spec}, sort_keys=True)
 
 
 SMALL = Resources(cpu=2, memory="4Gi", retries=1)

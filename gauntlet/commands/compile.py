@@ -71,8 +71,11 @@ if TYPE_CHECKING:
     "--resources",
     type=INPUT_FILE,
     help="TOML file with the machines of the tasks: cpu, memory, accelerator, accelerators, "
-    "retries, timeout in the tables [default] and [TASK].",
+    "retries, timeout in the tables [default] and [TASK]; on Vertex AI also machine_type, replicas "
+    "and tpu_topology, with which a Trainer runs as a training job.",
 )
+@click.option("--project", default="", help="Google Cloud's project of the training jobs.")
+@click.option("--region", default="", help="Google Cloud's region of the training jobs.")
 @click.option(
     "--finish-on-refusal",
     is_flag=True,
@@ -91,6 +94,8 @@ def compile(
     data_uri: str,
     data_fingerprint: str,
     resources: Path | None,
+    project: str,
+    region: str,
     finish_on_refusal: bool,
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
@@ -139,6 +144,8 @@ def compile(
         volume=read_volume(volume) if volume else None,
         fail_on_refusal=not finish_on_refusal,
         profile=read_profile(resources) if resources else Profile(),
+        project=project,
+        region=region,
     )
     console = Console()
     log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / LOG

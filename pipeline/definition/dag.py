@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfx.components import (
@@ -26,14 +27,15 @@ from tfx.types.standard_artifacts import Examples
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate, LastSpan
-from components.champion import BEGIN, Champion, TrainerExecutor
+from components.champion import Champion
 from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
-from components.records.names import UNDEFENDED
+from components.records.names import ROBUST, UNDEFENDED
 from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
+from components.trainer import BEGIN, JOB, JobExecutor, TrainerExecutor
 from components.tuner import FrontTuner
 from components.verdict import Summary, Verdict
 from foundation.code import code_of
@@ -59,6 +61,8 @@ class Places:
     platform imports. metadata: connection; None where the platform brings its own. run_id: empty
     where the platform counts runs and keeps the cache itself.
     served, accepted: what Champion and LastSpan will find, where that is known before the run.
+    training_jobs: by model, the training job of Vertex AI that trains it, as JSON; a model without
+    one is trained where its node runs.
     fail_on_refusal: whether a run without a push shall fail; None where somebody else tells the
     user what became of the model.
     """
@@ -75,6 +79,7 @@ class Places:
     run_id: str = ""
     served: str = ""
     accepted: str = ""
+    training_jobs: Mapping[str, str] = field(default_factory=dict)
     fail_on_refusal: bool | None = None
 
 
@@ -108,11 +113,11 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     # first, and which may begin with the weights of the champion.
     data = training_data(raw, graph)
     plain, defended = training_tasks(config, places)
-    undefended = dag.add(trainer("undefended", plain, data), "model")
+    undefended = dag.add(trainer(UNDEFENDED, plain, data, places), "model")
     best = dag.add(search(config.tuner, defended, data), "best_hyperparameters")
     champion = dag.add(served_model(config, places), "version")
     begin = champion if config.trainer.warm_start else None
-    robust = dag.add(trainer("robust", defended, data, begin, best), "model")
+    robust = dag.add(trainer(ROBUST, defended, data, places, begin, best), "model")
 
     # Both are attacked; the champion meets the same attacks, and the candidate the champion's.
     others = {UNDEFENDED: undefended}
@@ -274,19 +279,24 @@ def trainer(
     model: str,
     task: TrainingTask,
     data: dict[str, Any],
+    places: Places,
     begin: Channel | None = None,
     hyperparameters: Channel | None = None,
 ) -> Trainer:
     """Trains one of the models and exports it. begin: Champion's answer, for a warm start."""
+    job = places.training_jobs.get(model)
+    executor = JobExecutor if job else TrainerExecutor if begin else None
     node = Trainer(
         run_fn=RUN_FN,
         custom_config=as_json(task),
-        custom_executor_spec=None if begin is None else ExecutorClassSpec(TrainerExecutor),
+        custom_executor_spec=ExecutorClassSpec(executor) if executor else None,
         hyperparameters=hyperparameters,
         **data,
     ).with_id(f"Trainer.{model}")
-    if begin is not None:
+    if begin:
         node.exec_properties[BEGIN] = answer(begin)
+    if job:
+        node.exec_properties[JOB] = job
     return node
 
 

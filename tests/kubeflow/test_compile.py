@@ -16,6 +16,7 @@ from gauntlet_kubeflow.names import check_names, types
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.resources import Profile, Resources
 from gauntlet_kubeflow.target import Target
+from google.cloud import aiplatform_v1 as aiplatform
 
 from foundation.errors import ConfigError
 from pipeline.definition.config import RunConfig, override
@@ -40,6 +41,17 @@ NODES = {
     "Summary",
     "Verdict",
 }
+JOB = Profile(
+    nodes={
+        "Trainer-robust": Resources(
+            machine_type="n1-standard-8",
+            replicas=3,
+            accelerator="NVIDIA_TESLA_T4",
+            accelerators=1,
+            timeout=7200,
+        )
+    }
+)
 NOT_OF_TFX = {"Parameters"}
 PLACES = Places(pipeline_root="r", serving="s", spans="a", checkpoints="c")
 
@@ -323,6 +335,14 @@ def test_what_a_target_cannot_do_is_said_when_it_is_compiled(gap: Gap) -> None:
         "trainer.strategy=multi_worker on several machines": {
             "config": ["trainer.strategy=multi_worker"]
         },
+        "trainer.strategy=tpu or multi_worker without a training job": {
+            "config": ["trainer.strategy=tpu"]
+        },
+        "a training job (machine_type)": {"profile": JOB},
+        "a training job without --project and --region": {"profile": JOB},
+        "machine_type of a task that is no Trainer": {
+            "profile": Profile(nodes={"Pusher": Resources(machine_type="n1-standard-4")})
+        },
         "a volume (--volume)": {"volume": Volume(claim="c", path="/mnt/v"), "store": "gs://b/s"},
         "a pipeline root outside gs://": {"pipeline_root": "/mnt/root"},
         "prepared data (--data-uri) outside gs://": {"data_uri": "s3://b/data"},
@@ -376,3 +396,28 @@ def test_names_that_a_platform_refuses(
     change(spec)
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_names(spec, Target.KFP_V2)
+
+
+def test_a_training_job_of_several_machines() -> None:
+    config = override(preset("smoke"), ["trainer.strategy=multi_worker"])
+    more = {"profile": JOB, "project": "p", "region": "europe-west4"}
+    job = compile_pipeline(request(Target.VERTEX, config, **more))
+    spec = job["pipelineSpec"]
+    tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
+    source = tasks["Trainer-robust"]["inputs"]["parameters"]["training_job"]
+    told = json.loads(source["runtimeValue"]["constant"])
+    assert (told["project"], told["region"]) == ("p", "europe-west4")
+    # As Vertex AI's own client takes it.
+    custom = aiplatform.CustomJobSpec(told["job_spec"])
+    chief, others = custom.worker_pool_specs
+    assert (chief.replica_count, others.replica_count) == (1, 2)
+    for pool in (chief, others):
+        assert pool.container_spec.image_uri == "registry/gauntlet:1"
+        assert pool.machine_spec.accelerator_type == aiplatform.AcceleratorType.NVIDIA_TESLA_T4
+    assert custom.scheduling.timeout.total_seconds() == 7200
+    # The node itself only waits.
+    container = executors["Trainer-robust_executor"]["container"]
+    assert "accelerator" not in container["resources"]
+    path = container["args"][container["args"].index("--executor_class_path") + 1]
+    assert path == "components.trainer.JobExecutor"
+    assert "training_job" not in tasks["Trainer-undefended"]["inputs"]["parameters"]

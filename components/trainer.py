@@ -1,0 +1,74 @@
+"""TFX's Trainer with our executors: one that begins with the champion, and one that has a training
+job of Vertex AI do the work."""
+
+import json
+from typing import Any
+
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.extensions.google_cloud_ai_platform import runner
+from tfx.types.artifact import Artifact
+from tfx.utils import name_utils
+
+from foundation.errors import RunError
+
+BEGIN = "begin"
+"""Execution property of a Trainer with the folder of the model whose weights it begins with."""
+
+JOB = "training_job"
+"""Execution property of a Trainer with a training job of Vertex AI, as JSON: `project`, `region`,
+and `job_spec`, a CustomJobSpec without commands."""
+
+
+class TrainerExecutor(GenericExecutor):
+    """TFX's executor of a Trainer, which begins with the model that the property `begin` names, as
+    it does with an artifact `base_model`."""
+
+    def _GetFnArgs(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> FnArgs:
+        arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        arguments.base_model = exec_properties.get(BEGIN) or arguments.base_model
+        return arguments
+
+
+class JobExecutor(BaseExecutor):
+    """Runs the same Trainer in a training job of Vertex AI, and waits for it: on one machine or
+    several, of which Vertex AI tells each by TF_CONFIG who the others are.
+
+    Follows TFX's own executor for that, tfx/extensions/google_cloud_ai_platform/trainer, except
+    that the job is a property of its own, and the model to begin with is passed on.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Submit the job and wait.
+
+        Raises:
+            RunError: the job failed, or could not be submitted.
+        """
+        job = json.loads(exec_properties[JOB])
+        properties = {name: value for name, value in exec_properties.items() if name != JOB}
+        region = job.pop("region")
+        try:
+            runner.start_cloud_training(
+                input_dict,
+                output_dict,
+                properties,
+                name_utils.get_full_name(TrainerExecutor),
+                job,
+                None,
+                {},
+                enable_vertex=True,
+                vertex_region=region,
+            )
+        except RuntimeError as error:
+            raise RunError(f"the training job of Vertex AI failed: {error}") from error

@@ -1,0 +1,158 @@
+"""A compiled specification of Kubeflow Pipelines, run task by task as Kubeflow does: to a pushed
+model that is the local run's to the last digit, from the cache, to a refusal, and after a kill."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rehearsal import (
+    BARE,
+    Local,
+    Outcome,
+    answers,
+    command,
+    compiled,
+    copied,
+    local_run,
+    some_images,
+    submitted,
+)
+
+pytestmark = pytest.mark.platforms
+
+LOOKS = {"Champion", "Pusher", "Summary", "Verdict"}
+"""Tasks that run every time: those that look at what is served, and those that read their answer."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A cluster on this machine, and a local run."""
+
+    local: Local
+    root: Path
+    volume: Path
+    file: Path
+
+    @property
+    def versions(self) -> list[Path]:
+        return sorted((self.volume / "gauntlet" / "serving").glob("*"))
+
+    def summary(self) -> dict[str, Any]:
+        """That of the newest run."""
+        found = self.root.glob("minio/bucket/f/artifacts/*/Summary/summary/summary.json")
+        return dict(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("kubeflow")
+    local = local_run(folder)
+    root, volume = folder / "cluster", folder / "volume"
+    volume.mkdir()
+    copied(local.data, root / "minio" / "bucket" / "mnist")
+    file = compiled(
+        folder / "pipeline.yaml", "--target", "kfp-v2", "--image", "registry/gauntlet:1",
+        "--pipeline-root", "minio://bucket/f", "--volume", f"models:{volume}",
+        "--data-uri", "minio://bucket/mnist", "--data-fingerprint", local.fingerprint,
+    )  # fmt: skip
+    return World(local, root, volume, file)
+
+
+@pytest.fixture(scope="module")
+def killed(world: World) -> set[str]:
+    """The tasks that were done when a first submission was killed, in the training."""
+    arguments = command("submit", world.file, "--target", "local", "--root", world.root)
+    process = subprocess.Popen(
+        arguments, env=os.environ | BARE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 900
+    checkpoints = world.volume / "gauntlet" / "checkpoints"
+    while not any(checkpoints.glob("*/*")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return {log.parent.name for log in world.root.glob("runs/*/*/log.txt")}
+
+
+@pytest.fixture(scope="module")
+def first(world: World, killed: set[str]) -> Outcome:
+    """The submission after the killed one."""
+    return submitted(world.file, world.root)
+
+
+def test_a_killed_run_goes_on(first: Outcome, killed: set[str]) -> None:
+    before_training = {"CuratedSchema", "TfdsExampleGen", "StatisticsGen", "Transform"}
+    assert before_training <= killed
+    assert not before_training & first.ran
+    assert first.states["Trainer-robust"] == "done"
+
+
+def test_to_the_model_of_a_local_run(first: Outcome, world: World) -> None:
+    assert first.code == 0, first.text
+    assert not {"failed", "skipped"} & set(first.states.values())
+    summary, local = world.summary(), world.local.summary
+    (version,) = world.versions
+    assert summary["pushed"] == str(version)
+    assert summary["refused_by"] == summary["serving_problems"] == []
+    assert summary["gates"] == local["gates"]
+    images = np.array(some_images())
+    here, there = answers(local["pushed"], images), answers(str(version), images)
+    assert here.keys() == there.keys()
+    for name in here:
+        np.testing.assert_array_equal(here[name], there[name])
+
+
+def test_a_second_submission_computes_what_the_new_champion_changes(
+    first: Outcome, world: World
+) -> None:
+    """And a third nothing at all."""
+    again = submitted(world.file, world.root)
+    assert again.ran - {"Data"} == LOOKS | {"ChampionChallenge", "Evaluator"}
+    third = submitted(world.file, world.root)
+    assert third.ran - {"Data"} == LOOKS
+    assert (again.code, third.code) == (0, 0)
+    assert len(world.versions) == 1
+
+
+def test_a_fragile_model_is_refused_by_a_bound_of_this_run(first: Outcome, world: World) -> None:
+    refused = submitted(world.file, world.root, "--param", "gates.worst_case=0.9")
+    assert refused.code == 3, refused.text
+    assert refused.states["Verdict"] == "failed"
+    assert not refused.ran & {"TfdsExampleGen", "Trainer-robust", "AdversarialExampleGen"}
+    assert world.summary()["pushed"] is None
+    assert world.summary()["refused_by"] == ["worst_case"]
+    assert len(world.versions) == 1
+
+
+def test_a_wrong_value_ends_before_anything_is_computed(world: World) -> None:
+    refused = submitted(world.file, world.root, "--param", "threat.epsilon=-1")
+    assert refused.code == 2
+    assert not refused.states
+    assert "epsilon" in refused.text
+
+
+def test_data_that_is_not_what_was_compiled_for_is_refused(first: Outcome, world: World) -> None:
+    """The task that reads it fails; those that need it are skipped, the others are not."""
+    other = world.root / "minio" / "bucket" / "other"
+    shutil.copytree(world.local.data, other)
+    (shard, *_) = other.glob("*test*tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-20])
+    failed = submitted(world.file, world.root, "--param", "data_uri=minio://bucket/other")
+    assert failed.code == 1
+    assert failed.states["TfdsExampleGen"] == "failed"
+    assert failed.states["CuratedSchema"] == "cached"
+    assert failed.states["Champion"] == "done"
+    assert "Trainer-robust" not in failed.ran or failed.states["Trainer-robust"] == "skipped"
+    log = max(world.root.glob("runs/*/TfdsExampleGen/log.txt"), key=lambda p: p.stat().st_mtime)
+    assert log.read_text().splitlines()[-1].startswith("gauntlet: ")
+    assert "is damaged" in log.read_text().splitlines()[-1]
