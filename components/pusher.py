@@ -151,8 +151,9 @@ def _move(staging: str, base: str, written: list[str]) -> str:
     Within a bucket nothing is sent again: the store copies, so the folder is there in part for a
     moment only.
     """
+    names = _files(staging)
     version = _claim(base, written)
-    for name in _files(staging):
+    for name in names:
         target = os.path.join(base, version, name)
         written.append(target)
         fileio.rename(os.path.join(staging, name), target, overwrite=True)

@@ -90,7 +90,7 @@ def test_a_failing_shard_leaves_nothing(base: str) -> None:
     write_shard(f"{base}/data_tfrecord-00000-of-00002", [b"whole"])
     with pytest.raises(ValueError, match="no more"):
         write_shard(f"{base}/data_tfrecord-00001-of-00002", failing())
-    assert listing(base) - {""} == {"data_tfrecord-00000-of-00002"}
+    assert listing(base) == {"data_tfrecord-00000-of-00002"}
 
 
 def test_checkpoints_are_saved_restored_and_discarded(base: str) -> None:
@@ -194,13 +194,13 @@ def test_two_pushers_never_mix(base: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("call", "before"),
-    [("copy", 2), ("rename", 0), ("rename", 3), ("rename", 5)],
+    [("copy", 2), ("rename", 0), ("rename", 3), ("rename", 4)],
     ids=["staging", "claimed", "half", "all-but-the-last"],
 )
 def test_a_killed_push_leaves_no_version(base: str, tmp_path: Path, call: str, before: int) -> None:
     old = pusher.publish(marked(tmp_path / "old", "old"), base, Card(model="old"))
     source = marked(tmp_path / "killed", "killed")
-    assert len(parts(source)) == 5 + (call == "copy") * 0
+    assert len(parts(source)) == 5  # the renames that a push takes
     dying = PROCESSES.Process(target=gs_players.die_pushing, args=(source, base, call, before))
     dying.start()
     dying.join(60)
@@ -208,7 +208,7 @@ def test_a_killed_push_leaves_no_version(base: str, tmp_path: Path, call: str, b
     assert versions(base) == [old]
     assert newest_version(base) == old
     left = numbers(base)
-    assert left[:-1] == ([old] if call == "rename" else [])
+    assert len(left) == (2 if call == "rename" else 1)
     new = pusher.publish(marked(tmp_path / "new", "new"), base, Card(model="new"))
     assert versions(base) == [old, new]
     assert int(new) > int(left[-1])

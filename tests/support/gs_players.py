@@ -21,7 +21,7 @@ def listing(base: str) -> set[str]:
     """All names under a folder of a bucket, in one request of another client than TensorFlow's."""
     bucket, _, prefix = base.removeprefix("gs://").partition("/")
     page = requests.get(f"{API}/{bucket}/o", params={"prefix": f"{prefix}/"}, timeout=30).json()
-    return {item["name"].removeprefix(f"{prefix}/") for item in page["items"]}
+    return {item["name"].removeprefix(f"{prefix}/") for item in page["items"]} - {""}
 
 
 def half_versions(names: set[str], parts: set[str]) -> list[str]:
