@@ -2,9 +2,10 @@
 
 A version is prepared in a staging folder beside the others. On a file system one rename makes it a
 version, which is atomic. An object store has no such rename (a flat bucket copies one object after
-the other), so there the files are moved into a claimed folder, `saved_model.pb` last: without it
-nothing is a version to our readers, and TensorFlow Serving fails to load it and goes on with the
-version that it has.
+the other), so there the store copies the files into the folder of a claimed number, and
+`saved_model.pb` last. Without that file nothing is a version to our readers. TensorFlow Serving
+looks at numbers alone: it fails to load the folder, keeps serving the version before, and tries
+again a minute later, five times.
 """
 
 import dataclasses

@@ -480,7 +480,7 @@ def run(folder: Path, command: list[str], timeout: float) -> int:
         try:
             enter_namespaces(Path(scratch) / "hosts")
         except OSError as error:
-            print(f"this machine permits no private network: {error}", file=sys.stderr)  # noqa: T201
+            sys.stderr.write(f"this machine permits no private network: {error}\n")
             return REFUSED
         serve(Objects(folder), certificate)
         started = subprocess.Popen(
