@@ -9,7 +9,8 @@ the command; `history.jsonl` in FOLDER has every change in order. One lock order
 listing shows all that was written before it, as Google promises.
 
 Both clients of a pipeline are served: TensorFlow's (`gs://` in tf.io.gfile) and Python's (Beam).
-The bucket is flat: folders exist only as parts of names, and there is no rename.
+The bucket is flat: folders exist only as parts of names, and there is no rename. It is one long
+file, because it is a script that must run wherever it is copied to.
 """
 
 import argparse
