@@ -1,9 +1,20 @@
-"""The push: TFX's Pusher, made to appear at once or not at all, and to see what is being served."""
+"""The push: TFX's Pusher, made to be whole or not at all, and to see what is being served.
+
+A version is prepared in a staging folder beside the others. On a file system one rename makes it a
+version, which is atomic. An object store has no such rename (a flat bucket copies one object after
+the other), so there the store copies the files into the folder of a claimed number, and
+`saved_model.pb` last. Without that file nothing is a version to our readers. TensorFlow Serving
+looks at numbers alone: it fails to load the folder, keeps serving the version before, and tries
+again a minute later, five times.
+"""
 
 import dataclasses
 import datetime
+import itertools
 import json
+import logging
 import os
+import random
 import uuid
 from typing import Any
 
@@ -19,19 +30,23 @@ from components.evaluator.executor import read_explanations
 from components.versions import CARD, Card, PushedBy, read_card
 from foundation.errors import RunError
 from foundation.json import dumps
-from foundation.versions import newest_version
+from foundation.versions import SAVED_MODEL, newest_version, numbers
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
+
+CLAIM = os.path.join(os.path.dirname(CARD), "claim-")
+"""Prefix of the object by which a push to an object store holds a number."""
+
+FAILURES = (OSError, tf.errors.OpError)
 
 
 class Executor(tfx_pusher.Executor):
     """TFX copies a model file by file into its final folder, so a full disk would leave a part of
     it.
 
-    Here the model goes into a staging folder beside the destination, which is then renamed: on a
-    file system that is atomic, on an object store it is a copy. What is left after a failure is
-    removed. A model that is the newest version already is not pushed again.
+    Here a version is whole or not at all. What is left after a failure is removed. A model that is
+    the newest version already is not pushed again.
     """
 
     def Do(
@@ -43,7 +58,8 @@ class Executor(tfx_pusher.Executor):
         """Push when blessed.
 
         Raises:
-            RunError: the model could not be written; the destination is as it was.
+            RunError: the model could not be written; the message says whether the destination is
+                as it was.
         """
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(
@@ -83,41 +99,114 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
 
 
 def publish(source: str, base: str, card: Card) -> str:
-    """Copy an exported model to a new version under `base`, at once or not at all; returns its
+    """Copy an exported model to a new version under `base`, whole or not at all; returns its
     number.
 
     The number is above all that are there, so a server takes the new version. Two at once get two
     numbers.
 
     Raises:
-        RunError: it could not be written; `base` is as it was.
+        RunError: it could not be written; the message says whether `base` is as it was.
     """
     staging = os.path.join(base, f"{STAGING}{uuid.uuid4().hex}")
+    written = [staging]
     try:
-        io_utils.copy_dir(source, staging)
-        fileio.makedirs(os.path.join(staging, os.path.dirname(CARD)))
-        pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        with fileio.open(os.path.join(staging, CARD), "w") as file:
-            file.write(dumps(dataclasses.replace(card, pushed_at=pushed_at).plain()))
-        return _rename(staging, base)
-    except (OSError, tf.errors.OpError) as error:
-        raise RunError(
-            f"the model could not be pushed to {base}: {error}; nothing was changed there"
-        ) from error
-    finally:
-        if fileio.exists(staging):
-            fileio.rmtree(staging)
+        _stage(source, staging, card)
+        version = _move(staging, base, written) if "://" in base else _rename(staging, base)
+    except BaseException as error:
+        left = _remove(written)
+        if not isinstance(error, FAILURES):
+            raise
+        outcome = f"not all could be removed again: {left}" if left else "nothing was changed there"
+        raise RunError(f"the model could not be pushed to {base}: {error}; {outcome}") from error
+    if left := _remove(written):
+        logging.warning("Version %s is pushed, but this is left: %s", version, left)
+    return version
+
+
+def _stage(source: str, staging: str, card: Card) -> None:
+    """Copy the model and write its card."""
+    io_utils.copy_dir(source, staging)
+    fileio.makedirs(os.path.join(staging, os.path.dirname(CARD)))
+    pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with fileio.open(os.path.join(staging, CARD), "w") as file:
+        file.write(dumps(dataclasses.replace(card, pushed_at=pushed_at).plain()))
 
 
 def _rename(staging: str, base: str) -> str:
-    """Move the staged version to the next free number; another push may take it first."""
+    """Rename the staged version to the next free number; another push may take it first."""
     while True:
-        taken = int(newest_version(base) or 0)
-        version = str(max(int(datetime.datetime.now().timestamp()), taken + 1))
+        number = _next_number(base)
         try:
-            fileio.rename(staging, os.path.join(base, version))
-        except (OSError, tf.errors.OpError):
-            if int(newest_version(base) or 0) <= taken:
+            fileio.rename(staging, os.path.join(base, str(number)))
+        except FAILURES:
+            if _highest(base) < number:  # it was not taken, so something else is wrong
                 raise
         else:
-            return version
+            return str(number)
+
+
+def _move(staging: str, base: str, written: list[str]) -> str:
+    """Move the staged files into the folder of a claimed number, `saved_model.pb` last.
+
+    Within a bucket nothing is sent again: the store copies, so the folder is there in part for a
+    moment only.
+    """
+    names = _files(staging)
+    version = _claim(base, written)
+    for name in names:
+        target = os.path.join(base, version, name)
+        written.append(target)
+        fileio.rename(os.path.join(staging, name), target, overwrite=True)
+    del written[2:]  # the version stays; the staging folder and the claim go
+    return version
+
+
+def _claim(base: str, written: list[str]) -> str:
+    """Take a number, and hold it by an object in its folder.
+
+    The claim is written first and the folder listed then, and a listing shows all that was written
+    before it (GCS is strongly consistent). So of two pushes with one number the one that writes
+    second sees the other's claim, or the card that is there before the claim goes: never do both
+    stay. Both may leave; then each draws from twice as many numbers.
+    """
+    for attempt in itertools.count():
+        version = str(_next_number(base) + random.randrange(2**attempt))
+        claim = os.path.join(base, version, f"{CLAIM}{uuid.uuid4().hex}")
+        written[1:] = [claim]
+        with fileio.open(claim, "w") as file:
+            file.write("")
+        if fileio.listdir(os.path.dirname(claim)) == [os.path.basename(claim)]:
+            break
+        fileio.remove(claim)
+    return version
+
+
+def _next_number(base: str) -> int:
+    return max(int(datetime.datetime.now().timestamp()), _highest(base) + 1)
+
+
+def _highest(base: str) -> int:
+    """The highest number that is there, of a version or of a push that has not completed."""
+    return int(next(reversed(numbers(base)), 0))
+
+
+def _files(folder: str) -> list[str]:
+    """The files under a folder, relative to it, `saved_model.pb` last."""
+    parts = [(parent, names) for parent, _, names in fileio.walk(folder)]
+    paths = [os.path.join(parent, name) for parent, names in parts for name in names]
+    files = [path.removeprefix(f"{folder}/") for path in paths]
+    return sorted(files, key=lambda name: (name == SAVED_MODEL, name))
+
+
+def _remove(written: list[str]) -> str:
+    """Remove what is left of all that was written, the last first; returns what went wrong."""
+    try:
+        for path in reversed(written):
+            if fileio.isdir(path):
+                fileio.rmtree(path)
+            elif fileio.exists(path):
+                fileio.remove(path)
+    except FAILURES as error:
+        return f"{path}: {error}"
+    return ""

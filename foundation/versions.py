@@ -1,18 +1,33 @@
 """Numbered versions of a model in one folder, of which TensorFlow Serving takes the highest.
 
+A numbered folder is a version when it holds `saved_model.pb`: a push to an object store writes that
+file last, so what has it is whole.
+
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
 
 from etils import epath
 
+SAVED_MODEL = "saved_model.pb"
+"""File that makes a numbered folder a version."""
+
 
 def versions(base: str) -> list[str]:
-    """The numbered folders, oldest first; none where there is no such folder."""
+    """The numbers of all versions, oldest first; none where there is no such folder."""
+    return [number for number in numbers(base) if _is_whole(base, number)]
+
+
+def newest_version(base: str) -> str | None:
+    """The number of the version that is served; None where there is none."""
+    return next((number for number in reversed(numbers(base)) if _is_whole(base, number)), None)
+
+
+def numbers(base: str) -> list[str]:
+    """The numbered folders, lowest first, also those that a push has not completed."""
     folder = epath.Path(base)
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     return sorted((name for name in names if name.isdigit()), key=int)
 
 
-def newest_version(base: str) -> str | None:
-    """The version that is served; None where there is none."""
-    return next(reversed(versions(base)), None)
+def _is_whole(base: str, number: str) -> bool:
+    return bool((epath.Path(base) / number / SAVED_MODEL).exists())

@@ -36,12 +36,15 @@ def write_shard(path: str, records: Iterable[bytes]) -> int:
         with _reported(path):
             fileio.makedirs(os.path.dirname(path))
             writer = tf.io.TFRecordWriter(partial, "GZIP" if path.endswith(".gz") else "")
-        for record in records:  # what fails in here is not the disk's fault
+        try:
+            for record in records:  # what fails in here is not the disk's fault
+                with _reported(path):
+                    writer.write(record)
+                written += 1
+        finally:  # an object store has the file from now on, so it is removed after this
             with _reported(path):
-                writer.write(record)
-            written += 1
+                writer.close()
         with _reported(path):
-            writer.close()
             fileio.rename(partial, path, overwrite=True)
     finally:
         if fileio.exists(partial):

@@ -18,6 +18,7 @@ from three_runs import explained
 from components import pusher
 from components.versions import CARD, Card, list_versions, read_card
 from foundation.errors import RunError
+from foundation.versions import versions
 
 GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("square", 1.0)]
 
@@ -114,6 +115,16 @@ def test_pushes_at_once_get_numbers_of_their_own(
         assert {path.name for path in (tmp_path / version).rglob("*")} >= {
             path.name for path in Path(source).rglob("*")
         }
+
+
+def test_a_number_is_above_folders_that_are_no_versions_too(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """TensorFlow Serving looks at numbers alone."""
+    (tmp_path / "9999999999" / "variables").mkdir(parents=True)
+    version = pusher.publish(f"{small_models['robust']}/Format-Serving", str(tmp_path), Card())
+    assert int(version) == 10_000_000_000
+    assert versions(str(tmp_path)) == [version]
 
 
 def test_a_reader_sees_whole_versions_only(

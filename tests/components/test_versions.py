@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from components.versions import CARD, Card, PushedBy, Version, list_versions, read_card
-from foundation.versions import newest_version, versions
+from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 
 
 def version(base: Path, number: str, card: str | None = None) -> str:
     (base / number).mkdir(parents=True)
+    (base / number / SAVED_MODEL).touch()
     if card is not None:
         (base / number / CARD).parent.mkdir()
         (base / number / CARD).write_text(card)
@@ -21,6 +22,17 @@ def test_versions_are_numbers_in_order(tmp_path: Path) -> None:
     assert versions(str(tmp_path)) == ["9", "10"]
     assert newest_version(str(tmp_path)) == "10"
     assert newest_version(str(tmp_path / "nowhere")) is None
+
+
+def test_a_folder_without_a_model_is_a_number_and_no_version(tmp_path: Path) -> None:
+    for name in ("9", "10", "11"):
+        version(tmp_path, name)
+    for name in ("10", "11"):
+        (tmp_path / name / SAVED_MODEL).unlink()
+    assert versions(str(tmp_path)) == ["9"]
+    assert newest_version(str(tmp_path)) == "9"
+    assert numbers(str(tmp_path)) == ["9", "10", "11"]
+    assert [entry.serving for entry in list_versions(str(tmp_path))] == [True]
 
 
 def test_what_an_earlier_version_wrote_is_read_and_shown_as_it_is(tmp_path: Path) -> None:
