@@ -196,7 +196,7 @@ def send(
     except KeyboardInterrupt:
         click.echo(f"stopped waiting; {goes_on(run)}", err=True)
         return GauntletError.exit_code
-    return told(progress, run.url, console)
+    return told(progress, run.url, compiled, console)
 
 
 def run_here(
@@ -218,10 +218,10 @@ def run_here(
     progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
     if progress.failed:
         progress = Progress(state=RunState.FAILED, tasks=tasks)
-    return told(progress, str(folder), console)
+    return told(progress, str(folder), compiled, console)
 
 
-def told(progress: "Progress", url: str, console: "Console") -> int:
+def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console") -> int:
     """Say how a run ended; returns the exit code.
 
     Raises:
@@ -231,7 +231,10 @@ def told(progress: "Progress", url: str, console: "Console") -> int:
     from gauntlet_kubeflow.clients.run import RunState
 
     if progress.state is RunState.SUCCEEDED:
-        console.print("[green]pushed[/]: every task succeeded")
+        if compiled.refusal_fails:
+            console.print("[green]pushed[/]: every task succeeded")
+        else:
+            console.print("every task succeeded; verdict.json says whether the model was pushed")
         return 0
     if progress.state is RunState.CANCELLED:
         raise RunError(f"the run was cancelled: {url}")

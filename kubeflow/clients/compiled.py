@@ -45,7 +45,9 @@ class Compiled:
     @property
     def refusal_fails(self) -> bool:
         """Whether a run fails when its model is refused."""
-        given = self._tasks.get(VERDICT, {}).get("inputs", {}).get("parameters", {})
+        if VERDICT not in self._tasks:
+            return False
+        given = self._tasks[VERDICT].get("inputs", {}).get("parameters", {})
         value = given.get(FAIL_ON_REFUSAL, {}).get("runtimeValue", {})
         return bool(value.get("constant", 1))
 

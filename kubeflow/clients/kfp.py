@@ -4,11 +4,10 @@ The generated client is used rather than `kfp.Client`, which cannot bound the ti
 asks a server that does not answer five times before it says so.
 """
 
-import contextlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -72,9 +71,9 @@ class KubeflowPipelines:
         host = submission.host.rstrip("/")
         self._host = host if "://" in host else f"https://{host}"
         self._asked = submission
-        api = kfp_server_api.ApiClient(_configuration(self._host, submission.token))
-        self._experiments = kfp_server_api.ExperimentServiceApi(api)
-        self._runs = kfp_server_api.RunServiceApi(api)
+        self._api = kfp_server_api.ApiClient(_configuration(self._host, submission.token))
+        self._experiments = kfp_server_api.ExperimentServiceApi(self._api)
+        self._runs = kfp_server_api.RunServiceApi(self._api)
 
     def submit(self, compiled: Compiled, values: ParameterValues) -> Submitted:
         """Start a run; see `Platform`."""
@@ -93,14 +92,11 @@ class KubeflowPipelines:
             service_account=self._asked.service_account or None,
         )
         try:
-            with self._answering():
-                answer = self._runs.run_service_create_run(run, _request_timeout=SECONDS)
+            answer = self._ask(self._runs.run_service_create_run, run)
         except LostConnection as error:
             raise LostConnection(
                 f"{error}; the run may have begun: look for '{name}' at {self._host}/#/runs"
             ) from error
-        if not getattr(answer, "run_id", None):
-            raise self._foreign()
         return Submitted(
             run_id=answer.run_id,
             url=f"{self._host}/#/runs/details/{answer.run_id}",
@@ -109,10 +105,7 @@ class KubeflowPipelines:
 
     def progress(self, run: Submitted) -> Progress:
         """How far a run is; see `Platform`."""
-        with self._answering():
-            answer = self._runs.run_service_get_run(run.run_id, _request_timeout=SECONDS)
-        if not getattr(answer, "run_id", None):
-            raise self._foreign()
+        answer = self._ask(self._runs.run_service_get_run, run.run_id)
         nodes = Nodes((answer.run_details and answer.run_details.task_details) or [])
         namespace = self._asked.namespace or NAMESPACE
         return Progress(
@@ -124,22 +117,16 @@ class KubeflowPipelines:
     def _experiment(self, name: str) -> str:
         """The id of an experiment, which is created where there is none."""
         same_name = {"operation": 1, "key": "display_name", "stringValue": name}
-        with self._answering():
-            answer = self._experiments.experiment_service_list_experiments(
-                filter=json.dumps({"predicates": [same_name]}),
-                _request_timeout=SECONDS,
-                **({"namespace": self._asked.namespace} if self._asked.namespace else {}),
-            )
-            if not isinstance(answer, kfp_server_api.V2beta1ListExperimentsResponse):
-                raise self._foreign()
-            for experiment in answer.experiments or ():
-                return str(experiment.experiment_id)
-            experiment = kfp_server_api.V2beta1Experiment(
-                display_name=name, namespace=self._asked.namespace or None
-            )
-            made = self._experiments.experiment_service_create_experiment(
-                experiment, _request_timeout=SECONDS
-            )
+        place = {"namespace": self._asked.namespace} if self._asked.namespace else {}
+        answer = self._ask(
+            self._experiments.experiment_service_list_experiments,
+            filter=json.dumps({"predicates": [same_name]}),
+            **place,
+        )
+        for experiment in answer.experiments or ():
+            return str(experiment.experiment_id)
+        experiment = kfp_server_api.V2beta1Experiment(display_name=name, **place)
+        made = self._ask(self._experiments.experiment_service_create_experiment, experiment)
         return str(made.experiment_id)
 
     def _foreign(self) -> ConfigError:
@@ -148,11 +135,10 @@ class KubeflowPipelines:
             "which its API is found, and a page to log in asks for --token"
         )
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """The service is asked, and its errors are put in our words."""
+    def _ask(self, request: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """The answer to a request; errors are put in our words."""
         try:
-            yield
+            answer = request(*arguments, _request_timeout=SECONDS, **named)
         except kfp_server_api.ApiException as error:
             raise self._refusal(error) from error
         except urllib3.exceptions.HTTPError as error:
@@ -160,8 +146,11 @@ class KubeflowPipelines:
             if isinstance(reason, urllib3.exceptions.SSLError):
                 raise self._untrusted(reason) from error
             raise LostConnection(f"{self._host} does not answer: {_short(reason)}") from error
-        except (AttributeError, TypeError, ValueError) as error:  # no JSON of this API
+        except (AttributeError, TypeError, ValueError) as error:  # JSON of another API
             raise self._foreign() from error
+        if not self._api.last_response.data.startswith("{"):  # read as an object without content
+            raise self._foreign()
+        return answer
 
     def _refusal(self, error: kfp_server_api.ApiException) -> Exception:
         if not error.status:
