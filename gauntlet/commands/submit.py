@@ -131,9 +131,9 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) ->
         raise ConfigError("--timeout bounds the time of --wait, which is not given")
     if wait and not compiled.refusal_fails:
         raise ConfigError(
-            f"{task.file} was compiled so that the run succeeds when the model is refused: the exit "
-            "code of --wait could not tell a refusal from a push; compile it without that option, "
-            "or leave --wait away"
+            f"{task.file} was compiled so that the run succeeds when the model is refused: the "
+            "exit code of --wait could not tell a refusal from a push; compile it without that "
+            "option, or leave --wait away"
         )
     values: ParameterValues = {}
     if task.assignments:

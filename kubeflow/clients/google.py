@@ -12,6 +12,7 @@ import google.auth.exceptions
 import requests
 from gauntlet_kubeflow.clients.run import LostConnection
 from google.api_core import exceptions
+from google.protobuf import json_format
 
 from foundation.errors import ConfigError, RunError
 
@@ -80,8 +81,10 @@ def answering(address: str) -> Iterator[None]:
             f"the certificate of {address} is not trusted ({_short(error)}); name the file of its "
             "authority in REQUESTS_CA_BUNDLE"
         ) from error
-    except requests.exceptions.JSONDecodeError as error:
-        raise ConfigError(f"{address} does not answer as Vertex AI does: {_short(error)}") from error
+    except (requests.exceptions.JSONDecodeError, json_format.ParseError) as error:
+        raise ConfigError(
+            f"{address} does not answer as Vertex AI does: {_short(error)}"
+        ) from error
     except requests.exceptions.RequestException as error:
         raise LostConnection(f"{address} does not answer: {_short(error)}") from error
 

@@ -179,7 +179,8 @@ class Nodes:
     Of a task `T` they are the driver `T-driver`, `T`, and below it `executor` with the container,
     or, where it may be retried, one for each try: backend/src/v2/compiler/argocompiler of KFP 2.0.5
     to 2.17.0. A cached task has an executor that was skipped. Names of children are ids of nodes,
-    which end as the names of their pods do (`RetrievePodName`, backend/src/common/util/workflow.go).
+    which end as the names of their pods do: `RetrievePodName` in
+    backend/src/common/util/workflow.go.
     """
 
     def __init__(self, details: list[Any]) -> None:

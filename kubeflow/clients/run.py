@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from foundation.errors import RunError
 from gauntlet_kubeflow.clients.compiled import Compiled
+
+from foundation.errors import RunError
 
 ParameterValues = Mapping[str, str | int | float | bool]
 

@@ -52,9 +52,7 @@ class VertexPipelines:
         cloud.check_place(submission.project, submission.region)
         self._asked = submission
         self._parent = f"projects/{submission.project}/locations/{submission.region}"
-        self._jobs = cloud.client(
-            PipelineServiceClient, submission.region, submission.api_endpoint
-        )
+        self._jobs = cloud.client(PipelineServiceClient, submission.region, submission.api_endpoint)
         self._address = self._jobs.api_endpoint
 
     def submit(self, compiled: Compiled, values: ParameterValues) -> Submitted:

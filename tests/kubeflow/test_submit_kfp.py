@@ -38,11 +38,18 @@ def bodies(server: Loopback, path: str) -> list[Any]:
 
 
 def test_the_run_is_created_with_all_that_was_said(tmp_path: Path) -> None:
-    options = ("--namespace", "ml", "--experiment", "E", "--token", "t0k", "--service-account", "sa")
+    options = (
+        "--namespace",
+        "ml",
+        "--experiment",
+        "E",
+        "--token",
+        "t0k",
+        "--service-account",
+        "sa",
+    )
     with kfp(experiments={}).serving() as server:
-        done = submit(
-            server, kfp_file(tmp_path), *options, "--pipeline-root", "s3://other/place"
-        )
+        done = submit(server, kfp_file(tmp_path), *options, "--pipeline-root", "s3://other/place")
     assert done.exit_code == 0, done.output
     assert f"run {RUN}" in done.output
     assert f"{server.url}/#/runs/details/{RUN}" in done.output
@@ -86,8 +93,7 @@ def test_without_the_cache_no_task_may_use_it(tmp_path: Path) -> None:
     assert [task["cachingOptions"] for task in tasks.values()] == [{"enableCache": False}] * 3
 
 
-def test_parameters_reach_the_run(tmp_path: Path) -> None:
-    pytest.importorskip("gauntlet_kubeflow.parameters")
+def test_parameters_reach_the_run(tmp_path: Path, checked_parameters: None) -> None:
     options = ("--param", "threat.epsilon=0.1", "--param", "seed=3")
     with kfp().serving() as server:
         done = submit(server, kfp_file(tmp_path), *options)
@@ -308,9 +314,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert len(done.output.splitlines()) == 1
 
 
-def test_a_certificate_is_trusted_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_certificate_is_trusted_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = certificate(tmp_path)
     plain = kfp()
     reply = plain._server.RequestHandlerClass
