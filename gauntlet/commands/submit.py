@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 from gauntlet_kubeflow.clients.request import Destination, Submission
 
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
-from gauntlet.options import DEFAULT_ROOT, request
+from gauntlet.options import DEFAULT_ROOT, refuse_options, request
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) ->
     from gauntlet_kubeflow.clients.compiled import read_compiled
     from rich.console import Console
 
-    check_options(task.target)
+    refuse_options(task.target, OPTIONS_OF)
     compiled = read_compiled(task.file, task.target)
     if timeout is not None and not wait:
         raise ConfigError("--timeout bounds the time of --wait, which is not given")
@@ -146,19 +145,6 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) ->
     if task.target is LOCAL:
         return run_here(compiled, values, created(folder, "root"), console)
     return send(platform_of(task), compiled, values, wait, timeout, console)
-
-
-def check_options(target: Destination) -> None:
-    """Raises ConfigError for an option on the command line that the target does not have."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        targets = OPTIONS_OF.get(parameter.name or "", {target})
-        source = context.get_parameter_source(parameter.name or "")
-        if source is ParameterSource.COMMANDLINE and target not in targets:
-            raise ConfigError(
-                f"{parameter.opts[0]} is for --target {' or '.join(sorted(targets))}, "
-                f"not for {target}"
-            )
 
 
 def platform_of(task: Submission) -> "Platform":

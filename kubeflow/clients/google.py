@@ -6,12 +6,12 @@ stand in for it.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import google.auth.exceptions
 import requests
 from gauntlet_kubeflow.clients.run import LostConnection
-from google.api_core import exceptions
+from google.api_core import exceptions, operations_v1
 from google.protobuf import json_format
 
 from foundation.errors import ConfigError, RunError
@@ -38,10 +38,15 @@ def client(kind: type[C], region: str, api_endpoint: str) -> C:
     endpoint = api_endpoint or f"https://{region}-aiplatform.googleapis.com"
     with answering(endpoint):
         credentials, _ = google.auth.default(scopes=[CLOUD])
-        made: Any = kind
-        return made(  # type: ignore[no-any-return]
+        create: Any = kind
+        made: Any = create(
             credentials=credentials, transport="rest", client_options={"api_endpoint": endpoint}
         )
+    # The generated client asks for long operations under /ui, the documented path is /v1.
+    made.transport._operations_client = operations_v1.AbstractOperationsClient(
+        transport=operations_v1.OperationsRestTransport(host=endpoint, credentials=credentials)
+    )
+    return cast(C, made)
 
 
 @contextlib.contextmanager
