@@ -44,7 +44,9 @@ def client(kind: type[C], region: str, api_endpoint: str) -> C:
         )
     # The generated client asks for long operations under /ui, the documented path is /v1.
     made.transport._operations_client = operations_v1.AbstractOperationsClient(
-        transport=operations_v1.OperationsRestTransport(host=endpoint, credentials=credentials)
+        transport=operations_v1.OperationsRestTransport(
+            host=endpoint, credentials=made.transport._credentials
+        )
     )
     return cast(C, made)
 
@@ -66,7 +68,7 @@ def answering(address: str) -> Iterator[None]:
             f"({_short(error)})"
         ) from error
     except google.auth.exceptions.GoogleAuthError as error:
-        if getattr(error, "retryable", False):
+        if error.retryable or isinstance(error, google.auth.exceptions.TransportError):
             raise LostConnection(f"no token of Google Cloud: {_short(error)}") from error
         raise ConfigError(
             f"Google Cloud gives no token for your credentials ({_short(error)}); `gcloud auth "

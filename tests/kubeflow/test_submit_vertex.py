@@ -1,5 +1,6 @@
 """`gauntlet submit --target vertex`, with the real client, against a server on the loopback."""
 
+import json
 import re
 from pathlib import Path
 
@@ -227,6 +228,21 @@ def test_credentials_that_are_damaged(tmp_path: Path, monkeypatch: pytest.Monkey
     done = submit("http://127.0.0.1:1", vertex_file(tmp_path))
     assert done.exit_code == 2
     assert str(file) in done.output
+
+
+def test_a_token_that_nobody_gives_is_a_lost_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"type": "external_account", "audience": "a", "subject_token_type": "t"}
+    subject = tmp_path / "subject"
+    subject.write_text("s")
+    user |= {"token_url": f"{closed_port()}/token", "credential_source": {"file": str(subject)}}
+    file = tmp_path / "user.json"
+    file.write_text(json.dumps(user))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    done = submit("http://127.0.0.1:1", vertex_file(tmp_path))
+    assert done.exit_code == 1, done.output
+    assert "no token of Google Cloud: " in done.output
 
 
 @pytest.mark.parametrize("missing", ["project", "region"])
