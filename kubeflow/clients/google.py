@@ -76,7 +76,7 @@ def answering(address: str) -> Iterator[None]:
         ) from error
     except (exceptions.Unauthorized, exceptions.Forbidden) as error:
         raise ConfigError(
-            f"{address} answers {error.code.value}: {_short(error.message)}; the account of your "
+            f"{address} answers {int(error.code)}: {_short(error.message)}; the account of your "
             "credentials needs the role roles/aiplatform.user in this project"
         ) from error
     except (exceptions.ServerError, exceptions.TooManyRequests) as error:
