@@ -190,15 +190,15 @@ def run_here(
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
-    from gauntlet_kubeflow.local import LocalKubeflow
+    from gauntlet_kubeflow.local import LocalPlatform
 
     from gauntlet.drawing import drawn
 
     run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     with drawn(console):
-        ended = LocalKubeflow(compiled.spec, folder).run(run_id)
+        ended = LocalPlatform(compiled.content, folder).run(run_id, values)
     tasks = tuple(
-        Task(name=name, state=TaskState(task.state.value), log=f"{folder}/runs/{run_id}/{name}")
+        Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""))
         for name, task in ended.items()
     )
     progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
@@ -215,19 +215,23 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     """
     from gauntlet_kubeflow.clients.compiled import VERDICT
     from gauntlet_kubeflow.clients.run import RunState
+    from rich.markup import escape
 
     if progress.state is RunState.SUCCEEDED:
         if compiled.refusal_fails:
             console.print("[green]pushed[/]: every task succeeded")
         else:
-            console.print("every task succeeded; verdict.json says whether the model was pushed")
+            console.print("every task succeeded; summary.json says whether the model was pushed")
         return 0
     if progress.state is RunState.CANCELLED:
         raise RunError(f"the run was cancelled: {url}")
     if {task.name for task in progress.failed} == {VERDICT}:
         console.print("[red]refused[/]: the gates refused the model, nothing was pushed")
         (verdict,) = progress.failed
-        console.print(f"its verdict.json says why; log: {verdict.log or url}", soft_wrap=True)
+        console.print(
+            escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
         return REFUSED
     if not progress.failed:
         raise RunError(f"the run failed: {progress.error or 'no task says why'}; see {url}")

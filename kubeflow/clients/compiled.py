@@ -23,14 +23,20 @@ FAIL_ON_REFUSAL = "fail_on_refusal"
 class Compiled:
     """A compiled pipeline.
 
-    spec: pipeline specification. platform: what the specification leaves to Kubernetes, a document
-        of its own; empty where there is none. root: folder of the artifacts.
+    content: specification, or job of Vertex AI. platform: what the specification leaves to
+        Kubernetes, a document of its own; empty where there is none. root: folder of the artifacts.
     """
 
     target: Target
-    spec: Mapping[str, Any]
+    content: Mapping[str, Any]
     platform: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The pipeline specification."""
+        spec: Mapping[str, Any] = self.content.get("pipelineSpec", self.content)
+        return spec
 
     @property
     def name(self) -> str:
@@ -58,10 +64,10 @@ class Compiled:
 
     def without_cache(self) -> "Compiled":
         """The same pipeline, of which no task is served from a cache."""
-        spec = copy.deepcopy(dict(self.spec))
-        for task in spec["root"]["dag"]["tasks"].values():
+        other = replace(self, content=copy.deepcopy(self.content))
+        for task in other._tasks.values():
             task["cachingOptions"] = {"enableCache": False}
-        return replace(self, spec=spec)
+        return other
 
 
 def read_compiled(file: Path, destination: Destination) -> Compiled:
@@ -101,12 +107,12 @@ def _documents(file: Path) -> list[Any]:
 
 def _compiled(file: Path, documents: list[Any]) -> Compiled:
     match documents:
-        case [{"pipelineSpec": spec, "runtimeConfig": {"gcsOutputDirectory": root}}]:
-            compiled = Compiled(target=Target.VERTEX, spec=spec, root=root)
+        case [{"pipelineSpec": _, "runtimeConfig": {"gcsOutputDirectory": root}} as job]:
+            compiled = Compiled(target=Target.VERTEX, content=job, root=root)
         case [{"schemaVersion": _, "root": _, "defaultPipelineRoot": root} as spec]:
-            compiled = Compiled(target=Target.KFP_V2, spec=spec, root=root)
+            compiled = Compiled(target=Target.KFP_V2, content=spec, root=root)
         case [{"schemaVersion": _, "defaultPipelineRoot": root} as spec, {"platforms": _} as more]:
-            compiled = Compiled(target=Target.KFP_V2, spec=spec, platform=more, root=root)
+            compiled = Compiled(target=Target.KFP_V2, content=spec, platform=more, root=root)
         case _:
             raise _no_pipeline(file)
     try:

@@ -93,7 +93,7 @@ def test_without_the_cache_no_task_may_use_it(tmp_path: Path) -> None:
     assert [task["cachingOptions"] for task in tasks.values()] == [{"enableCache": False}] * 3
 
 
-def test_parameters_reach_the_run(tmp_path: Path, checked_parameters: None) -> None:
+def test_parameters_reach_the_run(tmp_path: Path) -> None:
     options = ("--param", "threat.epsilon=0.1", "--param", "seed=3")
     with kfp().serving() as server:
         done = submit(server, kfp_file(tmp_path), *options)

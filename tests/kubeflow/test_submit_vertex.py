@@ -55,11 +55,9 @@ def test_the_job_is_created_with_all_that_was_said(tmp_path: Path) -> None:
     assert (asked.method, asked.path) == ("POST", f"/v1/{PLACE}/pipelineJobs")
     assert asked.query["pipelineJobId"] == name
     assert asked.headers["authorization"].startswith("Bearer ey")
-    bare = spec()
-    del bare["defaultPipelineRoot"]
     assert asked.body == {
         "displayName": "gauntlet",
-        "pipelineSpec": bare,
+        "pipelineSpec": spec(),
         "runtimeConfig": {"gcsOutputDirectory": "gs://other/place"},
         "serviceAccount": "sa@p",
     }
@@ -74,7 +72,7 @@ def test_the_compiled_root_stays_and_no_task_uses_the_cache(tmp_path: Path) -> N
     assert [task["cachingOptions"] for task in tasks.values()] == [{"enableCache": False}] * 3
 
 
-def test_parameters_reach_the_job(tmp_path: Path, checked_parameters: None) -> None:
+def test_parameters_reach_the_job(tmp_path: Path) -> None:
     options = ("--param", "threat.epsilon=0.1", "--param", "seed=3")
     with pipelines().serving() as server:
         done = submit(server, vertex_file(tmp_path), *options)
