@@ -172,7 +172,15 @@ def send(
 
     from gauntlet.drawing import drawn
 
-    run = platform.submit(compiled, values)
+    try:
+        run = platform.submit(compiled, values)
+    except KeyboardInterrupt:
+        click.echo(
+            "interrupted while the run was submitted; it may have begun: look for it before you "
+            "submit again",
+            err=True,
+        )
+        return GauntletError.exit_code
     console.print(escape(f"run {run.run_id}\n{run.url}"), highlight=False, soft_wrap=True)
     if not wait:
         return 0

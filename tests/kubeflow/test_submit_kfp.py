@@ -1,7 +1,10 @@
 """`gauntlet submit --target kfp-v2`, with the real client, against a server on the loopback."""
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from threading import main_thread
 from typing import Any
 
 import pytest
@@ -250,18 +253,32 @@ def test_the_wait_has_an_end_while_the_connection_is_lost(
     assert f"run {RUN} itself may go on" in done.output
 
 
-def test_interrupting_the_wait_leaves_the_run_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
+def interrupting(method: str, path: str) -> Callable[[Asked], Reply | None]:
+    """Ctrl-C, when that is asked: this process is sent the signal, and no answer."""
 
-    monkeypatch.setattr(watch.time, "sleep", interrupted)
-    with kfp(run("RUNNING", "RUNNING")).serving() as server:
+    def check(asked: Asked) -> Reply | None:
+        if asked.method != method or not asked.path.endswith(path):
+            return None
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+        return Failure.SILENCE
+
+    return check
+
+
+def test_interrupting_the_wait_leaves_the_run_alone(tmp_path: Path) -> None:
+    with kfp(check=interrupting("GET", RUN)).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
     assert done.exit_code == 1
     assert f"stopped waiting; run {RUN} itself may go on: follow or cancel it at" in done.output
     assert [asked.method for asked in server.asked] == ["GET", "POST", "GET"]
+
+
+def test_interrupting_the_submission_warns_of_a_second_run(tmp_path: Path) -> None:
+    with kfp(check=interrupting("POST", "/runs")).serving() as server:
+        done = submit(server, kfp_file(tmp_path))
+    assert done.exit_code == 1
+    assert "it may have begun: look for it before you submit again" in done.output
+    assert "run the same command again" not in done.output
 
 
 @pytest.mark.parametrize(
