@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import main_thread
@@ -160,7 +161,10 @@ def test_a_failed_task_is_named_with_its_log(tmp_path: Path) -> None:
 
 def test_a_task_that_failed_beside_the_verdict_is_a_failure(tmp_path: Path) -> None:
     with kfp(run("FAILED", "SUCCEEDED", "FAILED", "FAILED")).serving() as server:
-        assert submit(server, kfp_file(tmp_path), "--wait").exit_code == 1
+        done = submit(server, kfp_file(tmp_path), "--wait")
+    assert done.exit_code == 1
+    assert "task Trainer-robust failed; its log: " in done.output
+    assert "task Verdict failed; its log: " in done.output
 
 
 def test_of_a_task_that_was_retried_the_last_try_has_the_log(tmp_path: Path) -> None:
@@ -259,6 +263,7 @@ def interrupting(method: str, path: str) -> Callable[[Asked], Reply | None]:
     def check(asked: Asked) -> Reply | None:
         if asked.method != method or not asked.path.endswith(path):
             return None
+        time.sleep(0.1)  # then the client waits: an interrupt elsewhere may meet a destructor
         signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
         return Failure.SILENCE
 
