@@ -44,6 +44,8 @@ OPTIONS_OF = {
 }
 """The options that not every target has."""
 
+OPTIONS_OF_ENDPOINT = {name: {"vertex with --endpoint"} for name in ("machine_type", "traffic")}
+
 
 @click.command
 @click.option("--target", type=Choices(Destination), required=True, help="What shall serve it.")
@@ -153,6 +155,8 @@ def deploy(
     from rich.console import Console
 
     refuse_options(target, OPTIONS_OF)
+    if target is VERTEX and not registration.endpoint:
+        refuse_options("vertex without --endpoint", OPTIONS_OF_ENDPOINT)
     service = Service(
         name=registration.name if target is KSERVE else "gauntlet",
         namespace=namespace,

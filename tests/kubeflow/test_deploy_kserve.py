@@ -1,6 +1,7 @@
 """`gauntlet deploy --target kserve`, and which versions may be deployed at all."""
 
 import dataclasses
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -159,6 +160,17 @@ def test_a_folder_without_root_is_read_itself(tmp_path: Path) -> None:
     push(tmp_path, "17", FORCED)
     done = deploy(None, "--model-uri", f"{tmp_path}/serving/17")
     assert "version 17 was pushed by force" in done.output
+
+
+def test_a_store_is_read_in_a_process_that_may_import_tensorflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = import_module("gauntlet.commands.deploy")
+    monkeypatch.setattr(command, "READ_BY_TENSORFLOW", str(tmp_path))
+    push(tmp_path, "17", FORCED)
+    done = deploy(None, "--model-uri", f"{tmp_path}/serving")
+    assert "TensorFlow               finished" in done.stderr
+    assert "version 17 was pushed by force" in done.stderr
 
 
 def test_nothing_was_pushed_and_no_such_version(tmp_path: Path) -> None:

@@ -189,6 +189,17 @@ def test_what_an_endpoint_serves_is_not_deployed_twice(tmp_path: Path) -> None:
     assert {method for method, _ in asked(server)} == {"GET"}
 
 
+@pytest.mark.parametrize("option", [("--traffic", "10"), ("--machine-type", "n1-standard-4")])
+def test_what_an_endpoint_needs_is_refused_without_one(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    with registry(EMPTY).serving() as server:
+        ended = deploy(server, tmp_path, *option)
+    assert ended.exit_code == 2
+    assert f"{option[0]} is for --target vertex with --endpoint, not for" in ended.output
+    assert server.asked == []
+
+
 def test_a_share_without_anybody_for_the_rest(tmp_path: Path) -> None:
     with registry(EMPTY).serving() as server:
         ended = deploy(server, tmp_path, "--endpoint", "digits", "--traffic", "10")
