@@ -188,12 +188,12 @@ def version_of(root: Root | None, model_uri: str, console: "Console") -> "Pushed
         return chosen(Place.of(model_uri or str(root.serving)), str(root.serving))
     place = Place.of(model_uri)
     if place.folder.startswith(READ_BY_TENSORFLOW):
-        from gauntlet.work import call_with
+        from gauntlet.supervisor import call
         from pipeline.root.root import LOG
 
         log = Path(tempfile.mkdtemp(prefix="gauntlet-deploy-")) / LOG
         function = "gauntlet_kubeflow.deploy.pushed:chosen_in_store"
-        pushed: Pushed = call_with("TensorFlow", function, place, log, console)
+        pushed: Pushed = call(function, place, log, console)
         shutil.rmtree(log.parent)  # after a failure it stays, the message names it
         return pushed
     return chosen(place, "" if "://" in place.folder else place.folder)

@@ -6,6 +6,7 @@ from gauntlet_kubeflow.deploy.request import Place
 
 from components.versions import Card, PushedBy, Version, list_versions
 from foundation.errors import ConfigError
+from foundation.events import phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class Pushed:
 def chosen_in_store(place: Place) -> Pushed:
     """The version of a place that can be read from here; for a process of its own, because an
     object store is read with TensorFlow."""
-    return chosen(place, place.folder)
+    with phase("read the store"):
+        return chosen(place, place.folder)
 
 
 def chosen(place: Place, readable: str) -> Pushed:

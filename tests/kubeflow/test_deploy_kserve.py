@@ -169,7 +169,7 @@ def test_a_store_is_read_in_a_process_that_may_import_tensorflow(
     monkeypatch.setattr(command, "READ_BY_TENSORFLOW", str(tmp_path))
     push(tmp_path, "17", FORCED)
     done = deploy(None, "--model-uri", f"{tmp_path}/serving")
-    assert "TensorFlow               finished" in done.stderr
+    assert "read the store           finished" in done.stderr
     assert "version 17 was pushed by force" in done.stderr
 
 
