@@ -29,6 +29,8 @@ setup(
     packages=[
         *find_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]),
         "gauntlet_kubeflow",
+        "gauntlet_kubeflow.clients",
+        "gauntlet_kubeflow.deploy",
     ],
     package_dir={"gauntlet_kubeflow": "kubeflow"},
     package_data={

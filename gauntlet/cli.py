@@ -20,6 +20,8 @@ COMMANDS = {
     "predict": "Classify PNG files with the served model.",
     "prepare": "Prepare data for a cluster that fetches none.",
     "compile": "Write the pipeline for Vertex AI or Kubeflow.",
+    "submit": "Run a compiled pipeline on a platform.",
+    "deploy": "Serve a pushed model on KServe or Vertex AI.",
 }
 """The commands by use, each with its line in the list."""
 

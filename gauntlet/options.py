@@ -3,12 +3,14 @@
 import ast
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from foundation.errors import ConfigError
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
 
 Command = Callable[..., int | None]
@@ -31,6 +33,25 @@ def request(kind: type[R]) -> Callable[[Callable[..., int | None]], Command]:
         return wrapped
 
     return decorate
+
+
+def refuse_options(target: str, options_of: Mapping[str, Collection[str]]) -> None:
+    """Raises ConfigError for an option on the command line that the target does not have.
+
+    Args:
+        target: value of --target.
+        options_of: targets that have an option, by its parameter; an absent one is for all.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        targets = options_of.get(name, {target})
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and target not in targets:
+            raise ConfigError(
+                f"{parameter.opts[0]} is for --target {' or '.join(sorted(targets))}, not for "
+                f"{target}"
+            )
 
 
 def root_option(command: Command) -> Command:

@@ -30,6 +30,7 @@ from gauntlet_kubeflow.target import Target
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from foundation import events
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from foundation.json import dumps
@@ -52,6 +53,14 @@ class State(StrEnum):
     CACHED = "cached"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+SHOWN: dict[State, events.State] = {
+    State.DONE: "finished",
+    State.CACHED: "cached",
+    State.FAILED: "failed",
+}
+"""How the end of a task that began is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +172,7 @@ class LocalPlatform:
                 continue
             with phase(task) as step:
                 ended[task] = self._ended(task, run_id, ended)
-                step.state = str(ended[task].state)
+                step.state = SHOWN[ended[task].state]
         return ended
 
     def order(self) -> list[str]:

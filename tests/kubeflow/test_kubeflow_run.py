@@ -29,7 +29,7 @@ from rehearsal import (
 pytestmark = pytest.mark.platforms
 
 LOOKS = {"Champion", "Pusher", "Summary", "Verdict"}
-"""Tasks that run every time: those that look at what is served, and those that read their answer."""
+"""Tasks that run every time: those that look at what is served, and readers of their answer."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def test_a_killed_run_goes_on(first: Outcome, killed: set[str]) -> None:
     before_training = {"CuratedSchema", "TfdsExampleGen", "StatisticsGen", "Transform"}
     assert before_training <= killed
     assert not before_training & first.ran
-    assert first.states["Trainer-robust"] == "done"
+    assert first.states["Trainer-robust"] == "finished"
 
 
 def test_to_the_model_of_a_local_run(first: Outcome, world: World) -> None:
@@ -151,7 +151,7 @@ def test_data_that_is_not_what_was_compiled_for_is_refused(first: Outcome, world
     assert failed.code == 1
     assert failed.states["TfdsExampleGen"] == "failed"
     assert failed.states["CuratedSchema"] == "cached"
-    assert failed.states["Champion"] == "done"
+    assert failed.states["Champion"] == "finished"
     assert "Trainer-robust" not in failed.ran or failed.states["Trainer-robust"] == "skipped"
     log = max(world.root.glob("runs/*/TfdsExampleGen/log.txt"), key=lambda p: p.stat().st_mtime)
     assert log.read_text().splitlines()[-1].startswith("gauntlet: ")

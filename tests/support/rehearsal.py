@@ -80,11 +80,9 @@ class Outcome:
 
 def submitted(file: Path, root: Path, *options: str, before: tuple[str, ...] = ()) -> Outcome:
     """Submit to this machine and wait."""
-    done = gauntlet(
-        "submit", file, "--target", "local", "--root", root, *options, before=before
-    )
+    done = gauntlet("submit", file, "--target", "local", "--root", root, *options, before=before)
     words = [line.split() for line in done.stdout.splitlines()]
-    known = ("done", "cached", "failed", "skipped")
+    known = ("finished", "cached", "failed", "skipped")
     states = {word[0]: word[1] for word in words if len(word) > 1 and word[1] in known}
     return Outcome(done.returncode, done.stdout + done.stderr, states)
 

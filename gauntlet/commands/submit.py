@@ -1,0 +1,251 @@
+"""`gauntlet submit`: a compiled pipeline runs on Vertex AI, on Kubeflow Pipelines, or here."""
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from gauntlet_kubeflow.clients.request import Destination, Submission
+
+from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
+from gauntlet.options import DEFAULT_ROOT, refuse_options, request
+from gauntlet.parameters import LOCAL_PATH, Choices, created
+
+if TYPE_CHECKING:
+    from gauntlet_kubeflow.clients.compiled import Compiled
+    from gauntlet_kubeflow.clients.run import ParameterValues, Platform, Progress
+    from rich.console import Console
+
+VERTEX, KFP, LOCAL = Destination
+
+OPTIONS_OF = {
+    "project": {VERTEX},
+    "region": {VERTEX},
+    "api_endpoint": {VERTEX},
+    "host": {KFP},
+    "namespace": {KFP},
+    "experiment": {KFP},
+    "token": {KFP},
+    "service_account": {VERTEX, KFP},
+    "pipeline_root": {VERTEX, KFP},
+    "timeout": {VERTEX, KFP},
+    "folder": {LOCAL},
+}
+"""The options that not every target has."""
+
+
+@click.command
+@click.argument("file", type=LOCAL_PATH, metavar="FILE")
+@click.option("--target", type=Choices(Destination), required=True, help="Where it shall run.")
+@click.option(
+    "--param",
+    "assignments",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a runtime parameter, such as threat.epsilon=0.2 or gates.worst_case=0.5, without "
+    "compiling again; repeatable. A wrong name lists all of them.",
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Follow the run to its end, and end with the exit code of `gauntlet run`.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --wait: stop waiting after this time; the run itself goes on.",
+)
+@click.option("--no-cache", is_flag=True, help="Run every task, whatever earlier runs did.")
+@click.option(
+    "--pipeline-root",
+    default="",
+    metavar="URI",
+    help="Folder of the artifacts in place of the compiled one.",
+)
+@click.option(
+    "--service-account", default="", help="Account of the tasks. Default: the platform's."
+)
+@click.option("--project", default="", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex AI: project.")
+@click.option(
+    "--region",
+    default="",
+    envvar="GOOGLE_CLOUD_REGION",
+    help="Vertex AI: region, such as europe-west4.",
+)
+@click.option(
+    "--api-endpoint",
+    default="",
+    metavar="URL",
+    help="Vertex AI: address of the service in place of Google's own.",
+)
+@click.option(
+    "--host",
+    default="",
+    envvar=["KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT"],
+    metavar="URL",
+    help="Kubeflow: address of Pipelines, such as http://localhost:8080. Default: KFP_ENDPOINT.",
+)
+@click.option(
+    "--namespace",
+    default="",
+    envvar="KFP_NAMESPACE",
+    help="Kubeflow: namespace of the run, where there are several users.",
+)
+@click.option("--experiment", default="", help="Kubeflow: experiment of the run. Default: Default.")
+@click.option(
+    "--token",
+    default="",
+    envvar="KFP_EXISTING_TOKEN",
+    help="Kubeflow: token of the user, or @FILE. Default: KFP_EXISTING_TOKEN, so that no list of "
+    "processes shows it.",
+)
+@click.option(
+    "--root",
+    "folder",
+    type=LOCAL_PATH,
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Local: folder of the artifacts, the logs and the cache.",
+)
+@request(Submission)
+def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) -> int:
+    """Run FILE, which `gauntlet compile` wrote, on a platform.
+
+    \b
+      gauntlet submit pipeline.json --target vertex --project P --region europe-west4 --wait
+      gauntlet submit pipeline.yaml --target kfp-v2 --host http://localhost:8080 --wait
+      gauntlet submit pipeline.yaml --target local
+
+    Exit code: 0 submitted or, with --wait, pushed; 3 refused by a gate, 2 wrong usage, 1 failure.
+    Without --wait the command ends as soon as the platform has accepted the run. `local` runs the
+    tasks here, as the platform would, and always waits.
+    """
+    from gauntlet_kubeflow.clients.compiled import read_compiled
+    from rich.console import Console
+
+    refuse_options(task.target, OPTIONS_OF)
+    compiled = read_compiled(task.file, task.target)
+    if timeout is not None and not wait:
+        raise ConfigError("--timeout bounds the time of --wait, which is not given")
+    if wait and not compiled.refusal_fails:
+        raise ConfigError(
+            f"{task.file} was compiled so that the run succeeds when the model is refused: the "
+            "exit code of --wait could not tell a refusal from a push; compile it without that "
+            "option, or leave --wait away"
+        )
+    values: ParameterValues = {}
+    if task.assignments:
+        from gauntlet_kubeflow.parameters import parameter_values
+
+        values = parameter_values(compiled.spec, task.assignments)
+    if task.no_cache:
+        compiled = compiled.without_cache()
+    console = Console()
+    if task.target is LOCAL:
+        return run_here(compiled, values, created(folder, "root"), console)
+    return send(platform_of(task), compiled, values, wait, timeout, console)
+
+
+def platform_of(task: Submission) -> "Platform":
+    """The client of a service; its library is imported here."""
+    if task.target is VERTEX:
+        from gauntlet_kubeflow.clients.vertex import VertexPipelines
+
+        return VertexPipelines(task)
+    from gauntlet_kubeflow.clients.kfp import KubeflowPipelines
+
+    return KubeflowPipelines(task)
+
+
+def send(
+    platform: "Platform",
+    compiled: "Compiled",
+    values: "ParameterValues",
+    wait: bool,
+    timeout: float | None,
+    console: "Console",
+) -> int:
+    """Submit a pipeline; returns the exit code."""
+    from gauntlet_kubeflow.clients.watch import follow, goes_on
+    from rich.markup import escape
+
+    from gauntlet.drawing import drawn
+
+    try:
+        run = platform.submit(compiled, values)
+    except KeyboardInterrupt:
+        click.echo(
+            "interrupted while the run was submitted; it may have begun: look for it before you "
+            "submit again",
+            err=True,
+        )
+        return GauntletError.exit_code
+    console.print(escape(f"run {run.run_id}\n{run.url}"), highlight=False, soft_wrap=True)
+    if not wait:
+        return 0
+    try:
+        with drawn(console):
+            progress = follow(platform, run, timeout)
+    except KeyboardInterrupt:
+        click.echo(f"stopped waiting; {goes_on(run)}", err=True)
+        return GauntletError.exit_code
+    return told(progress, run.url, compiled, console)
+
+
+def run_here(
+    compiled: "Compiled", values: "ParameterValues", folder: Path, console: "Console"
+) -> int:
+    """Run a pipeline on this machine; returns the exit code."""
+    from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
+    from gauntlet_kubeflow.local import LocalPlatform
+
+    from gauntlet.drawing import drawn
+
+    run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    with drawn(console):
+        ended = LocalPlatform(compiled.content, folder).run(run_id, values)
+    tasks = tuple(
+        Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""))
+        for name, task in ended.items()
+    )
+    progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
+    if progress.failed:
+        progress = Progress(state=RunState.FAILED, tasks=tasks)
+    return told(progress, str(folder), compiled, console)
+
+
+def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console") -> int:
+    """Say how a run ended; returns the exit code.
+
+    Raises:
+        RunError: it failed, or somebody cancelled it.
+    """
+    from gauntlet_kubeflow.clients.compiled import VERDICT
+    from gauntlet_kubeflow.clients.run import RunState
+    from rich.markup import escape
+
+    if progress.state is RunState.SUCCEEDED:
+        if compiled.refusal_fails:
+            console.print("[green]pushed[/]: every task succeeded")
+        else:
+            console.print("every task succeeded; summary.json says whether the model was pushed")
+        return 0
+    if progress.state is RunState.CANCELLED:
+        raise RunError(f"the run was cancelled: {url}")
+    if {task.name for task in progress.failed} == {VERDICT}:
+        console.print("[red]refused[/]: the gates refused the model, nothing was pushed")
+        (verdict,) = progress.failed
+        console.print(
+            escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        return REFUSED
+    if not progress.failed:
+        raise RunError(f"the run failed: {progress.error or 'no task says why'}; see {url}")
+    lines = (
+        f"task {task.name} failed{f' ({task.error})' if task.error else ''}; its log: "
+        f"{task.log or url}"
+        for task in progress.failed
+    )
+    raise RunError("\n".join(lines))

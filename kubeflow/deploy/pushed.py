@@ -1,0 +1,86 @@
+"""Which pushed version is served elsewhere, and whether it may be."""
+
+from dataclasses import dataclass
+
+from gauntlet_kubeflow.deploy.request import Place
+
+from components.versions import Card, PushedBy, Version, list_versions
+from foundation.errors import ConfigError
+from foundation.events import phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """A version as the platform sees it.
+
+    folder: of numbered versions. newest: whether no later version lies there; None where that
+        cannot be read from here.
+    """
+
+    folder: str
+    version: str
+    card: Card
+    newest: bool | None
+
+    @property
+    def uri(self) -> str:
+        """Folder of the version."""
+        return f"{self.folder}/{self.version}"
+
+
+def chosen_in_store(place: Place) -> Pushed:
+    """The version of a place that can be read from here; for a process of its own, because an
+    object store is read with TensorFlow."""
+    with phase("read the store"):
+        return chosen(place, place.folder)
+
+
+def chosen(place: Place, readable: str) -> Pushed:
+    """The version of a place.
+
+    Args:
+        place: where the platform finds it.
+        readable: the folder of versions as it can be read here; '' where it cannot.
+
+    Raises:
+        ConfigError: there is no such version.
+    """
+    if not readable:
+        if not place.version:
+            raise ConfigError(
+                f"the versions in {place.folder} cannot be listed from here; name one, "
+                f"{place.folder}/VERSION"
+            )
+        return Pushed(folder=place.folder, version=place.version, card=Card(), newest=None)
+    versions = {version.version: version for version in list_versions(readable)}
+    if not versions:
+        raise ConfigError(f"nothing has been pushed in {readable} yet")
+    newest = next(reversed(versions))
+    version = versions.get(place.version or newest)
+    if not version:
+        raise ConfigError(
+            f"there is no version {place.version} in {readable}; there are {', '.join(versions)}"
+        )
+    return _pushed(place, version)
+
+
+def _pushed(place: Place, version: Version) -> Pushed:
+    return Pushed(
+        folder=place.folder, version=version.version, card=version.card, newest=version.serving
+    )
+
+
+def check(pushed: Pushed) -> None:
+    """Raises ConfigError for a version that passed no gate, as far as its card says."""
+    card = pushed.card
+    if not card.model:
+        raise ConfigError(
+            f"version {pushed.version} has no card that could be read, so nobody knows whether a "
+            "gate let it pass; name its pipeline with --root, or say --force"
+        )
+    if card.kind is PushedBy.FORCED or card.refused_by:
+        refused = f": {card.refused_by} refused it" if card.refused_by else ""
+        raise ConfigError(
+            f"version {pushed.version} was pushed by force{refused}; say --force if it shall be "
+            "served elsewhere too"
+        )
