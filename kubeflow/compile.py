@@ -112,7 +112,7 @@ def places_of(request: Compilation) -> Places:
         data_fingerprint=request.data_fingerprint,
         training_jobs={
             task.removeprefix("Trainer-"): machine.training_job(
-                request.image, request.project, request.region
+                request.gpu_image or request.image, request.project, request.region
             )
             for task, machine in request.training_jobs.items()
         },
@@ -153,6 +153,8 @@ def _equip(
         container["resources"] = resources
     if own.retries and name != DECIDES:
         task["retryPolicy"] = {"maxRetryCount": own.retries, "backoffDuration": "30s"}
+    if name in GPU_NODES:
+        container["image"] = request.gpu_image or request.image
     if name not in GPU_NODES or name in request.training_jobs:
         container["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
 

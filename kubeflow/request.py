@@ -26,6 +26,7 @@ class Compilation:
 
     config: what to compute.
     image: container image with this project, for all nodes.
+    gpu_image: another one for the nodes that compute on an accelerator; '' for the same.
     pipeline_root: folder of the artifacts, in a store of the platform.
     store: folder of what outlives a run, where TensorFlow can write: pushed versions, accepted
         statistics, checkpoints; '' for one in `pipeline_root`, or in the volume.
@@ -45,6 +46,7 @@ class Compilation:
     pipeline_root: str
     store: str = ""
     name: str = "gauntlet"
+    gpu_image: str = ""
     data_uri: str = ""
     data_fingerprint: str = ""
     volume: Volume | None = None

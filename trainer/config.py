@@ -172,7 +172,7 @@ class TrainerConfig(NetworkConfig, DevicesConfig):
         evaluated and exported; 0 is none.
     l1: weight of the sum of the absolute values of all kernels.
     validation_images: number of images of the validation split that are attacked after each epoch.
-    warm_start: whether the robust model begins with the weights of the latest blessed one.
+    warm_start: whether the robust model begins with the weights of the one that is served.
 
     Raises:
         ConfigError: a size below 1, a rate that is not positive, or settings that cannot go

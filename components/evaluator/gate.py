@@ -293,7 +293,7 @@ class NoWorse(Gate):
     def asks(self) -> str:
         where = "without any attack" if self.argument == (CLEAN,) else "under every attack"
         return (
-            f"no significant loss to the latest blessed model {where} "
+            f"no significant loss to the model that is served {where} "
             f"(exact paired test, p {self.op} {self.bound:.4g})"
         )
 

@@ -8,7 +8,7 @@ MODELS = (UNDEFENDED, ROBUST)
 """Models that our own pipeline attacks; each predicts every image."""
 
 CHAMPION = "champion"
-"""The latest blessed model, which ChampionChallenge adds; its prediction is -1 where there is
+"""The model that is served, which ChampionChallenge adds; its prediction is -1 where there is
 none."""
 
 ATTACK, LABEL = "attack", "label"

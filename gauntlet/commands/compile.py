@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     help="Container image with this project, as `gauntlet image build` makes it; best by its "
     "digest, IMAGE@sha256:...",
 )
+@click.option(
+    "--gpu-image",
+    default="",
+    metavar="IMAGE",
+    help="Another image for the tasks that compute on a GPU. Default: the same.",
+)
 @click.option("--output", type=OUTPUT_FILE, required=True, help="File to write (.json or .yaml).")
 @click.option(
     "--pipeline-root",
@@ -86,6 +92,7 @@ def compile(
     assignments: tuple[str, ...],
     target: Target,
     image: str,
+    gpu_image: str,
     output: Path,
     pipeline_root: str,
     volume: str | None,
@@ -136,6 +143,7 @@ def compile(
         config=override(named_preset(preset), assignments),
         target=target,
         image=image,
+        gpu_image=gpu_image,
         pipeline_root=pipeline_root,
         store=store,
         name=name,
@@ -170,9 +178,11 @@ def read_volume(text: str) -> "Volume":
 
 def notes(request: "Compilation") -> Iterator[str]:
     """What somebody who compiles this should know."""
-    if "@sha256:" not in request.image:
+    for image in sorted({request.image, request.gpu_image} - {""}):
+        if "@sha256:" in image:
+            continue
         yield (
-            f"{request.image} is named by a tag. Where another image gets this tag, the platform's "
+            f"{image} is named by a tag. Where another image gets this tag, the platform's "
             "cache does not see it, and serves what the old one computed; name it by its digest"
         )
     if request.data_uri and not request.data_fingerprint:

@@ -14,9 +14,7 @@ from pipeline.root.root import Root
 def models(root: Root, json_file: Path | None) -> None:
     """List the pushed versions with their numbers, and how each was pushed.
 
-    The newest version is the served one. The champion, with which the next candidate is compared,
-    is the model of the latest blessing; the two may differ, for instance where the serving check
-    alone refused a model.
+    The newest version is the served one, and the champion: the next candidate is compared with it.
     """
     from rich.console import Console
     from rich.markup import escape

@@ -74,7 +74,7 @@ class GatesConfig:
     made with the undefended model's. gap: right on clean images but broken by an attack, at most.
     worst_class: the worst case in the class where it is lowest.
     required: attacks and bounds that must have run. checks: honesty checks that must not fail.
-    champion: significance level at which the model must not be worse than the latest blessed one,
+    champion: significance level at which the model must not be worse than the served one,
     on clean images and in the worst case; 0 is no comparison.
 
     Raises:

@@ -1,8 +1,8 @@
 """Blessings in the metadata: which model they are about, whether they are in force, and what was
 changed by hand.
 
-The champion is the model of the latest blessing in force. TFX's resolver reads the same property,
-so a change here decides what the next candidate is compared with. Read without TFX.
+A rollback withdraws those of later models, so that none of these is served again by itself. Read
+without TFX.
 """
 
 import datetime

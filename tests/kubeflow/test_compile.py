@@ -314,6 +314,14 @@ def test_each_task_has_its_machine() -> None:
     assert "retryPolicy" not in tasks["Verdict"]  # it fails on purpose
 
 
+def test_an_image_of_its_own_for_those_that_compute_on_a_gpu() -> None:
+    spec = compile_pipeline(request(Target.KFP_V2, gpu_image="registry/gpu:1"))
+    executors = spec["deploymentSpec"]["executors"]
+    own = {name for name, e in executors.items() if e["container"]["image"] == "registry/gpu:1"}
+    computing = ("Trainer-undefended", "Trainer-robust", "AdversarialExampleGen")
+    assert own == {f"{task}_executor" for task in (*computing, "ChampionChallenge")}
+
+
 def test_a_file_without_a_second_document_cannot_hold_a_volume(tmp_path: Path) -> None:
     volume = Volume(claim="models", path="/mnt/v")
     spec = compile_pipeline(request(Target.KFP_V2, volume=volume))

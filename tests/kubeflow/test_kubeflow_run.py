@@ -20,8 +20,8 @@ from rehearsal import (
     answers,
     command,
     compiled,
-    copied,
     local_run,
+    shared_folder,
     some_images,
     submitted,
 )
@@ -54,10 +54,10 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("kubeflow")
-    local = local_run(folder)
+    local = local_run(shared_folder(tmp_path_factory))
     root, volume = folder / "cluster", folder / "volume"
     volume.mkdir()
-    copied(local.data, root / "minio" / "bucket" / "mnist")
+    shutil.copytree(local.data, root / "minio" / "bucket" / "mnist")
     file = compiled(
         folder / "pipeline.yaml", "--target", "kfp-v2", "--image", "registry/gauntlet:1",
         "--pipeline-root", "minio://bucket/f", "--volume", f"models:{volume}",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from filelock import FileLock
 
 TIMEOUT = 1500
 
@@ -39,17 +40,30 @@ class Local:
     fingerprint: str
 
 
-def local_run(folder: Path) -> Local:
-    """The run that a platform's is compared with."""
+def local_run(shared: Path) -> Local:
+    """The run that a platform's is compared with; the first of several test processes makes it.
+
+    shared: folder of all of them.
+    """
+    folder = shared / "local"
     summary, prepared = folder / "summary.json", folder / "prepared.json"
-    for arguments in (
-        ("run", "--preset", "smoke", "--root", folder / "root", "--json", summary),
-        ("prepare", "--dataset", "mnist", "--json", prepared),
-    ):
-        done = gauntlet(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
+    with FileLock(shared / "local.lock"):
+        if not summary.exists():
+            folder.mkdir(exist_ok=True)
+            for arguments in (
+                ("prepare", "--dataset", "mnist", "--json", prepared),
+                ("run", "--preset", "smoke", "--root", folder / "root", "--json", summary),
+            ):
+                done = gauntlet(*arguments)
+                assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(prepared.read_text())["prepared"]
     return Local(json.loads(summary.read_text()), Path(found["directory"]), found["fingerprint"])
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test run share."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def compiled(output: Path, *options: str | Path) -> Path:
@@ -57,11 +71,6 @@ def compiled(output: Path, *options: str | Path) -> Path:
     done = gauntlet("compile", "--preset", "smoke", "--output", output, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return output
-
-
-def copied(data: Path, to: Path) -> None:
-    """Put prepared data where a store keeps it."""
-    shutil.copytree(data, to)
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def test_what_a_gate_asks() -> None:
     assert asked["required"] == "the model faced apgd-ce, apgd-t, fab-t, square"
     assert asked["proofs_hold"] == f"honesty check: {CheckName.PROOFS_HOLD.meaning}"
     assert asked["champion_clean"] == (
-        "no significant loss to the latest blessed model without any attack "
+        "no significant loss to the model that is served without any attack "
         "(exact paired test, p >= 0.025)"
     )
     made = Accuracy(name="t", bound=0.9, argument=("fgsm@undefended",))
