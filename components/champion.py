@@ -10,14 +10,27 @@ from typing import TypedDict
 from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
-from foundation.versions import newest_version
+from components.versions import read_card
+from foundation.versions import versions
 
 
 def served_version(serving: str) -> str:
-    """The folder of the version that is served below a folder of versions; '' where there is
-    none."""
-    newest = newest_version(serving)
-    return os.path.join(serving, newest) if newest else ""
+    """The folder of the version that is served below a folder of versions; '' where there is none.
+
+    Of a version that a rollback has copied, the folder of the first one, so that the same model is
+    the same champion: the caches then remember who has met it, and with which blessing.
+    """
+    known = versions(serving)
+    if not known:
+        return ""
+    version = known[-1]
+    card = read_card(os.path.join(serving, version))
+    while card.of in known:
+        earlier = read_card(os.path.join(serving, card.of))
+        if earlier.model != card.model:
+            break
+        version, card = card.of, earlier
+    return os.path.join(serving, version)
 
 
 class Served(TypedDict):

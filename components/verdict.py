@@ -73,7 +73,11 @@ def Verdict(summary: InputArtifact[ModelEvaluation], fail_on_refusal: Parameter[
         return
     reasons = [gate["sentence"] for gate in content["gates"] if not gate["passed"]]
     reasons += content["serving_problems"]
-    message = f"the model was refused by {', '.join(content['refused_by'])}: {' '.join(reasons)}"
+    message = "no version was pushed, though nothing refused the model"
+    if content["refused_by"]:
+        message = (
+            f"the model was refused by {', '.join(content['refused_by'])}: {' '.join(reasons)}"
+        )
     if fail_on_refusal:
         raise Refused(message)
     log.warning("%s", message)
