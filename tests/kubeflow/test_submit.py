@@ -22,11 +22,12 @@ def submit(file: Path, target: str, *options: str) -> Result:
     return CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
 
 
-def test_help_is_quick_and_imports_no_client() -> None:
+@pytest.mark.parametrize("command", ["submit", "deploy"])
+def test_help_is_quick_and_imports_no_client(command: str) -> None:
+    clients = ("kfp", "kfp_server_api", "google.auth", "yaml", "pydantic", "etils")
     code = (
-        "import sys; from gauntlet.cli import main\ntry: main(['submit', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print(*[m for m in ('kfp', 'kfp_server_api', 'google.auth', 'yaml') if m in sys.modules])"
+        f"import sys; from gauntlet.cli import main\ntry: main(['{command}', '--help'])\n"
+        f"except SystemExit: pass\nprint(*[m for m in {clients} if m in sys.modules])"
     )
     seconds = []
     for _ in range(5):
