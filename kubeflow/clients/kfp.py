@@ -41,8 +41,8 @@ EXPERIMENT = "Default"
 
 RUN_STATES = {
     "SUCCEEDED": RunState.SUCCEEDED,
-    "SKIPPED": RunState.SUCCEEDED,
     "FAILED": RunState.FAILED,
+    "SKIPPED": RunState.FAILED,  # nothing has run
     "CANCELED": RunState.CANCELLED,
 }
 

@@ -22,11 +22,12 @@ def submit(file: Path, target: str, *options: str) -> Result:
     return CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
 
 
-def test_help_is_quick_and_imports_no_client() -> None:
+@pytest.mark.parametrize("command", ["submit", "deploy"])
+def test_help_is_quick_and_imports_no_client(command: str) -> None:
+    clients = ("kfp", "kfp_server_api", "google.auth", "yaml", "pydantic", "etils")
     code = (
-        "import sys; from gauntlet.cli import main\ntry: main(['submit', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print(*[m for m in ('kfp', 'kfp_server_api', 'google.auth', 'yaml') if m in sys.modules])"
+        f"import sys; from gauntlet.cli import main\ntry: main(['{command}', '--help'])\n"
+        f"except SystemExit: pass\nprint(*[m for m in {clients} if m in sys.modules])"
     )
     seconds = []
     for _ in range(5):
@@ -170,9 +171,9 @@ def test_the_local_target_ends_as_a_platform_does(
     assert done.exit_code == code, done.output
     (log,) = (tmp_path / "root" / "runs").glob("*/Trainer-robust/log.txt")
     assert message.format(log=log) in done.output
-    assert "TfdsExampleGen           done" in done.output
+    assert "TfdsExampleGen           finished" in done.output
     (line,) = [line for line in done.output.splitlines() if line.startswith("Trainer-robust ")]
-    assert line.split()[1] == ("failed" if "Trainer-robust" in codes else "done")
+    assert line.split()[1] == ("failed" if "Trainer-robust" in codes else "finished")
 
 
 def test_the_local_target_knows_tasks_again_unless_it_shall_not(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_the_local_target_knows_tasks_again_unless_it_shall_not(tmp_path: Path) 
         [line.split()[1] for line in here(file, tmp_path, *options).output.splitlines()[:3]]
         for options in ((), (), ("--no-cache",))
     ]
-    assert states == [3 * ["done"], 3 * ["cached"], 3 * ["done"]]
+    assert states == [3 * ["finished"], 3 * ["cached"], 3 * ["finished"]]
 
 
 def test_parameters_reach_the_local_target(tmp_path: Path) -> None:

@@ -196,6 +196,13 @@ def test_a_run_that_fails_without_a_task_says_why(tmp_path: Path) -> None:
     assert f"the run failed: invalid workflow; see {server.url}/#/runs/details/{RUN}" in done.output
 
 
+def test_a_run_that_was_skipped_pushed_nothing(tmp_path: Path) -> None:
+    with kfp(run("SKIPPED")).serving() as server:
+        done = submit(server, kfp_file(tmp_path), "--wait")
+    assert done.exit_code == 1
+    assert "the run failed: no task says why" in done.output
+
+
 def test_a_cancelled_run_is_a_failure(tmp_path: Path) -> None:
     with kfp(run("CANCELED", "SUCCEEDED")).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
