@@ -117,6 +117,7 @@ def compile(
     twice gives the same bytes. Seed, data, epsilon, epochs and the gates' bounds can be set again
     when a run is submitted.
     """
+    from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
     from gauntlet_kubeflow.names import check_pipeline_name
     from gauntlet_kubeflow.request import Compilation
     from gauntlet_kubeflow.resources import Profile, read_profile
@@ -155,6 +156,7 @@ def compile(
         project=project,
         region=region,
     )
+    refuse_what_cannot_run(request)
     console = Console()
     log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / LOG
     call_with("TFX", "gauntlet_kubeflow.compile:compile_to_file", (request, output), log, console)
@@ -178,6 +180,8 @@ def read_volume(text: str) -> "Volume":
 
 def notes(request: "Compilation") -> Iterator[str]:
     """What somebody who compiles this should know."""
+    from pipeline.definition.gates import out_of_reach
+
     for image in sorted({request.image, request.gpu_image} - {""}):
         if "@sha256:" in image:
             continue
@@ -190,3 +194,5 @@ def notes(request: "Compilation") -> Iterator[str]:
             "no --data-fingerprint says what lies at --data-uri, so no cache can know it again: "
             "every run computes everything"
         )
+    for reason in out_of_reach(request.config):
+        yield f"whatever is trained will be refused: {reason}"

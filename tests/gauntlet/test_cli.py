@@ -107,7 +107,7 @@ def test_help_names_every_attack_and_choice() -> None:
         ([*COMPILE, "--image", "i", "--pipeline-root", "b"], "is an address such as gs://BUCKET"),
         (
             [*COMPILE, "--image", "i", "--pipeline-root", "gs://b", "--set", "data.span=3"],
-            "data.span=3 is for a folder of spans; mnist is none",
+            "LastSpan: data.span of a data set that is fetched: a named data set has no spans",
         ),
         (["compile", "--target", "vertex", "--image", "i"], "Missing option '--output'"),
         (
