@@ -24,7 +24,7 @@ DEBIAN = "http://deb.debian.org/debian"
 LIBRARIES = (
     *("apt", "ca-certificates", "netbase", "tzdata", "libbz2-1.0", "libcrypt1", "libffi8"),
     *("liblzma5", "libncursesw6", "libreadline8t64", "libsqlite3-0", "libssl3t64", "libuuid1"),
-    "zlib1g",
+    *("passwd", "zlib1g"),
 )
 """What the base image has too, and what Python's modules are linked with."""
 
