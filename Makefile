@@ -3,23 +3,28 @@
 # make e2e      the longer ones: more whole runs, the package, the registries, peers, a few planted models
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
-# make check    ruff, mypy, import-linter
+# make docker   build the image in a daemon of the tests' own and run it (as root, on Debian)
+# make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment
 
 ARGS ?=
 
-.PHONY: run test e2e peers planted check bench install
+.PHONY: run test e2e docker peers planted check bench install
 .DEFAULT_GOAL := run
 
 run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers and not docker" $(ARGS)
 
 e2e: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)
+
+docker: install
+	@scripts/install-docker
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m docker --durations=0 tests/kubeflow $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/robustness/attacks/test_peers.py $(ARGS)
@@ -32,6 +37,7 @@ check: install
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness foundation examples
 	@.venv/bin/lint-imports
+	@.venv/bin/hadolint kubeflow/Dockerfile
 
 bench: install
 	@.venv/bin/python scripts/bench.py $(ARGS)

@@ -1,7 +1,4 @@
-"""Docker, by its command line: asked for facts, and a task's container run as a strict cluster would.
-
-Knows nothing of tasks, images or specifications.
-"""
+"""Docker, by its command line: asked for facts, and containers run as a strict cluster would."""
 
 import ctypes
 import os
@@ -13,6 +10,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from gauntlet_kubeflow.entry import FOLDERS
 
 from foundation.errors import RunError
 
@@ -23,6 +23,36 @@ PR_SET_PDEATHSIG = 1
 
 NOT_STARTED = 125
 """Exit code of `docker run` where the container has never run."""
+
+
+class Containers:
+    """Runs each command of a specification in its image; a `Machine` of `gauntlet_kubeflow.local`.
+
+    Args:
+        shared: folders that all containers mount at their own paths, such as the store of the
+            pushed models.
+    """
+
+    def __init__(self, shared: Sequence[Path] = ()) -> None:
+        check_docker()
+        self._shared = shared
+
+    def run(
+        self, container: Mapping[str, Any], command: Sequence[str], folder: Path, output: Path
+    ) -> int:
+        """See `Machine`. The store's files lie where KFP's launcher has them, and what the task
+        reports at the path that it is told."""
+        stores = {folder / name: f"/{name}" for name in FOLDERS.values()}
+        for path in (*stores, *self._shared):
+            path.mkdir(parents=True, exist_ok=True)
+        shared = {path: str(path.absolute()) for path in (output.parent, *self._shared)}
+        what = Container(
+            image=container["image"],
+            command=command,
+            environment={entry["name"]: entry["value"] for entry in container.get("env", ())},
+            mounts=stores | shared,
+        )
+        return run_container(what, output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +89,16 @@ def run_container(container: Container, log: Path) -> int:
 
     Args:
         container: what to run.
-        log: file that gets all that the container prints.
+        log: file to which all that the container prints is appended.
 
     Raises:
-        RunError: Docker is missing, does not answer, or cannot start the container.
+        RunError: Docker cannot start the container.
     """
-    check_docker()
     for folder in container.mounts:
         open_to_all(folder)
     name = f"gauntlet-{uuid.uuid4().hex}"
     try:
-        with open(log, "w") as output:
+        with log.open("a") as output:
             done = subprocess.run(
                 ["docker", *container.arguments(name)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,

@@ -1,4 +1,4 @@
-"""The images of the nodes: built by Docker from a checkout, and named so that caches see a change."""
+"""The images of the nodes: built by Docker from a checkout, and named by their bytes."""
 
 import re
 import subprocess
@@ -45,7 +45,7 @@ class ImageBuild:
 
 
 def is_pinned(image: str) -> bool:
-    """Whether the name means the same bytes for ever, so that a cache sees that an image changed."""
+    """Whether the name always means the same bytes, so that a cache sees that an image changed."""
     return PINNED.fullmatch(image) is not None
 
 
