@@ -1,7 +1,11 @@
 """How a container is run; Docker is a script here, and a daemon in `test_image_docker.py`."""
 
+import os
+import re
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from gauntlet_kubeflow.docker import Container, Containers, run_container
 
 from foundation.errors import RunError
 
+ROOT = Path(__file__).parents[2]
 SPECIFIED = {"image": "gauntlet:1", "env": [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]}
 
 
@@ -68,3 +73,16 @@ def test_an_interrupted_container_is_removed(tmp_path: Path, fake_docker: Fake) 
         signal.signal(signal.SIGALRM, before)
     run, removed = calls.read_text().splitlines()
     assert removed == f"rm --force {run.split()[4]}"
+
+
+def test_where_docker_cannot_start_the_summary_says_so_loudly(tmp_path: Path) -> None:
+    test = "tests/kubeflow/test_image_docker.py::test_the_image_says_what_it_is"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", tmp_path, test],
+        cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    _, _, summary = done.stdout.partition("! DOCKER DID NOT RUN !")
+    reason = r"the image was neither built nor run: (dockerd is missing|a daemon of our own)"
+    assert re.search(reason, summary), done.stdout
+    assert "1 skipped" in summary
