@@ -1,29 +1,35 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
 # make test     the tests that fit into a few minutes, with one run of the whole pipeline
 # make e2e      the longer ones: more whole runs, the package, the registries, peers, a few planted models
-# make platforms  both compiled pipelines, run whole as Kubeflow and Vertex AI run them; gs://; submission
+# make platforms  both compiled pipelines, run whole as Kubeflow and Vertex AI run them, and in Docker; gs://
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
-# make check    ruff, mypy, import-linter
+# make docker   only those in a Docker daemon of their own (as root, on Debian)
+# make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment
 
 ARGS ?=
 
-.PHONY: run test e2e platforms peers planted check bench install
+.PHONY: run test e2e platforms docker peers planted check bench install
 .DEFAULT_GOAL := run
 
 run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers and not platforms" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers and not platforms and not docker" $(ARGS)
 
 e2e: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)
 
 platforms: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m platforms $(ARGS)
+	@scripts/install-docker
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadgroup --durations=20 -m "platforms or docker" $(ARGS)
+
+docker: install
+	@scripts/install-docker
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m docker --durations=0 tests/kubeflow $(ARGS)
 
 peers: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -m peers tests/robustness/attacks/test_peers.py $(ARGS)
@@ -36,6 +42,7 @@ check: install
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy gauntlet kubeflow pipeline components trainer robustness foundation examples
 	@.venv/bin/lint-imports
+	@.venv/bin/hadolint kubeflow/Dockerfile
 
 bench: install
 	@.venv/bin/python scripts/bench.py $(ARGS)

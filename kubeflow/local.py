@@ -120,6 +120,18 @@ class Processes:
             ).returncode  # fmt: skip
 
 
+def volumes_of(compiled: Mapping[str, Any]) -> dict[str, str]:
+    """The volumes that the containers of a compiled pipeline mount: paths in them, by claim."""
+    executors = (
+        compiled.get("platforms", {})
+        .get("kubernetes", {})
+        .get("deploymentSpec", {})
+        .get("executors", {})
+    )
+    mounts = [mount for each in executors.values() for mount in each.get("pvcMount", ())]
+    return {mount["constant"]: mount["mountPath"] for mount in mounts}
+
+
 class LocalPlatform:
     """The object store, the metadata and the machines of a platform, in a folder.
 

@@ -8,6 +8,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
+from docker_daemon import NOT_PROVEN
 from small_world import build_small_world, run_trainer, training_task
 
 
@@ -36,3 +37,21 @@ def in_memory_beam() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", "FnApiRunner")
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly, and why, that Docker's tests proved nothing."""
+    skipped = terminalreporter.getreports("skipped")
+    reasons = {str(each.longrepr[2]) for each in skipped if isinstance(each.longrepr, tuple)}
+    for reason in sorted(reason for reason in reasons if NOT_PROVEN in reason):
+        terminalreporter.section("DOCKER DID NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line(reason.removeprefix("Skipped: "), red=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` a file is run by one process, and all that needs Docker by the same
+    one, which then builds the image once."""
+    for item in items:
+        docker = item.get_closest_marker("docker") is not None
+        group = "docker" if docker else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -1,6 +1,7 @@
 """`gauntlet submit`: a compiled pipeline runs on Vertex AI, on Kubeflow Pipelines, or here."""
 
 import datetime
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from gauntlet.parameters import LOCAL_PATH, Choices, created
 if TYPE_CHECKING:
     from gauntlet_kubeflow.clients.compiled import Compiled
     from gauntlet_kubeflow.clients.run import ParameterValues, Platform, Progress
+    from gauntlet_kubeflow.local import Machine
     from rich.console import Console
 
 VERTEX, KFP, LOCAL = Destination
@@ -30,6 +32,7 @@ OPTIONS_OF = {
     "pipeline_root": {VERTEX, KFP},
     "timeout": {VERTEX, KFP},
     "folder": {LOCAL},
+    "docker": {LOCAL},
 }
 """The options that not every target has."""
 
@@ -108,8 +111,14 @@ OPTIONS_OF = {
     show_default=True,
     help="Local: folder of the artifacts, the logs and the cache.",
 )
+@click.option(
+    "--docker",
+    is_flag=True,
+    help="Local: run each task in its container, without a network and on a read-only root, "
+    "instead of in this environment. Volumes are folders in the root.",
+)
 @request(Submission)
-def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) -> int:
+def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, docker: bool) -> int:
     """Run FILE, which `gauntlet compile` wrote, on a platform.
 
     \b
@@ -143,7 +152,7 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path) ->
         compiled = compiled.without_cache()
     console = Console()
     if task.target is LOCAL:
-        return run_here(compiled, values, created(folder, "root"), console)
+        return run_here(compiled, values, created(folder, "root"), docker, console)
     return send(platform_of(task), compiled, values, wait, timeout, console)
 
 
@@ -194,7 +203,11 @@ def send(
 
 
 def run_here(
-    compiled: "Compiled", values: "ParameterValues", folder: Path, console: "Console"
+    compiled: "Compiled",
+    values: "ParameterValues",
+    folder: Path,
+    docker: bool,
+    console: "Console",
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
@@ -202,9 +215,10 @@ def run_here(
 
     from gauntlet.drawing import drawn
 
+    machine = machine_of(compiled, folder, docker)
     run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     with drawn(console):
-        ended = LocalPlatform(compiled.content, folder).run(run_id, values)
+        ended = LocalPlatform(compiled.content, folder, machine).run(run_id, values)
     tasks = tuple(
         Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""))
         for name, task in ended.items()
@@ -213,6 +227,29 @@ def run_here(
     if progress.failed:
         progress = Progress(state=RunState.FAILED, tasks=tasks)
     return told(progress, str(folder), compiled, console)
+
+
+def machine_of(compiled: "Compiled", folder: Path, docker: bool) -> "Machine":
+    """What runs the containers; volumes are folders of this machine.
+
+    Raises:
+        ConfigError: without Docker, a volume's path is no folder that can be written.
+    """
+    from gauntlet_kubeflow.local import Processes, volumes_of
+
+    volumes = volumes_of(compiled.platform)
+    if docker:
+        from gauntlet_kubeflow.docker import Containers
+
+        return Containers({folder / "volumes" / claim: path for claim, path in volumes.items()})
+    for claim, path in volumes.items():
+        if not os.access(path, os.W_OK):
+            raise ConfigError(
+                f"the volume {claim} is mounted at {path}, which is no folder here that can be "
+                "written; make it, add --docker, or compile with the --volume path of a folder of "
+                "this machine"
+            )
+    return Processes()
 
 
 def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console") -> int:

@@ -96,10 +96,15 @@ def module_of(dotted: str) -> list[str]:
     raise AssertionError(f"there is no module {dotted}")
 
 
-def command_of(name: str) -> click.Command:
-    command = main.get_command(click.Context(main), name)
-    assert command is not None, f"there is no command gauntlet {name}"
-    return command
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that is called, perhaps one of a group, and its arguments."""
+    command: click.Command = main
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *words = words
+        below = command.get_command(click.Context(command), name)
+        assert below is not None, f"there is no command {command.name} {name}"
+        command = below
+    return command, words
 
 
 def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
@@ -118,8 +123,8 @@ def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
 @documents
 def test_commands_are_understood(document: Path) -> None:
     """Each is parsed as the command line would, and its settings are applied; none is run."""
-    for name, *arguments in commands(document, "gauntlet"):
-        command = command_of(name)
+    for words in commands(document, "gauntlet"):
+        command, arguments = command_of(words)
         given = parsed(command, arguments)
         if "assignments" in {parameter.name for parameter in command.params}:
             override(preset(given.get("preset", "robust")), given.get("assignments", ()))
@@ -128,13 +133,11 @@ def test_commands_are_understood(document: Path) -> None:
 @documents
 def test_options_that_are_mentioned_exist(document: Path) -> None:
     for mention in mentions(document, "gauntlet"):
-        name, *_ = mention.split()
-        if name.startswith("-"):
+        command, _ = command_of(mention.split())
+        if command is main:
             continue
-        known = {option for parameter in command_of(name).params for option in parameter.opts}
-        known |= {
-            option for parameter in command_of(name).params for option in parameter.secondary_opts
-        }
+        known = {option for parameter in command.params for option in parameter.opts}
+        known |= {option for parameter in command.params for option in parameter.secondary_opts}
         assert set(OPTION.findall(mention)) <= known, f"{document.name}: gauntlet {mention}"
 
 

@@ -12,6 +12,7 @@ import pytest
 from foundation.code import code_of
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-peers.lock")
 TOOLS = (
     *("bash", "cat", "cksum", "cp", "cut", "dirname", "env", "flock", "getconf", "grep", "head"),
     *("mktemp", "mv", "pwd", "rm", "sed", "sort", "touch", "uname"),
@@ -41,7 +42,7 @@ def checkout(tmp_path: Path) -> Path:
     """What the set-up needs of a checkout."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
-    for name in ("requirements.lock", "requirements-peers.lock", "setup.py"):
+    for name in (*LOCKS, "setup.py"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -69,9 +70,7 @@ def test_a_finished_set_up_is_left_alone(checkout: Path, tmp_path: Path) -> None
     """The stamp is what the script would write: then it must end at once, without a word."""
     path = tool_folder(tmp_path / "bin")
     (checkout / ".venv").mkdir()
-    stamped = (
-        "requirements.lock requirements-peers.lock setup.py scripts/install scripts/private-glibc"
-    )
+    stamped = " ".join([*LOCKS, "setup.py", "scripts/install", "scripts/private-glibc"])
     wanted = subprocess.run(
         ["bash", "-c", f"cat {stamped} | cksum; pwd"],
         cwd=checkout, capture_output=True, text=True, check=True,
