@@ -6,11 +6,12 @@ again with the values of the run, inside the cluster, and hands every task what 
 parameters. A wrong value ends the run there, before anything was computed; and a task whose
 parameters stay what they were is known again by the platform's cache.
 
-    python -m gauntlet_kubeflow.parameters --request REQUEST --executor-input EXECUTOR_INPUT
+    python -m gauntlet_kubeflow.parameters --request REQUEST --code KEY --executor-input INPUT
 """
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -139,10 +140,19 @@ def add_parameters(
         "container": {
             "image": request.image,
             "command": ["python", "-m", "gauntlet_kubeflow.parameters"],
-            "args": ["--request", request.to_json(), "--executor-input", "{{$}}"],
+            "args": [
+                *("--request", request.to_json(), "--code", _code(spec)),
+                *("--executor-input", "{{$}}"),
+            ],
             "env": [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}],
         }
     }
+
+
+def _code(spec: Spec) -> str:
+    """A key of all code that the tasks of a specification run."""
+    keys = {task: value for (task, name), value in _constants(spec).items() if name == "code"}
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _key(task: str, name: str) -> str:
@@ -235,21 +245,25 @@ def main(arguments: list[str]) -> int:
     settle()
     parser = argparse.ArgumentParser(description="The first task of a compiled pipeline.")
     parser.add_argument("--request", required=True, help="what was compiled, as JSON")
+    parser.add_argument("--code", required=True, help="key of the code that compiled it")
     parser.add_argument("--executor-input", required=True, help="what the launcher gives, as JSON")
     given = parser.parse_args(arguments)
     try:
-        hand_on(Compilation.from_json(given.request), json.loads(given.executor_input))
+        request = Compilation.from_json(given.request)
+        hand_on(request, given.code, json.loads(given.executor_input))
     except GauntletError as error:
         sys.stderr.write(f"gauntlet: {error}\n")
         return error.exit_code
     return 0
 
 
-def hand_on(request: Compilation, executor_input: Mapping[str, Any]) -> None:
+def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) -> None:
     """Write what becomes of the tasks' parameters with the values of this run.
 
+    code: key of the code with which the pipeline was compiled.
+
     Raises:
-        ConfigError: a wrong value, or one that makes another graph.
+        ConfigError: a wrong value, one that makes another graph, or an image with other code.
     """
     kinds = {name: type(value) for name, value in defaults(request).items()}
     given = executor_input.get("inputs", {}).get("parameterValues", {})
@@ -261,6 +275,12 @@ def hand_on(request: Compilation, executor_input: Mapping[str, Any]) -> None:
     from tfx.dsl.io import fileio
 
     original, spec = (compiled_graph(each)["pipelineSpec"] for each in (request, changed))
+    if _code(original) != code:
+        raise ConfigError(
+            f"{request.image} holds another version of this project, or of a library beneath it, "
+            "than the one that compiled the pipeline; build the image from the same commit and "
+            "locked packages, or compile where they are"
+        )
     _differences(original, spec)
     outputs = executor_input.get("outputs", {})
     constants = {_key(*address): value for address, value in _constants(spec).items()}

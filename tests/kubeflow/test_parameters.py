@@ -10,6 +10,7 @@ from gauntlet_kubeflow.compile import compile_pipeline, compiled_graph
 from gauntlet_kubeflow.request import Compilation
 from gauntlet_kubeflow.target import Target
 
+from foundation import code
 from foundation.errors import ConfigError
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
@@ -38,9 +39,9 @@ def handed_on(spec: dict[str, Any], values: dict[str, Any], folder: Path) -> dic
         "outputs": {"parameters": outputs, "outputFile": str(folder / "out" / "o.json")},
     }
     arguments = spec["deploymentSpec"]["executors"]["Parameters_executor"]["container"]["args"]
-    code = parameters.main([json.dumps(message) if a == "{{$}}" else a for a in arguments])
-    if code:
-        return {"code": code}
+    ended = parameters.main([json.dumps(message) if a == "{{$}}" else a for a in arguments])
+    if ended:
+        return {"code": ended}
     return dict(json.loads((folder / "out" / "o.json").read_text())["parameterValues"])
 
 
@@ -126,6 +127,15 @@ def test_a_wrong_value_fails_in_the_first_task(
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert line.startswith("gauntlet: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_with_other_code_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = compile_pipeline(request())["pipelineSpec"]
+    monkeypatch.setattr(code, "_versions", lambda: "other libraries")
+    assert handed_on(spec, {}, tmp_path)["code"] == 2
+    assert "i holds another version of this project" in capsys.readouterr().err
 
 
 def test_every_task_waits_for_the_first(spec: dict[str, Any]) -> None:
