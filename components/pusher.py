@@ -27,10 +27,14 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, Card, PushedBy, read_card
+from components.versions import CARD, Card, PushedBy, read_card, withdrawn_by
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.versions import SAVED_MODEL, newest_version, numbers
+
+WITHDRAWN = "withdrawn"
+"""Custom property of what was not pushed although it was blessed: who rolled back from the model,
+when and why, as JSON."""
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -71,6 +75,11 @@ class Executor(tfx_pusher.Executor):
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        if rollback := withdrawn_by(base, model.uri):
+            signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
+            pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
             self._MarkNotPushed(pushed)
             return
         newest = newest_version(base)

@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing, ModelEvaluation, PushedModel
 
 from components.evaluator.executor import read_explanations
+from components.pusher import WITHDRAWN
 from components.serving_check.component import read_problems
 from foundation.errors import Refused
 from foundation.json import dumps
@@ -22,8 +23,9 @@ log = logging.getLogger("gauntlet.verdict")
 SUMMARY = "summary.json"
 """File in the artifact of Summary."""
 
-SERVING = "serving"
-"""Stands among the names of gates for what a fresh process found."""
+SERVING, ROLLBACK = "serving", "rollback"
+"""Stand among the names of gates for what a fresh process found, and for a rollback from the
+model."""
 
 
 @component
@@ -34,20 +36,24 @@ def Summary(
     summary: OutputArtifact[ModelEvaluation],
 ) -> None:
     """Writes `summary.json`: `pushed`, the folder of the version, or null; `refused_by`, names of
-    gates; `serving_problems`, sentences; and `gates`, all of `gates.json`.
+    gates; `serving_problems`, sentences; `withdrawn`, who rolled back from the model (`by`, `at`,
+    `reason`), or null; and `gates`, all of `gates.json`.
 
     The artifact's custom properties `pushed` and `refused_by` (with commas) say the same where a
     platform shows metadata.
     """
     gates = read_explanations(blessing.uri)
     problems = read_problems(servable.uri)
-    refused_by = [gate.name for gate in gates if not gate.passed] + [SERVING] * bool(problems)
+    withdrawn = json.loads(pushed.get_string_custom_property(WITHDRAWN) or "null")
+    refused_by = [gate.name for gate in gates if not gate.passed]
+    refused_by += [SERVING] * bool(problems) + [ROLLBACK] * bool(withdrawn)
     was_pushed = pushed.get_int_custom_property("pushed")
     version = pushed.get_string_custom_property("pushed_destination") if was_pushed else ""
     content = {
         "pushed": version or None,
         "refused_by": refused_by,
         "serving_problems": problems,
+        "withdrawn": withdrawn,
         "gates": gates,
     }
     fileio.makedirs(summary.uri)
@@ -73,6 +79,8 @@ def Verdict(summary: InputArtifact[ModelEvaluation], fail_on_refusal: Parameter[
         return
     reasons = [gate["sentence"] for gate in content["gates"] if not gate["passed"]]
     reasons += content["serving_problems"]
+    if withdrawn := content["withdrawn"]:
+        reasons.append("A rollback of {at} by {by} went back from it: {reason}".format(**withdrawn))
     message = "no version was pushed, though nothing refused the model"
     if content["refused_by"]:
         message = (

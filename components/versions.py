@@ -88,3 +88,22 @@ def list_versions(base: str) -> list[Version]:
         Version(version=version, serving=version == known[-1], card=read_card(f"{base}/{version}"))
         for version in known
     ]
+
+
+def withdrawn_by(base: str, model: str) -> Card | None:
+    """The card of the rollback that took a model out of service; None where none did, or where the
+    model has been served again since.
+
+    A rollback takes out all models that were first pushed after the one that it serves again.
+    model: URI of the model's artifact.
+    """
+    order: list[str] = []
+    withdrawn: dict[str, Card] = {}
+    for version in list_versions(base):
+        card = version.card
+        if card.kind is PushedBy.ROLLBACK and card.model in order:
+            withdrawn |= dict.fromkeys(order[order.index(card.model) + 1 :], card)
+        elif card.model not in order:
+            order.append(card.model)
+        withdrawn.pop(card.model, None)
+    return withdrawn.get(model)

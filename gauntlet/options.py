@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from foundation.errors import ConfigError
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
+from pipeline.root.root import Root
 
 Command = Callable[..., int | None]
 R = TypeVar("R")
@@ -63,6 +64,38 @@ def root_option(command: Command) -> Command:
         show_default=True,
         help="Root of the pipeline, as for `gauntlet run`.",
     )(command)
+
+
+def root_or_store_options(command: Command) -> Command:
+    """--root and --store: where pushed versions are, here or on a platform; see `place_of`."""
+    command = click.option(
+        "--store",
+        default="",
+        metavar="FOLDER",
+        help="Instead of a root: a platform's store, such as gs://BUCKET/gauntlet/NAME.",
+    )(command)
+    return click.option(
+        "--root",
+        "folder",
+        metavar="PATH",
+        show_default=DEFAULT_ROOT,
+        help="Root of the pipeline, as for `gauntlet run`.",
+    )(command)
+
+
+def place_of(folder: str | None, store: str) -> Root | str:
+    """The root, or the folder of the versions in a store.
+
+    Raises:
+        ConfigError: both, or a root that is not there.
+    """
+    if store and folder is not None:
+        raise ConfigError("--root and --store are two places; give one of them")
+    if store:
+        return f"{store.rstrip('/')}/serving"
+    root = EXISTING_ROOT.convert(DEFAULT_ROOT if folder is None else folder, None, None)
+    assert isinstance(root, Root)
+    return root
 
 
 def json_option(what: str) -> Callable[[Command], Command]:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import json_option, root_option
+from gauntlet.options import json_option, place_of, root_or_store_options
 from pipeline.root.root import Root
 
 
 @click.command
-@root_option
+@root_or_store_options
 @json_option("the list")
-def models(root: Root, json_file: Path | None) -> None:
+def models(folder: str | None, store: str, json_file: Path | None) -> None:
     """List the pushed versions with their numbers, and how each was pushed.
 
     The newest version is the served one, and the champion: the next candidate is compared with it.
@@ -23,13 +23,17 @@ def models(root: Root, json_file: Path | None) -> None:
     from foundation.json import dumps
     from gauntlet.tables.models import version_table
 
-    pushed = list_versions(str(root.serving))
+    place = place_of(folder, store)
+    serving = str(place.serving) if isinstance(place, Root) else place
+    pushed = list_versions(serving)
     if json_file:
         json_file.write_text(dumps([version.plain() for version in pushed]) + "\n")
     console = Console()
     if pushed:
-        console.print(version_table(root, pushed))
+        console.print(version_table(serving, pushed))
     else:
         console.print(
-            escape(f"nothing has been pushed in {root} yet"), highlight=False, soft_wrap=True
+            escape(f"nothing has been pushed in {store or place} yet"),
+            highlight=False,
+            soft_wrap=True,
         )

@@ -1,26 +1,30 @@
 """`gauntlet rollback`: an earlier version is served again."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import click
 
-from gauntlet.options import request, root_option
-from pipeline.production.requests import Rollback
+from gauntlet.options import place_of, root_or_store_options
+from pipeline.production.requests import Rollback, StoreRollback
+from pipeline.root.root import LOG, Root
 
 
 @click.command
-@root_option
+@root_or_store_options
 @click.argument("version", required=False)
 @click.option(
     "--reason",
     default="",
     help="Reason, stored in the metadata and shown in every listing.",
 )
-@request(Rollback)
-def rollback(task: Rollback) -> None:
+def rollback(folder: str | None, store: str, version: str | None, reason: str) -> None:
     """Serve VERSION again. Default: the newest one of an earlier model whose blessing is in force.
 
     The model comes back as a new version, so a server that watches the folder takes it. The models
-    after it lose their blessing: the served model is then the champion, with which the next
-    candidate is compared.
+    after it lose their blessing, and no run pushes them again: the served model is then the
+    champion, with which the next candidate is compared.
     """
     from rich.console import Console
 
@@ -29,8 +33,15 @@ def rollback(task: Rollback) -> None:
     from gauntlet.work import call_with
 
     console = Console()
-    served = call_with(
-        "TFX", "pipeline.production.rollback:serve_again", task, task.root.log, console
-    )
+    place = place_of(folder, store)
+    where = "pipeline.production.rollback"
+    if isinstance(place, Root):
+        task = Rollback(root=place, version=version, reason=reason)
+        served = call_with("TFX", f"{where}:serve_again", task, place.log, console)
+    else:
+        there = StoreRollback(serving=place, version=version, reason=reason)
+        log = Path(tempfile.mkdtemp(prefix="gauntlet-rollback-")) / LOG
+        served = call_with("TFX", f"{where}:serve_again_in_store", there, log, console)
+        shutil.rmtree(log.parent)  # after a failure it stays, the message names it
     how = f": {history(served.card)}" if served.card.kind is PushedBy.ROLLBACK else ""
     console.print(f"version {served.version} is served{how}", markup=False)

@@ -4,12 +4,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.versions import MEASURED, Card, PushedBy, Version
-from pipeline.root.root import Root
 
 
-def version_table(root: Root, pushed: list[Version]) -> Table:
-    """One row a version, the oldest first."""
-    table = Table(title=escape(f"Versions in {root.serving}"))
+def version_table(serving: str, pushed: list[Version]) -> Table:
+    """One row a version, the oldest first. serving: folder of the versions."""
+    table = Table(title=escape(f"Versions in {serving}"))
     for column in ("version", "pushed (UTC)", "clean", "worst case", "certified"):
         table.add_column(column, justify="right", overflow="fold")
     table.add_column("", overflow="fold")

@@ -20,6 +20,18 @@ class Rollback:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoreRollback:
+    """Serve an earlier version of a platform's store again.
+
+    serving: folder of the versions. version, reason: see `Rollback`.
+    """
+
+    serving: str
+    version: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ForcedPush:
     """Bless and push the model of a run that the gates refused.
 

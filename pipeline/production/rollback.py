@@ -10,10 +10,10 @@ import dataclasses
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher import publish
-from components.versions import PushedBy, Version, list_versions
+from components.versions import PushedBy, Version, list_versions, withdrawn_by
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
-from pipeline.production.requests import Rollback
+from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.blessings import Change, change, is_blessed, model_of, signed, was_blessed
 
 
@@ -41,12 +41,46 @@ def serve_again(request: Rollback) -> Version:
         # The metadata first: whoever is killed between the two finds the same target again.
         store.put_artifacts(_changed(blessings, target, request.reason))
         if target.card.model != pushed[-1].card.model:
-            signature = dataclasses.asdict(signed(request.reason))
-            card = dataclasses.replace(
-                target.card, kind=PushedBy.ROLLBACK, of=target.version, **signature
-            )
-            publish(str(serving / target.version), str(serving), card)
+            _publish(str(serving), target, request.reason)
         return list_versions(str(serving))[-1]
+
+
+def serve_again_in_store(request: StoreRollback) -> Version:
+    """The same in a platform's store, where the cards of the versions are all that is known.
+
+    Returns:
+        The served version. Where it has the wanted model already, nothing is pushed.
+
+    Raises:
+        ConfigError: there is no such version, or none before. RunError: the push failed.
+    """
+    serving = request.serving
+    with phase("rollback"):
+        pushed = list_versions(serving)
+        target = (
+            _before_in_store(serving, pushed)
+            if request.version is None
+            else _named(pushed, request.version)
+        )
+        if target.card.model != pushed[-1].card.model:
+            _publish(serving, target, request.reason)
+        return list_versions(serving)[-1]
+
+
+def _before_in_store(serving: str, pushed: list[Version]) -> Version:
+    """The newest version before the first one of the served model, with one that is in force."""
+    models = [version.card.model for version in pushed]
+    first = models.index(models[-1]) if models else 0
+    for version in reversed(pushed[:first]):
+        if not withdrawn_by(serving, version.card.model):
+            return version
+    raise ConfigError(f"there is no earlier model to go back to; versions are {_numbers(pushed)}")
+
+
+def _publish(serving: str, target: Version, reason: str) -> None:
+    signature = dataclasses.asdict(signed(reason))
+    card = dataclasses.replace(target.card, kind=PushedBy.ROLLBACK, of=target.version, **signature)
+    publish(f"{serving}/{target.version}", serving, card)
 
 
 def _named(pushed: list[Version], number: str) -> Version:

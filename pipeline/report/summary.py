@@ -1,6 +1,7 @@
 """`summary.json` and the picture: the results of a run in one place."""
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from tfx.utils import path_utils
 
 from components.evaluator.executor import read_explanations, read_written_tally
 from components.evaluator.gate import Accuracy, Certified, WorstCase
+from components.pusher import WITHDRAWN
 from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
@@ -23,7 +25,7 @@ from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
 from pipeline.report.run_summary import NodeRun, RunSummary, Training, Trial, Tuning
-from pipeline.root.blessings import is_blessed, withdrawal
+from pipeline.root.blessings import Signature, is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
 from trainer.export import read_history
@@ -96,13 +98,19 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         gates=read_explanations(blessing.uri),
         serving_problems=read_problems(outputs.artifact("ServingCheck", "blessing").uri),
         blessed=is_blessed(blessing),
-        withdrawn=withdrawal(blessing),
+        withdrawn=withdrawal(blessing) or _rolled_back(pushed),
         pushed=destination if pushed["pushed"].int_value == 1 else None,
         nodes=nodes,
         tuning=tuning(config, outputs) if config.tuner.trials else None,
         caveats=[],
         seconds=0.0,
     )
+
+
+def _rolled_back(pushed: Any) -> Signature | None:
+    """Who rolled back from the model, where the Pusher found that."""
+    text = pushed[WITHDRAWN].string_value if WITHDRAWN in pushed else ""
+    return Signature(**json.loads(text)) if text else None
 
 
 def caveats(config: RunConfig, summary: RunSummary) -> list[str]:

@@ -8,7 +8,7 @@ from tfx.types.standard_artifacts import String
 
 from components.champion import Champion, served_version
 from components.pusher import publish
-from components.versions import Card, PushedBy
+from components.versions import Card, PushedBy, withdrawn_by
 
 
 @pytest.fixture
@@ -49,3 +49,22 @@ def test_a_version_that_was_served_before_must_be_there(serving: Path, of: str) 
     other = pushed(serving, model="b")
     again = pushed(serving, model="a", kind=PushedBy.ROLLBACK, of="1" if of == "1" else other)
     assert served_version(str(serving)) == str(serving / again)
+
+
+def test_a_rollback_takes_later_models_out_until_they_are_served_again(serving: Path) -> None:
+    first = pushed(serving, model="a")
+    second = pushed(serving, model="b")
+    pushed(serving, model="c")
+    assert withdrawn_by(str(serving), "c") is None
+    pushed(serving, model="a", kind=PushedBy.ROLLBACK, of=first, reason="slow")
+    for model in "bc":
+        card = withdrawn_by(str(serving), model)
+        assert card is not None
+        assert card.reason == "slow"
+    assert withdrawn_by(str(serving), "a") is None
+    assert withdrawn_by(str(serving), "never pushed") is None
+    pushed(serving, model="b", kind=PushedBy.ROLLBACK, of=second)
+    assert withdrawn_by(str(serving), "b") is None
+    assert withdrawn_by(str(serving), "c") is not None
+    pushed(serving, model="c", kind=PushedBy.FORCED)
+    assert withdrawn_by(str(serving), "c") is None

@@ -16,7 +16,7 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
-from components.versions import CARD, Card, list_versions, read_card
+from components.versions import CARD, Card, PushedBy, list_versions, read_card
 from foundation.errors import RunError
 from foundation.versions import versions
 
@@ -51,6 +51,24 @@ def test_a_blessed_model_is_pushed_as_a_version(
         small_models["robust"], "run", 0.9, 0.5,
     )  # fmt: skip
     assert "square" not in json.loads((tmp_path / "serving" / version / CARD).read_text())
+
+
+def test_a_model_that_a_rollback_took_out_is_not_pushed(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """A blessing from a cache, or another one, is no reason: somebody went back from it."""
+    other = tmp_path / "other"
+    shutil.copytree(small_models["undefended"], other)
+    base = str(tmp_path / "serving")
+    first = pusher.publish(f"{other}/Format-Serving", base, Card(model="other"))
+    push(small_models, tmp_path)
+    back = Card(model="other", kind=PushedBy.ROLLBACK, of=first, by="me", at="now", reason="slow")
+    pusher.publish(f"{other}/Format-Serving", base, back)
+    pushed = push(small_models, tmp_path)
+    assert pushed.get_int_custom_property("pushed") == 0
+    withdrawn = json.loads(pushed.get_string_custom_property("withdrawn"))
+    assert withdrawn == {"by": "me", "at": "now", "reason": "slow"}
+    assert len(versions(base)) == 3
 
 
 def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:

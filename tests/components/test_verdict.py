@@ -15,7 +15,11 @@ REFUSED = explained("worst_case", 0.5) | {"passed": False, "sentence": "Half of 
 
 
 def summary(
-    folder: Path, gates: list[dict[str, object]], problems: list[str], pushed: str
+    folder: Path,
+    gates: list[dict[str, object]],
+    problems: list[str],
+    pushed: str,
+    withdrawn: str = "",
 ) -> ModelEvaluation:
     """The artifact that Summary writes."""
     inputs = {
@@ -31,6 +35,8 @@ def summary(
         (folder / name / file).write_text(json.dumps(content))
     inputs["pushed"].set_int_custom_property("pushed", int(bool(pushed)))
     inputs["pushed"].set_string_custom_property("pushed_destination", pushed)
+    if withdrawn:
+        inputs["pushed"].set_string_custom_property("withdrawn", withdrawn)
     made = artifact(ModelEvaluation, str(folder / "summary"))
     each = {name: [one] for name, one in inputs.items()}
     Summary.EXECUTOR_SPEC.executor_class().Do(each, {"summary": [made]}, {})
@@ -71,6 +77,14 @@ def test_a_refusal_says_who_and_why_and_fails(
     for reason in (*["Half of them are wrong."] * ("worst_case" in by), *problems):
         assert reason in str(error.value)
     verdict(made, fail_on_refusal=0)
+
+
+def test_a_model_that_was_rolled_back_from_is_refused_by_that(tmp_path: Path) -> None:
+    by = {"by": "me", "at": "2026-01-01", "reason": "slow"}
+    made = summary(tmp_path, [explained("clean", 0.9)], [], "", withdrawn=json.dumps(by))
+    assert made.get_string_custom_property("refused_by") == "rollback"
+    with pytest.raises(Refused, match="rollback of 2026-01-01 by me went back from it: slow"):
+        verdict(made, fail_on_refusal=1)
 
 
 def test_nothing_pushed_without_a_reason_is_no_push(tmp_path: Path) -> None:

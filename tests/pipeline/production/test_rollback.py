@@ -1,6 +1,7 @@
 """Rollback: what is served then, and what TFX's resolver makes of it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -11,8 +12,8 @@ from components.versions import Card, list_versions
 from foundation.errors import ConfigError, RunError
 from pipeline.production import rollback
 from pipeline.production.forced_push import push_refused
-from pipeline.production.requests import ForcedPush, Rollback
-from pipeline.production.rollback import serve_again
+from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
+from pipeline.production.rollback import serve_again, serve_again_in_store
 from pipeline.root.root import Root
 
 
@@ -101,3 +102,25 @@ def test_a_model_that_was_never_blessed_does_not_come_back(carded: bool, root: R
 def test_nothing_is_changed_while_a_run_is_under_way(root: Root) -> None:
     with FileLock(root.folder / ".lock"), pytest.raises(RunError, match="a run is under way"):
         serve_again(Rollback(root=root))
+
+
+def test_a_store_without_metadata_goes_back_by_its_cards(root: Root) -> None:
+    serving = str(root.serving)
+    version = serve_again_in_store(StoreRollback(serving=serving, reason="too slow"))
+    assert served(root) == "run-1"
+    assert (version.card.kind, version.card.reason) == ("rollback", "too slow")
+    with pytest.raises(ConfigError, match="no earlier model to go back to"):
+        serve_again_in_store(StoreRollback(serving=serving))
+    newer = list_versions(serving)[1].version
+    serve_again_in_store(StoreRollback(serving=serving, version=newer))
+    assert served(root) == "run-2"
+    same = serve_again_in_store(StoreRollback(serving=serving, version=newer))
+    assert len(list_versions(serving)) == 4
+    assert same.serving
+    with pytest.raises(ConfigError, match="there is no version 17"):
+        serve_again_in_store(StoreRollback(serving=serving, version="17"))
+
+
+def test_a_store_in_which_nothing_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="versions are none"):
+        serve_again_in_store(StoreRollback(serving=str(tmp_path / "nowhere")))
