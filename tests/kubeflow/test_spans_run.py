@@ -1,0 +1,85 @@
+"""Deliveries of a user's own images on Kubeflow, up to the gate on the data: the second one is
+compared with the first, which only the store remembers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from rehearsal import Outcome, compiled, gauntlet, submitted
+
+pytestmark = pytest.mark.platforms
+
+BEFORE_TRAINING = {
+    "Parameters", "Data", "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator",
+    "LastSpan", "AnomalyGate",
+}  # fmt: skip
+
+
+def deliver(folder: Path, light: int, seed: int) -> dict[str, Any]:
+    """Images of two classes, prepared for a cluster; light: how bright they are."""
+    rng = np.random.default_rng(seed)
+    for split, count in (("train", 60), ("test", 30)):
+        for name in ("dark", "bright"):
+            (folder / "images" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(light, light + 100, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "images" / split / name / f"{number}.png")
+    done = gauntlet(
+        "prepare", "--dataset", folder / "images", "--data-dir", folder / "prepared",
+        "--json", folder / "prepared.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads((folder / "prepared.json").read_text()))
+
+
+def only_before_training(file: Path) -> None:
+    """Leave out of a compiled pipeline what comes after the gate on the data."""
+    spec, more = yaml.safe_load_all(file.read_text())
+    tasks = spec["root"]["dag"]["tasks"]
+    spec["root"]["dag"]["tasks"] = {name: tasks[name] for name in BEFORE_TRAINING}
+    file.write_text(yaml.safe_dump_all([spec, more]))
+
+
+def submitted_with(file: Path, root: Path, span: int, delivery: dict[str, Any]) -> Outcome:
+    """Submit a delivery, its data copied into the store."""
+    prepared = delivery["prepared"]
+    place = root / "minio" / "bucket" / f"span-{span}"
+    shutil.copytree(prepared["directory"], place)
+    values = {
+        "data.span": span,
+        "data_dataset": delivery["settings"]["data.dataset"],
+        "data_uri": f"minio://bucket/span-{span}",
+        "data_fingerprint": prepared["fingerprint"],
+    }
+    options = [f"--param={name}={value}" for name, value in values.items()]
+    return submitted(file, root, *options)
+
+
+def test_a_delivery_that_drifted_ends_the_run_before_training(tmp_path: Path) -> None:
+    root, volume = tmp_path / "cluster", tmp_path / "volume"
+    volume.mkdir()
+    first = deliver(tmp_path / "1", light=20, seed=1)
+    brighter = deliver(tmp_path / "2", light=150, seed=2)
+    settings = {**first["settings"], "data.span": "1"}
+    file = compiled(
+        tmp_path / "pipeline.yaml", "--target", "kfp-v2", "--image", "registry/gauntlet:1",
+        "--pipeline-root", "minio://bucket/f", "--volume", f"models:{volume}",
+        "--data-uri", "minio://bucket/nothing", "--data-fingerprint", "none",
+        *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
+    )  # fmt: skip
+    only_before_training(file)
+    passed = submitted_with(file, root, 1, first)
+    assert passed.states["AnomalyGate"] == "finished", passed.text
+    assert [span.name for span in (volume / "gauntlet" / "spans").iterdir()] == ["1"]
+    drifted = submitted_with(file, root, 2, brighter)
+    assert drifted.code == 1
+    assert drifted.states["AnomalyGate"] == "failed"
+    (log,) = root.glob(f"runs/{max(p.name for p in (root / 'runs').iterdir())}/AnomalyGate/log.txt")
+    assert "compared with span 1" in log.read_text()
+    assert "- feature brightness: drift" in log.read_text()
+    assert [span.name for span in (volume / "gauntlet" / "spans").iterdir()] == ["1"]
