@@ -101,7 +101,7 @@ def run_container(container: Container, log: Path) -> int:
             done = subprocess.run(
                 ["docker", *container.arguments(name)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )  # fmt: skip
     except BaseException:  # interrupted; the container would go on without its client
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
@@ -144,7 +144,7 @@ def open_to_all(folder: Path) -> None:
             os.chmod(path, 0o777)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Called in Docker's client before it starts: a signal when we die, which it hands on to the
     container."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gauntlet_kubeflow.docker import end_with_parent
+
 ROOT = Path(__file__).parents[2]
 
 NOT_PROVEN = "the image was neither built nor run"
@@ -113,7 +115,9 @@ def daemon(folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True)
     environment = {**os.environ, **client(folder), "DOCKER_HOST": f"unix://{folder}/docker.sock"}
     with open(folder / "log", "w") as log:
-        process = subprocess.Popen(daemon_command(folder), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            daemon_command(folder), stdout=log, stderr=log, preexec_fn=end_with_parent
+        )
     try:
         wait_for(process, environment, folder / "log")
         yield environment
