@@ -140,7 +140,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 def test_a_network_and_a_schema_are_added_in_three_lines(here: Built, tmp_path: Path) -> None:
     """The example of the documents, built unchanged beside the files that it names."""
-    document = (Path(__file__).parents[2] / "docs" / "images-section.md").read_text()
+    document = (Path(__file__).parents[2] / "docs" / "platforms.md").read_text()
     example = document.partition("```dockerfile\n")[2].partition("```")[0]
     assert len(example.splitlines()) == 3
     (tmp_path / "Dockerfile").write_text(example)
