@@ -109,11 +109,15 @@ def declare_types(given: "ExecutorInput", declared: "ComponentInputsSpec") -> No
 
 
 def move_to_folders(given: "ExecutorInput") -> None:
-    """Let all artifacts be where the launcher keeps their files."""
+    """Let all artifacts be where the launcher keeps their files. It has made the folders in which
+    outputs shall lie; `kfp.local` has not."""
     for side in (given.inputs, given.outputs):
         for artifacts in side.artifacts.values():
             for artifact in artifacts.artifacts:
                 artifact.uri = local_path(artifact.uri, os.environ.get(LAUNCHER_ROOT, "/"))
+    for artifacts in given.outputs.artifacts.values():
+        for artifact in artifacts.artifacts:
+            Path(artifact.uri).parent.mkdir(parents=True, exist_ok=True)
 
 
 def local_path(uri: str, root: str) -> str:

@@ -53,13 +53,14 @@ def test_files_lie_where_the_launcher_puts_them(uri: str, path: str) -> None:
 def test_both_sides_move_and_the_report_names_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(entry.LAUNCHER_ROOT, "/launcher")
+    monkeypatch.setenv(entry.LAUNCHER_ROOT, str(tmp_path))
     sides = {
         side: {"artifacts": {side: artifacts(f"s3://b/{side}")}} for side in ("inputs", "outputs")
     }
     meant, moved = given(**sides), given(**sides)
     entry.move_to_folders(moved)
-    assert moved.inputs.artifacts["inputs"].artifacts[0].uri == "/launcher/s3/b/inputs"
+    assert moved.inputs.artifacts["inputs"].artifacts[0].uri == f"{tmp_path}/s3/b/inputs"
+    assert (tmp_path / "s3" / "b").is_dir(), "kfp.local makes no folders for outputs"
     report = tmp_path / "report.json"
     local = moved.outputs.artifacts["outputs"].artifacts[0].uri
     told = {"artifacts": {"outputs": artifacts(local, metadata={"blessed": 1.0})}}
