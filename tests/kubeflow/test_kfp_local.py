@@ -8,17 +8,35 @@ specification says, so the data lies where a container would fetch it to.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.types import Mount
 from docker_daemon import Built
 from gauntlet_kubeflow.docker import USER, open_to_all
 from kfp import components, local
+from kfp.local import executor_output_utils
 from rehearsal import compiled
 
 from components.datasets.prepare import prepare
 
 pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def values_beside_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that a task says is an artifact and a parameter of one name. Kubeflow keeps both,
+    `kfp.local` the artifact alone, and then hands that over where the value is asked for."""
+    merged = executor_output_utils.get_outputs_from_executor_output
+
+    def both(*, executor_output: Any, **rest: Any) -> dict[str, Any]:
+        outputs = merged(executor_output=executor_output, **rest)
+        said = executor_output.parameter_values.items()
+        return outputs | {
+            name: executor_output_utils.pb2_value_to_python(value) for name, value in said
+        }
+
+    monkeypatch.setattr(executor_output_utils, "get_outputs_from_executor_output", both)
 
 
 @pytest.fixture
@@ -33,6 +51,7 @@ def places(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
+@pytest.mark.usefixtures("values_beside_artifacts")
 def test_kubeflows_own_runner_comes_to_a_pushed_model(
     docker_image: Built, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
