@@ -48,11 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(reason.removeprefix("Skipped: "), red=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """With `--dist loadgroup` a file is run by one process, and all that needs Docker by the same
     one, which then builds the image once."""
-    for item in items:
-        docker = item.get_closest_marker("docker") is not None
-        group = "docker" if docker else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    docker = item.get_closest_marker("docker") is not None
+    group = "docker" if docker else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
