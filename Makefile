@@ -25,7 +25,7 @@ e2e: install
 
 platforms: install
 	@scripts/install-docker
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadgroup --durations=20 -m "platforms or docker" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=20 -m "platforms or docker" $(ARGS)
 
 docker: install
 	@scripts/install-docker

@@ -46,11 +46,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason in sorted(reason for reason in reasons if NOT_PROVEN in reason):
         terminalreporter.section("DOCKER DID NOT RUN", sep="!", red=True, bold=True)
         terminalreporter.line(reason.removeprefix("Skipped: "), red=True)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With `--dist loadgroup` a file is run by one process, and all that needs Docker by the same
-    one, which then builds the image once."""
-    docker = item.get_closest_marker("docker") is not None
-    group = "docker" if docker else item.nodeid.partition("::")[0]
-    item.add_marker(pytest.mark.xdist_group(group))

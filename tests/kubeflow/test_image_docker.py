@@ -1,18 +1,27 @@
-"""The cpu image in a real daemon: built, and run without network, rights and a writable disk."""
+"""The cpu image in a real daemon: built, and run without network, rights and a writable disk; whole
+pipelines in it too."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from docker.types import Mount
 from docker_daemon import Built
-from gauntlet_kubeflow.docker import USER, Container, Containers, run_container
+from gauntlet_kubeflow.docker import USER, Container, Containers, open_to_all, run_container
+from kfp import components, local
+from kfp.local import executor_output_utils
+from rehearsal import answers, compiled, local_run, shared_folder, some_images, submitted
 
+from components.datasets.prepare import prepare
 from foundation.process import ENVIRONMENT
 
 pytestmark = pytest.mark.docker
@@ -153,3 +162,85 @@ def test_a_network_and_a_schema_are_added_in_three_lines(here: Built, tmp_path: 
     log = tmp_path / "log"
     assert run_container(Container(image="own", command=["python", "-c", code]), log) == 0
     assert 'name: "image"' in log.read_text()
+
+
+def test_a_specification_comes_to_the_model_of_a_local_run(
+    here: Built,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    alone = local_run(shared_folder(tmp_path_factory))
+    root = tmp_path / "cluster"
+    shutil.copytree(alone.data, root / "minio" / "bucket" / "mnist")
+    file = compiled(
+        tmp_path / "pipeline.yaml", "--target", "kfp-v2", "--image", here.image,
+        "--pipeline-root", "minio://bucket/f", "--volume", "models:/mnt/gauntlet",
+        "--data-uri", "minio://bucket/mnist", "--data-fingerprint", alone.fingerprint,
+    )  # fmt: skip
+    outcome = submitted(file, root, "--docker")
+    assert outcome.code == 0, outcome.text
+    assert set(outcome.states.values()) == {"finished"}
+    (version,) = (root / "volumes" / "models" / "gauntlet" / "serving").iterdir()
+    (written,) = root.glob("minio/bucket/f/artifacts/*/Summary/summary/summary.json")
+    summary = json.loads(written.read_text())
+    assert summary["pushed"] == f"/mnt/gauntlet/gauntlet/serving/{version.name}"
+    assert summary["gates"] == alone.summary["gates"]
+    images = np.array(some_images())
+    here, there = answers(alone.summary["pushed"], images), answers(str(version), images)
+    for name in here:
+        np.testing.assert_array_equal(here[name], there[name])
+
+
+@pytest.fixture
+def values_beside_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that a task says is an artifact and a parameter of one name. Kubeflow keeps both,
+    `kfp.local` the artifact alone, and then hands that over where the value is asked for."""
+    merged = executor_output_utils.get_outputs_from_executor_output
+
+    def both(*, executor_output: Any, **rest: Any) -> dict[str, Any]:
+        outputs = merged(executor_output=executor_output, **rest)
+        said = executor_output.parameter_values.items()
+        return outputs | {
+            name: executor_output_utils.pb2_value_to_python(value) for name, value in said
+        }
+
+    monkeypatch.setattr(executor_output_utils, "get_outputs_from_executor_output", both)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """Folders that the user of the containers may write to; `data` has what is to be learnt."""
+    made = {name: tmp_path / name for name in ("root", "store", "data")}
+    for folder in made.values():
+        folder.mkdir()
+    prepared = Path(prepare("mnist", None).directory)
+    shutil.copytree(prepared, made["data"] / "mnist" / prepared.name)
+    open_to_all(tmp_path)
+    return made
+
+
+@pytest.mark.usefixtures("values_beside_artifacts")
+def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[str, Path]) -> None:
+    """A second opinion: Kubeflow's own local runner, which is no code of ours, runs the file.
+
+    It makes the graph, the input of each task and the placeholders by itself. It hands over inputs
+    without their own types, ignores the environment of a specification, and knows neither retries
+    nor a cache. An importer's output is `artifact` to it, whatever the specification says, so the
+    data lies where a container would fetch it to.
+    """
+    file = compiled(
+        places["root"] / "pipeline.yaml", "--target", "kfp-v2", "--image", here.image,
+        "--pipeline-root", places["root"], "--store", places["store"],
+    )  # fmt: skip
+    runner = local.DockerRunner(
+        network_mode="none", read_only=True, tmpfs={"/tmp": ""}, user=USER, init=True,
+        environment={"CUDA_VISIBLE_DEVICES": "-1"},
+        mounts=[
+            Mount(str(places["store"]), str(places["store"]), type="bind"),
+            Mount("/tmp/tensorflow_datasets", str(places["data"]), type="bind"),
+        ],
+    )  # fmt: skip
+    local.init(runner, pipeline_root=str(places["root"]), raise_on_error=True)
+    components.load_component_from_file(str(file))()
+    (version,) = (places["store"] / "serving").iterdir()
+    assert (version / "saved_model.pb").is_file()
