@@ -26,6 +26,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, proto_utils
 
+from components.champion import served_version
 from components.evaluator.executor import read_explanations
 from components.versions import CARD, Card, PushedBy, read_card, withdrawn_by
 from foundation.errors import RunError
@@ -35,6 +36,9 @@ from foundation.versions import SAVED_MODEL, newest_version, numbers
 WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
 when and why, as JSON."""
+
+MET = "champion"
+"""Execution property with Champion's answer: whom the model has met."""
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -83,6 +87,7 @@ class Executor(tfx_pusher.Executor):
             self._MarkNotPushed(pushed)
             return
         newest = newest_version(base)
+        self._require_champion(base, model, exec_properties)
         if newest is None or read_card(os.path.join(base, newest)).model != model.uri:
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
@@ -90,6 +95,20 @@ class Executor(tfx_pusher.Executor):
             newest = publish(self.GetModelPath(input_dict), base, card)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
+        )
+
+    def _require_champion(
+        self, base: str, model: Artifact, exec_properties: dict[str, Any]
+    ) -> None:
+        """Raises RunError where the model has met another champion than the one that is served."""
+        met = exec_properties.get(MET)
+        served = served_version(base)
+        if met is None or served == met or (served and read_card(served).model == model.uri):
+            return
+        raise RunError(
+            f"{served or 'nothing'} is served now, and the model was compared with "
+            f"{met or 'no champion'}: somebody pushed or rolled back meanwhile; run again, which "
+            "repeats the comparison only"
         )
 
 

@@ -4,6 +4,7 @@ job of Vertex AI do the work."""
 import json
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPIError
 from tfx.components.trainer.executor import GenericExecutor
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.components.base.base_executor import BaseExecutor
@@ -70,5 +71,5 @@ class JobExecutor(BaseExecutor):
                 enable_vertex=True,
                 vertex_region=region,
             )
-        except RuntimeError as error:
+        except (RuntimeError, GoogleAPIError, ConnectionError) as error:
             raise RunError(f"the training job of Vertex AI failed: {error}") from error

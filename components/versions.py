@@ -94,16 +94,19 @@ def withdrawn_by(base: str, model: str) -> Card | None:
     """The card of the rollback that took a model out of service; None where none did, or where the
     model has been served again since.
 
-    A rollback takes out all models that were first pushed after the one that it serves again.
-    model: URI of the model's artifact.
+    A rollback takes out the model that was served until then, and all that were first pushed after
+    the one that it serves again. model: URI of the model's artifact.
     """
-    order: list[str] = []
+    first: dict[str, int] = {}
     withdrawn: dict[str, Card] = {}
+    served = ""
     for version in list_versions(base):
         card = version.card
-        if card.kind is PushedBy.ROLLBACK and card.model in order:
-            withdrawn |= dict.fromkeys(order[order.index(card.model) + 1 :], card)
-        elif card.model not in order:
-            order.append(card.model)
+        if card.kind is PushedBy.ROLLBACK:
+            back = first.setdefault(card.model, int(card.of or 0))
+            later = [each for each, number in first.items() if number > back]
+            withdrawn |= dict.fromkeys([*later, served], card)
+        first.setdefault(card.model, int(version.version))
         withdrawn.pop(card.model, None)
+        served = card.model
     return withdrawn.get(model)

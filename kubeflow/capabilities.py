@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gauntlet_kubeflow.entry import FOLDERS
 from gauntlet_kubeflow.request import Compilation
+from gauntlet_kubeflow.resources import GPU_NODES
 from gauntlet_kubeflow.target import Target
 
 from components.datasets.image_folder import is_folder
@@ -81,11 +83,9 @@ GAPS = (
         node="Trainer-robust",
         feature="trainer.strategy=tpu or multi_worker without a training job",
         targets=(Target.VERTEX,),
-        asked=lambda request: (
-            needs_job(request.config.trainer) and "Trainer-robust" not in request.training_jobs
-        ),
+        asked=lambda request: needs_job(request.config.trainer) and len(request.training_jobs) < 2,
         reason="the node is one container, and nobody sets TF_CONFIG or TPU_NAME in it",
-        instead="give the Trainers a machine_type in --resources",
+        instead="give both Trainers a machine_type in --resources",
     ),
     Gap(
         node="Trainer-robust",
@@ -133,6 +133,54 @@ GAPS = (
         instead="name a bucket with --pipeline-root gs://BUCKET/FOLDER",
     ),
     Gap(
+        node="all",
+        feature="a store outside gs://",
+        targets=(Target.VERTEX,),
+        asked=lambda request: bool(request.store and not request.store.startswith("gs://")),
+        reason="the tasks of Vertex AI share no folder",
+        instead="name a bucket with --store",
+    ),
+    Gap(
+        node="all",
+        feature="a store that is neither in gs:// nor in the volume",
+        targets=(Target.KFP_V2,),
+        asked=lambda request: bool(request.store) and not shared(request),
+        reason="each container would have its own",
+        instead="name a volume with --volume, and a folder in it",
+    ),
+    Gap(
+        node="all",
+        feature="a pipeline root outside gs://, s3:// and minio://",
+        targets=(Target.KFP_V2,),
+        asked=lambda request: not request.pipeline_root.startswith(tuple(FOLDERS)),
+        reason="Kubeflow's launcher knows no other store",
+        instead="name one of them with --pipeline-root",
+    ),
+    Gap(
+        node="all",
+        feature="an accelerator of a task that computes on none",
+        targets=EVERYWHERE,
+        asked=lambda request: any(
+            machine.accelerators and task not in GPU_NODES
+            for task, machine in {"": request.profile.default, **request.profile.nodes}.items()
+        ),
+        reason="it would be reserved and hidden",
+        instead=f"give accelerators to {', '.join(GPU_NODES)} only",
+    ),
+    Gap(
+        node="Trainer-robust",
+        feature="several machines without trainer.strategy=multi_worker",
+        targets=(Target.VERTEX,),
+        asked=lambda request: any(
+            machine.replicas > 1
+            and request.config.trainer.strategy
+            not in (StrategyName.MULTI_WORKER, StrategyName.AUTO)
+            for machine in request.training_jobs.values()
+        ),
+        reason="each of them would train alone",
+        instead="set trainer.strategy=multi_worker",
+    ),
+    Gap(
         node="Data",
         feature="prepared data (--data-uri) outside gs://",
         targets=(Target.VERTEX,),
@@ -158,6 +206,12 @@ def needs_job(trainer: TrainerConfig) -> bool:
     """Whether a training needs somebody who tells it of a TPU or of other machines."""
     several = trainer.strategy is StrategyName.MULTI_WORKER and trainer.workers == 1
     return several or trainer.strategy is StrategyName.TPU
+
+
+def shared(request: Compilation) -> bool:
+    """Whether all containers of Kubeflow see the store."""
+    inside = request.volume and f"{request.store}/".startswith(f"{request.volume.path}/")
+    return request.store.startswith("gs://") or bool(inside)
 
 
 def refuse_what_cannot_run(request: Compilation) -> None:

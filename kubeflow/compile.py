@@ -1,6 +1,7 @@
 """Compiles the pipeline with TFX's KubeflowV2DagRunner, and completes what that leaves out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.entry import COMMAND, Files
 from gauntlet_kubeflow.names import check_names, task_name
-from gauntlet_kubeflow.parameters import add_parameters
+from gauntlet_kubeflow.parameters import TASK, add_parameters
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.resources import GPU_NODES, SMALL, Profile, Resources
 from gauntlet_kubeflow.target import Target
@@ -26,6 +27,10 @@ TENSORFLOW_WRITES = ("gs://", "/")
 
 ALWAYS = ("Champion", "LastSpan", "Pusher")
 """Nodes that look at what is there: no cache may answer for them."""
+
+RETRY = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
+"""When a task is tried again. Argo counts the longest duration from the first attempt, and takes a
+missing one for none at all; Vertex AI caps it at an hour."""
 
 DECIDES = "Verdict"
 """Node that fails on purpose: another attempt would say the same."""
@@ -50,8 +55,11 @@ def compile_pipeline(request: Compilation) -> dict[str, Any]:
     """
     job = compiled_graph(request)
     spec = job["pipelineSpec"]
+    check_names(spec, request.target)  # while all that is long stands in the file
     add_parameters(request, spec, lambda changed: compiled_graph(changed)["pipelineSpec"])
+    _equip_parameters(request, spec)
     check_names(spec, request.target)
+    _check_profile(request.profile, spec)
     if request.target is Target.VERTEX:
         return job
     platforms = _platforms(spec, request.volume, request.profile)
@@ -112,7 +120,10 @@ def places_of(request: Compilation) -> Places:
         data_fingerprint=request.data_fingerprint,
         training_jobs={
             task.removeprefix("Trainer-"): machine.training_job(
-                request.gpu_image or request.image, request.project, request.region
+                request.gpu_image or request.image,
+                request.project,
+                request.region,
+                request.service_account,
             )
             for task, machine in request.training_jobs.items()
         },
@@ -148,19 +159,37 @@ def _equip(
 ) -> None:
     """Give a container its machine, and the accelerator to those only that compute on one:
     TensorFlow in any other node would take what the node's machine shows it, and keep it."""
-    own = SMALL if name in request.training_jobs else request.profile.of(name)
+    own = request.profile.of(name)
+    if name in request.training_jobs:
+        own = replace(SMALL, retries=0)  # its job goes on without it, and a second one would join
     if resources := _container_resources(own):
         container["resources"] = resources
     if own.retries and name != DECIDES:
-        task["retryPolicy"] = {"maxRetryCount": own.retries, "backoffDuration": "30s"}
+        task["retryPolicy"] = RETRY | {"maxRetryCount": own.retries}
     if name in GPU_NODES:
         container["image"] = request.gpu_image or request.image
     if name not in GPU_NODES or name in request.training_jobs:
         container["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
 
 
+def _equip_parameters(request: Compilation, spec: dict[str, Any]) -> None:
+    task = spec["root"]["dag"]["tasks"][TASK]
+    container = spec["deploymentSpec"]["executors"][f"{TASK}_executor"]["container"]
+    _equip(container, task, request, TASK)
+
+
+def _check_profile(profile: Profile, spec: dict[str, Any]) -> None:
+    """Raises ConfigError where the profile has a machine for a task that there is not."""
+    tasks = spec["root"]["dag"]["tasks"].keys()
+    if unknown := profile.nodes.keys() - tasks - Profile().nodes.keys():
+        raise ConfigError(
+            f"the resources name {', '.join(sorted(unknown))}; the tasks are "
+            f"{', '.join(sorted(tasks))}"
+        )
+
+
 def _container_resources(own: Resources) -> dict[str, Any]:
-    """What Kubeflow and Vertex AI read; the numbers are for those that do not know the texts."""
+    """What Kubeflow and Vertex AI read: processors, and memory in 10^9 bytes."""
     resources: dict[str, Any] = {}
     if own.cpu:
         resources |= {"cpuLimit": own.cpu, "cpuRequest": own.cpu}

@@ -25,6 +25,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import FileLock, Timeout
 from gauntlet_kubeflow.entry import LAUNCHER_ROOT, local_path
 from gauntlet_kubeflow.target import Target
 from google.protobuf import json_format
@@ -83,11 +84,12 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a task ended, and what it has made."""
+    """How a task ended, and what it has made. code: of its last attempt."""
 
     state: State
     outputs: Outputs = field(default_factory=Outputs)
     log: Path | None = None
+    code: int = 0
 
 
 class Machine(Protocol):
@@ -161,7 +163,8 @@ class LocalPlatform:
         self._root = spec["defaultPipelineRoot"]
         self._folder = folder.absolute()
         self._machine = machine or Processes()
-        self._known = self._read_cache()
+        self._known: dict[str, Outputs] = {}
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, run_id: str, values: Mapping[str, Any] | None = None) -> dict[str, Ended]:
         """Run all tasks.
@@ -169,7 +172,20 @@ class LocalPlatform:
         run_id: name of a run that has not been. values: of the pipeline's parameters.
 
         Returns how each of them ended, in the order in which they ran.
+
+        Raises:
+            RunError: another run is under way in the folder.
         """
+        try:
+            with FileLock(self._folder / ".lock", timeout=0):
+                self._known = self._read_cache()
+                return self._run(run_id, values)
+        except Timeout as error:
+            raise RunError(
+                f"another run is under way in {self._folder}; wait for it, or name another folder"
+            ) from error
+
+    def _run(self, run_id: str, values: Mapping[str, Any] | None) -> dict[str, Ended]:
         self._values = {
             name: (values or {}).get(name, declared["defaultValue"])
             for name, declared in self._declared.items()
@@ -211,7 +227,7 @@ class LocalPlatform:
         executor = self._executors[component["executorLabel"]]
         values, inputs = self._inputs(task, before)
         if "importer" in executor:
-            return self._imported(name, executor["importer"], component, values)
+            return self._imported(executor["importer"], component, values)
         fingerprint = self._fingerprint(executor["container"], component, values, inputs)
         caches = task.get("cachingOptions", {}).get("enableCache", False)
         if caches and fingerprint in self._known:
@@ -221,9 +237,18 @@ class LocalPlatform:
         given = self._given(component, values, inputs, f"{self._root}/{run_id}/{name}", folder)
         output = folder / "log.txt"
         attempts = 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
-        if not any(self._succeeds(executor["container"], given, output) for _ in range(attempts)):
+        for _ in range(attempts):
+            code = self._code(executor["container"], given, output)
+            if code == 0:
+                break
+        if code:
+            return Ended(state=State.FAILED, log=output, code=code)
+        try:
+            outputs = self._published(given)
+        except (RunError, OSError, json_format.ParseError) as error:
+            with output.open("a") as printed:
+                printed.write(f"gauntlet: what the task reports cannot be taken: {error}\n")
             return Ended(state=State.FAILED, log=output)
-        outputs = self._published(given)
         if caches:
             self._keep(fingerprint, outputs)
         return Ended(state=State.DONE, outputs=outputs, log=output)
@@ -250,7 +275,7 @@ class LocalPlatform:
         return values, artifacts
 
     def _imported(
-        self, name: str, importer: Mapping[str, Any], component: Mapping[str, Any], values: Any
+        self, importer: Mapping[str, Any], component: Mapping[str, Any], values: Any
     ) -> Ended:
         """What an importer does: it makes an artifact of a URI, a known one unless it shall not."""
         uri = values[importer["artifactUri"]["runtimeParameter"]]
@@ -318,10 +343,10 @@ class LocalPlatform:
             artifact.type.instance_schema = ""
             artifact.metadata.update({"display_name": key, "store_session_info": "{}"})
 
-    def _succeeds(
+    def _code(
         self, container: Mapping[str, Any], given: pipeline_spec_pb2.ExecutorInput, output: Path
-    ) -> bool:
-        """Run the container once."""
+    ) -> int:
+        """Run the container once; returns its exit code."""
         message = json_format.MessageToJson(given, indent=None)
         command = [
             part.replace(PLACEHOLDER, message)
@@ -335,7 +360,7 @@ class LocalPlatform:
         code = self._machine.run(container, command, self._folder, output)
         if code:
             log.warning("a task ended with code %d; its log is %s", code, output)
-        return code == 0
+        return code
 
     def _files(self, uri: str) -> Path:
         """Where the launcher keeps the files of a URI."""
@@ -390,7 +415,6 @@ class LocalPlatform:
         return f"projects/1/locations/here/artifacts/{number}" if on_vertex else str(number)
 
     def _read_cache(self) -> dict[str, Outputs]:
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / CACHE
         kept = json.loads(path.read_text()) if path.exists() else {}
         return {

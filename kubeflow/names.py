@@ -81,6 +81,10 @@ def _too_long(spec: Mapping[str, Any]) -> list[str]:
     """Tasks whose container would be given an argument that Linux refuses. What a task is told of
     its artifacts comes on top of its parameters: a kilobyte each."""
     problems = []
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        size = max(map(len, executor.get("container", {}).get("args", [""])), default=0)
+        if size > LONGEST:
+            problems.append(f"an argument of {name} has {size} bytes, more than {LONGEST}")
     for name, task in spec["root"]["dag"]["tasks"].items():
         inputs = task.get("inputs", {})
         size = len(str(inputs.get("parameters", {}))) + 1000 * len(inputs.get("artifacts", {}))

@@ -22,6 +22,7 @@ from gauntlet_kubeflow.entry import settle
 from gauntlet_kubeflow.request import Compilation
 
 from foundation.errors import ConfigError, GauntletError
+from foundation.identity import check_own_packages
 from pipeline.definition.config import GatesConfig, RunConfig, override
 
 TASK, IMPORTER = "Parameters", "Data"
@@ -35,6 +36,10 @@ KINDS = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE"}
 Spec = dict[str, Any]
 Address = tuple[str, str]
 """A task, and the name of one of its parameters."""
+
+
+OF_DATASET: set[Address] = {("TfdsExampleGen", "dataset"), ("CuratedSchema", "text")}
+"""The parameters of tasks that the name of the data set decides."""
 
 
 def settings_of(config: RunConfig) -> dict[str, str]:
@@ -76,20 +81,27 @@ def with_values(request: Compilation, values: Mapping[str, str | int | float]) -
     changed = {name: value for name, value in values.items() if value != defaults(request)[name]}
     assignments = [f"{known[name]}={changed[name]}" for name in known if name in changed]
     data = {name: str(value) for name, value in changed.items() if name in (URI, FINGERPRINT)}
+    if bool(data.get(FINGERPRINT, request.data_fingerprint)) != bool(request.data_fingerprint):
+        raise ConfigError(
+            f"whether there is a {FINGERPRINT} decides what caches know: compile the pipeline "
+            f"{'without' if request.data_fingerprint else 'with'} one"
+        )
     return dataclasses.replace(request, config=override(request.config, assignments), **data)
 
 
 def perturbed(request: Compilation) -> Compilation:
-    """The request with another value of every parameter, to see which tasks take them."""
+    """The request with another value of every parameter, to see which tasks take them; of the data
+    set that is known (`OF_DATASET`), and another one might have another schema."""
     others: dict[str, str | int | float] = {}
     for name, value in defaults(request).items():
-        if isinstance(value, int):
+        if name == "seed":
+            others[name] = int(value) ^ 1  # the largest has none above it
+        elif isinstance(value, int):
             others[name] = value + 1
         elif isinstance(value, float):
             others[name] = value / 2 if value else 0.5
-        else:
+        elif name in (URI, FINGERPRINT) and value:
             others[name] = f"{value}-other"
-    others["data_dataset"] = "mnist" if request.config.data.dataset != "mnist" else "fashion_mnist"
     return with_values(request, others)
 
 
@@ -101,6 +113,9 @@ def add_parameters(
     compiled: makes a specification without them.
     """
     differences = _differences(spec, compiled(perturbed(request)))
+    differences |= OF_DATASET
+    if request.data_uri:
+        differences.add(("TfdsExampleGen", "fingerprint"))
     routes = sorted(address for address in differences if address[0] != IMPORTER)
     values = defaults(request)
     spec["root"]["inputDefinitions"] = {
@@ -249,6 +264,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--executor-input", required=True, help="what the launcher gives, as JSON")
     given = parser.parse_args(arguments)
     try:
+        check_own_packages()
         request = Compilation.from_json(given.request)
         hand_on(request, given.code, json.loads(given.executor_input))
     except GauntletError as error:
@@ -281,10 +297,15 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
             "than the one that compiled the pipeline; build the image from the same commit and "
             "locked packages, or compile where they are"
         )
-    _differences(original, spec)
+    changes = {_key(*address) for address in _differences(original, spec) if address[0] != IMPORTER}
     outputs = executor_input.get("outputs", {})
     constants = {_key(*address): value for address, value in _constants(spec).items()}
     answers = {name: constants[name] for name in outputs.get("parameters", {})}
+    if unrouted := changes - answers.keys():
+        raise ConfigError(
+            f"these values change {', '.join(sorted(unrouted))}, which the compiled pipeline has "
+            "fixed; compile the pipeline with them"
+        )
     fileio.makedirs(os.path.dirname(outputs["outputFile"]))
     with fileio.open(outputs["outputFile"], "w") as file:
         file.write(json.dumps({"parameterValues": answers}))

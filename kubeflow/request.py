@@ -37,7 +37,8 @@ class Compilation:
     volume: for Kubeflow.
     fail_on_refusal: whether a run whose model is refused fails.
     profile: machines of the nodes.
-    project, region: of Google Cloud, for training jobs.
+    project, region, service_account: of Google Cloud, for training jobs; '' for Vertex AI's own
+        account.
     """
 
     config: RunConfig
@@ -54,6 +55,7 @@ class Compilation:
     profile: Profile = field(default_factory=Profile)
     project: str = ""
     region: str = ""
+    service_account: str = ""
 
     @property
     def training_jobs(self) -> dict[str, Resources]:

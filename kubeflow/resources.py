@@ -21,7 +21,7 @@ GPU_NODES = (
 """Nodes that compute on an accelerator, where their container is given one: both Trainers, the
 search before them, and the two nodes that attack."""
 
-QUANTITY = r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?"
+QUANTITY = r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)"
 """What Kubernetes calls a quantity of memory, as far as one is written for a machine."""
 
 
@@ -66,7 +66,7 @@ class Resources:
                 f"{self.accelerator!r} and {self.accelerators}"
             )
 
-    def training_job(self, image: str, project: str, region: str) -> str:
+    def training_job(self, image: str, project: str, region: str, account: str) -> str:
         """The training job of Vertex AI on these machines, as `components.trainer.JOB` has it:
         CustomJobSpec of google.cloud.aiplatform.v1, one worker pool for the chief and one for the
         others."""
@@ -82,6 +82,8 @@ class Resources:
             for n in sizes
         ]
         spec: dict[str, Any] = {"worker_pool_specs": pools}
+        if account:
+            spec["service_account"] = account
         if self.timeout:
             spec["scheduling"] = {"timeout": {"seconds": self.timeout}}
         return json.dumps({"project": project, "region": region, "job_spec": spec}, sort_keys=True)

@@ -83,6 +83,11 @@ if TYPE_CHECKING:
 @click.option("--project", default="", help="Google Cloud's project of the training jobs.")
 @click.option("--region", default="", help="Google Cloud's region of the training jobs.")
 @click.option(
+    "--service-account",
+    default="",
+    help="Google Cloud's account of the training jobs. Default: Vertex AI's own.",
+)
+@click.option(
     "--finish-on-refusal",
     is_flag=True,
     help="Let a run succeed whose model was refused; without this it fails in the task Verdict.",
@@ -103,6 +108,7 @@ def compile(
     resources: Path | None,
     project: str,
     region: str,
+    service_account: str,
     finish_on_refusal: bool,
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
@@ -132,10 +138,9 @@ def compile(
     for option, text in (("image", image), ("pipeline-root", pipeline_root)):
         if not text.strip():
             raise ConfigError(f"--{option} is empty")
-    if "://" not in pipeline_root and not pipeline_root.startswith("/"):
+    if "://" not in pipeline_root:
         raise ConfigError(
-            "--pipeline-root is an address such as gs://BUCKET/FOLDER, or an absolute path that "
-            f"all containers mount; got {pipeline_root}"
+            f"--pipeline-root is an address such as gs://BUCKET/FOLDER, got {pipeline_root}"
         )
     if data_fingerprint and not data_uri:
         raise ConfigError("--data-fingerprint says what lies at --data-uri, which is not given")
@@ -155,6 +160,7 @@ def compile(
         profile=read_profile(resources) if resources else Profile(),
         project=project,
         region=region,
+        service_account=service_account,
     )
     refuse_what_cannot_run(request)
     console = Console()
@@ -171,7 +177,7 @@ def read_volume(text: str) -> "Volume":
     from gauntlet_kubeflow.request import Volume
 
     claim, _, path = text.partition(":")
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", claim) or not re.fullmatch(
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", claim) or not re.fullmatch(
         r"/.*[^/]", path
     ):
         raise ConfigError(f"--volume is CLAIM:/PATH, such as models:/mnt/gauntlet, got {text!r}")
@@ -180,10 +186,12 @@ def read_volume(text: str) -> "Volume":
 
 def notes(request: "Compilation") -> Iterator[str]:
     """What somebody who compiles this should know."""
+    from gauntlet_kubeflow.image import is_pinned
+
     from pipeline.definition.gates import out_of_reach
 
     for image in sorted({request.image, request.gpu_image} - {""}):
-        if "@sha256:" in image:
+        if is_pinned(image):
             continue
         yield (
             f"{image} is named by a tag. Where another image gets this tag, the platform's "

@@ -9,7 +9,7 @@ import click
 from gauntlet_kubeflow.clients.request import Destination, Submission
 
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
-from gauntlet.options import DEFAULT_ROOT, refuse_options, request
+from gauntlet.options import refuse_options, request
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ OPTIONS_OF = {
     "--root",
     "folder",
     type=LOCAL_PATH,
-    default=DEFAULT_ROOT,
+    default="rehearsal",
     show_default=True,
     help="Local: folder of the artifacts, the logs and the cache.",
 )
@@ -210,6 +210,7 @@ def run_here(
     console: "Console",
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
+    from gauntlet_kubeflow.clients.compiled import VERDICT
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
     from gauntlet_kubeflow.local import LocalPlatform
 
@@ -226,6 +227,9 @@ def run_here(
     progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
     if progress.failed:
         progress = Progress(state=RunState.FAILED, tasks=tasks)
+    verdict = ended.get(VERDICT)
+    if verdict and verdict.code not in (0, REFUSED):  # it could not even decide
+        raise RunError(f"task {VERDICT} failed with code {verdict.code}; its log: {verdict.log}")
     return told(progress, str(folder), compiled, console)
 
 
@@ -271,7 +275,9 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     if progress.state is RunState.CANCELLED:
         raise RunError(f"the run was cancelled: {url}")
     if {task.name for task in progress.failed} == {VERDICT}:
-        console.print("[red]refused[/]: the gates refused the model, nothing was pushed")
+        console.print(
+            "[red]refused[/]: the task Verdict failed, as it does when nothing was pushed"
+        )
         (verdict,) = progress.failed
         console.print(
             escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),

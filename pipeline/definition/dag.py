@@ -151,7 +151,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     servable = dag.add(serving, "blessing")
 
     # Only then it is pushed, and a platform is told what became of it.
-    pushed = dag.add(push(robust, blessing, servable, places), "pushed_model")
+    pushed = dag.add(push(robust, blessing, servable, rival, places), "pushed_model")
     if places.fail_on_refusal is not None:
         summary = dag.add(Summary(blessing=blessing, servable=servable, pushed=pushed), "summary")
         dag.add(Verdict(summary=summary, fail_on_refusal=int(places.fail_on_refusal)))
@@ -325,11 +325,13 @@ def real_server(serving: ServingConfig, model: Channel, raw: Channel) -> InfraVa
     return InfraValidator(model=model, examples=raw, serving_spec=spec, request_spec=request)
 
 
-def push(model: Channel, blessing: Channel, servable: Channel, places: Places) -> Pusher:
-    """Pushes what is blessed twice. Each run is another key for the cache, because a push looks at
-    what is being served."""
+def push(
+    model: Channel, blessing: Channel, servable: Channel, rival: Channel | None, places: Places
+) -> Pusher:
+    """Pushes what is blessed twice, where the champion that it has met is served still. Each run is
+    another key for the cache, because a push looks at what is being served."""
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
-    return Pusher(
+    node = Pusher(
         model=model,
         model_blessing=blessing,
         infra_blessing=servable,
@@ -337,3 +339,6 @@ def push(model: Channel, blessing: Channel, servable: Channel, places: Places) -
         custom_config={"run_id": places.run_id},
         custom_executor_spec=ExecutorClassSpec(pusher.Executor),
     )
+    if rival:
+        node.exec_properties[pusher.MET] = answer(rival)
+    return node

@@ -1,5 +1,6 @@
 """Champion: which version is served, however it came there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,5 +67,14 @@ def test_a_rollback_takes_later_models_out_until_they_are_served_again(serving: 
     pushed(serving, model="b", kind=PushedBy.ROLLBACK, of=second)
     assert withdrawn_by(str(serving), "b") is None
     assert withdrawn_by(str(serving), "c") is not None
+    assert withdrawn_by(str(serving), "a") is not None, "it was served until then"
     pushed(serving, model="c", kind=PushedBy.FORCED)
     assert withdrawn_by(str(serving), "c") is None
+
+
+def test_a_rollback_to_a_version_that_was_cleaned_up_since(serving: Path) -> None:
+    first = pushed(serving, model="a")
+    pushed(serving, model="b")
+    pushed(serving, model="a", kind=PushedBy.ROLLBACK, of=first)
+    shutil.rmtree(serving / first)
+    assert withdrawn_by(str(serving), "b") is not None

@@ -23,7 +23,9 @@ from foundation.versions import versions
 GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("square", 1.0)]
 
 
-def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> PushedModel:
+def push(
+    small_models: dict[str, str], tmp_path: Path, blessed: bool = True, **properties: str
+) -> PushedModel:
     blessing = artifact(ModelBlessing, str(tmp_path / "blessing"))
     blessing.set_int_custom_property("blessed", int(blessed))
     Path(blessing.uri).mkdir(exist_ok=True)
@@ -32,7 +34,8 @@ def push(small_models: dict[str, str], tmp_path: Path, blessed: bool = True) -> 
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
     destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=filesystem))
     inputs = {"model": [artifact(Model, small_models["robust"])], "model_blessing": [blessing]}
-    pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, {"push_destination": destination})
+    given = {"push_destination": destination, **properties}
+    pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, given)
     return pushed
 
 
@@ -68,6 +71,23 @@ def test_a_model_that_a_rollback_took_out_is_not_pushed(
     assert pushed.get_int_custom_property("pushed") == 0
     withdrawn = json.loads(pushed.get_string_custom_property("withdrawn"))
     assert withdrawn == {"by": "me", "at": "now", "reason": "slow"}
+    assert len(versions(base)) == 3
+
+
+def test_a_model_that_met_another_champion_than_the_served_one_is_not_pushed(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Two runs at once: what one has pushed, the other has not met."""
+    base = str(tmp_path / "serving")
+    for met in ("", "elsewhere/1"):
+        first = pusher.publish(
+            f"{small_models['undefended']}/Format-Serving", base, Card(model="x")
+        )
+        with pytest.raises(RunError, match="is served now, and the model was compared with"):
+            push(small_models, tmp_path, champion=met)
+    assert len(versions(base)) == 2
+    push(small_models, tmp_path, champion=f"{base}/{first}")
+    push(small_models, tmp_path, champion=f"{base}/{first}")  # it is served itself by now
     assert len(versions(base)) == 3
 
 

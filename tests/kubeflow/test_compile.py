@@ -273,7 +273,8 @@ def test_every_type_can_be_imported_in_a_container(compiled: dict[Target, dict[s
     [
         ({}, "gs://b/f/gauntlet/serving"),
         ({"name": "digits"}, "gs://b/f/digits/serving"),
-        ({"store": "/mnt/here/"}, "/mnt/here/serving"),
+        ({"store": "gs://c/here/"}, "gs://c/here/serving"),
+        ({"store": "/mnt/v/x", "volume": Volume(claim="c", path="/mnt/v")}, "/mnt/v/x/serving"),
         ({"volume": Volume(claim="c", path="/mnt/v")}, "/mnt/v/gauntlet/serving"),
     ],
 )
@@ -308,8 +309,15 @@ def test_each_task_has_its_machine() -> None:
         "accelerator": {"type": "nvidia.com/gpu", "count": "2"},
     }
     assert tasks["Trainer-robust"]["retryPolicy"]["maxRetryCount"] == 3
+    # Without the longest duration Argo tries nothing again.
+    policies = [task["retryPolicy"] for task in tasks.values() if "retryPolicy" in task]
+    assert all(policy["backoffMaxDuration"] == "604800s" for policy in policies)
+    assert executors["Parameters_executor"]["container"]["resources"]["cpuLimit"] == 2
     told = spec["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert told == {"Trainer-robust_executor": {"activeDeadlineSeconds": "60"}}
+    misspelt = Profile(nodes={"Trainer-robsut": Resources(cpu=8)})
+    with pytest.raises(ConfigError, match="the resources name Trainer-robsut; the tasks are"):
+        compile_pipeline(request(Target.KFP_V2, profile=misspelt))
     assert "accelerator" not in executors["Pusher_executor"]["container"]["resources"]
     assert "retryPolicy" not in tasks["Verdict"]  # it fails on purpose
 
@@ -353,6 +361,25 @@ def test_what_a_target_cannot_do_is_said_when_it_is_compiled(gap: Gap) -> None:
         },
         "a volume (--volume)": {"volume": Volume(claim="c", path="/mnt/v"), "store": "gs://b/s"},
         "a pipeline root outside gs://": {"pipeline_root": "/mnt/root"},
+        "a store outside gs://": {"store": "/tmp/x"},
+        "a store that is neither in gs:// nor in the volume": {
+            "store": "/mnt/other",
+            "volume": Volume(claim="c", path="/mnt/v"),
+        },
+        "a pipeline root outside gs://, s3:// and minio://": {
+            "pipeline_root": "hdfs://b",
+            "store": "gs://b/s",
+        },
+        "an accelerator of a task that computes on none": {
+            "profile": Profile(
+                nodes={"Evaluator": Resources(accelerator="nvidia.com/gpu", accelerators=1)}
+            )
+        },
+        "several machines without trainer.strategy=multi_worker": {
+            "profile": JOB,
+            "project": "p",
+            "region": "r",
+        },
         "prepared data (--data-uri) outside gs://": {"data_uri": "s3://b/data"},
         "a timeout of a node": {"profile": Profile(default=Resources(timeout=60))},
     }[gap.feature]
@@ -408,7 +435,10 @@ def test_names_that_a_platform_refuses(
 
 def test_a_training_job_of_several_machines() -> None:
     config = override(preset("smoke"), ["trainer.strategy=multi_worker"])
-    more = {"profile": JOB, "project": "p", "region": "europe-west4"}
+    both = Profile(
+        nodes=dict.fromkeys(("Trainer-undefended", "Trainer-robust"), *JOB.nodes.values())
+    )
+    more = {"profile": both, "project": "p", "region": "europe-west4", "service_account": "a@p"}
     job = compile_pipeline(request(Target.VERTEX, config, **more))
     spec = job["pipelineSpec"]
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
@@ -422,10 +452,11 @@ def test_a_training_job_of_several_machines() -> None:
     for pool in (chief, others):
         assert pool.container_spec.image_uri == "registry/gauntlet:1"
         assert pool.machine_spec.accelerator_type == aiplatform.AcceleratorType.NVIDIA_TESLA_T4
+    assert custom.service_account == "a@p"
     assert custom.scheduling.timeout.total_seconds() == 7200
     # The node itself only waits.
     container = executors["Trainer-robust_executor"]["container"]
     assert "accelerator" not in container["resources"]
     path = container["args"][container["args"].index("--executor_class_path") + 1]
     assert path == "components.trainer.JobExecutor"
-    assert "training_job" not in tasks["Trainer-undefended"]["inputs"]["parameters"]
+    assert "retryPolicy" not in tasks["Trainer-robust"]  # its job goes on without it

@@ -1,8 +1,11 @@
 """The entry point of a container: what Kubeflow leaves out is put back, and a failure is a line."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from gauntlet_kubeflow import entry
@@ -11,6 +14,13 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 SCHEMA = "title: tfx.Schema\ntype: object\n"
 STATISTICS = "title: tfx.ExampleStatistics\ntype: object\n"
+
+
+@pytest.fixture(autouse=True)
+def environment_of_a_container() -> Iterator[None]:
+    """What the entry point completes in the environment is forgotten after a test."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 def given(**sides: Any) -> pipeline_spec_pb2.ExecutorInput:

@@ -230,7 +230,7 @@ def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[
     """
     file = compiled(
         places["root"] / "pipeline.yaml", "--target", "kfp-v2", "--image", here.image,
-        "--pipeline-root", places["root"], "--store", places["store"],
+        "--pipeline-root", "minio://bucket/f", "--volume", f"models:{places['store']}",
     )  # fmt: skip
     runner = local.DockerRunner(
         network_mode="none", read_only=True, tmpfs={"/tmp": ""}, user=USER, init=True,
@@ -242,5 +242,5 @@ def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[
     )  # fmt: skip
     local.init(runner, pipeline_root=str(places["root"]), raise_on_error=True)
     components.load_component_from_file(str(file))()
-    (version,) = (places["store"] / "serving").iterdir()
+    (version,) = (places["store"] / "gauntlet" / "serving").iterdir()
     assert (version / "saved_model.pb").is_file()

@@ -2,11 +2,13 @@
 what runs after a failure, and what the cache knows again."""
 
 import json
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from gauntlet_kubeflow.local import LocalPlatform, State
 
 from foundation.errors import ConfigError, RunError
@@ -179,8 +181,20 @@ def test_what_looks_is_never_cached_and_a_failure_never(tmp_path: Path) -> None:
 def test_reports_are_read_strictly(tmp_path: Path, code: str, message: str) -> None:
     head, line, tail = textwrap.dedent(WRITE).partition("os.makedirs")
     made = spec({"a": f"{head}{code}\n{line}{tail}"}, {})
-    with pytest.raises(RunError, match=message):
-        LocalPlatform(made, tmp_path).run("1")
+    ended = LocalPlatform(made, tmp_path).run("1")
+    assert states(ended) == {"a": "failed"}
+    assert re.search(message, ended["a"].log.read_text())
+
+
+def test_a_task_that_reports_nothing_has_failed(tmp_path: Path) -> None:
+    """And stops nothing that does not depend on it."""
+    ended = LocalPlatform(spec({"a": "pass", "b": WRITE}, {}), tmp_path).run("1")
+    assert states(ended) == {"a": "failed", "b": "done"}
+
+
+def test_two_runs_in_one_folder(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(RunError, match="another run is under way"):
+        LocalPlatform(spec(*CHAIN), tmp_path).run("1")
 
 
 def test_values_go_from_task_to_task_and_from_the_run(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """What is set when a run is submitted: the first task makes of it what a compilation would."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from gauntlet_kubeflow import parameters
@@ -14,6 +17,13 @@ from foundation import code
 from foundation.errors import ConfigError
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
+
+
+@pytest.fixture(autouse=True)
+def environment_of_a_container() -> Iterator[None]:
+    """What the entry point completes in the environment is forgotten after a test."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 def request(*settings: str, **more: Any) -> Compilation:
@@ -116,6 +126,7 @@ def test_only_tasks_that_a_value_changes_see_it(spec: dict[str, Any], tmp_path: 
         {"data_dataset": "cifar10"},
         {"data_span": 0},
         {"gates_champion": 0.0},
+        {"data_fingerprint": ""},
     ],
 )
 def test_a_wrong_value_fails_in_the_first_task(
@@ -136,6 +147,25 @@ def test_an_image_with_other_code_is_refused(
     monkeypatch.setattr(code, "_versions", lambda: "other libraries")
     assert handed_on(spec, {}, tmp_path)["code"] == 2
     assert "i holds another version of this project" in capsys.readouterr().err
+
+
+def test_own_images_of_other_classes_than_any_known_set() -> None:
+    settings = ("data.dataset=image_folder/a", "data.classes=2", f"seed={2**32 - 1}")
+    job = compile_pipeline(request(*settings, data_uri="gs://b/d", data_fingerprint="f"))
+    tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+    dataset = tasks["TfdsExampleGen"]["inputs"]["parameters"]["dataset"]
+    assert dataset["taskOutputParameter"]["producerTask"] == parameters.TASK
+
+
+def test_a_value_that_reaches_what_is_fixed_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should a value ever change a parameter that another value did not."""
+    with monkeypatch.context() as patch:
+        patch.setattr(parameters, "perturbed", lambda request: request)
+        spec = compile_pipeline(request())["pipelineSpec"]
+    assert handed_on(spec, {"threat_epsilon": 0.1}, tmp_path)["code"] == 2
+    assert "Trainer_undefended__custom_config, which the compiled" in capsys.readouterr().err
 
 
 def test_every_task_waits_for_the_first(spec: dict[str, Any]) -> None:

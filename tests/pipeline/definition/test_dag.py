@@ -30,13 +30,15 @@ AdversarialExampleGen examples=TfdsExampleGen.examples robust=Trainer.robust.mod
 ServingCheck examples=TfdsExampleGen.examples model=Trainer.robust.model
 ChampionChallenge _Champion.version=Champion.version adversarial_examples=AdversarialExampleGen.adversarial_examples robust=Trainer.robust.model undefended=Trainer.undefended.model
 Evaluator examples=ChampionChallenge.challenged_examples model=Trainer.robust.model
-Pusher infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
+Pusher _Champion.version=Champion.version infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
 """  # noqa: E501
 """Of the preset `smoke`: each node with its inputs, and nodes that it only waits for."""
 
 WITHOUT_GATE = {
     "ChampionChallenge": "adversarial_examples=AdversarialExampleGen.adversarial_examples "
     "robust=Trainer.robust.model undefended=Trainer.undefended.model",
+    "Pusher": "infra_blessing=ServingCheck.blessing model=Trainer.robust.model "
+    "model_blessing=Evaluator.blessing",
 }
 WITHOUT_CHAMPION = {"Champion": None, **WITHOUT_GATE}
 SPAN = {
