@@ -1,7 +1,6 @@
 """Answers of the served model, through the signature that a server would use.
 
-The served model is the version with the highest number. The champion, the model of the latest
-blessing in force, may be another one: of a model that only the serving check refused, for instance.
+The served model is the version with the highest number.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Back to an earlier model: it is served again, and its blessing is the latest one in force.
+"""Back to an earlier model: it is served again, and is the champion.
 
 A version is a folder under `serving`; the served one has the highest number, so the earlier model
-comes back as a new version. What is blessed is known to the metadata alone, so the models after it
-lose their blessing there: the served model is the champion again.
+comes back as a new version. The models after it lose their blessing in the metadata; where there
+are none, as in a platform's store, the cards say all that the Pusher must know.
 """
 
 import dataclasses

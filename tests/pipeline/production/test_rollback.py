@@ -1,4 +1,4 @@
-"""Rollback: what is served then, and what TFX's resolver makes of it."""
+"""Rollback: what is served then, and which blessings are in force."""
 
 import json
 from pathlib import Path
