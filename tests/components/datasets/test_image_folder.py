@@ -295,4 +295,5 @@ def test_a_cluster_cannot_read_a_folder(pets: Path, tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(main, [*arguments, "--set", f"data.dataset={pets}"])
     assert done.exit_code == 2
-    assert "nodes of a cluster cannot read" in done.stderr.replace("\n", " ")
+    said = "data.dataset that is a folder of this machine: its container does not see it"
+    assert said in done.stderr.replace("\n", " ")
