@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.errors import GauntletError
+from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 from foundation.process import ENVIRONMENT
 
@@ -69,7 +69,9 @@ def run(arguments: list[str]) -> None:
     from kfp.pipeline_spec import pipeline_spec_pb2
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_entry
 
-    first, *rest = arguments
+    first, *rest = arguments or [""]
+    if first not in {f"--files={each}" for each in Files}:
+        raise ConfigError(f"expected --files={' or --files='.join(Files)} first, got {first!r}")
     files = Files(first.removeprefix("--files="))
     known, beam = tfx_entry._parse_flags([COMMAND[-1], *rest])
     given = json_format.Parse(

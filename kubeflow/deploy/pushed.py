@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gauntlet_kubeflow.deploy.request import Place
 
-from components.versions import Card, PushedBy, Version, list_versions
+from components.versions import Card, PushedBy, Version, list_versions, withdrawn_by
 from foundation.errors import ConfigError
 from foundation.events import phase
 
@@ -21,6 +21,7 @@ class Pushed:
     version: str
     card: Card
     newest: bool | None
+    rollback: Card | None = None
 
     @property
     def uri(self) -> str:
@@ -61,12 +62,16 @@ def chosen(place: Place, readable: str) -> Pushed:
         raise ConfigError(
             f"there is no version {place.version} in {readable}; there are {', '.join(versions)}"
         )
-    return _pushed(place, version)
+    return _pushed(place, version, withdrawn_by(readable, version.card.model))
 
 
-def _pushed(place: Place, version: Version) -> Pushed:
+def _pushed(place: Place, version: Version, rollback: Card | None) -> Pushed:
     return Pushed(
-        folder=place.folder, version=version.version, card=version.card, newest=version.serving
+        folder=place.folder,
+        version=version.version,
+        card=version.card,
+        newest=version.serving,
+        rollback=rollback,
     )
 
 
@@ -83,4 +88,9 @@ def check(pushed: Pushed) -> None:
         raise ConfigError(
             f"version {pushed.version} was pushed by force{refused}; say --force if it shall be "
             "served elsewhere too"
+        )
+    if pushed.rollback:
+        raise ConfigError(
+            f"a rollback of {pushed.rollback.at} by {pushed.rollback.by} went back from the model "
+            f"of version {pushed.version}; say --force if it shall be served elsewhere"
         )

@@ -94,6 +94,13 @@ class VertexModels:
         endpoint = self._endpoint()
         for served in endpoint.deployed_models:
             if (served.model, served.model_version_id) == (registered.model, registered.version):
+                share = dict(endpoint.traffic_split).get(served.id, 0)
+                if share != self._asked.traffic:
+                    raise ConfigError(
+                        f"the endpoint serves this version already, with {share} percent of the "
+                        f"requests, not {self._asked.traffic}; `gcloud ai endpoints update "
+                        "--traffic-split` changes that"
+                    )
                 return False
         request = types.DeployModelRequest(
             endpoint=endpoint.name,

@@ -189,6 +189,15 @@ def test_what_an_endpoint_serves_is_not_deployed_twice(tmp_path: Path) -> None:
     assert {method for method, _ in asked(server)} == {"GET"}
 
 
+def test_another_share_of_what_an_endpoint_serves_is_no_success(tmp_path: Path) -> None:
+    there = serving({"4": 10, "5": 90}, {"id": "4", "model": MODEL, "modelVersionId": "1"})
+    with registry({**EMPTY, **versions(URI), **there}).serving() as server:
+        ended = deploy(server, tmp_path, "--endpoint", "digits", "--traffic", "100")
+    assert ended.exit_code == 2
+    assert "serves this version already, with 10 percent of the requests" in ended.output
+    assert {method for method, _ in asked(server)} == {"GET"}
+
+
 @pytest.mark.parametrize("option", [("--traffic", "10"), ("--machine-type", "n1-standard-4")])
 def test_what_an_endpoint_needs_is_refused_without_one(
     tmp_path: Path, option: tuple[str, str]
