@@ -1,10 +1,10 @@
 # make run      from a bare machine to a gated push: environment, data, the default job
 # make test     the tests that fit into a few minutes, with one run of the whole pipeline
 # make e2e      the longer ones: more whole runs, the package, the registries, peers, a few planted models
-# make platforms  both compiled pipelines, run whole as Kubeflow and Vertex AI run them, and in Docker; gs://
+# make platforms  both compiled pipelines, run whole as Kubeflow and Vertex AI run them; gs://
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
-# make docker   only those in a Docker daemon of their own (as root, on Debian)
+# make docker   the image, and whole pipelines in it, in a Docker daemon of the tests' own (as root, on Debian)
 # make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
 # make install  only prepare the environment
@@ -24,8 +24,7 @@ e2e: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)
 
 platforms: install
-	@scripts/install-docker
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=20 -m "platforms or docker" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=20 -m platforms $(ARGS)
 
 docker: install
 	@scripts/install-docker
