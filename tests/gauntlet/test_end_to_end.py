@@ -173,7 +173,8 @@ def test_a_killed_run_is_continued(first: dict[str, Any], root: Path, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "s.json").read_text())
     ran = {name for name, node in summary["nodes"].items() if not node["cached"]}
-    assert ran == {"AdversarialExampleGen", "Champion", "ChampionChallenge", "Evaluator", "Pusher"}
+    # What is served is what it was at the run before, so Champion's answer is in the cache.
+    assert ran == {"AdversarialExampleGen", "ChampionChallenge", "Evaluator", "Pusher"}
     assert not started & set(os.listdir(folders)), (
         "what the killed run had half written is still there"
     )
