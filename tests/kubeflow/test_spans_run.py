@@ -20,15 +20,17 @@ BEFORE_TRAINING = {
 }  # fmt: skip
 
 
-def deliver(folder: Path, light: int, seed: int) -> dict[str, Any]:
-    """Images of two classes, prepared for a cluster; light: how bright they are."""
+def deliver(folder: Path, light: float, seed: int) -> dict[str, Any]:
+    """Images of two classes, prepared for a cluster; light: scales their brightness."""
     rng = np.random.default_rng(seed)
-    for split, count in (("train", 60), ("test", 30)):
+    for split, count in (("train", 200), ("test", 100)):
         for name in ("dark", "bright"):
             (folder / "images" / split / name).mkdir(parents=True)
             for number in range(count):
-                pixels = rng.integers(light, light + 100, (28, 28), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "images" / split / name / f"{number}.png")
+                pixels = rng.random((28, 28)) * rng.uniform(60, 120) * light
+                Image.fromarray(pixels.astype(np.uint8)).save(
+                    folder / "images" / split / name / f"{number}.png"
+                )
     done = gauntlet(
         "prepare", "--dataset", folder / "images", "--data-dir", folder / "prepared",
         "--json", folder / "prepared.json",
@@ -63,8 +65,8 @@ def submitted_with(file: Path, root: Path, span: int, delivery: dict[str, Any]) 
 def test_a_delivery_that_drifted_ends_the_run_before_training(tmp_path: Path) -> None:
     root, volume = tmp_path / "cluster", tmp_path / "volume"
     volume.mkdir()
-    first = deliver(tmp_path / "1", light=20, seed=1)
-    brighter = deliver(tmp_path / "2", light=150, seed=2)
+    first = deliver(tmp_path / "1", light=1.0, seed=1)
+    brighter = deliver(tmp_path / "2", light=1.6, seed=2)
     settings = {**first["settings"], "data.span": "1"}
     file = compiled(
         tmp_path / "pipeline.yaml", "--target", "kfp-v2", "--image", "registry/gauntlet:1",
