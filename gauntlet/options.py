@@ -98,6 +98,29 @@ def place_of(folder: str | None, store: str) -> Root | str:
     return root
 
 
+def google_cloud_options(command: Command) -> Command:
+    """--project, --region and --api-endpoint of Vertex AI."""
+    for option in (
+        click.option(
+            "--api-endpoint",
+            default="",
+            metavar="URL",
+            help="Vertex AI: address of the service in place of Google's own.",
+        ),
+        click.option(
+            "--region",
+            default="",
+            envvar="GOOGLE_CLOUD_REGION",
+            help="Vertex AI: region, such as europe-west4.",
+        ),
+        click.option(
+            "--project", default="", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex AI: project."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def json_option(what: str) -> Callable[[Command], Command]:
     """--json, which writes `what` into a file."""
     return click.option(

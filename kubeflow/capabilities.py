@@ -111,7 +111,7 @@ GAPS = (
         targets=EVERYWHERE,
         asked=lambda request: any(
             machine.machine_type and task not in ("Trainer-undefended", "Trainer-robust")
-            for task, machine in {"": request.profile.default, **request.profile.nodes}.items()
+            for task, machine in request.profile.machines.items()
         ),
         reason="only training runs in jobs",
         instead="give it cpu, memory and accelerators",
@@ -162,7 +162,7 @@ GAPS = (
         targets=EVERYWHERE,
         asked=lambda request: any(
             machine.accelerators and task not in GPU_NODES
-            for task, machine in {"": request.profile.default, **request.profile.nodes}.items()
+            for task, machine in request.profile.machines.items()
         ),
         reason="it would be reserved and hidden",
         instead=f"give accelerators to {', '.join(GPU_NODES)} only",
@@ -194,7 +194,7 @@ GAPS = (
         targets=(Target.VERTEX,),
         asked=lambda request: any(
             machine.timeout and not machine.machine_type
-            for machine in (request.profile.default, *request.profile.nodes.values())
+            for machine in request.profile.machines.values()
         ),
         reason="a task of Vertex AI that is no training job has none",
         instead="leave it out, and watch with `gauntlet submit --wait --timeout`",

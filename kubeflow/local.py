@@ -220,10 +220,8 @@ class LocalPlatform:
 
     def _ended(self, name: str, run_id: str, before: Mapping[str, Ended]) -> Ended:
         """Run one task, or know it again."""
-        task, component = (
-            self._tasks[name],
-            self._components[self._tasks[name]["componentRef"]["name"]],
-        )
+        task = self._tasks[name]
+        component = self._components[task["componentRef"]["name"]]
         executor = self._executors[component["executorLabel"]]
         values, inputs = self._inputs(task, before)
         if "importer" in executor:
@@ -235,23 +233,32 @@ class LocalPlatform:
         folder = self._folder / "runs" / run_id / name
         folder.mkdir(parents=True)
         given = self._given(component, values, inputs, f"{self._root}/{run_id}/{name}", folder)
-        output = folder / "log.txt"
         attempts = 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
+        ended = self._executed(executor["container"], given, folder / "log.txt", attempts)
+        if caches and ended.state is State.DONE:
+            self._keep(fingerprint, ended.outputs)
+        return ended
+
+    def _executed(
+        self,
+        container: Mapping[str, Any],
+        given: pipeline_spec_pb2.ExecutorInput,
+        output: Path,
+        attempts: int,
+    ) -> Ended:
+        """Run a container until it succeeds, so many times at most, and take what it reports."""
         for _ in range(attempts):
-            code = self._code(executor["container"], given, output)
+            code = self._code(container, given, output)
             if code == 0:
                 break
         if code:
             return Ended(state=State.FAILED, log=output, code=code)
         try:
-            outputs = self._published(given)
+            return Ended(state=State.DONE, outputs=self._published(given), log=output)
         except (RunError, OSError, json_format.ParseError) as error:
             with output.open("a") as printed:
                 printed.write(f"gauntlet: what the task reports cannot be taken: {error}\n")
             return Ended(state=State.FAILED, log=output)
-        if caches:
-            self._keep(fingerprint, outputs)
-        return Ended(state=State.DONE, outputs=outputs, log=output)
 
     def _inputs(
         self, task: Mapping[str, Any], before: Mapping[str, Ended]

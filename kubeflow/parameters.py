@@ -159,7 +159,6 @@ def add_parameters(
                 *("--request", request.to_json(), "--code", _code(spec)),
                 *("--executor-input", "{{$}}"),
             ],
-            "env": [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}],
         }
     }
 

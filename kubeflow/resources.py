@@ -109,6 +109,11 @@ class Profile:
         default_factory=lambda: dict.fromkeys((*GPU_NODES, "Evaluator"), LARGE)
     )
 
+    @property
+    def machines(self) -> dict[str, Resources]:
+        """All of them by task; '' is any other task."""
+        return {"": self.default, **self.nodes}
+
     def of(self, task: str) -> Resources:
         """The machine of a task."""
         return self.nodes.get(task, self.default)

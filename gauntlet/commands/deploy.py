@@ -14,7 +14,7 @@ from gauntlet_kubeflow.deploy.request import (
     Service,
 )
 
-from gauntlet.options import DEFAULT_ROOT, refuse_options, request
+from gauntlet.options import DEFAULT_ROOT, google_cloud_options, refuse_options, request
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE, Choices
 from pipeline.root.root import Root
 
@@ -90,19 +90,7 @@ OPTIONS_OF_ENDPOINT = {name: {"vertex with --endpoint"} for name in ("machine_ty
     default="",
     help="KServe: account that may read the store. Default: the namespace's own.",
 )
-@click.option("--project", default="", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex AI: project.")
-@click.option(
-    "--region",
-    default="",
-    envvar="GOOGLE_CLOUD_REGION",
-    help="Vertex AI: region, such as europe-west4.",
-)
-@click.option(
-    "--api-endpoint",
-    default="",
-    metavar="URL",
-    help="Vertex AI: address of the service in place of Google's own.",
-)
+@google_cloud_options
 @click.option(
     "--serving-image",
     default="",

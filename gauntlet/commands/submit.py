@@ -9,7 +9,7 @@ import click
 from gauntlet_kubeflow.clients.request import Destination, Submission
 
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
-from gauntlet.options import refuse_options, request
+from gauntlet.options import google_cloud_options, refuse_options, request
 from gauntlet.parameters import LOCAL_PATH, Choices, created
 
 if TYPE_CHECKING:
@@ -69,19 +69,7 @@ OPTIONS_OF = {
 @click.option(
     "--service-account", default="", help="Account of the tasks. Default: the platform's."
 )
-@click.option("--project", default="", envvar="GOOGLE_CLOUD_PROJECT", help="Vertex AI: project.")
-@click.option(
-    "--region",
-    default="",
-    envvar="GOOGLE_CLOUD_REGION",
-    help="Vertex AI: region, such as europe-west4.",
-)
-@click.option(
-    "--api-endpoint",
-    default="",
-    metavar="URL",
-    help="Vertex AI: address of the service in place of Google's own.",
-)
+@google_cloud_options
 @click.option(
     "--host",
     default="",

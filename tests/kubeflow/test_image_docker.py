@@ -12,14 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from docker.types import Mount
 from docker_daemon import Built
 from gauntlet_kubeflow.docker import USER, Container, Containers, open_to_all, run_container
 from kfp import components, local
 from kfp.local import executor_output_utils
-from rehearsal import answers, compiled, local_run, shared_folder, some_images, submitted
+from rehearsal import (
+    check_same_model,
+    compiled,
+    local_run,
+    newest_summary,
+    shared_folder,
+    submitted,
+)
 
 from components.datasets.prepare import prepare
 from foundation.process import ENVIRONMENT
@@ -181,14 +187,9 @@ def test_a_specification_comes_to_the_model_of_a_local_run(
     assert outcome.code == 0, outcome.text
     assert set(outcome.states.values()) == {"finished"}
     (version,) = (root / "volumes" / "models" / "gauntlet" / "serving").iterdir()
-    (written,) = root.glob("minio/bucket/f/artifacts/*/Summary/summary/summary.json")
-    summary = json.loads(written.read_text())
+    summary = newest_summary(root / "minio/bucket/f/artifacts")
     assert summary["pushed"] == f"/mnt/gauntlet/gauntlet/serving/{version.name}"
-    assert summary["gates"] == alone.summary["gates"]
-    images = np.array(some_images())
-    here, there = answers(alone.summary["pushed"], images), answers(str(version), images)
-    for name in here:
-        np.testing.assert_array_equal(here[name], there[name])
+    check_same_model(alone, summary, version)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A compiled specification of Kubeflow Pipelines, run task by task as Kubeflow does: to a pushed
 model that is the local run's to the last digit, from the cache, to a refusal, and after a kill."""
 
-import json
 import os
 import shutil
 import signal
@@ -11,25 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rehearsal import (
     BARE,
+    LOOKS,
     Local,
     Outcome,
-    answers,
+    check_same_model,
     command,
     compiled,
     local_run,
+    newest_summary,
     shared_folder,
-    some_images,
     submitted,
 )
 
 pytestmark = pytest.mark.platforms
-
-LOOKS = {"Champion", "Pusher", "Summary", "Verdict"}
-"""Tasks that run every time: those that look at what is served, and readers of their answer."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,7 @@ class World:
 
     def summary(self) -> dict[str, Any]:
         """That of the newest run."""
-        found = self.root.glob("minio/bucket/f/artifacts/*/Summary/summary/summary.json")
-        return dict(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+        return newest_summary(self.root / "minio/bucket/f/artifacts")
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +95,11 @@ def test_a_killed_run_goes_on(first: Outcome, killed: set[str]) -> None:
 def test_to_the_model_of_a_local_run(first: Outcome, world: World) -> None:
     assert first.code == 0, first.text
     assert not {"failed", "skipped"} & set(first.states.values())
-    summary, local = world.summary(), world.local.summary
+    summary = world.summary()
     (version,) = world.versions
     assert summary["pushed"] == str(version)
     assert summary["refused_by"] == summary["serving_problems"] == []
-    assert summary["gates"] == local["gates"]
-    images = np.array(some_images())
-    here, there = answers(local["pushed"], images), answers(str(version), images)
-    assert here.keys() == there.keys()
-    for name in here:
-        np.testing.assert_array_equal(here[name], there[name])
+    check_same_model(world.local, summary, version)
 
 
 def test_a_second_submission_computes_what_the_new_champion_changes(

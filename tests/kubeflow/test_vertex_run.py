@@ -1,31 +1,27 @@
 """A compiled job of Vertex AI, run task by task on `gs://`: to the model of a local run, from the
 cache, and to a refusal that fails the run, or does not."""
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fake_gcs import REFUSED
 from rehearsal import (
+    LOOKS,
     Local,
     Outcome,
-    answers,
+    check_same_model,
     compiled,
     local_run,
+    newest_summary,
     shared_folder,
-    some_images,
     submitted,
 )
 
 pytestmark = pytest.mark.platforms
-
-LOOKS = {"Champion", "Pusher", "Summary", "Verdict"}
-"""Tasks that run every time: those that look at what is served, and readers of their answer."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,7 @@ class World:
 
     def summary(self) -> dict[str, Any]:
         """That of the newest run."""
-        found = self.bucket.glob("f/artifacts/*/Summary/summary/summary.json")
-        return dict(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+        return newest_summary(self.bucket / "f" / "artifacts")
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +76,9 @@ def test_to_the_model_of_a_local_run(first: Outcome, world: World) -> None:
     assert first.code == 0, first.text
     assert set(first.states.values()) == {"finished"}
     (version,) = world.versions
-    summary, local = world.summary(), world.local.summary
+    summary = world.summary()
     assert summary["pushed"] == f"gs://bucket/f/digits/serving/{version.name}"
-    assert summary["gates"] == local["gates"]
-    images = np.array(some_images())
-    here, there = answers(local["pushed"], images), answers(str(version), images)
-    for name in here:
-        np.testing.assert_array_equal(here[name], there[name])
+    check_same_model(world.local, summary, version)
 
 
 def test_a_fragile_model_is_refused_with_all_that_was_computed(

@@ -96,6 +96,26 @@ def submitted(file: Path, root: Path, *options: str, before: tuple[str, ...] = (
     return Outcome(done.returncode, done.stdout + done.stderr, states)
 
 
+LOOKS = {"Champion", "Pusher", "Summary", "Verdict"}
+"""Tasks that run every time: those that look at what is served, and readers of their answer."""
+
+
+def newest_summary(artifacts: Path) -> dict[str, Any]:
+    """What the task Summary of the newest run wrote. artifacts: folder of all runs."""
+    found = artifacts.glob("*/Summary/summary/summary.json")
+    return dict(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+
+
+def check_same_model(local: Local, summary: dict[str, Any], version: Path) -> None:
+    """A run on a platform judged and pushed what the local one did, to the last digit."""
+    assert summary["gates"] == local.summary["gates"]
+    images = np.array(some_images())
+    here, there = answers(local.summary["pushed"], images), answers(str(version), images)
+    assert here.keys() == there.keys()
+    for name in here:
+        np.testing.assert_array_equal(here[name], there[name])
+
+
 def answers(version: str, images: np.ndarray) -> dict[str, np.ndarray]:
     """What a pushed model says of PNG images."""
     import tensorflow as tf
