@@ -263,9 +263,7 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     if progress.state is RunState.CANCELLED:
         raise RunError(f"the run was cancelled: {url}")
     if {task.name for task in progress.failed} == {VERDICT}:
-        console.print(
-            "[red]refused[/]: the task Verdict failed, as it does when nothing was pushed"
-        )
+        console.print("[red]refused[/]: the gates refused the model, nothing was pushed")
         (verdict,) = progress.failed
         console.print(
             escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),

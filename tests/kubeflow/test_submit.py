@@ -159,7 +159,7 @@ def here(file: Path, folder: Path, *options: str) -> Result:
     ("codes", "code", "message"),
     [
         ({}, 0, "pushed"),
-        ({"Verdict": 3}, 3, "refused: the task Verdict failed"),
+        ({"Verdict": 3}, 3, "refused: the gates refused the model"),
         ({"Trainer-robust": 1}, 1, "task Trainer-robust failed; its log: {log}"),
     ],
     ids=["pushed", "refused", "failed"],

@@ -51,9 +51,9 @@ def test_vertex_gets_the_job_and_the_values(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials(tmp_path)))
     file = tmp_path / "pipeline.json"
     (job,) = compiled("vertex", file)
-    place = ("--project", "p", "--region", "europe-west4")
+    place = ("--target", "vertex", "--project", "p", "--region", "europe-west4")
     with pipelines().serving() as server:
-        run("submit", str(file), "--target", "vertex", *place, "--api-endpoint", server.url, *PARAMETERS)  # fmt: skip # noqa: E501
+        run("submit", str(file), *place, "--api-endpoint", server.url, *PARAMETERS)
     (asked,) = server.asked
     assert asked.body["pipelineSpec"] == job["pipelineSpec"]
     assert asked.body["runtimeConfig"] == job["runtimeConfig"] | {"parameterValues": VALUES}

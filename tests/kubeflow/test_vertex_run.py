@@ -1,5 +1,5 @@
-"""A compiled job of Vertex AI, run task by task on `gs://`: to the model of a local run, from the
-cache, and to a refusal that fails the run, or does not."""
+"""A compiled job of Vertex AI, run task by task on `gs://`: to the model of a local run, and to a
+refusal with all that was computed before from the cache."""
 
 import shutil
 import sys
