@@ -31,7 +31,7 @@ from components.evaluator.executor import read_explanations
 from components.versions import CARD, Card, PushedBy, read_card, withdrawn_by
 from foundation.errors import RunError
 from foundation.json import dumps
-from foundation.versions import SAVED_MODEL, newest_version, numbers
+from foundation.versions import SAVED_MODEL, STORED_AT, newest_version, numbers
 
 WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
@@ -81,14 +81,14 @@ class Executor(tfx_pusher.Executor):
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
-        if rollback := withdrawn_by(base, model.uri):
+        if rollback := withdrawn_by(base, uri_of(model)):
             signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
             pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
             self._MarkNotPushed(pushed)
             return
         newest = newest_version(base)
         self._require_champion(base, model, exec_properties)
-        if newest is None or read_card(os.path.join(base, newest)).model != model.uri:
+        if newest is None or read_card(os.path.join(base, newest)).model != uri_of(model):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
             card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run.get("run_id", ""))
@@ -103,7 +103,7 @@ class Executor(tfx_pusher.Executor):
         """Raises RunError where the model has met another champion than the one that is served."""
         met = exec_properties.get(MET)
         served = served_version(base)
-        if met is None or served == met or (served and read_card(served).model == model.uri):
+        if met is None or served == met or (served and read_card(served).model == uri_of(model)):
             return
         raise RunError(
             f"{served or 'nothing'} is served now, and the model was compared with "
@@ -117,13 +117,18 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     here."""
     values = {gate.name: gate.value for gate in read_explanations(blessing.uri)}
     return Card(
-        model=model.uri,
+        model=uri_of(model),
         model_id=model.id,
         clean=values.get("clean"),
         worst_case=values.get("worst_case"),
         certified=values.get("certified"),
         **more,
     )
+
+
+def uri_of(model: Artifact) -> str:
+    """Where a model lies in its store, wherever its files have been brought."""
+    return str(model.get_string_custom_property(STORED_AT) or model.uri)
 
 
 def publish(source: str, base: str, card: Card) -> str:

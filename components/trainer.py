@@ -1,14 +1,16 @@
 """TFX's Trainer with our executors: one that begins with the champion, and one that has a training
 job of Vertex AI do the work."""
 
+import hashlib
 import json
 from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError
+from google.cloud.aiplatform_v1 import JobState
 from tfx.components.trainer.executor import GenericExecutor
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.extensions.google_cloud_ai_platform import runner
+from tfx.extensions.google_cloud_ai_platform import runner, training_clients
 from tfx.types.artifact import Artifact
 from tfx.utils import name_utils
 
@@ -20,6 +22,16 @@ BEGIN = "begin"
 JOB = "training_job"
 """Execution property of a Trainer with a training job of Vertex AI, as JSON: `project`, `region`,
 and `job_spec`, a CustomJobSpec without commands."""
+
+LABEL = "gauntlet_training"
+"""Label of a training job; its value is the same for jobs that would write the same checkpoints."""
+
+ENDED = {
+    JobState.JOB_STATE_SUCCEEDED,
+    JobState.JOB_STATE_FAILED,
+    JobState.JOB_STATE_CANCELLED,
+    JobState.JOB_STATE_EXPIRED,
+}
 
 
 class TrainerExecutor(GenericExecutor):
@@ -42,7 +54,8 @@ class JobExecutor(BaseExecutor):
     several, of which Vertex AI tells each by TF_CONFIG who the others are.
 
     Follows TFX's own executor for that, tfx/extensions/google_cloud_ai_platform/trainer, except
-    that the job is a property of its own, and the model to begin with is passed on.
+    that the job is a property of its own, the model to begin with is passed on, and no second job
+    joins one that a task before this one has begun and not outlived.
     """
 
     def Do(
@@ -54,12 +67,15 @@ class JobExecutor(BaseExecutor):
         """Submit the job and wait.
 
         Raises:
-            RunError: the job failed, or could not be submitted.
+            RunError: the job failed, or could not be submitted, or one for the same training has
+                not ended.
         """
         job = json.loads(exec_properties[JOB])
         properties = {name: value for name, value in exec_properties.items() if name != JOB}
         region = job.pop("region")
+        job["labels"] = {LABEL: training_key(input_dict, properties)}
         try:
+            require_no_other(job, region)
             runner.start_cloud_training(
                 input_dict,
                 output_dict,
@@ -73,3 +89,27 @@ class JobExecutor(BaseExecutor):
             )
         except (RuntimeError, GoogleAPIError, ConnectionError) as error:
             raise RunError(f"the training job of Vertex AI failed: {error}") from error
+
+
+def training_key(input_dict: dict[str, list[Artifact]], properties: dict[str, Any]) -> str:
+    """The value of `LABEL`: of what is trained on, and how."""
+    inputs = {name: [each.uri for each in artifacts] for name, artifacts in input_dict.items()}
+    what = json.dumps([inputs, properties], sort_keys=True, default=str)
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
+
+
+def require_no_other(job: dict[str, Any], region: str) -> None:
+    """Raises RunError where a job for the same training is under way: both would write the same
+    checkpoints."""
+    client = training_clients.get_job_client(enable_vertex=True, vertex_region=region)._client
+    request = {
+        "parent": f"projects/{job['project']}/locations/{region}",
+        "filter": f"labels.{LABEL}={job['labels'][LABEL]}",
+    }
+    for other in client.list_custom_jobs(request=request):
+        if other.state not in ENDED:
+            raise RunError(
+                f"{other.name} is a job for this very training and has not ended: wait for it, or "
+                "`gcloud ai custom-jobs cancel` it; a run that is submitted after that goes on "
+                "from its checkpoints"
+            )

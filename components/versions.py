@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epath
 
+from foundation.events import phase
 from foundation.versions import versions
 
 CARD = "assets.extra/gauntlet.json"
@@ -88,6 +89,12 @@ def list_versions(base: str) -> list[Version]:
         Version(version=version, serving=version == known[-1], card=read_card(f"{base}/{version}"))
         for version in known
     ]
+
+
+def list_store(base: str) -> list[Version]:
+    """The same for a process of its own, because an object store is read with TensorFlow."""
+    with phase("read the store"):
+        return list_versions(base)
 
 
 def withdrawn_by(base: str, model: str) -> Card | None:

@@ -11,6 +11,9 @@ from etils import epath
 SAVED_MODEL = "saved_model.pb"
 """File that makes a numbered folder a version."""
 
+STORED_AT = "stored_at"
+"""Custom property of an artifact whose files were brought to a local folder: its own URI."""
+
 
 def versions(base: str) -> list[str]:
     """The numbers of all versions, oldest first; none where there is no such folder."""

@@ -87,10 +87,15 @@ def place_of(folder: str | None, store: str) -> Root | str:
     """The root, or the folder of the versions in a store.
 
     Raises:
-        ConfigError: both, or a root that is not there.
+        ConfigError: both, a root that is not there, or a store that nobody can read.
     """
     if store and folder is not None:
         raise ConfigError("--root and --store are two places; give one of them")
+    if "://" in store and not store.startswith("gs://"):
+        raise ConfigError(
+            f"--store {store} cannot be read: a store is at gs://, or a folder of this machine, "
+            "such as a platform's volume that is mounted here"
+        )
     if store:
         return f"{store.rstrip('/')}/serving"
     root = EXISTING_ROOT.convert(DEFAULT_ROOT if folder is None else folder, None, None)

@@ -1,7 +1,11 @@
 """Work whose libraries take seconds to import: that is a phase of its own, so that a person sees
 why nothing else moves yet."""
 
+import contextlib
 import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from rich.console import Console
 
 from foundation.events import phase
 from gauntlet.supervisor import call
+from pipeline.root.root import LOG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,15 @@ def call_with(library: str, function: str, request: Any, log: Path, console: Con
     the library as a phase."""
     work = Work(library=library, function=function, request=request)
     return call("gauntlet.work:do", work, log, console)
+
+
+@contextlib.contextmanager
+def temporary_log() -> Iterator[Path]:
+    """A log for work that no root keeps one of. After a failure it stays, and the message of that
+    names it."""
+    log = Path(tempfile.mkdtemp(prefix="gauntlet-")) / LOG
+    yield log
+    shutil.rmtree(log.parent)
 
 
 def do(work: Work) -> Any:

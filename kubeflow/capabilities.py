@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gauntlet_kubeflow.entry import FOLDERS
 from gauntlet_kubeflow.request import Compilation
 from gauntlet_kubeflow.resources import GPU_NODES
-from gauntlet_kubeflow.target import Target
+from gauntlet_kubeflow.target import STORES, Target
 
 from components.datasets.image_folder import is_folder
 from foundation.errors import ConfigError
@@ -126,11 +125,12 @@ GAPS = (
     ),
     Gap(
         node="all",
-        feature="a pipeline root outside gs://",
-        targets=(Target.VERTEX,),
-        asked=lambda request: not request.pipeline_root.startswith("gs://"),
-        reason="Vertex AI keeps artifacts in Cloud Storage only",
-        instead="name a bucket with --pipeline-root gs://BUCKET/FOLDER",
+        feature="a pipeline root (--pipeline-root) outside of the stores",
+        targets=EVERYWHERE,
+        asked=lambda request: not request.pipeline_root.startswith(STORES[request.target]),
+        reason="Vertex AI keeps artifacts in Cloud Storage, Kubeflow's launcher in that or in "
+        "s3:// or minio://",
+        instead="name a bucket, gs://BUCKET/FOLDER",
     ),
     Gap(
         node="all",
@@ -147,14 +147,6 @@ GAPS = (
         asked=lambda request: bool(request.store) and not shared(request),
         reason="each container would have its own",
         instead="name a volume with --volume, and a folder in it",
-    ),
-    Gap(
-        node="all",
-        feature="a pipeline root outside gs://, s3:// and minio://",
-        targets=(Target.KFP_V2,),
-        asked=lambda request: not request.pipeline_root.startswith(tuple(FOLDERS)),
-        reason="Kubeflow's launcher knows no other store",
-        instead="name one of them with --pipeline-root",
     ),
     Gap(
         node="all",
@@ -182,11 +174,13 @@ GAPS = (
     ),
     Gap(
         node="Data",
-        feature="prepared data (--data-uri) outside gs://",
-        targets=(Target.VERTEX,),
-        asked=lambda request: bool(request.data_uri and not request.data_uri.startswith("gs://")),
-        reason="Vertex AI has no launcher that fetches it",
-        instead="copy it to gs://",
+        feature="prepared data (--data-uri) outside of the stores",
+        targets=EVERYWHERE,
+        asked=lambda request: bool(
+            request.data_uri and not request.data_uri.startswith(STORES[request.target])
+        ),
+        reason="nobody fetches it from there",
+        instead="copy it to gs://, on Kubeflow to s3:// or minio://",
     ),
     Gap(
         node="all",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 from foundation.process import ENVIRONMENT
+from foundation.versions import STORED_AT
 
 if TYPE_CHECKING:
     from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec, ExecutorInput
@@ -73,7 +74,7 @@ def run(arguments: list[str]) -> None:
     if first not in {f"--files={each}" for each in Files}:
         raise ConfigError(f"expected --files={' or --files='.join(Files)} first, got {first!r}")
     files = Files(first.removeprefix("--files="))
-    known, beam = tfx_entry._parse_flags([COMMAND[-1], *rest])
+    known, beam = tfx_entry._parse_flags(rest)
     given = json_format.Parse(
         known.json_serialized_invocation_args,
         pipeline_spec_pb2.ExecutorInput(),
@@ -111,12 +112,15 @@ def declare_types(given: "ExecutorInput", declared: "ComponentInputsSpec") -> No
 
 
 def move_to_folders(given: "ExecutorInput") -> None:
-    """Let all artifacts be where the launcher keeps their files. It has made the folders in which
-    outputs shall lie; `kfp.local` has not."""
+    """Let all artifacts be where the launcher keeps their files; inputs keep their URI as a
+    property. It has made the folders in which outputs shall lie; `kfp.local` has not."""
     for side in (given.inputs, given.outputs):
         for artifacts in side.artifacts.values():
             for artifact in artifacts.artifacts:
-                artifact.uri = local_path(artifact.uri, os.environ.get(LAUNCHER_ROOT, "/"))
+                folder = local_path(artifact.uri, os.environ.get(LAUNCHER_ROOT, "/"))
+                if side is given.inputs and folder != artifact.uri:
+                    artifact.metadata[STORED_AT] = artifact.uri
+                artifact.uri = folder
     for artifacts in given.outputs.artifacts.values():
         for artifact in artifacts.artifacts:
             Path(artifact.uri).parent.mkdir(parents=True, exist_ok=True)

@@ -102,9 +102,10 @@ def _watch(verb: str, *arguments: str) -> None:
 def _pushed(tag: str) -> str:
     """The digest reference of an image in the registry to which it was pushed."""
     repository = re.sub(r":[^:/]+$", "", tag)
+    names = {repository, f"docker.io/{repository}", f"docker.io/library/{repository}"}
     listed = ask("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", tag)
     for reference in listed.splitlines():
-        if reference.rpartition("@")[0].endswith(repository):  # Docker may add its own registry
+        if reference.rpartition("@")[0] in names:  # some engines add Docker's own registry
             return reference
     raise RunError(f"Docker knows no digest of {repository} after the push")
 

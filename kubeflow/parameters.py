@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.entry import settle
 from gauntlet_kubeflow.request import Compilation
 
@@ -233,7 +234,7 @@ def parameter_values(
         values[name] = _read(name, text, known[name]["parameterType"])
     request = request_of(spec)
     if request:
-        with_values(request, values)
+        refuse_what_cannot_run(with_values(request, values))
     return values
 
 

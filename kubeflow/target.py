@@ -8,3 +8,7 @@ class Target(StrEnum):
 
     VERTEX = "vertex"
     KFP_V2 = "kfp-v2"
+
+
+STORES = {Target.VERTEX: ("gs://",), Target.KFP_V2: ("gs://", "s3://", "minio://")}
+"""Where artifacts of a run can lie: how their addresses begin."""

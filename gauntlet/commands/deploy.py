@@ -1,7 +1,5 @@
 """`gauntlet deploy`: a pushed version is served by KServe or by Vertex AI."""
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,12 +175,11 @@ def version_of(root: Root | None, model_uri: str, console: "Console") -> "Pushed
     place = Place.of(model_uri)
     if place.folder.startswith(READ_BY_TENSORFLOW):
         from gauntlet.supervisor import call
-        from pipeline.root.root import LOG
+        from gauntlet.work import temporary_log
 
-        log = Path(tempfile.mkdtemp(prefix="gauntlet-deploy-")) / LOG
         function = "gauntlet_kubeflow.deploy.pushed:chosen_in_store"
-        pushed: Pushed = call(function, place, log, console)
-        shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+        with temporary_log() as log:
+            pushed: Pushed = call(function, place, log, console)
         return pushed
     return chosen(place, "" if "://" in place.folder else place.folder)
 

@@ -21,14 +21,20 @@ def models(folder: str | None, store: str, json_file: Path | None) -> None:
 
     from components.versions import list_versions
     from foundation.json import dumps
+    from gauntlet.supervisor import call
     from gauntlet.tables.models import version_table
+    from gauntlet.work import temporary_log
 
+    console = Console()
     place = place_of(folder, store)
     serving = str(place.serving) if isinstance(place, Root) else place
-    pushed = list_versions(serving)
+    if "://" in serving:
+        with temporary_log() as log:
+            pushed = call("components.versions:list_store", serving, log, console)
+    else:
+        pushed = list_versions(serving)
     if json_file:
         json_file.write_text(dumps([version.plain() for version in pushed]) + "\n")
-    console = Console()
     if pushed:
         console.print(version_table(serving, pushed))
     else:

@@ -1,14 +1,10 @@
 """`gauntlet rollback`: an earlier version is served again."""
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import click
 
 from gauntlet.options import place_of, root_or_store_options
 from pipeline.production.requests import Rollback, StoreRollback
-from pipeline.root.root import LOG, Root
+from pipeline.root.root import Root
 
 
 @click.command
@@ -30,7 +26,7 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str) -
 
     from components.versions import PushedBy
     from gauntlet.tables.models import history
-    from gauntlet.work import call_with
+    from gauntlet.work import call_with, temporary_log
 
     console = Console()
     place = place_of(folder, store)
@@ -40,8 +36,7 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str) -
         served = call_with("TFX", f"{where}:serve_again", task, place.log, console)
     else:
         there = StoreRollback(serving=place, version=version, reason=reason)
-        log = Path(tempfile.mkdtemp(prefix="gauntlet-rollback-")) / LOG
-        served = call_with("TFX", f"{where}:serve_again_in_store", there, log, console)
-        shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+        with temporary_log() as log:
+            served = call_with("TFX", f"{where}:serve_again_in_store", there, log, console)
     how = f": {history(served.card)}" if served.card.kind is PushedBy.ROLLBACK else ""
     console.print(f"version {served.version} is served{how}", markup=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from gauntlet_kubeflow.clients.request import Destination, Submission
+from gauntlet_kubeflow.target import STORES
 
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
 from gauntlet.options import google_cloud_options, refuse_options, request
@@ -131,6 +132,11 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, do
             "exit code of --wait could not tell a refusal from a push; compile it without that "
             "option, or leave --wait away"
         )
+    if task.pipeline_root and not task.pipeline_root.startswith(STORES[compiled.target]):
+        raise ConfigError(
+            f"--pipeline-root is at {' or '.join(STORES[compiled.target])} for {compiled.target}, "
+            f"got {task.pipeline_root}"
+        )
     values: ParameterValues = {}
     if task.assignments:
         from gauntlet_kubeflow.parameters import parameter_values
@@ -198,7 +204,6 @@ def run_here(
     console: "Console",
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
-    from gauntlet_kubeflow.clients.compiled import VERDICT
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
     from gauntlet_kubeflow.local import LocalPlatform
 
@@ -209,15 +214,12 @@ def run_here(
     with drawn(console):
         ended = LocalPlatform(compiled.content, folder, machine).run(run_id, values)
     tasks = tuple(
-        Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""))
+        Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""), code=task.code)
         for name, task in ended.items()
     )
     progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
     if progress.failed:
         progress = Progress(state=RunState.FAILED, tasks=tasks)
-    verdict = ended.get(VERDICT)
-    if verdict and verdict.code not in (0, REFUSED):  # it could not even decide
-        raise RunError(f"task {VERDICT} failed with code {verdict.code}; its log: {verdict.log}")
     return told(progress, str(folder), compiled, console)
 
 
@@ -251,7 +253,7 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         RunError: it failed, or somebody cancelled it.
     """
     from gauntlet_kubeflow.clients.compiled import VERDICT
-    from gauntlet_kubeflow.clients.run import RunState
+    from gauntlet_kubeflow.clients.run import RunState, Task
     from rich.markup import escape
 
     if progress.state is RunState.SUCCEEDED:
@@ -262,14 +264,17 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         return 0
     if progress.state is RunState.CANCELLED:
         raise RunError(f"the run was cancelled: {url}")
-    if {task.name for task in progress.failed} == {VERDICT}:
-        console.print("[red]refused[/]: the gates refused the model, nothing was pushed")
-        (verdict,) = progress.failed
-        console.print(
-            escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        return REFUSED
+    match progress.failed:
+        case [Task(name=name, code=code) as verdict] if name == VERDICT and code in (REFUSED, None):
+            said = "nothing was pushed"
+            if code is None:  # it may have run out of memory, as any other may
+                said = f"so the task {VERDICT} says by failing, and its log by what it ends with"
+            console.print(f"[red]refused[/]: the gates refused the model, {said}")
+            console.print(
+                escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            return REFUSED
     if not progress.failed:
         raise RunError(f"the run failed: {progress.error or 'no task says why'}; see {url}")
     lines = (

@@ -116,11 +116,11 @@ def _compiled(file: Path, documents: list[Any]) -> Compiled:
         case _:
             raise _no_pipeline(file)
     try:
-        assert compiled.tasks
-        assert compiled.name
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+        if compiled.tasks and compiled.name:
+            return compiled
+    except (KeyError, TypeError, AttributeError) as error:
         raise _no_pipeline(file) from error
-    return compiled
+    raise _no_pipeline(file)
 
 
 def _no_pipeline(file: Path) -> ConfigError:

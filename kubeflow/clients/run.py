@@ -41,7 +41,8 @@ class Task:
     """A task of a run.
 
     seconds: time that it took. log: command or address that shows its log; '' where unknown.
-    error: what the platform says of its failure.
+    error: what the platform says of its failure. code: exit code of its container; None where the
+        platform does not tell it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Task:
     seconds: float = 0.0
     log: str = ""
     error: str = ""
+    code: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,10 @@ RUN_STATES = {
     STATES.PIPELINE_STATE_CANCELLED: RunState.CANCELLED,
 }
 
+EXIT_CODE = re.compile(r"exited with a non-zero status of (\d+)")
+"""How the error of a task tells its container's exit code
+(https://cloud.google.com/vertex-ai/docs/training/troubleshooting)."""
+
 TASK_STATES = {
     TASK.RUNNING: TaskState.RUNNING,
     TASK.CANCEL_PENDING: TaskState.RUNNING,
@@ -96,12 +100,14 @@ class VertexPipelines:
         if detail is None:
             return Task(name=name, state=TaskState.WAITING)
         ended = detail.end_time and detail.start_time
+        code = EXIT_CODE.search(detail.error.message)
         return Task(
             name=name,
             state=TASK_STATES.get(detail.state, TaskState.WAITING),
             seconds=(detail.end_time - detail.start_time).total_seconds() if ended else 0.0,
             log=self._log(detail.executor_detail),
             error=detail.error.message,
+            code=int(code[1]) if code else None,
         )
 
     def _log(self, executor: Any) -> str:

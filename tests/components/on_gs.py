@@ -12,6 +12,7 @@ import gs_players
 import pytest
 import tensorflow as tf
 import tf_keras
+from click.testing import CliRunner
 from gs_players import half_versions, inside, listing
 
 from components import pusher
@@ -19,6 +20,7 @@ from components.records.shards import list_shards, read_shards, remove_partials,
 from components.versions import CARD, Card, PushedBy, list_versions, read_card
 from foundation.errors import RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
+from gauntlet.cli import main
 from trainer.checkpoints import Checkpoints, Progress
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -261,3 +263,22 @@ def test_an_earlier_version_is_served_again(base: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (listed[-1].card.of, listed[-1].card.clean, newest_version(base)) == (first, 0.9, third)
     assert float(tf.saved_model.load(f"{base}/{third}").answer().numpy()) == 1.0
+
+
+def test_the_commands_list_a_store_and_go_back(base: str, tmp_path: Path) -> None:
+    """As a person would, who has no root here."""
+    store = ["--store", base.removesuffix("/serving")]
+    first = pusher.publish(model(tmp_path / "1", 1.0), base, Card(model="1", clean=0.9))
+    pusher.publish(model(tmp_path / "2", 2.0), base, Card(model="2", clean=0.8))
+    back = CliRunner().invoke(main, ["rollback", *store, "--reason", "too slow"])
+    assert back.exit_code == 0, back.output
+    listed = CliRunner().invoke(main, ["models", *store, "--json", str(tmp_path / "list.json")])
+    assert listed.exit_code == 0, listed.output
+    versions = json.loads((tmp_path / "list.json").read_text())
+    assert [(each["model"], each["clean"]) for each in versions] == [
+        ("1", 0.9),
+        ("2", 0.8),
+        ("1", 0.9),
+    ]
+    assert (versions[2]["of"], versions[2]["reason"]) == (first, "too slow")
+    assert "too slow" in listed.output

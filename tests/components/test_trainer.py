@@ -58,15 +58,25 @@ def test_a_training_begins_with_the_champion(
 
 class Vertex:
     """Google's client of training jobs, which keeps what it was asked for. states: answers to
-    `get_custom_job`, one after the other."""
+    `get_custom_job`, one after the other. jobs: all of the project."""
 
     def __init__(self, *states: aiplatform.JobState) -> None:
         self.asked: list[Any] = []
+        self.jobs: list[aiplatform.CustomJob] = []
         self._states = list(states)
 
+    def list_custom_jobs(self, request: dict[str, str]) -> list[aiplatform.CustomJob]:
+        assert request["parent"] == "projects/p/locations/r"
+        label, equals, value = request["filter"].removeprefix("labels.").partition("=")
+        assert equals
+        return [job for job in self.jobs if job.labels.get(label) == value]
+
     def create_custom_job(self, parent: str, custom_job: Any) -> Any:
-        self.asked.append((parent, aiplatform.CustomJob(custom_job)))
-        return SimpleNamespace(name="projects/p/locations/r/customJobs/1")
+        name = "projects/p/locations/r/customJobs/1"
+        job = aiplatform.CustomJob(custom_job, name=name)
+        self.asked.append((parent, job))
+        self.jobs.append(job)
+        return SimpleNamespace(name=name)
 
     def get_custom_job(self, name: str, retry: Any) -> Any:
         return aiplatform.CustomJob(name=name, state=self._states.pop(0))
@@ -122,3 +132,23 @@ def test_a_training_job_that_fails_is_one_line(
     vertex(aiplatform.JobState.JOB_STATE_FAILED)
     with pytest.raises(RunError, match=r"the training job of Vertex AI failed: .*customJobs/1"):
         run_job(small_world, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "stops"), [("RUNNING", True), ("QUEUED", True), ("FAILED", False)]
+)
+def test_no_second_job_joins_one_of_the_same_training(
+    small_world: SimpleNamespace, tmp_path: Path, vertex: Any, state: str, stops: bool
+) -> None:
+    """Where a task was killed its job goes on; and one of another training disturbs nobody."""
+    client = vertex(*2 * [aiplatform.JobState.JOB_STATE_SUCCEEDED])
+    run_job(small_world, tmp_path)
+    own, foreign = client.jobs[0], aiplatform.CustomJob(labels={"gauntlet_training": "another"})
+    own.state = f"JOB_STATE_{state}"
+    client.jobs = [foreign, own]
+    if not stops:
+        run_job(small_world, tmp_path)
+        return
+    with pytest.raises(RunError, match=r"customJobs/1 is a job for this very training .*cancel"):
+        run_job(small_world, tmp_path)
+    assert len(client.asked) == 1

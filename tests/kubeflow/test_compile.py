@@ -360,13 +360,12 @@ def test_what_a_target_cannot_do_is_said_when_it_is_compiled(gap: Gap) -> None:
             "profile": Profile(nodes={"Pusher": Resources(machine_type="n1-standard-4")})
         },
         "a volume (--volume)": {"volume": Volume(claim="c", path="/mnt/v"), "store": "gs://b/s"},
-        "a pipeline root outside gs://": {"pipeline_root": "/mnt/root"},
         "a store outside gs://": {"store": "/tmp/x"},
         "a store that is neither in gs:// nor in the volume": {
             "store": "/mnt/other",
             "volume": Volume(claim="c", path="/mnt/v"),
         },
-        "a pipeline root outside gs://, s3:// and minio://": {
+        "a pipeline root (--pipeline-root) outside of the stores": {
             "pipeline_root": "hdfs://b",
             "store": "gs://b/s",
         },
@@ -380,7 +379,7 @@ def test_what_a_target_cannot_do_is_said_when_it_is_compiled(gap: Gap) -> None:
             "project": "p",
             "region": "r",
         },
-        "prepared data (--data-uri) outside gs://": {"data_uri": "s3://b/data"},
+        "prepared data (--data-uri) outside of the stores": {"data_uri": "/mnt/data"},
         "a timeout of a node": {"profile": Profile(default=Resources(timeout=60))},
     }[gap.feature]
     config = override(preset("smoke"), asked.pop("config", []))

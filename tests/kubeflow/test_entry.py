@@ -12,6 +12,8 @@ from gauntlet_kubeflow import entry
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from foundation.versions import STORED_AT
+
 SCHEMA = "title: tfx.Schema\ntype: object\n"
 STATISTICS = "title: tfx.ExampleStatistics\ntype: object\n"
 
@@ -69,7 +71,9 @@ def test_both_sides_move_and_the_report_names_the_store(
     }
     meant, moved = given(**sides), given(**sides)
     entry.move_to_folders(moved)
-    assert moved.inputs.artifacts["inputs"].artifacts[0].uri == f"{tmp_path}/s3/b/inputs"
+    ((brought,),) = (each.artifacts for each in moved.inputs.artifacts.values())
+    assert brought.uri == f"{tmp_path}/s3/b/inputs"
+    assert dict(brought.metadata) == {STORED_AT: "s3://b/inputs"}
     assert (tmp_path / "s3" / "b").is_dir(), "kfp.local makes no folders for outputs"
     report = tmp_path / "report.json"
     local = moved.outputs.artifacts["outputs"].artifacts[0].uri

@@ -27,7 +27,7 @@ def locked(name: str) -> dict[str, str]:
 
 ANSWERS = f"""
 case "$*" in
-    *RepoDigests*) printf 'docker.io/other@{DIGEST}\\nhost:5000/team/gauntlet@{DIGEST}\\n' ;;
+    *RepoDigests*) printf '%s@{DIGEST}\\n' myhost:5000/team/gauntlet host:5000/team/gauntlet ;;
     *Size*) echo 3260000000 ;;
     *Id*) echo {DIGEST} ;;
 esac

@@ -197,6 +197,7 @@ def test_values_on_the_command_line(
         ("threat.epsilon=much", "threat_epsilon is a number, got 'much'"),
         ("threat.epsilon=-1", "epsilon"),
         ("gates.clean=7", "fraction"),
+        ("data_uri=/mnt/data", "nobody fetches it from there"),
     ],
 )
 def test_a_wrong_value_on_the_command_line(

@@ -150,6 +150,22 @@ def test_a_wrong_parameter_is_wrong_usage(tmp_path: Path) -> None:
     assert "has no parameter 'thread_epsilon'" in done.output
 
 
+@pytest.mark.parametrize(
+    ("file", "target", "root"),
+    [
+        (kfp_file, "kfp-v2", "/mnt/x"),
+        (kfp_file, "kfp-v2", "hdfs://b"),
+        (vertex_file, "vertex", "s3://b"),
+    ],
+)
+def test_a_root_that_is_in_no_store_is_wrong_usage(
+    tmp_path: Path, file: Any, target: str, root: str
+) -> None:
+    done = submit(file(tmp_path), target, "--pipeline-root", root)
+    assert done.exit_code == 2
+    assert "--pipeline-root is at gs://" in done.output
+
+
 def here(file: Path, folder: Path, *options: str) -> Result:
     """Run a file on this machine; its root is in the folder."""
     return submit(file, "local", "--root", str(folder / "root"), *options)
@@ -159,10 +175,11 @@ def here(file: Path, folder: Path, *options: str) -> Result:
     ("codes", "code", "message"),
     [
         ({}, 0, "pushed"),
-        ({"Verdict": 3}, 3, "refused: the gates refused the model"),
+        ({"Verdict": 3}, 3, "refused: the gates refused the model, nothing was pushed"),
+        ({"Verdict": 1}, 1, "task Verdict failed; its log: "),
         ({"Trainer-robust": 1}, 1, "task Trainer-robust failed; its log: {log}"),
     ],
-    ids=["pushed", "refused", "failed"],
+    ids=["pushed", "refused", "undecided", "failed"],
 )
 def test_the_local_target_ends_as_a_platform_does(
     tmp_path: Path, codes: dict[str, int], code: int, message: str

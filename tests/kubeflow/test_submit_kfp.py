@@ -146,7 +146,7 @@ def test_a_refused_model_is_exit_code_3(tmp_path: Path) -> None:
     with kfp(run("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED")).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
     assert done.exit_code == 3, done.output
-    assert "refused: the gates refused the model" in done.output
+    assert "refused: the gates refused the model, so the task Verdict says by" in done.output
     assert "kubectl logs -n kubeflow gauntlet-x7k2p-system-container-impl-33 -c main" in done.output
 
 

@@ -37,8 +37,10 @@ def credentials(folder: Path) -> Path:
     return file
 
 
-def job(state: str, *states: str, error: str = "") -> dict[str, Any]:
-    """A pipeline job, with its tasks each in a state; "" for one that has not begun."""
+def job(state: str, *states: str, error: str = "", code: int = 1) -> dict[str, Any]:
+    """A pipeline job, with its tasks each in a state; "" for one that has not begun. code: exit
+    code of those that failed."""
+    failure = f"The replica workerpool0-0 exited with a non-zero status of {code}. See the logs"
     details = [{"taskId": "1", "taskName": "gauntlet-2026", "state": "RUNNING"}]
     for name, task_state in zip(TASKS, states, strict=False):
         if task_state:
@@ -52,9 +54,7 @@ def job(state: str, *states: str, error: str = "") -> dict[str, Any]:
                     "executorDetail": {"containerDetail": {"mainJob": JOB}},
                     **({"endTime": END} if ended else {}),
                     **(
-                        {"error": {"code": 9, "message": "code 1"}}
-                        if task_state == "FAILED"
-                        else {}
+                        {"error": {"code": 9, "message": failure}} if task_state == "FAILED" else {}
                     ),
                 }
             )
