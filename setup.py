@@ -39,6 +39,7 @@ setup(
         "gauntlet_kubeflow",
         "gauntlet_kubeflow.clients",
         "gauntlet_kubeflow.deploy",
+        "gauntlet_kubeflow.local",
     ],
     package_dir={"gauntlet_kubeflow": "kubeflow"},
     package_data={

@@ -26,7 +26,8 @@ NOT_STARTED = 125
 
 
 class Containers:
-    """Runs each command of a specification in its image; a `Machine` of `gauntlet_kubeflow.local`.
+    """Runs each command of a specification in its image; a `Machine` of
+    `gauntlet_kubeflow.local.machine`.
 
     Args:
         volumes: folders of this machine that all containers mount, each with its path there.

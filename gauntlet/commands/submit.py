@@ -16,7 +16,7 @@ from gauntlet.parameters import LOCAL_PATH, Choices, created
 if TYPE_CHECKING:
     from gauntlet_kubeflow.clients.compiled import Compiled
     from gauntlet_kubeflow.clients.run import ParameterValues, Platform, Progress
-    from gauntlet_kubeflow.local import Machine
+    from gauntlet_kubeflow.local.machine import Machine
     from rich.console import Console
 
 VERTEX, KFP, LOCAL = Destination
@@ -205,7 +205,7 @@ def run_here(
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
-    from gauntlet_kubeflow.local import LocalPlatform
+    from gauntlet_kubeflow.local.platform import LocalPlatform
 
     from gauntlet.drawing import drawn
 
@@ -229,9 +229,9 @@ def machine_of(compiled: "Compiled", folder: Path, docker: bool) -> "Machine":
     Raises:
         ConfigError: without Docker, a volume's path is no folder that can be written.
     """
-    from gauntlet_kubeflow.local import Processes, volumes_of
+    from gauntlet_kubeflow.local.machine import Processes
 
-    volumes = volumes_of(compiled.platform)
+    volumes = compiled.volumes
     if docker:
         from gauntlet_kubeflow.docker import Containers
 

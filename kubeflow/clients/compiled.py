@@ -58,6 +58,14 @@ class Compiled:
         return bool(value.get("constant", 1))
 
     @property
+    def volumes(self) -> dict[str, str]:
+        """The volumes that the containers mount: paths in them, by claim."""
+        kubernetes = self.platform.get("platforms", {}).get("kubernetes", {})
+        executors = kubernetes.get("deploymentSpec", {}).get("executors", {})
+        mounts = [mount for each in executors.values() for mount in each.get("pvcMount", ())]
+        return {mount["constant"]: mount["mountPath"] for mount in mounts}
+
+    @property
     def _tasks(self) -> Mapping[str, Any]:
         tasks: Mapping[str, Any] = self.spec["root"]["dag"]["tasks"]
         return tasks

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from gauntlet_kubeflow.local import LocalPlatform, State
+from gauntlet_kubeflow.local.outcome import State
+from gauntlet_kubeflow.local.platform import LocalPlatform
 
 from foundation.errors import ConfigError, RunError
 
