@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from gauntlet_kubeflow.docker import USER, Container, Containers, open_to_all, r
 from kfp import components, local
 from kfp.local import executor_output_utils
 from rehearsal import (
+    Local,
+    Outcome,
     check_same_model,
     compiled,
     local_run,
@@ -42,12 +46,13 @@ def said(built: Built, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def here(docker_image: Built, monkeypatch: pytest.MonkeyPatch) -> Built:
+@pytest.fixture(scope="module")
+def here(docker_image: Built) -> Iterator[Built]:
     """The daemon, for what calls Docker in this process."""
-    for name in ("PATH", "DOCKER_HOST"):
-        monkeypatch.setenv(name, docker_image.environment[name])
-    return docker_image
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("PATH", "DOCKER_HOST"):
+            monkeypatch.setenv(name, docker_image.environment[name])
+        yield docker_image
 
 
 def test_the_image_says_what_it_is(docker_image: Built) -> None:
@@ -170,28 +175,6 @@ def test_a_network_and_a_schema_are_added_in_three_lines(here: Built, tmp_path: 
     assert 'name: "image"' in log.read_text()
 
 
-def test_a_specification_comes_to_the_model_of_a_local_run(
-    here: Built,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    alone = local_run(shared_folder(tmp_path_factory))
-    root = tmp_path / "cluster"
-    shutil.copytree(alone.data, root / "minio" / "bucket" / "mnist")
-    file = compiled(
-        tmp_path / "pipeline.yaml", "--target", "kfp-v2", "--image", here.image,
-        "--pipeline-root", "minio://bucket/f", "--volume", "models:/mnt/gauntlet",
-        "--data-uri", "minio://bucket/mnist", "--data-fingerprint", alone.fingerprint,
-    )  # fmt: skip
-    outcome = submitted(file, root, "--docker")
-    assert outcome.code == 0, outcome.text
-    assert set(outcome.states.values()) == {"finished"}
-    (version,) = (root / "volumes" / "models" / "gauntlet" / "serving").iterdir()
-    summary = newest_summary(root / "minio/bucket/f/artifacts")
-    assert summary["pushed"] == f"/mnt/gauntlet/gauntlet/serving/{version.name}"
-    check_same_model(alone, summary, version)
-
-
 @pytest.fixture
 def values_beside_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that a task says is an artifact and a parameter of one name. Kubeflow keeps both,
@@ -220,7 +203,32 @@ def places(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.usefixtures("values_beside_artifacts")
+@dataclass(frozen=True)
+class Rehearsal:
+    """A run under way, each task in its container; and the local run with which it is compared."""
+
+    local: Local
+    root: Path
+    outcome: Future[Outcome]
+
+
+@pytest.fixture(scope="module")
+def rehearsal(here: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """Begun here, so that it goes on beside Kubeflow's own runner."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    alone = local_run(shared_folder(tmp_path_factory))
+    root = folder / "cluster"
+    shutil.copytree(alone.data, root / "minio" / "bucket" / "mnist")
+    file = compiled(
+        folder / "pipeline.yaml", "--target", "kfp-v2", "--image", here.image,
+        "--pipeline-root", "minio://bucket/f", "--volume", "models:/mnt/gauntlet",
+        "--data-uri", "minio://bucket/mnist", "--data-fingerprint", alone.fingerprint,
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        yield Rehearsal(alone, root, pool.submit(submitted, file, root, "--docker"))
+
+
+@pytest.mark.usefixtures("values_beside_artifacts", "rehearsal")
 def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[str, Path]) -> None:
     """A second opinion: Kubeflow's own local runner, which is no code of ours, runs the file.
 
@@ -245,3 +253,13 @@ def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[
     components.load_component_from_file(str(file))()
     (version,) = (places["store"] / "gauntlet" / "serving").iterdir()
     assert (version / "saved_model.pb").is_file()
+
+
+def test_a_specification_comes_to_the_model_of_a_local_run(rehearsal: Rehearsal) -> None:
+    outcome = rehearsal.outcome.result()
+    assert outcome.code == 0, outcome.text
+    assert set(outcome.states.values()) == {"finished"}
+    (version,) = (rehearsal.root / "volumes" / "models" / "gauntlet" / "serving").iterdir()
+    summary = newest_summary(rehearsal.root / "minio/bucket/f/artifacts")
+    assert summary["pushed"] == f"/mnt/gauntlet/gauntlet/serving/{version.name}"
+    check_same_model(rehearsal.local, summary, version)
