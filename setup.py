@@ -40,6 +40,7 @@ setup(
         "gauntlet_kubeflow.clients",
         "gauntlet_kubeflow.deploy",
         "gauntlet_kubeflow.local",
+        "gauntlet_kubeflow.parameters",
     ],
     package_dir={"gauntlet_kubeflow": "kubeflow"},
     package_data={

@@ -9,7 +9,7 @@ import yaml
 from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.entry import COMMAND, Files
 from gauntlet_kubeflow.names import check_names, task_name
-from gauntlet_kubeflow.parameters import TASK, add_parameters
+from gauntlet_kubeflow.parameters.routes import TASK, add_parameters
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.resources import GPU_NODES, SMALL, Profile, Resources
 from gauntlet_kubeflow.target import Target

@@ -139,7 +139,7 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, do
         )
     values: ParameterValues = {}
     if task.assignments:
-        from gauntlet_kubeflow.parameters import parameter_values
+        from gauntlet_kubeflow.parameters.given import parameter_values
 
         values = parameter_values(compiled.spec, task.assignments)
     if task.no_cache:

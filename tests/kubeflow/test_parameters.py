@@ -8,8 +8,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from gauntlet_kubeflow import parameters
 from gauntlet_kubeflow.compile import compile_pipeline, compiled_graph
+from gauntlet_kubeflow.parameters import routes
+from gauntlet_kubeflow.parameters.given import parameter_values
+from gauntlet_kubeflow.parameters.task import main
 from gauntlet_kubeflow.request import Compilation
 from gauntlet_kubeflow.target import Target
 
@@ -40,7 +42,7 @@ def spec() -> dict[str, Any]:
 
 def handed_on(spec: dict[str, Any], values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What the first task reports for the values of a run."""
-    component = spec["components"][parameters.TASK]
+    component = spec["components"][routes.TASK]
     outputs = {name: {} for name in component["outputDefinitions"]["parameters"]}
     declared = spec["root"]["inputDefinitions"]["parameters"]
     given = {name: each["defaultValue"] for name, each in declared.items()} | values
@@ -49,7 +51,7 @@ def handed_on(spec: dict[str, Any], values: dict[str, Any], folder: Path) -> dic
         "outputs": {"parameters": outputs, "outputFile": str(folder / "out" / "o.json")},
     }
     arguments = spec["deploymentSpec"]["executors"]["Parameters_executor"]["container"]["args"]
-    ended = parameters.main([json.dumps(message) if a == "{{$}}" else a for a in arguments])
+    ended = main([json.dumps(message) if a == "{{$}}" else a for a in arguments])
     if ended:
         return {"code": ended}
     return dict(json.loads((folder / "out" / "o.json").read_text())["parameterValues"])
@@ -66,7 +68,7 @@ def resolved(spec: dict[str, Any], answers: dict[str, Any]) -> dict[tuple[str, s
     for task, each in spec["root"]["dag"]["tasks"].items():
         for name, source in each.get("inputs", {}).get("parameters", {}).items():
             answer = source.get("taskOutputParameter", {})
-            if answer.get("producerTask") == parameters.TASK:
+            if answer.get("producerTask") == routes.TASK:
                 found[task, name] = answers[answer["outputParameterKey"]]
             elif "runtimeValue" in source:
                 found[task, name] = source["runtimeValue"]["constant"]
@@ -154,7 +156,7 @@ def test_own_images_of_other_classes_than_any_known_set() -> None:
     job = compile_pipeline(request(*settings, data_uri="gs://b/d", data_fingerprint="f"))
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     dataset = tasks["TfdsExampleGen"]["inputs"]["parameters"]["dataset"]
-    assert dataset["taskOutputParameter"]["producerTask"] == parameters.TASK
+    assert dataset["taskOutputParameter"]["producerTask"] == routes.TASK
 
 
 def test_a_value_that_reaches_what_is_fixed_is_refused(
@@ -162,7 +164,7 @@ def test_a_value_that_reaches_what_is_fixed_is_refused(
 ) -> None:
     """Should a value ever change a parameter that another value did not."""
     with monkeypatch.context() as patch:
-        patch.setattr(parameters, "perturbed", lambda request: request)
+        patch.setattr(routes, "perturbed", lambda request: request)
         spec = compile_pipeline(request())["pipelineSpec"]
     assert handed_on(spec, {"threat_epsilon": 0.1}, tmp_path)["code"] == 2
     assert "Trainer_undefended__custom_config, which the compiled" in capsys.readouterr().err
@@ -170,7 +172,7 @@ def test_a_value_that_reaches_what_is_fixed_is_refused(
 
 def test_every_task_waits_for_the_first(spec: dict[str, Any]) -> None:
     for name, task in spec["root"]["dag"]["tasks"].items():
-        assert (parameters.TASK in task.get("dependentTasks", [])) == (name != parameters.TASK)
+        assert (routes.TASK in task.get("dependentTasks", [])) == (name != routes.TASK)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_every_task_waits_for_the_first(spec: dict[str, Any]) -> None:
 def test_values_on_the_command_line(
     spec: dict[str, Any], assignment: str, value: dict[str, Any]
 ) -> None:
-    assert parameters.parameter_values(spec, [assignment]) == value
+    assert parameter_values(spec, [assignment]) == value
 
 
 @pytest.mark.parametrize(
@@ -204,4 +206,4 @@ def test_a_wrong_value_on_the_command_line(
     spec: dict[str, Any], assignment: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        parameters.parameter_values(spec, [assignment])
+        parameter_values(spec, [assignment])

@@ -1,0 +1,96 @@
+"""What the first task of a compiled pipeline runs.
+
+python -m gauntlet_kubeflow.parameters.task --request REQUEST --code KEY --executor-input INPUT
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gauntlet_kubeflow.entry import settle
+from gauntlet_kubeflow.parameters.routes import (
+    IMPORTER,
+    code_of_spec,
+    constants,
+    differences,
+    output_name,
+)
+from gauntlet_kubeflow.parameters.values import defaults, with_values
+from gauntlet_kubeflow.request import Compilation
+
+from foundation.errors import ConfigError, GauntletError
+from foundation.identity import check_own_packages
+
+
+def main(arguments: list[str]) -> int:
+    """What the task `Parameters` runs; returns the exit code."""
+    settle()
+    parser = argparse.ArgumentParser(description="The first task of a compiled pipeline.")
+    parser.add_argument("--request", required=True, help="what was compiled, as JSON")
+    parser.add_argument("--code", required=True, help="key of the code that compiled it")
+    parser.add_argument("--executor-input", required=True, help="what the launcher gives, as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        check_own_packages()
+        request = Compilation.from_json(given.request)
+        hand_on(request, given.code, json.loads(given.executor_input))
+    except GauntletError as error:
+        sys.stderr.write(f"gauntlet: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) -> None:
+    """Write what becomes of the tasks' parameters with the values of this run.
+
+    code: key of the code with which the pipeline was compiled.
+
+    Raises:
+        ConfigError: a wrong value, one that makes another graph, or an image with other code.
+    """
+    kinds = {name: type(value) for name, value in defaults(request).items()}
+    given = executor_input.get("inputs", {}).get("parameterValues", {})
+    values = {
+        name: _whole(name, given[name], kind) for name, kind in kinds.items() if name in given
+    }
+    changed = with_values(request, values)
+    from gauntlet_kubeflow.compile import compiled_graph
+    from tfx.dsl.io import fileio
+
+    original, spec = (compiled_graph(each)["pipelineSpec"] for each in (request, changed))
+    if code_of_spec(original) != code:
+        raise ConfigError(
+            f"{request.image} holds another version of this project, or of a library beneath it, "
+            "than the one that compiled the pipeline; build the image from the same commit and "
+            "locked packages, or compile where they are"
+        )
+    changes = {
+        output_name(*address) for address in differences(original, spec) if address[0] != IMPORTER
+    }
+    outputs = executor_input.get("outputs", {})
+    known = {output_name(*address): value for address, value in constants(spec).items()}
+    answers = {name: known[name] for name in outputs.get("parameters", {})}
+    if unrouted := changes - answers.keys():
+        raise ConfigError(
+            f"these values change {', '.join(sorted(unrouted))}, which the compiled pipeline has "
+            "fixed; compile the pipeline with them"
+        )
+    fileio.makedirs(os.path.dirname(outputs["outputFile"]))
+    with fileio.open(outputs["outputFile"], "w") as file:
+        file.write(json.dumps({"parameterValues": answers}))
+
+
+def _whole(name: str, value: Any, kind: type) -> Any:
+    """A platform gives every number as a floating-point one."""
+    if kind is not int:
+        return value
+    if int(value) != value:
+        raise ConfigError(f"{name} is a whole number, got {value}")
+    return int(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
