@@ -2,6 +2,7 @@
 # make test     the tests that fit into a few minutes, with one run of the whole pipeline
 # make e2e      the longer ones: more whole runs, the package, the registries, peers, a few planted models
 # make platforms  both compiled pipelines, run whole as Kubeflow and Vertex AI run them; gs://
+# make long     e2e, platforms and docker in one, which takes less time than one after the other
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
 # make docker   the image, and whole pipelines in it, in a Docker daemon of the tests' own (as root, on Debian)
@@ -11,7 +12,7 @@
 
 ARGS ?=
 
-.PHONY: run test e2e platforms docker peers planted check bench install
+.PHONY: run test e2e platforms docker long peers planted check bench install
 .DEFAULT_GOAL := run
 
 run: install
@@ -25,6 +26,10 @@ e2e: install
 
 platforms: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=20 -m platforms $(ARGS)
+
+long: install
+	@scripts/install-docker
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=30 -m "e2e or peers or few or platforms or docker" $(ARGS)
 
 docker: install
 	@scripts/install-docker

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import main_thread
 from typing import Any
@@ -277,6 +277,15 @@ def interrupting(method: str, path: str) -> Callable[[Asked], Reply | None]:
     return check
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts reach this process, which a shell may have started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_the_wait_leaves_the_run_alone(tmp_path: Path) -> None:
     with kfp(check=interrupting("GET", RUN)).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
@@ -285,6 +294,7 @@ def test_interrupting_the_wait_leaves_the_run_alone(tmp_path: Path) -> None:
     assert [asked.method for asked in server.asked] == ["GET", "POST", "GET"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_the_submission_warns_of_a_second_run(tmp_path: Path) -> None:
     with kfp(check=interrupting("POST", "/runs")).serving() as server:
         done = submit(server, kfp_file(tmp_path))
