@@ -1,6 +1,7 @@
 """A compiled specification of Kubeflow Pipelines, run task by task as Kubeflow does: to a pushed
 model that is the local run's to the last digit, from the cache, to a refusal, and after a kill."""
 
+import functools
 import os
 import shutil
 import signal
@@ -10,22 +11,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rehearsal import (
     BARE,
     LOOKS,
     Local,
     Outcome,
+    answers,
     check_same_model,
     command,
     compiled,
+    keep_tasks,
     local_run,
     newest_summary,
     shared_folder,
+    some_images,
     submitted,
 )
 
+from components.versions import read_card
+
 pytestmark = pytest.mark.platforms
+
+UP_TO_TRAINING = {
+    "Parameters", "Data", "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator",
+    "AnomalyGate", "Transform", "Champion", "Trainer-robust",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,24 @@ class World:
     local: Local
     root: Path
     volume: Path
-    file: Path
+
+    @functools.cached_property
+    def file(self) -> Path:
+        """The pipeline that most tests submit."""
+        return self.compiled("pipeline.yaml")
 
     @property
     def versions(self) -> list[Path]:
         return sorted((self.volume / "gauntlet" / "serving").glob("*"))
+
+    def compiled(self, file: str, *options: str) -> Path:
+        """A pipeline for this cluster, beside it."""
+        return compiled(
+            self.root.parent / file, "--target", "kfp-v2", "--image", "registry/gauntlet:1",
+            "--pipeline-root", "minio://bucket/f", "--volume", f"models:{self.volume}",
+            "--data-uri", "minio://bucket/mnist", "--data-fingerprint", self.local.fingerprint,
+            *options,
+        )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
         """That of the newest run."""
@@ -53,12 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root, volume = folder / "cluster", folder / "volume"
     volume.mkdir()
     shutil.copytree(local.data, root / "minio" / "bucket" / "mnist")
-    file = compiled(
-        folder / "pipeline.yaml", "--target", "kfp-v2", "--image", "registry/gauntlet:1",
-        "--pipeline-root", "minio://bucket/f", "--volume", f"models:{volume}",
-        "--data-uri", "minio://bucket/mnist", "--data-fingerprint", local.fingerprint,
-    )  # fmt: skip
-    return World(local, root, volume, file)
+    return World(local, root, volume)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +119,7 @@ def test_to_the_model_of_a_local_run(first: Outcome, world: World) -> None:
     (version,) = world.versions
     assert summary["pushed"] == str(version)
     assert summary["refused_by"] == summary["serving_problems"] == []
+    assert read_card(str(version)).model.startswith("minio://bucket/f/artifacts/")
     check_same_model(world.local, summary, version)
 
 
@@ -112,6 +133,23 @@ def test_a_second_submission_computes_what_the_new_champion_changes(
     assert third.ran - {"Data"} == LOOKS
     assert (again.code, third.code) == (0, 0)
     assert len(world.versions) == 1
+
+
+def test_a_warm_start_begins_with_what_is_served(first: Outcome, world: World) -> None:
+    """At such a rate the new model stays what it began as."""
+    file = world.compiled(
+        "warm.yaml", "--set", "trainer.warm_start=true", "--set", "trainer.learning_rate=1e-9"
+    )
+    keep_tasks(file, UP_TO_TRAINING)
+    warm = submitted(file, world.root)
+    assert warm.code == 0, warm.text
+    assert warm.ran - {"Data"} == {"Parameters", "Champion", "Trainer-robust"}
+    exported = world.root.glob("minio/bucket/f/artifacts/*/Trainer-robust/model/Format-Serving")
+    newest = max(exported, key=lambda path: path.stat().st_mtime)
+    images = np.array(some_images())
+    (version,) = world.versions
+    served, new = answers(str(version), images), answers(str(newest), images)
+    np.testing.assert_allclose(new["probabilities"], served["probabilities"], atol=1e-3)
 
 
 def test_a_fragile_model_is_refused_by_a_bound_of_this_run(first: Outcome, world: World) -> None:

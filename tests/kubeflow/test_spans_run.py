@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
-from rehearsal import Outcome, compiled, gauntlet, submitted
+from rehearsal import Outcome, compiled, gauntlet, keep_tasks, submitted
 
 pytestmark = pytest.mark.platforms
 
@@ -37,14 +36,6 @@ def deliver(folder: Path, light: float, seed: int) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return dict(json.loads((folder / "prepared.json").read_text()))
-
-
-def only_before_training(file: Path) -> None:
-    """Leave out of a compiled pipeline what comes after the gate on the data."""
-    spec, more = yaml.safe_load_all(file.read_text())
-    tasks = spec["root"]["dag"]["tasks"]
-    spec["root"]["dag"]["tasks"] = {name: tasks[name] for name in BEFORE_TRAINING}
-    file.write_text(yaml.safe_dump_all([spec, more]))
 
 
 def submitted_with(file: Path, root: Path, span: int, delivery: dict[str, Any]) -> Outcome:
@@ -74,7 +65,7 @@ def test_a_delivery_that_drifted_ends_the_run_before_training(tmp_path: Path) ->
         "--data-uri", "minio://bucket/nothing", "--data-fingerprint", "none",
         *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
     )  # fmt: skip
-    only_before_training(file)
+    keep_tasks(file, BEFORE_TRAINING)
     passed = submitted_with(file, root, 1, first)
     assert passed.states["AnomalyGate"] == "finished", passed.text
     assert [span.name for span in (volume / "gauntlet" / "spans").iterdir()] == ["1"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from filelock import FileLock
 
 TIMEOUT = 1500
@@ -71,6 +72,14 @@ def compiled(output: Path, *options: str | Path) -> Path:
     done = gauntlet("compile", "--preset", "smoke", "--output", output, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return output
+
+
+def keep_tasks(file: Path, names: set[str]) -> None:
+    """Leave all other tasks out of a pipeline of Kubeflow that was compiled."""
+    spec, more = yaml.safe_load_all(file.read_text())
+    tasks = spec["root"]["dag"]["tasks"]
+    spec["root"]["dag"]["tasks"] = {name: tasks[name] for name in names}
+    file.write_text(yaml.safe_dump_all([spec, more]))
 
 
 @dataclass(frozen=True)
