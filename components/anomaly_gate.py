@@ -8,6 +8,7 @@ the comparators in the schema.
 """
 
 import datetime
+import logging
 import os
 from collections.abc import Iterator
 from typing import TypedDict
@@ -24,14 +25,21 @@ from tfx.utils import io_utils
 from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
 
+log = logging.getLogger("gauntlet.spans")
+
 SPLIT, SERVING_SPLIT = "train", "test"
 
 
 def keep_accepted(statistics: str, spans: str, span: int) -> None:
-    """Keep the statistics of a span for the next one; whole, or not at all.
+    """Keep the statistics of a span for the next one, where they are not kept already; whole, or
+    not at all.
 
     statistics: folder of a split's statistics. spans: see `components.spans`.
     """
+    newest = newest_accepted(spans, span + 1)
+    same_span = bool(newest) and os.path.basename(os.path.dirname(newest)) == str(span)
+    if same_span and read_statistics(newest) == read_statistics(statistics):
+        return
     now = datetime.datetime.now(datetime.UTC).strftime(ACCEPTED_AT)
     kept = statistics_file(os.path.join(spans, str(span), now))
     fileio.makedirs(os.path.dirname(kept))
@@ -67,12 +75,13 @@ def AnomalyGate(
     span: Parameter[int] = 0,
     last: Parameter[str] = "",
     spans: Parameter[str] = "",
+    seen: Parameter[str] = "",
 ) -> None:
     """Passes clean data, raises DataError otherwise.
 
     span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
     last: answer of LastSpan; without earlier statistics there is no drift. spans: where LastSpan
-    looks, see `components.spans`.
+    looks, see `components.spans`. seen: another value for each run, because it writes there.
     """
     broken = [
         line
@@ -84,6 +93,8 @@ def AnomalyGate(
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     own = artifact_utils.get_split_uri([statistics], SPLIT)
     serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
+    if span > 1 and not last:
+        log.warning("span %d is compared with no earlier one: none is kept in %s", span, spans)
     moved = list(distances(rules, own, serving, last)) if span else []
     if moved:
         before = f"span {os.path.basename(os.path.dirname(last))}" if last else "nothing"

@@ -10,12 +10,14 @@ again a minute later, five times.
 
 import dataclasses
 import datetime
+import functools
 import itertools
 import json
 import logging
 import os
 import random
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -28,10 +30,10 @@ from tfx.utils import io_utils, proto_utils
 
 from components.champion import served_version
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, Card, PushedBy, read_card, withdrawn_by
+from components.versions import CARD, Card, PushedBy, address_of, read_card, withdrawn_by
 from foundation.errors import RunError
 from foundation.json import dumps
-from foundation.versions import SAVED_MODEL, STORED_AT, newest_version, numbers
+from foundation.versions import SAVED_MODEL, newest_version, numbers
 
 WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
@@ -81,21 +83,30 @@ class Executor(tfx_pusher.Executor):
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
-        if rollback := withdrawn_by(base, uri_of(model)):
+        if rollback := withdrawn_by(base, address_of(model)):
             signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
             pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
             self._MarkNotPushed(pushed)
             return
         newest = newest_version(base)
         self._require_champion(base, model, exec_properties)
-        if newest is None or read_card(os.path.join(base, newest)).model != uri_of(model):
+        if newest is None or read_card(os.path.join(base, newest)).model != address_of(model):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
             card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run.get("run_id", ""))
-            newest = publish(self.GetModelPath(input_dict), base, card)
+            check = functools.partial(self._require_unchanged, base, model, exec_properties)
+            newest = publish(self.GetModelPath(input_dict), base, card, check)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
         )
+
+    def _require_unchanged(
+        self, base: str, model: Artifact, exec_properties: dict[str, Any]
+    ) -> None:
+        """Raises RunError where somebody has pushed, or has rolled back, during the push."""
+        if rollback := withdrawn_by(base, address_of(model)):
+            raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
+        self._require_champion(base, model, exec_properties)
 
     def _require_champion(
         self, base: str, model: Artifact, exec_properties: dict[str, Any]
@@ -103,7 +114,11 @@ class Executor(tfx_pusher.Executor):
         """Raises RunError where the model has met another champion than the one that is served."""
         met = exec_properties.get(MET)
         served = served_version(base)
-        if met is None or served == met or (served and read_card(served).model == uri_of(model)):
+        if (
+            met is None
+            or served == met
+            or (served and read_card(served).model == address_of(model))
+        ):
             return
         raise RunError(
             f"{served or 'nothing'} is served now, and the model was compared with "
@@ -117,7 +132,7 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     here."""
     values = {gate.name: gate.value for gate in read_explanations(blessing.uri)}
     return Card(
-        model=uri_of(model),
+        model=address_of(model),
         model_id=model.id,
         clean=values.get("clean"),
         worst_case=values.get("worst_case"),
@@ -126,17 +141,15 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     )
 
 
-def uri_of(model: Artifact) -> str:
-    """Where a model lies in its store, wherever its files have been brought."""
-    return str(model.get_string_custom_property(STORED_AT) or model.uri)
-
-
-def publish(source: str, base: str, card: Card) -> str:
+def publish(source: str, base: str, card: Card, check: Callable[[], None] = lambda: None) -> str:
     """Copy an exported model to a new version under `base`, whole or not at all; returns its
     number.
 
     The number is above all that are there, so a server takes the new version. Two at once get two
     numbers.
+
+    check: called when all is copied, right before the version becomes one; what it raises ends the
+    push.
 
     Raises:
         RunError: it could not be written; the message says whether `base` is as it was.
@@ -145,6 +158,7 @@ def publish(source: str, base: str, card: Card) -> str:
     written = [staging]
     try:
         _stage(source, staging, card)
+        check()
         version = _move(staging, base, written) if "://" in base else _rename(staging, base)
     except BaseException as error:
         left = _remove(written)

@@ -3,6 +3,7 @@ job of Vertex AI do the work."""
 
 import hashlib
 import json
+import time
 from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError
@@ -10,7 +11,7 @@ from google.cloud.aiplatform_v1 import JobState
 from tfx.components.trainer.executor import GenericExecutor
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.extensions.google_cloud_ai_platform import runner, training_clients
+from tfx.extensions.google_cloud_ai_platform import training_clients
 from tfx.types.artifact import Artifact
 from tfx.utils import name_utils
 
@@ -25,6 +26,9 @@ and `job_spec`, a CustomJobSpec without commands."""
 
 LABEL = "gauntlet_training"
 """Label of a training job; its value is the same for jobs that would write the same checkpoints."""
+
+POLL, LOST = 30.0, 10
+"""Seconds between two questions, and how many in a row may stay without an answer."""
 
 ENDED = {
     JobState.JOB_STATE_SUCCEEDED,
@@ -53,9 +57,9 @@ class JobExecutor(BaseExecutor):
     """Runs the same Trainer in a training job of Vertex AI, and waits for it: on one machine or
     several, of which Vertex AI tells each by TF_CONFIG who the others are.
 
-    Follows TFX's own executor for that, tfx/extensions/google_cloud_ai_platform/trainer, except
-    that the job is a property of its own, the model to begin with is passed on, and no second job
-    joins one that a task before this one has begun and not outlived.
+    Follows TFX's own executor for that, tfx/extensions/google_cloud_ai_platform, except that the
+    job is a property of its own, the model to begin with is passed on, no second job joins one that
+    a task before this one has begun and not outlived, and every end of a job is one.
     """
 
     def Do(
@@ -67,28 +71,26 @@ class JobExecutor(BaseExecutor):
         """Submit the job and wait.
 
         Raises:
-            RunError: the job failed, or could not be submitted, or one for the same training has
-                not ended.
+            RunError: the job failed, could not be submitted, or cannot be asked any more; or one
+                for the same training has not ended.
         """
         job = json.loads(exec_properties[JOB])
         properties = {name: value for name, value in exec_properties.items() if name != JOB}
-        region = job.pop("region")
+        project, region = job.pop("project"), job.pop("region")
         job["labels"] = {LABEL: training_key(input_dict, properties)}
+        client = training_clients.get_job_client(enable_vertex=True, vertex_region=region)
+        executor = name_utils.get_full_name(TrainerExecutor)
         try:
-            require_no_other(job, region)
-            runner.start_cloud_training(
-                input_dict,
-                output_dict,
-                properties,
-                name_utils.get_full_name(TrainerExecutor),
-                job,
-                None,
-                {},
-                enable_vertex=True,
-                vertex_region=region,
+            require_no_other(client, f"projects/{project}/locations/{region}", job["labels"][LABEL])
+            asked = client.create_training_job(
+                input_dict, output_dict, properties, executor, job, None, None
             )
-        except (RuntimeError, GoogleAPIError, ConnectionError) as error:
-            raise RunError(f"the training job of Vertex AI failed: {error}") from error
+            client.launch_job(project, asked)
+        except (GoogleAPIError, ConnectionError) as error:
+            raise RunError(
+                f"the training job of Vertex AI could not be submitted: {error}"
+            ) from error
+        wait_for(client)
 
 
 def training_key(input_dict: dict[str, list[Artifact]], properties: dict[str, Any]) -> str:
@@ -98,18 +100,43 @@ def training_key(input_dict: dict[str, list[Artifact]], properties: dict[str, An
     return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
-def require_no_other(job: dict[str, Any], region: str) -> None:
+def require_no_other(client: Any, parent: str, key: str) -> None:
     """Raises RunError where a job for the same training is under way: both would write the same
-    checkpoints."""
-    client = training_clients.get_job_client(enable_vertex=True, vertex_region=region)._client
-    request = {
-        "parent": f"projects/{job['project']}/locations/{region}",
-        "filter": f"labels.{LABEL}={job['labels'][LABEL]}",
-    }
-    for other in client.list_custom_jobs(request=request):
+    checkpoints.
+
+    client: TFX's. parent: project and region. key: value of `LABEL`.
+    """
+    request = {"parent": parent, "filter": f"labels.{LABEL}={key}"}
+    for other in client._client.list_custom_jobs(request=request):
         if other.state not in ENDED:
             raise RunError(
-                f"{other.name} is a job for this very training and has not ended: wait for it, or "
-                "`gcloud ai custom-jobs cancel` it; a run that is submitted after that goes on "
-                "from its checkpoints"
+                f"{other.name} is a job for this very training and has not ended, though the task "
+                "that waited for it has: `gcloud ai custom-jobs cancel` it and submit again, which "
+                "goes on from its last checkpoint; after its end there are none"
             )
+
+
+def wait_for(client: Any) -> None:
+    """Wait for the end of the job that a client has submitted; raises RunError unless it succeeded,
+    or where nobody answers any more."""
+    lost = 0
+    while True:
+        try:
+            job = client.get_job()
+        except (GoogleAPIError, ConnectionError) as error:
+            lost += 1
+            if lost == LOST:
+                raise RunError(
+                    f"Vertex AI cannot be asked about {client.get_job_name()}, which may go on: "
+                    f"{error}"
+                ) from error
+        else:
+            lost = 0
+            if job.state in ENDED:
+                break
+        time.sleep(POLL)
+    if job.state != JobState.JOB_STATE_SUCCEEDED:
+        raise RunError(
+            f"the training job of Vertex AI failed: {job.name} ended as {job.state.name}"
+            f"{': ' if job.error.message else ''}{job.error.message}"
+        )

@@ -7,12 +7,15 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
 from foundation.events import phase
-from foundation.versions import versions
+from foundation.versions import STORED_AT, versions
+
+if TYPE_CHECKING:
+    from tfx.types.artifact import Artifact
 
 CARD = "assets.extra/gauntlet.json"
 """File in a pushed version with its card."""
@@ -73,6 +76,11 @@ class Version:
         return {"version": self.version, "serving": self.serving} | self.card.plain()
 
 
+def address_of(model: "Artifact") -> str:
+    """By what a card names a model: where it lies in its store, wherever its files were brought."""
+    return str(model.get_string_custom_property(STORED_AT) or model.uri)
+
+
 def read_card(version: str) -> Card:
     """The card in a version's folder; an empty one where there is none."""
     card = epath.Path(version) / CARD
@@ -101,19 +109,17 @@ def withdrawn_by(base: str, model: str) -> Card | None:
     """The card of the rollback that took a model out of service; None where none did, or where the
     model has been served again since.
 
-    A rollback takes out the model that was served until then, and all that were first pushed after
-    the one that it serves again. model: URI of the model's artifact.
+    A rollback takes out all models that were first pushed after the one that it serves again; the
+    same that lose their blessing in a root. model: URI of the model's artifact.
     """
     first: dict[str, int] = {}
     withdrawn: dict[str, Card] = {}
-    served = ""
     for version in list_versions(base):
         card = version.card
         if card.kind is PushedBy.ROLLBACK:
             back = first.setdefault(card.model, int(card.of or 0))
             later = [each for each, number in first.items() if number > back]
-            withdrawn |= dict.fromkeys([*later, served], card)
+            withdrawn |= dict.fromkeys(later, card)
         first.setdefault(card.model, int(version.version))
         withdrawn.pop(card.model, None)
-        served = card.model
     return withdrawn.get(model)

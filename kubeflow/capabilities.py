@@ -87,6 +87,16 @@ GAPS = (
         instead="give both Trainers a machine_type in --resources",
     ),
     Gap(
+        node="FrontTuner",
+        feature="a search (tuner.trials) with trainer.strategy=tpu or multi_worker",
+        targets=(Target.VERTEX,),
+        asked=lambda request: (
+            bool(request.config.tuner.trials) and needs_job(request.config.trainer)
+        ),
+        reason="it runs in one container and no training job",
+        instead="search with another strategy, and compile with what it found",
+    ),
+    Gap(
         node="Trainer-robust",
         feature="a training job (machine_type)",
         targets=(Target.KFP_V2,),

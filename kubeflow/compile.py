@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
-from gauntlet_kubeflow.entry import COMMAND, Files
+from gauntlet_kubeflow.entry import CODE, COMMAND, Files, code_run_by
 from gauntlet_kubeflow.names import check_names, task_name
 from gauntlet_kubeflow.parameters.routes import TASK, add_parameters
 from gauntlet_kubeflow.request import Compilation, Volume
@@ -27,6 +27,9 @@ TENSORFLOW_WRITES = ("gs://", "/")
 
 ALWAYS = ("Champion", "LastSpan", "Pusher")
 """Nodes that look at what is there: no cache may answer for them."""
+
+KEEPS = "AnomalyGate"
+"""Node that keeps what it has accepted, where data comes in spans."""
 
 RETRY = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
 """When a task is tried again. Argo counts the longest duration from the first attempt, and takes a
@@ -149,7 +152,7 @@ def _mend_answers(tasks: dict[str, Any]) -> None:
 
 def _look_always(tasks: dict[str, Any]) -> None:
     """A platform has no run id among the parameters, by which the local cache knows these."""
-    for name in ALWAYS:
+    for name in (*ALWAYS, *([KEEPS] if "LastSpan" in tasks else [])):
         if name in tasks:
             tasks[name]["cachingOptions"] = {"enableCache": False}
 
@@ -168,8 +171,15 @@ def _equip(
         task["retryPolicy"] = RETRY | {"maxRetryCount": own.retries}
     if name in GPU_NODES:
         container["image"] = request.gpu_image or request.image
+    environment = {}
     if name not in GPU_NODES or name in request.training_jobs:
-        container["env"] = [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    if name in GPU_NODES and request.gpu_image:  # Parameters looks into the other image only
+        arguments = container["args"]
+        executor = arguments[arguments.index("--executor_class_path") + 1]
+        environment[CODE] = code_run_by(executor)
+    if environment:
+        container["env"] = [{"name": key, "value": text} for key, text in environment.items()]
 
 
 def _equip_parameters(request: Compilation, spec: dict[str, Any]) -> None:

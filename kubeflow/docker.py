@@ -1,11 +1,8 @@
 """Docker, by its command line: asked for facts, and containers run as a strict cluster would."""
 
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from gauntlet_kubeflow.entry import FOLDERS
+from gauntlet_kubeflow.local.machine import end_with_parent
 
 from foundation.errors import RunError
 
 USER = "65532:65532"
 """Who runs in a container, by number, as Kubernetes demands of `runAsNonRoot`; the images' own."""
-
-PR_SET_PDEATHSIG = 1
 
 NOT_STARTED = 125
 """Exit code of `docker run` where the container has never run."""
@@ -102,7 +98,7 @@ def run_container(container: Container, log: Path) -> int:
             done = subprocess.run(
                 ["docker", *container.arguments(name)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
-                preexec_fn=end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent,  # Docker's client hands the signal on
             )  # fmt: skip
     except BaseException:  # interrupted; the container would go on without its client
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
@@ -143,12 +139,6 @@ def open_to_all(folder: Path) -> None:
     for path, _, _ in os.walk(folder):
         if os.stat(path).st_uid == os.getuid():
             os.chmod(path, 0o777)
-
-
-def end_with_parent() -> None:
-    """Called in Docker's client before it starts: a signal when we die, which it hands on to the
-    container."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _last_line(text: str) -> str:

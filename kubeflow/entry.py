@@ -37,6 +37,16 @@ FOLDERS = {"minio://": "minio", "s3://": "s3", "gs://": "gcs"}
 LAUNCHER_ROOT = "GAUNTLET_LAUNCHER_ROOT"
 """Environment variable with another folder than that root."""
 
+CODE = "GAUNTLET_CODE"
+"""Environment variable with the key of the code that a node shall run (`code_run_by`)."""
+
+OTHER_CODE = (
+    "holds another version of this project, or of a library beneath it, than the one that compiled "
+    "the pipeline; build the image from the same commit and locked packages, or compile where they "
+    "are"
+)
+"""What is wrong with an image, as the end of a sentence."""
+
 
 class Files(StrEnum):
     """Where a node reads and writes artifacts: at their URIs, or in the launcher's folders."""
@@ -75,6 +85,8 @@ def run(arguments: list[str]) -> None:
         raise ConfigError(f"expected --files={' or --files='.join(Files)} first, got {first!r}")
     files = Files(first.removeprefix("--files="))
     known, beam = tfx_entry._parse_flags(rest)
+    if os.environ.get(CODE, "") not in ("", code_run_by(known.executor_class_path)):
+        raise ConfigError(f"the image of this task {OTHER_CODE}")
     given = json_format.Parse(
         known.json_serialized_invocation_args,
         pipeline_spec_pb2.ExecutorInput(),
@@ -93,6 +105,13 @@ def run(arguments: list[str]) -> None:
     tfx_entry._run_executor(known, beam)
     if files is Files.LAUNCHER:
         give_back_uris(Path(given.outputs.output_file), given)
+
+
+def code_run_by(executor: str) -> str:
+    """A key of what an executor runs, and of a Trainer's function. executor: its class, by path."""
+    from foundation.code import code_of
+
+    return code_of(executor.rpartition(".")[0], "trainer.train")
 
 
 def settle() -> None:

@@ -154,6 +154,11 @@ def _resources(known: Resources, table: object, where: str) -> Resources:
         raise ConfigError(f"{where} is a table such as [Trainer-robust], got {table!r}")
     if unknown := table.keys() - vars(known).keys():
         raise ConfigError(f"{where}: {sorted(unknown)} is none of {sorted(vars(known))}")
+    if table.get("machine_type") and (of_tasks := {"cpu", "memory", "retries"} & table.keys()):
+        raise ConfigError(
+            f"{where}: {', '.join(sorted(of_tasks))} cannot be had with a machine_type, which says "
+            "what the machine is; a training job is not tried again by itself"
+        )
     try:
         return pydantic.TypeAdapter(Resources).validate_python(vars(known) | table)
     except pydantic.ValidationError as error:

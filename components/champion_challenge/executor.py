@@ -21,7 +21,7 @@ from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.record import Rows, read_rows
 from components.records.shards import list_shards
 from components.records.writer import write_rows
-from components.versions import read_card
+from components.versions import address_of, read_card
 from foundation.errors import ConfigError
 from foundation.events import Fields
 from robustness.attacks.attacker import Attacker
@@ -67,7 +67,7 @@ def rival(candidate: Artifact, champion: str) -> str | None:
     if not champion:
         log.info("no model is served yet: the candidate has no rival")
         return None
-    if read_card(champion).model == candidate.uri:
+    if read_card(champion).model == address_of(candidate):
         log.info("the candidate is the model that is served: it has no rival")
         return None
     shapes = [shape_of(path) for path in (export_of([candidate]), champion)]

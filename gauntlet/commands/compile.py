@@ -1,8 +1,6 @@
 """`gauntlet compile`: the pipeline as a file for Vertex AI or Kubeflow Pipelines v2."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,10 +128,9 @@ def compile(
     from rich.console import Console
     from rich.markup import escape
 
-    from gauntlet.work import call_with
+    from gauntlet.work import call_with, temporary_log
     from pipeline.definition.config import override
     from pipeline.definition.presets import preset as named_preset
-    from pipeline.root.root import LOG
 
     for option, text in (("image", image), ("pipeline-root", pipeline_root)):
         if not text.strip():
@@ -164,9 +161,9 @@ def compile(
     )
     refuse_what_cannot_run(request)
     console = Console()
-    log = Path(tempfile.mkdtemp(prefix="gauntlet-compile-")) / LOG
-    call_with("TFX", "gauntlet_kubeflow.compile:compile_to_file", (request, output), log, console)
-    shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+    function = "gauntlet_kubeflow.compile:compile_to_file"
+    with temporary_log() as log:
+        call_with("TFX", function, (request, output), log, console)
     for note in notes(request):
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)

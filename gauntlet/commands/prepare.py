@@ -1,7 +1,5 @@
 """`gauntlet prepare`: data on this machine, ready to be copied into a store for a cluster."""
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +42,13 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
     from components.datasets.image_folder import describe, is_folder
     from foundation.json import dumps
     from gauntlet.supervisor import call
-    from pipeline.root.root import LOG
+    from gauntlet.work import temporary_log
 
     console = Console()
     own = describe(dataset) if is_folder(dataset) else None
-    log = Path(tempfile.mkdtemp(prefix="gauntlet-prepare-")) / LOG
     order = (dataset, None if data_dir is None else str(data_dir))
-    prepared = call("gauntlet.commands.prepare:prepared", order, log, console)
-    shutil.rmtree(log.parent)  # after a failure it stays, the message names it
+    with temporary_log() as log:
+        prepared = call("gauntlet.commands.prepare:prepared", order, log, console)
     settings = {"data.dataset": prepared.name}
     if own:
         settings |= {

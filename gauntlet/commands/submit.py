@@ -266,10 +266,10 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         raise RunError(f"the run was cancelled: {url}")
     match progress.failed:
         case [Task(name=name, code=code) as verdict] if name == VERDICT and code in (REFUSED, None):
-            said = "nothing was pushed"
+            said = "the gates refused the model, nothing was pushed"
             if code is None:  # it may have run out of memory, as any other may
-                said = f"so the task {VERDICT} says by failing, and its log by what it ends with"
-            console.print(f"[red]refused[/]: the gates refused the model, {said}")
+                said = f"the task {VERDICT} failed, as it does when the gates refuse the model"
+            console.print(f"[red]refused[/]: {said}")
             console.print(
                 escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
                 highlight=False, soft_wrap=True,

@@ -17,6 +17,7 @@ import urllib3
 from gauntlet_kubeflow.clients.compiled import Compiled
 from gauntlet_kubeflow.clients.request import Submission
 from gauntlet_kubeflow.clients.run import (
+    NOT_RUN,
     LostConnection,
     ParameterValues,
     Progress,
@@ -206,6 +207,7 @@ class Nodes:
             seconds=_seconds(node),
             log=f"kubectl logs -n {namespace} {pod} -c main" if pod else "",
             error=_message(last.error),
+            code=NOT_RUN if node is driver else None,
         )
 
     def _last(self, node: Any) -> Any:

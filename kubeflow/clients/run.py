@@ -9,6 +9,9 @@ from gauntlet_kubeflow.clients.compiled import Compiled
 
 from foundation.errors import RunError
 
+NOT_RUN = -1
+"""In place of an exit code."""
+
 ParameterValues = Mapping[str, str | int | float | bool]
 
 
@@ -41,8 +44,8 @@ class Task:
     """A task of a run.
 
     seconds: time that it took. log: command or address that shows its log; '' where unknown.
-    error: what the platform says of its failure. code: exit code of its container; None where the
-        platform does not tell it.
+    error: what the platform says of its failure. code: exit code of its container, `NOT_RUN` where
+        none has ended; None where the platform does not tell it.
     """
 
     name: str

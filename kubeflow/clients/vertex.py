@@ -9,6 +9,7 @@ from gauntlet_kubeflow.clients import google as cloud
 from gauntlet_kubeflow.clients.compiled import Compiled
 from gauntlet_kubeflow.clients.request import Submission
 from gauntlet_kubeflow.clients.run import (
+    NOT_RUN,
     LostConnection,
     ParameterValues,
     Progress,
@@ -107,7 +108,7 @@ class VertexPipelines:
             seconds=(detail.end_time - detail.start_time).total_seconds() if ended else 0.0,
             log=self._log(detail.executor_detail),
             error=detail.error.message,
-            code=int(code[1]) if code else None,
+            code=int(code[1]) if code else NOT_RUN,
         )
 
     def _log(self, executor: Any) -> str:

@@ -1,6 +1,8 @@
 """What runs the command of a task."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gauntlet_kubeflow.entry import LAUNCHER_ROOT
+
+PR_SET_PDEATHSIG = 1
 
 
 class Machine(Protocol):
@@ -37,4 +41,12 @@ class Processes:
                 [sys.executable if first == "python" else first, *rest],
                 cwd=output.parent, env={**os.environ, LAUNCHER_ROOT: str(folder), **own},
                 stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, check=False,
+                preexec_fn=end_with_parent,
             ).returncode  # fmt: skip
+
+
+def end_with_parent() -> None:
+    """Called in a child before its program starts: on Linux it is ended when we die, however that
+    happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

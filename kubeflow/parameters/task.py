@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gauntlet_kubeflow.entry import settle
+from gauntlet_kubeflow.entry import OTHER_CODE, settle
 from gauntlet_kubeflow.parameters.routes import (
     IMPORTER,
     code_of_spec,
@@ -62,11 +62,7 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
 
     original, spec = (compiled_graph(each)["pipelineSpec"] for each in (request, changed))
     if code_of_spec(original) != code:
-        raise ConfigError(
-            f"{request.image} holds another version of this project, or of a library beneath it, "
-            "than the one that compiled the pipeline; build the image from the same commit and "
-            "locked packages, or compile where they are"
-        )
+        raise ConfigError(f"{request.image} {OTHER_CODE}")
     changes = {
         output_name(*address) for address in differences(original, spec) if address[0] != IMPORTER
     }

@@ -103,6 +103,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         span=config.data.span,
         last=answer(last),
         spans=places.spans,
+        seen=places.run_id if config.data.span else "",
     )
     accepted = dag.add(gate, "accepted")
 

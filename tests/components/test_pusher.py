@@ -6,6 +6,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -89,6 +90,33 @@ def test_a_model_that_met_another_champion_than_the_served_one_is_not_pushed(
     push(small_models, tmp_path, champion=f"{base}/{first}")
     push(small_models, tmp_path, champion=f"{base}/{first}")  # it is served itself by now
     assert len(versions(base)) == 3
+
+
+@pytest.mark.parametrize("meanwhile", ["another push", "a rollback"])
+def test_what_changes_while_the_files_are_copied_ends_the_push(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Two runs at once both look, then both copy."""
+    base, other = str(tmp_path / "serving"), f"{small_models['undefended']}/Format-Serving"
+    first = pusher.publish(other, base, Card(model="x"))
+    if meanwhile == "a rollback":
+        pusher.publish(other, base, Card(model=small_models["robust"]))
+        met = pusher.publish(other, base, Card(model="y"))
+        card = Card(model="x", kind=PushedBy.ROLLBACK, of=first, by="me")
+    else:
+        met, card = first, Card(model="y")
+    stage = pusher._stage
+
+    def staged(*arguments: Any) -> None:
+        stage(*arguments)
+        monkeypatch.setattr(pusher, "_stage", stage)
+        pusher.publish(other, base, card)
+
+    monkeypatch.setattr(pusher, "_stage", staged)
+    with pytest.raises(RunError, match=r"is served now|rolled back from the model while"):
+        push(small_models, tmp_path, champion=f"{base}/{met}")
+    assert read_card(f"{base}/{versions(base)[-1]}").model == card.model
+    assert not list((tmp_path / "serving").glob(".staging-*"))
 
 
 def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def test_a_training_begins_with_the_champion(
 
 class Vertex:
     """Google's client of training jobs, which keeps what it was asked for. states: answers to
-    `get_custom_job`, one after the other. jobs: all of the project."""
+    `get_custom_job`, one after the other, None for a lost connection. jobs: all of the project."""
 
-    def __init__(self, *states: aiplatform.JobState) -> None:
+    def __init__(self, *states: aiplatform.JobState | None) -> None:
         self.asked: list[Any] = []
         self.jobs: list[aiplatform.CustomJob] = []
         self._states = list(states)
@@ -79,14 +79,17 @@ class Vertex:
         return SimpleNamespace(name=name)
 
     def get_custom_job(self, name: str, retry: Any) -> Any:
-        return aiplatform.CustomJob(name=name, state=self._states.pop(0))
+        state = self._states.pop(0)
+        if state is None:
+            raise ConnectionError("no route")
+        return aiplatform.CustomJob(name=name, state=state)
 
 
 @pytest.fixture
 def vertex(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a client in the place of Google's."""
 
-    def place(*states: aiplatform.JobState) -> Vertex:
+    def place(*states: aiplatform.JobState | None) -> Vertex:
         client = Vertex(*states)
 
         def create(self: Any) -> None:
@@ -126,11 +129,21 @@ def test_a_training_job_trains_the_model(
     assert (tmp_path / "model" / "Format-Serving" / "saved_model.pb").is_file()
 
 
+@pytest.mark.parametrize("end", ["FAILED", "CANCELLED", "EXPIRED"])
 def test_a_training_job_that_fails_is_one_line(
+    small_world: SimpleNamespace, tmp_path: Path, vertex: Any, end: str
+) -> None:
+    vertex(None, aiplatform.JobState[f"JOB_STATE_{end}"])
+    message = rf"^the training job of Vertex AI failed: .*customJobs/1 ended as JOB_STATE_{end}$"
+    with pytest.raises(RunError, match=message):
+        run_job(small_world, tmp_path)
+
+
+def test_a_training_job_of_which_nothing_is_heard_may_go_on(
     small_world: SimpleNamespace, tmp_path: Path, vertex: Any
 ) -> None:
-    vertex(aiplatform.JobState.JOB_STATE_FAILED)
-    with pytest.raises(RunError, match=r"the training job of Vertex AI failed: .*customJobs/1"):
+    vertex(*10 * [None])
+    with pytest.raises(RunError, match=r"^Vertex AI cannot be asked about .*/1, which may go on"):
         run_job(small_world, tmp_path)
 
 
@@ -149,6 +162,9 @@ def test_no_second_job_joins_one_of_the_same_training(
     if not stops:
         run_job(small_world, tmp_path)
         return
-    with pytest.raises(RunError, match=r"customJobs/1 is a job for this very training .*cancel"):
+    with pytest.raises(
+        RunError,
+        match=r"^projects/p/locations/r/customJobs/1 is a job for this very training .*cancel",
+    ):
         run_job(small_world, tmp_path)
     assert len(client.asked) == 1

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from gauntlet_kubeflow.capabilities import GAPS, Gap
 from gauntlet_kubeflow.compile import compile_pipeline, compiled_graph, places_of, write
+from gauntlet_kubeflow.entry import code_run_by
 from gauntlet_kubeflow.names import check_names, types
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.resources import Profile, Resources
@@ -328,6 +329,10 @@ def test_an_image_of_its_own_for_those_that_compute_on_a_gpu() -> None:
     own = {name for name, e in executors.items() if e["container"]["image"] == "registry/gpu:1"}
     computing = ("Trainer-undefended", "Trainer-robust", "AdversarialExampleGen")
     assert own == {f"{task}_executor" for task in (*computing, "ChampionChallenge")}
+    for name in own:
+        container = executors[name]["container"]
+        path = container["args"][container["args"].index("--executor_class_path") + 1]
+        assert {"name": "GAUNTLET_CODE", "value": code_run_by(path)} in container["env"]
 
 
 def test_a_file_without_a_second_document_cannot_hold_a_volume(tmp_path: Path) -> None:
@@ -353,6 +358,9 @@ def test_what_a_target_cannot_do_is_said_when_it_is_compiled(gap: Gap) -> None:
         },
         "trainer.strategy=tpu or multi_worker without a training job": {
             "config": ["trainer.strategy=tpu"]
+        },
+        "a search (tuner.trials) with trainer.strategy=tpu or multi_worker": {
+            "config": ["trainer.strategy=tpu", "tuner.trials=2"]
         },
         "a training job (machine_type)": {"profile": JOB},
         "a training job without --project and --region": {"profile": JOB},

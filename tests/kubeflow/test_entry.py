@@ -110,6 +110,19 @@ def test_a_node_runs_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert report["artifacts"]["schema"]["artifacts"][0]["uri"] == "minio://b/schema"
 
 
+def test_an_image_with_other_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executor = "components.curated_schema.CuratedSchema_Executor"
+    told = arguments(executor, tmp_path, text="feature { name: 'label' }")
+    monkeypatch.setenv(entry.LAUNCHER_ROOT, str(tmp_path))
+    monkeypatch.setenv(entry.CODE, entry.code_run_by(executor))
+    assert entry.main(told) == 0
+    monkeypatch.setenv(entry.CODE, "of another commit")
+    assert entry.main(told) == 2
+    assert "the image of this task holds another version of this project" in capsys.readouterr().err
+
+
 def test_a_mistake_is_one_line_and_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

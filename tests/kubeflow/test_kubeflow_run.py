@@ -1,10 +1,10 @@
 """A compiled specification of Kubeflow Pipelines, run task by task as Kubeflow does: to a pushed
 model that is the local run's to the last digit, from the cache, to a refusal, and after a kill."""
 
+import contextlib
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -94,9 +94,24 @@ def killed(world: World) -> set[str]:
     while not any(checkpoints.glob("*/*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    end = time.monotonic() + 20
+    while tasks := living(process.pid):
+        assert time.monotonic() < end, f"tasks of the killed submission go on: {tasks}"
+        time.sleep(0.2)
     return {log.parent.name for log in world.root.glob("runs/*/*/log.txt")}
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that have not ended, each with its state and its group."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, own = file.read_text().rpartition(")")[2].split()[:3]
+            if int(own) == group and state != "Z":
+                found.append(f"{file.parent.name} {state}")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ def test_what_is_left_out_is_built_in(tmp_path: Path) -> None:
         ('[Pusher]\nmemory = "16"', "memory is a quantity such as 16Gi, got '16'"),
         ('[Pusher]\naccelerator = "nvidia.com/gpu"', "go together"),
         ("[Pusher]\nreplicas = 2", "for a training job: set machine_type"),
+        ('[Trainer-robust]\nmachine_type = "n1"\nretries = 3', "retries cannot be had with a"),
         ('[Pusher]\ncpu = "many"', "Pusher: cpu='many'"),
     ],
 )

@@ -146,7 +146,7 @@ def test_a_refused_model_is_exit_code_3(tmp_path: Path) -> None:
     with kfp(run("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED")).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
     assert done.exit_code == 3, done.output
-    assert "refused: the gates refused the model, so the task Verdict says by" in done.output
+    assert "refused: the task Verdict failed, as it does when the gates refuse" in done.output
     assert "kubectl logs -n kubeflow gauntlet-x7k2p-system-container-impl-33 -c main" in done.output
 
 
@@ -177,6 +177,16 @@ def test_of_a_task_that_was_retried_the_last_try_has_the_log(tmp_path: Path) -> 
     with kfp(run("FAILED", details=details)).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
     assert "system-container-impl-25 -c main" in done.output
+
+
+def test_a_verdict_that_never_ran_is_a_failure(tmp_path: Path) -> None:
+    """Whether the model was pushed before is another matter."""
+    details = [*nodes("SUCCEEDED", "SUCCEEDED"), node("Verdict-driver", 31, "FAILED")]
+    with kfp(run("FAILED", details=details)).serving() as server:
+        done = submit(server, kfp_file(tmp_path), "--wait")
+    assert done.exit_code == 1, done.output
+    assert "task Verdict failed; its log: " in done.output
+    assert "refused" not in done.output
 
 
 def test_a_driver_that_failed_is_its_task(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from compiled_files import spec, vertex_file
 from gauntlet_kubeflow.clients import google as client
 from gauntlet_kubeflow.clients import watch
 from loopback import Answer, Failure, Loopback, Reply, certificate, closed_port
-from vertex_server import PLACE, credentials, job, pipelines, refusal
+from vertex_server import FAILURE, PLACE, credentials, job, pipelines, refusal
 
 from gauntlet.cli import main
 
@@ -101,18 +101,22 @@ def test_waiting_tells_of_each_task_once_and_ends_with_0(tmp_path: Path) -> None
 
 
 def test_a_refused_model_is_exit_code_3(tmp_path: Path) -> None:
-    with pipelines(job("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED", code=3)).serving() as server:
+    with pipelines(
+        job("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED", failure=FAILURE.format(3))
+    ).serving() as server:
         done = submit(server, vertex_file(tmp_path), "--wait")
     assert done.exit_code == 3, done.output
     assert "refused: the gates refused the model, nothing was pushed" in done.output
 
 
-def test_a_verdict_that_could_not_decide_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failure", [FAILURE.format(137), "Internal error occurred."])
+def test_a_verdict_that_could_not_decide_is_a_failure(tmp_path: Path, failure: str) -> None:
     """Out of memory, say; whether the model was pushed is another matter."""
-    with pipelines(job("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED", code=137)).serving() as server:
+    end = job("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED", failure=failure)
+    with pipelines(end).serving() as server:
         done = submit(server, vertex_file(tmp_path), "--wait")
     assert done.exit_code == 1, done.output
-    assert "task Verdict failed (The replica workerpool0-0 exited" in done.output
+    assert f"task Verdict failed ({failure})" in done.output
     assert "refused" not in done.output
 
 
@@ -121,8 +125,7 @@ def test_a_failed_task_is_named_with_its_log(tmp_path: Path) -> None:
         done = submit(server, vertex_file(tmp_path), "--wait")
     assert done.exit_code == 1
     assert (
-        "non-zero status of 1. See the logs); its log: gcloud logging read "
-        "resource.labels.job_id=77 --project=p"
+        "non-zero status of 1); its log: gcloud logging read resource.labels.job_id=77 --project=p"
     ) in done.output
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gauntlet_kubeflow.docker import end_with_parent
+from gauntlet_kubeflow.local.machine import end_with_parent
 
 ROOT = Path(__file__).parents[2]
 

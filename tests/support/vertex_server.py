@@ -37,10 +37,15 @@ def credentials(folder: Path) -> Path:
     return file
 
 
-def job(state: str, *states: str, error: str = "", code: int = 1) -> dict[str, Any]:
-    """A pipeline job, with its tasks each in a state; "" for one that has not begun. code: exit
-    code of those that failed."""
-    failure = f"The replica workerpool0-0 exited with a non-zero status of {code}. See the logs"
+FAILURE = "The replica workerpool0-0 exited with a non-zero status of {}"
+"""What Vertex AI says of a container that failed."""
+
+
+def job(
+    state: str, *states: str, error: str = "", failure: str = FAILURE.format(1)
+) -> dict[str, Any]:
+    """A pipeline job, with its tasks each in a state; "" for one that has not begun. failure: what
+    is said of tasks that failed."""
     details = [{"taskId": "1", "taskName": "gauntlet-2026", "state": "RUNNING"}]
     for name, task_state in zip(TASKS, states, strict=False):
         if task_state:
