@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import random
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -93,7 +94,8 @@ class Executor(tfx_pusher.Executor):
         if newest is None or read_card(os.path.join(base, newest)).model != address_of(model):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run = json.loads(exec_properties.get("custom_config") or "null") or {}
-            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run.get("run_id", ""))
+            run_id = run.get("run_id") or run_in(pushed.uri)
+            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id)
             check = functools.partial(self._require_unchanged, base, model, exec_properties)
             newest = publish(self.GetModelPath(input_dict), base, card, check)
         self._MarkPushed(
@@ -139,6 +141,13 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
         certified=values.get("certified"),
         **more,
     )
+
+
+def run_in(uri: str) -> str:
+    """The run in the address of what a platform's task writes, `.../RUN/Pusher.../...`; '' where
+    there is none."""
+    found = re.search(r"([^/]+)/Pusher[^/]*/", uri)
+    return found[1] if found else ""
 
 
 def publish(source: str, base: str, card: Card, check: Callable[[], None] = lambda: None) -> str:

@@ -19,7 +19,7 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str) -
     """Serve VERSION again. Default: the newest one of an earlier model whose blessing is in force.
 
     The model comes back as a new version, so a server that watches the folder takes it. The models
-    after it lose their blessing, and no run pushes them again: the served model is then the
+    after it (in a root they lose their blessing) are not pushed again: the served model is then the
     champion, with which the next candidate is compared.
     """
     from rich.console import Console

@@ -5,7 +5,7 @@ container, with exactly the command, arguments and environment of the specificat
 what its platform gives. `platform` walks the graph, `messages` is what a task is given and reports,
 `metadata` what is kept of tasks that were done, `machine` what runs a command.
 
-Follows backend/src/v2 of Kubeflow Pipelines 2.0.5 to 2.17.0: `driver/driver.go` (inputs,
+Follows backend/src/v2 of Kubeflow Pipelines 2.3.0 to 2.17.0: `driver/driver.go` (inputs,
 fingerprint), `component/launcher_v2.go` (placeholders, `LocalPathForURI`, `mergeRuntimeArtifacts`),
 `component/importer_launcher.go`, `metadata/client.go` (`ToRuntimeArtifact`).
 """

@@ -7,8 +7,9 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gauntlet_kubeflow.entry import OTHER_CODE, settle
 from gauntlet_kubeflow.parameters.routes import (
@@ -23,6 +24,9 @@ from gauntlet_kubeflow.request import Compilation
 
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
+
+if TYPE_CHECKING:
+    from pipeline.definition.dag import Places
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +53,8 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
     code: key of the code with which the pipeline was compiled.
 
     Raises:
-        ConfigError: a wrong value, one that makes another graph, or an image with other code.
+        ConfigError: a wrong value, one that makes another graph, an image with other code, or a
+            store that cannot be written.
     """
     kinds = {name: type(value) for name, value in defaults(request).items()}
     given = executor_input.get("inputs", {}).get("parameterValues", {})
@@ -57,12 +62,13 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
         name: _whole(name, given[name], kind) for name, kind in kinds.items() if name in given
     }
     changed = with_values(request, values)
-    from gauntlet_kubeflow.compile import compiled_graph
+    from gauntlet_kubeflow.compile import compiled_graph, places_of
     from tfx.dsl.io import fileio
 
     original, spec = (compiled_graph(each)["pipelineSpec"] for each in (request, changed))
     if code_of_spec(original) != code:
         raise ConfigError(f"{request.image} {OTHER_CODE}")
+    check_store(places_of(changed))
     changes = {
         output_name(*address) for address in differences(original, spec) if address[0] != IMPORTER
     }
@@ -77,6 +83,23 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
     fileio.makedirs(os.path.dirname(outputs["outputFile"]))
     with fileio.open(outputs["outputFile"], "w") as file:
         file.write(json.dumps({"parameterValues": answers}))
+
+
+def check_store(places: "Places") -> None:
+    """Raises ConfigError where the store is a folder that this user cannot write, which would show
+    after the training otherwise."""
+    store = os.path.dirname(places.serving)
+    if "://" in store:
+        return
+    try:
+        os.makedirs(store, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"the store {store} cannot be written by user {os.getuid()}, as which the tasks run "
+            f"({error.strerror}): give it that folder, or open it to all"
+        ) from error
 
 
 def _whole(name: str, value: Any, kind: type) -> Any:

@@ -119,6 +119,18 @@ def test_what_changes_while_the_files_are_copied_ends_the_push(
     assert not list((tmp_path / "serving").glob(".staging-*"))
 
 
+@pytest.mark.parametrize(
+    ("uri", "run"),
+    [
+        ("/minio/b/f/artifacts/gauntlet/run-7/Pusher/pushed_model", "run-7"),
+        ("gs://b/f/artifacts/1234/gauntlet-2026/Pusher_-77/pushed_model", "gauntlet-2026"),
+        ("/tmp/pushed", ""),
+    ],
+)
+def test_a_card_names_the_run_of_a_platform(uri: str, run: str) -> None:
+    assert pusher.run_in(uri) == run
+
+
 def test_a_refused_model_is_not_pushed(small_models: dict[str, str], tmp_path: Path) -> None:
     pushed = push(small_models, tmp_path, blessed=False)
     assert pushed.get_int_custom_property("pushed") == 0

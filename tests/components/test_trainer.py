@@ -162,9 +162,7 @@ def test_no_second_job_joins_one_of_the_same_training(
     if not stops:
         run_job(small_world, tmp_path)
         return
-    with pytest.raises(
-        RunError,
-        match=r"^projects/p/locations/r/customJobs/1 is a job for this very training .*cancel",
-    ):
+    message = r"^projects/p/locations/r/customJobs/1 is a job for this very training .*cancel"
+    with pytest.raises(RunError, match=message):
         run_job(small_world, tmp_path)
     assert len(client.asked) == 1

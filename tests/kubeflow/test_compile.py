@@ -258,7 +258,7 @@ def test_only_those_that_look_are_never_cached(compiled: dict[Target, dict[str, 
     config = override(preset("smoke"), ["data.span=2"])
     tasks = tasks_of(config, data_uri="gs://b/data")
     uncached = {name for name, task in tasks.items() if not task["cachingOptions"]["enableCache"]}
-    assert uncached == {"Champion", "LastSpan", "Pusher"}
+    assert uncached == {"AnomalyGate", "Champion", "LastSpan", "Pusher"}
 
 
 def test_every_type_can_be_imported_in_a_container(compiled: dict[Target, dict[str, Any]]) -> None:

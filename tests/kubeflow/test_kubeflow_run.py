@@ -144,6 +144,7 @@ def test_a_second_submission_computes_what_the_new_champion_changes(
     """And a third nothing at all."""
     again = submitted(world.file, world.root)
     assert again.ran - {"Data"} == LOOKS | {"ChampionChallenge", "Evaluator"}
+    assert world.summary()["gates"] == world.local.summary["gates"], "it is no rival of itself"
     third = submitted(world.file, world.root)
     assert third.ran - {"Data"} == LOOKS
     assert (again.code, third.code) == (0, 0)

@@ -12,7 +12,7 @@ from gauntlet_kubeflow.compile import compile_pipeline, compiled_graph
 from gauntlet_kubeflow.parameters import routes
 from gauntlet_kubeflow.parameters.given import parameter_values
 from gauntlet_kubeflow.parameters.task import main
-from gauntlet_kubeflow.request import Compilation
+from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.target import Target
 
 from foundation import code
@@ -30,8 +30,8 @@ def environment_of_a_container() -> Iterator[None]:
 
 def request(*settings: str, **more: Any) -> Compilation:
     config = override(preset("smoke"), settings)
-    places = {"image": "i", "pipeline_root": "gs://b/f"} | more
-    return Compilation(config=config, target=Target.VERTEX, **places)
+    places = {"image": "i", "pipeline_root": "gs://b/f", "target": Target.VERTEX} | more
+    return Compilation(config=config, **places)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +207,16 @@ def test_a_wrong_value_on_the_command_line(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         parameter_values(spec, [assignment])
+
+
+def test_a_store_that_cannot_be_written_ends_the_run_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new volume is often the root user's; a file in its place is what keeps out even root."""
+    volume = Volume(claim="models", path=str(tmp_path / "volume"))
+    spec = compile_pipeline(request(target=Target.KFP_V2, volume=volume))
+    assert "code" not in handed_on(spec, {}, tmp_path)
+    (tmp_path / "volume" / "gauntlet").rmdir()
+    (tmp_path / "volume" / "gauntlet").touch()
+    assert handed_on(spec, {}, tmp_path)["code"] == 2
+    assert f"the store {volume.path}/gauntlet cannot be written by user" in capsys.readouterr().err
