@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 import tensorflow_data_validation as tfdv
+from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -131,8 +132,16 @@ def statistics_file(folder: str) -> str:
 
 def read_statistics(folder: str) -> statistics_pb2.DatasetFeatureStatisticsList:
     """The statistics that StatisticsGen wrote into a split's folder."""
-    with fileio.open(statistics_file(folder), "rb") as file:
-        return statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
+    path = statistics_file(folder)
+    with fileio.open(path, "rb") as file:
+        content = file.read()
+    try:
+        statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+    except DecodeError as error:
+        raise DataError(f"{path} is damaged: it holds no statistics") from error
+    if not any(dataset.features for dataset in statistics.datasets):
+        raise DataError(f"{path} is damaged: its statistics know no feature")
+    return statistics
 
 
 def read_anomalies(artifact: ExampleAnomalies, split: str) -> anomalies_pb2.Anomalies:

@@ -25,7 +25,7 @@ def served_version(serving: str) -> str:
         return ""
     version = known[-1]
     card = read_card(os.path.join(serving, version))
-    while card.of in known:
+    while card.of in known and int(card.of) < int(version):
         earlier = read_card(os.path.join(serving, card.of))
         if earlier.model != card.model:
             break

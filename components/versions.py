@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 from etils import epath
 
+from foundation.errors import RunError
 from foundation.events import phase
 from foundation.versions import STORED_AT, versions
 
@@ -82,12 +84,18 @@ def address_of(model: "Artifact") -> str:
 
 
 def read_card(version: str) -> Card:
-    """The card in a version's folder; an empty one where there is none."""
+    """The card in a version's folder; an empty one where there is none. Raises RunError where it is
+    damaged."""
     card = epath.Path(version) / CARD
-    content = json.loads(card.read_text()) if card.exists() else {}
-    known = {field.name for field in dataclasses.fields(Card)} & content.keys()
-    values = {name: content[name] for name in known}
-    return Card(**values | {"kind": PushedBy(values.get("kind", PushedBy.RUN))})
+    if not card.exists():
+        return Card()
+    try:
+        content = json.loads(card.read_text())
+        known = {field.name for field in dataclasses.fields(Card)} & content.keys()
+        return pydantic.TypeAdapter(Card).validate_python({name: content[name] for name in known})
+    except (ValueError, AttributeError, RecursionError) as error:
+        reason = str(error).replace("\n", " ")
+        raise RunError(f"the card of version {version} is damaged ({card}): {reason}") from error
 
 
 def list_versions(base: str) -> list[Version]:

@@ -29,7 +29,12 @@ def numbers(base: str) -> list[str]:
     """The numbered folders, lowest first, also those that a push has not completed."""
     folder = epath.Path(base)
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
-    return sorted((name for name in names if name.isdigit()), key=int)
+    return sorted((name for name in names if _is_number(name)), key=int)
+
+
+def _is_number(name: str) -> bool:
+    """Whether TensorFlow Serving takes it for one: digits, and of 64 bits."""
+    return name.isascii() and name.isdecimal() and len(name) < 20 and int(name) < 2**63
 
 
 def _is_whole(base: str, number: str) -> bool:

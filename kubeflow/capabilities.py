@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gauntlet_kubeflow.addresses import check_address, check_image, check_mount
 from gauntlet_kubeflow.request import Compilation
 from gauntlet_kubeflow.resources import GPU_NODES
 from gauntlet_kubeflow.target import STORES, Target
@@ -219,7 +220,19 @@ def shared(request: Compilation) -> bool:
 
 
 def refuse_what_cannot_run(request: Compilation) -> None:
-    """Raises ConfigError that names all of a request that its target cannot run."""
+    """Raises ConfigError that names all of a request that its target cannot run, or what is no
+    address or name at all."""
+    check_image("--image", request.image)
+    for option, address in (
+        ("--pipeline-root", request.pipeline_root),
+        ("--store", request.store),
+        ("--data-uri", request.data_uri),
+    ):
+        check_address(option, address)
+    if request.gpu_image:
+        check_image("--gpu-image", request.gpu_image)
+    if request.volume:
+        check_mount("--volume", request.volume.path)
     gaps = [gap for gap in GAPS if request.target in gap.targets and gap.asked(request)]
     if gaps:
         lines = [f"{gap.node}: {gap.feature}: {gap.reason}; {gap.instead}" for gap in gaps]

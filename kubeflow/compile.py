@@ -18,7 +18,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunnerConfig,
 )
 
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from pipeline.definition.dag import Places, create_pipeline
 
@@ -249,4 +249,12 @@ def write(compiled: dict[str, Any], output: Path) -> None:
         )
     else:
         text = json.dumps(compiled, sort_keys=True, indent=2) + "\n"
-    output.write_text(text)
+    try:
+        if output.exists() and not output.is_file():  # such as /dev/stdout
+            output.write_text(text)
+            return
+        new = output.with_name(f".{output.name}.new")
+        new.write_text(text)
+        new.rename(output)
+    except OSError as error:
+        raise RunError(f"{output} cannot be written: {error.strerror}") from error

@@ -87,11 +87,14 @@ def run(arguments: list[str]) -> None:
     known, beam = tfx_entry._parse_flags(rest)
     if os.environ.get(CODE, "") not in ("", code_run_by(known.executor_class_path)):
         raise ConfigError(f"the image of this task {OTHER_CODE}")
-    given = json_format.Parse(
-        known.json_serialized_invocation_args,
-        pipeline_spec_pb2.ExecutorInput(),
-        ignore_unknown_fields=True,
-    )
+    try:
+        given = json_format.Parse(
+            known.json_serialized_invocation_args,
+            pipeline_spec_pb2.ExecutorInput(),
+            ignore_unknown_fields=True,
+        )
+    except json_format.ParseError as error:
+        raise ConfigError(f"the input of this task is no executor input: {error}") from error
     mended = pipeline_spec_pb2.ExecutorInput()
     mended.CopyFrom(given)
     if known.json_serialized_inputs_spec_args:

@@ -6,6 +6,7 @@ import pydantic
 from gauntlet_kubeflow.resources import Profile, Resources
 from gauntlet_kubeflow.target import Target
 
+from foundation.errors import ConfigError
 from pipeline.definition.config import RunConfig
 
 
@@ -70,5 +71,12 @@ class Compilation:
 
     @classmethod
     def from_json(cls, text: str) -> "Compilation":
-        """Inverse of `to_json`."""
-        return pydantic.TypeAdapter(cls).validate_json(text)
+        """Inverse of `to_json`; raises ConfigError where it is none, such as of another version."""
+        try:
+            return pydantic.TypeAdapter(cls).validate_json(text)
+        except pydantic.ValidationError as error:
+            (first, *_) = error.errors(include_url=False)
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"what was compiled cannot be read by this version: {where}: {first['msg']}"
+            ) from error

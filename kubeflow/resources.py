@@ -25,6 +25,10 @@ QUANTITY = r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)"
 """What Kubernetes calls a quantity of memory, as far as one is written for a machine."""
 
 
+MOST = {"cpu": 1024, "accelerators": 64, "retries": 100, "timeout": 30 * 24 * 3600}
+"""What no machine or platform goes beyond; a number above it is a slip."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """The machine of a node; 0 or '' leaves it to the platform.
@@ -37,7 +41,8 @@ class Resources:
         as `n1-standard-8`. replicas: number of them. tpu_topology: of a TPU machine, such as `2x2`.
 
     Raises:
-        ConfigError: a negative number, a memory that is no quantity, or what needs a machine_type.
+        ConfigError: a number that no machine has, a memory that is no quantity, or what needs a
+            machine_type.
     """
 
     cpu: float = 0.0
@@ -51,10 +56,10 @@ class Resources:
     tpu_topology: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("cpu", "accelerators", "retries", "timeout"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is not negative, got {getattr(self, name)}")
-        if self.memory and not re.fullmatch(QUANTITY, self.memory):
+        for name, most in MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} is from 0 to {most}, got {getattr(self, name)}")
+        if self.memory and not re.fullmatch(QUANTITY, self.memory, re.ASCII):
             raise ConfigError(f"memory is a quantity such as 16Gi, got {self.memory!r}")
         if not self.machine_type and (self.replicas != 1 or self.tpu_topology):
             raise ConfigError("replicas and tpu_topology are for a training job: set machine_type")

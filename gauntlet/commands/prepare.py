@@ -1,10 +1,12 @@
 """`gauntlet prepare`: data on this machine, ready to be copied into a store for a cluster."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from foundation.errors import ConfigError
 from foundation.events import phase
 from gauntlet.options import json_option
 from gauntlet.parameters import LOCAL_PATH
@@ -46,6 +48,11 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
 
     console = Console()
     own = describe(dataset) if is_folder(dataset) else None
+    if own and data_dir and data_dir.resolve().is_relative_to(Path(dataset).resolve()):
+        raise ConfigError(
+            f"--data-dir {data_dir} lies in the folder of the images themselves, where the next "
+            "call would take it for a split; name another one"
+        )
     order = (dataset, None if data_dir is None else str(data_dir))
     with temporary_log() as log:
         prepared = call("gauntlet.commands.prepare:prepared", order, log, console)
@@ -69,9 +76,11 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
         f"  --data-fingerprint {prepared.fingerprint}",
     ]
     if own:
-        lines += [f"  --set {name}={value}" for name, value in settings.items()]
-    for line in lines:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        lines += [f"  --set {shlex.quote(f'{name}={value}')}" for name, value in settings.items()]
+    last = len(lines) - 1
+    for number, line in enumerate(lines):  # options that a shell takes as they stand here
+        more = " \\" if line.startswith("  --") and number < last else ""
+        console.print(escape(line + more), highlight=False, soft_wrap=True)
 
 
 def prepared(order: tuple[str, str | None]) -> "PreparedDataset":

@@ -119,6 +119,7 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, do
     Without --wait the command ends as soon as the platform has accepted the run. `local` runs the
     tasks here, as the platform would, and always waits.
     """
+    from gauntlet_kubeflow.addresses import check_address
     from gauntlet_kubeflow.clients.compiled import read_compiled
     from rich.console import Console
 
@@ -132,6 +133,7 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, do
             "exit code of --wait could not tell a refusal from a push; compile it without that "
             "option, or leave --wait away"
         )
+    check_address("--pipeline-root", task.pipeline_root)
     if task.pipeline_root and not task.pipeline_root.startswith(STORES[compiled.target]):
         raise ConfigError(
             f"--pipeline-root is at {' or '.join(STORES[compiled.target])} for {compiled.target}, "
@@ -206,6 +208,7 @@ def run_here(
     """Run a pipeline on this machine; returns the exit code."""
     from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
     from gauntlet_kubeflow.local.platform import LocalPlatform
+    from rich.markup import escape
 
     from gauntlet.drawing import drawn
 
@@ -214,9 +217,19 @@ def run_here(
     with drawn(console):
         ended = LocalPlatform(compiled.content, folder, machine).run(run_id, values)
     tasks = tuple(
-        Task(name=name, state=TaskState(task.state.value), log=str(task.log or ""), code=task.code)
+        Task(
+            name=name,
+            state=TaskState(task.state.value),
+            log=str(task.log or ""),
+            error=task.reason,
+            code=task.code,
+        )
         for name, task in ended.items()
     )
+    summary = ended.get("Summary")
+    if summary and (made := summary.outputs.artifacts.get("summary")):
+        served = made.metadata.get("pushed")
+        console.print(escape(f"served: {served or 'not this model'}"), highlight=False)
     progress = Progress(state=RunState.SUCCEEDED, tasks=tasks)
     if progress.failed:
         progress = Progress(state=RunState.FAILED, tasks=tasks)
@@ -256,7 +269,7 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     from gauntlet_kubeflow.clients.run import RunState, Task
     from rich.markup import escape
 
-    if progress.state is RunState.SUCCEEDED:
+    if progress.state is RunState.SUCCEEDED and not progress.failed:
         if compiled.refusal_fails:
             console.print("[green]pushed[/]: every task succeeded")
         else:
@@ -266,10 +279,12 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         raise RunError(f"the run was cancelled: {url}")
     match progress.failed:
         case [Task(name=name, code=code) as verdict] if name == VERDICT and code in (REFUSED, None):
-            said = "the gates refused the model, nothing was pushed"
+            said = "this model was not pushed"
             if code is None:  # it may have run out of memory, as any other may
                 said = f"the task {VERDICT} failed, as it does when the gates refuse the model"
             console.print(f"[red]refused[/]: {said}")
+            if verdict.error:
+                console.print(escape(verdict.error), highlight=False, soft_wrap=True)
             console.print(
                 escape(f"summary.json of the task Summary says why; log: {verdict.log or url}"),
                 highlight=False, soft_wrap=True,

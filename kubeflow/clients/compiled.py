@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from gauntlet_kubeflow.clients.request import Destination
+from gauntlet_kubeflow.graph import check_graph
 from gauntlet_kubeflow.target import Target
 
 from foundation.errors import ConfigError
@@ -60,10 +61,20 @@ class Compiled:
     @property
     def volumes(self) -> dict[str, str]:
         """The volumes that the containers mount: paths in them, by claim."""
-        kubernetes = self.platform.get("platforms", {}).get("kubernetes", {})
-        executors = kubernetes.get("deploymentSpec", {}).get("executors", {})
-        mounts = [mount for each in executors.values() for mount in each.get("pvcMount", ())]
+        mounts = [mount for each in self._told.values() for mount in each.get("pvcMount", ())]
         return {mount["constant"]: mount["mountPath"] for mount in mounts}
+
+    def mounts(self, claim: str, path: str) -> set[str]:
+        """The executors that mount a volume there."""
+        wanted = {"constant": claim, "mountPath": path}
+        return {name for name, each in self._told.items() if wanted in each.get("pvcMount", ())}
+
+    @property
+    def _told(self) -> Mapping[str, Any]:
+        """What Kubernetes is told, by executor."""
+        kubernetes = self.platform.get("platforms", {}).get("kubernetes", {})
+        executors: Mapping[str, Any] = kubernetes.get("deploymentSpec", {}).get("executors", {})
+        return executors
 
     @property
     def _tasks(self) -> Mapping[str, Any]:
@@ -124,11 +135,29 @@ def _compiled(file: Path, documents: list[Any]) -> Compiled:
         case _:
             raise _no_pipeline(file)
     try:
-        if compiled.tasks and compiled.name:
-            return compiled
-    except (KeyError, TypeError, AttributeError) as error:
+        if not (compiled.tasks and compiled.name):
+            raise _no_pipeline(file)
+        check_graph(compiled.spec)
+        _check_volume(compiled)
+    except ConfigError as error:
+        raise ConfigError(f"{file} was cut off or changed: {error}") from error
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_pipeline(file) from error
-    raise _no_pipeline(file)
+    return compiled
+
+
+def _check_volume(compiled: Compiled) -> None:
+    """Raises ConfigError unless all containers mount the volume with which it was compiled: into
+    anything else a model would vanish."""
+    from gauntlet_kubeflow.parameters.given import request_of
+
+    request = request_of(compiled.spec)
+    if request is None or request.volume is None:
+        return
+    executors = compiled.spec["deploymentSpec"]["executors"].items()
+    containers = {name for name, executor in executors if "container" in executor}
+    if left_out := containers - compiled.mounts(request.volume.claim, request.volume.path):
+        raise ConfigError(f"the volume is not mounted by {', '.join(sorted(left_out))}")
 
 
 def _no_pipeline(file: Path) -> ConfigError:

@@ -89,11 +89,14 @@ def answering(address: str) -> Iterator[None]:
             "authority in REQUESTS_CA_BUNDLE"
         ) from error
     except (requests.exceptions.JSONDecodeError, json_format.ParseError) as error:
-        raise ConfigError(
-            f"{address} does not answer as Vertex AI does: {_short(error)}"
-        ) from error
+        raise foreign(address, _short(error)) from error
     except requests.exceptions.RequestException as error:
         raise LostConnection(f"{address} does not answer: {_short(error)}") from error
+
+
+def foreign(address: str, said: str = "it names no job, or no state") -> ConfigError:
+    """The error for a service that is another one."""
+    return ConfigError(f"{address} does not answer as Vertex AI does: {said}")
 
 
 def check_place(project: str, region: str) -> None:

@@ -98,6 +98,8 @@ class KubeflowPipelines:
             raise LostConnection(
                 f"{error}; the run may have begun: look for '{name}' at {self._host}/#/runs"
             ) from error
+        if not answer.run_id:
+            raise self._foreign()
         return Submitted(
             run_id=answer.run_id,
             url=f"{self._host}/#/runs/details/{answer.run_id}",

@@ -76,12 +76,14 @@ class VertexPipelines:
         run = Submitted(run_id=job_id, url=self._url(job_id), tasks=compiled.tasks)
         try:
             with cloud.answering(self._address):
-                self._jobs.create_pipeline_job(
+                made = self._jobs.create_pipeline_job(
                     parent=self._parent, pipeline_job=job, pipeline_job_id=job_id,
                     timeout=cloud.SECONDS,
                 )  # fmt: skip
         except LostConnection as error:
             raise LostConnection(f"{error}; the run may have begun: look at {run.url}") from error
+        if not made.name:
+            raise cloud.foreign(self._address)
         return run
 
     def progress(self, run: Submitted) -> Progress:
@@ -90,6 +92,8 @@ class VertexPipelines:
             job = self._jobs.get_pipeline_job(
                 name=f"{self._parent}/pipelineJobs/{run.run_id}", timeout=cloud.SECONDS
             )
+        if not job.state:
+            raise cloud.foreign(self._address)
         details = {detail.task_name: detail for detail in job.job_detail.task_details}
         return Progress(
             state=RUN_STATES.get(job.state, RunState.RUNNING),

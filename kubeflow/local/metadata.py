@@ -10,6 +10,7 @@ from typing import Any
 
 from gauntlet_kubeflow.local.outcome import Outputs, Produced
 
+from foundation.errors import RunError
 from foundation.json import dumps
 
 CACHE, COUNT = "cache.json", "artifacts.count"
@@ -18,19 +19,28 @@ CACHE, COUNT = "cache.json", "artifacts.count"
 
 class Metadata:
     """The metadata in a folder, as they are when it is opened. Nobody else may write there
-    meanwhile."""
+    meanwhile.
+
+    Raises:
+        RunError: they are damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         cache = folder / CACHE
-        kept = json.loads(cache.read_text()) if cache.exists() else {}
-        self._known = {
-            fingerprint: Outputs(
-                artifacts={key: Produced(**each) for key, each in outputs["artifacts"].items()},
-                values=outputs["values"],
-            )
-            for fingerprint, outputs in kept.items()
-        }
+        try:
+            self._known = _read(cache) if cache.exists() else {}
+            self._count = max([_counted(folder / COUNT), *self._numbers()])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"{cache} or {COUNT} beside it is damaged; remove both and {folder / 'runs'}, and "
+                "everything is computed again"
+            ) from error
+
+    def _numbers(self) -> list[int]:
+        """Those of the artifacts that are known."""
+        artifacts = [each for known in self._known.values() for each in known.artifacts.values()]
+        return [int(each.name.rpartition("/")[2]) for each in artifacts]
 
     def find(self, fingerprint: str) -> Outputs | None:
         """What a task with this fingerprint has made; None where none was done."""
@@ -45,10 +55,28 @@ class Metadata:
 
     def new_number(self) -> int:
         """That of a new artifact, which no other has."""
-        counter = self._folder / COUNT
-        number = int(counter.read_text()) + 1 if counter.exists() else 1
-        counter.write_text(str(number))
-        return number
+        self._count += 1
+        new = self._folder / f"{COUNT}.new"
+        new.write_text(str(self._count))
+        new.rename(self._folder / COUNT)
+        return self._count
+
+
+def _read(cache: Path) -> dict[str, Outputs]:
+    return {
+        fingerprint: Outputs(
+            artifacts={key: Produced(**each) for key, each in outputs["artifacts"].items()},
+            values=outputs["values"],
+        )
+        for fingerprint, outputs in json.loads(cache.read_text()).items()
+    }
+
+
+def _counted(counter: Path) -> int:
+    count = int(counter.read_text()) if counter.exists() else 0
+    if count < 0:
+        raise ValueError(f"a negative number of artifacts: {count}")
+    return count
 
 
 def fingerprint_of(

@@ -5,6 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+SAYS = "gauntlet: "
+"""How the line begins in which a task says why it failed."""
+
 
 class State(StrEnum):
     """How a task ended."""
@@ -41,3 +44,12 @@ class Ended:
     outputs: Outputs = field(default_factory=Outputs)
     log: Path | None = None
     code: int = 0
+
+    @property
+    def reason(self) -> str:
+        """What a task of ours that failed has written last; '' where it has not said why."""
+        if self.state is not State.FAILED or self.log is None:
+            return ""
+        lines = self.log.read_text(errors="replace").splitlines()
+        said = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]
+        return said[-1] if said else ""

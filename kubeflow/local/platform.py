@@ -3,11 +3,11 @@ was done, and stops what depends on a failure, and nothing else."""
 
 import logging
 from collections.abc import Mapping
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from gauntlet_kubeflow.graph import needs_of, order_of
 from gauntlet_kubeflow.local.machine import Machine, Processes
 from gauntlet_kubeflow.local.messages import Messages
 from gauntlet_kubeflow.local.metadata import Metadata, fingerprint_of, import_fingerprint
@@ -24,6 +24,9 @@ log = logging.getLogger("gauntlet.kubeflow")
 
 PLACEHOLDER = "{{$}}"
 """What the launcher replaces in a container's arguments by its input, as JSON."""
+
+CANNOT_RUN = 127
+"""Exit code of a command that cannot be run, as a shell has it."""
 
 SHOWN: dict[State, events.State] = {
     State.DONE: "finished",
@@ -55,6 +58,7 @@ class LocalPlatform:
                 "expected a pipeline that `gauntlet compile` wrote, of schema 2.1.0, got "
                 f"{spec.get('schemaVersion')}"
             )
+        self._spec = spec
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
         self._tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
@@ -90,10 +94,9 @@ class LocalPlatform:
             for name, declared in self._declared.items()
         }
         ended: dict[str, Ended] = {}
-        for task in self.order():
-            if any(
-                ended[need].state in (State.FAILED, State.SKIPPED) for need in self._needs(task)
-            ):
+        for task in order_of(self._spec):
+            before = {ended[need].state for need in needs_of(self._tasks[task])}
+            if before & {State.FAILED, State.SKIPPED}:
                 ended[task] = Ended(state=State.SKIPPED)
                 log.info("%s is skipped: what it needs has failed", task)
                 continue
@@ -101,21 +104,6 @@ class LocalPlatform:
                 ended[task] = self._ended(task, run_id, ended)
                 step.state = SHOWN[ended[task].state]
         return ended
-
-    def order(self) -> list[str]:
-        """The tasks, each after those that it needs; the same order every time."""
-        sorter = TopologicalSorter(
-            {name: sorted(self._needs(name)) for name in sorted(self._tasks)}
-        )
-        return list(sorter.static_order())
-
-    def _needs(self, name: str) -> set[str]:
-        task = self._tasks[name]
-        inputs = task.get("inputs", {})
-        artifacts = [each["taskOutputArtifact"] for each in inputs.get("artifacts", {}).values()]
-        values = [each.get("taskOutputParameter") for each in inputs.get("parameters", {}).values()]
-        producers = {each["producerTask"] for each in (*artifacts, *values) if each}
-        return {*task.get("dependentTasks", ()), *producers}
 
     def _ended(self, name: str, run_id: str, before: Mapping[str, Ended]) -> Ended:
         """Run one task, or know it again."""
@@ -156,7 +144,7 @@ class LocalPlatform:
         try:
             outputs = self._messages.published(given, self._metadata.new_number)
             return Ended(state=State.DONE, outputs=outputs, log=output)
-        except (RunError, OSError, json_format.ParseError) as error:
+        except (RunError, OSError, ValueError, json_format.ParseError) as error:
             with output.open("a") as printed:
                 printed.write(f"gauntlet: what the task reports cannot be taken: {error}\n")
             return Ended(state=State.FAILED, log=output)
@@ -209,7 +197,12 @@ class LocalPlatform:
         ]
         self._messages.make_folders(given)
         (output.parent / "output").mkdir(exist_ok=True)
-        code = self._machine.run(container, command, self._folder, output)
+        try:
+            code = self._machine.run(container, command, self._folder, output)
+        except OSError as error:  # no such program, or too long a command
+            with output.open("a") as printed:
+                printed.write(f"gauntlet: {command[0]} cannot be run: {error.strerror}\n")
+            code = CANNOT_RUN
         if code:
-            log.warning("a task ended with code %d; its log is %s", code, output)
+            log.warning("%s ended with code %d", output.parent.name, code)
         return code

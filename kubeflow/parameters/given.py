@@ -5,7 +5,7 @@ from typing import Any
 
 from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.parameters.routes import TASK
-from gauntlet_kubeflow.parameters.values import with_values
+from gauntlet_kubeflow.parameters.values import settings_of, with_values
 from gauntlet_kubeflow.request import Compilation
 
 from foundation.errors import ConfigError
@@ -32,10 +32,17 @@ def parameter_values(
             raise ConfigError(
                 f"the compiled pipeline has no parameter {name!r}; it has {', '.join(known)}"
             )
+        if name in values:
+            raise ConfigError(f"--param {name} is given twice")
         values[name] = _read(name, text, known[name]["parameterType"])
     request = request_of(spec)
     if request:
-        refuse_what_cannot_run(with_values(request, values))
+        changed = with_values(request, values)
+        refuse_what_cannot_run(changed)
+        if settings_of(changed.config) != settings_of(request.config):
+            raise ConfigError(
+                "these values make another graph of tasks; compile the pipeline with them"
+            )
     return values
 
 

@@ -5,6 +5,7 @@ python -m gauntlet_kubeflow.parameters.task --request REQUEST --code KEY --execu
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -25,6 +26,9 @@ from gauntlet_kubeflow.request import Compilation
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 
+EXACT = 2**53
+"""Above it, whole numbers that platforms hand over as doubles are no longer what they were."""
+
 if TYPE_CHECKING:
     from pipeline.definition.dag import Places
 
@@ -40,11 +44,22 @@ def main(arguments: list[str]) -> int:
     try:
         check_own_packages()
         request = Compilation.from_json(given.request)
-        hand_on(request, given.code, json.loads(given.executor_input))
+        hand_on(request, given.code, executor_input_of(given.executor_input))
     except GauntletError as error:
         sys.stderr.write(f"gauntlet: {error}\n")
         return error.exit_code
     return 0
+
+
+def executor_input_of(text: str) -> dict[str, Any]:
+    """What the launcher gives; raises ConfigError where it gives something else."""
+    try:
+        message = json.loads(text)
+        if message["outputs"]["outputFile"]:
+            return dict(message)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"--executor-input is no executor input: {text[:200]}") from error
+    raise ConfigError("--executor-input names no file for what is reported")
 
 
 def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) -> None:
@@ -59,7 +74,7 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
     kinds = {name: type(value) for name, value in defaults(request).items()}
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     values = {
-        name: _whole(name, given[name], kind) for name, kind in kinds.items() if name in given
+        name: _typed(name, given[name], kind) for name, kind in kinds.items() if name in given
     }
     changed = with_values(request, values)
     from gauntlet_kubeflow.compile import compiled_graph, places_of
@@ -102,12 +117,18 @@ def check_store(places: "Places") -> None:
         ) from error
 
 
-def _whole(name: str, value: Any, kind: type) -> Any:
+def _typed(name: str, value: Any, kind: type) -> Any:
     """A platform gives every number as a floating-point one."""
-    if kind is not int:
+    if kind is str:
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} is a text, got {value!r}")
         return value
-    if int(value) != value:
-        raise ConfigError(f"{name} is a whole number, got {value}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} is a number, got {value!r}")
+    if kind is float:
+        return value
+    if int(value) != value or abs(value) > EXACT:
+        raise ConfigError(f"{name} is a whole number that a double holds, got {value}")
     return int(value)
 
 

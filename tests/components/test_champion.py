@@ -1,5 +1,6 @@
 """Champion: which version is served, however it came there."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tfx.types.standard_artifacts import String
 
 from components.champion import Champion, served_version
 from components.pusher import publish
-from components.versions import Card, PushedBy, withdrawn_by
+from components.versions import CARD, Card, PushedBy, withdrawn_by
 
 
 @pytest.fixture
@@ -78,3 +79,11 @@ def test_a_rollback_to_a_version_that_was_cleaned_up_since(serving: Path) -> Non
     pushed(serving, model="a", kind=PushedBy.ROLLBACK, of=first)
     shutil.rmtree(serving / first)
     assert withdrawn_by(str(serving), "b") is not None
+
+
+def test_a_card_that_goes_in_a_circle(serving: Path) -> None:
+    """Such as after a folder was renamed by hand."""
+    only = pushed(serving, model="a", kind=PushedBy.ROLLBACK)
+    card = serving / only / CARD
+    card.write_text(json.dumps({"model": "a", "kind": "rollback", "of": only}))
+    assert served_version(str(serving)) == str(serving / only)

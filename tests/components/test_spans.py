@@ -135,16 +135,38 @@ def test_data_without_spans_is_not_compared(tmp_path: Path) -> None:
     assert not (tmp_path / "spans").exists()
 
 
-def test_the_last_span_is_the_newest_before_this_one(tmp_path: Path) -> None:
-    spans = tmp_path / "spans"
-    for name in ("1/20260101", "3/20260101", "3/20260102", "2/20260103", "10/20260101"):
+@pytest.mark.parametrize("folder", ["spans", "spans [v2]"])
+def test_the_last_span_is_the_newest_before_this_one(tmp_path: Path, folder: str) -> None:
+    """What else lies there, such as a copy that somebody keeps, is none."""
+    spans = tmp_path / folder
+    days = ("1/20260101", "3/20260101", "3/20260102", "2/20260103", "10/20260101")
+    kept = [f"{day}T000000.000000Z" for day in days]
+    for name in (*kept, "2.bak/x", "0/20260101T000000.000000Z", "3/z_tmp", "\u00b2/x"):
         (spans / name).mkdir(parents=True)
         Path(statistics_file(str(spans / name))).write_text(name)
-    (spans / "3" / "20260104").mkdir()  # what a killed gate leaves
+    (spans / "3" / "20260104T000000.000000Z").mkdir()  # what a killed gate leaves
     answers = {before: last_span(spans, before) for before in (1, 4, 99)}
-    expected = {4: str(spans / "3" / "20260102"), 99: str(spans / "10" / "20260101"), 1: ""}
-    assert answers == expected
+    assert answers == {4: str(spans / kept[2]), 99: str(spans / kept[4]), 1: ""}
     assert last_span(tmp_path / "nowhere", before=5) == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x0a\x02\x08\x01"])
+def test_damaged_statistics_of_the_last_span_are_named(
+    first: Path, tmp_path: Path, content: bytes
+) -> None:
+    last = tmp_path / "last"
+    last.mkdir()
+    Path(statistics_file(str(last))).write_bytes(content)
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    with pytest.raises(DataError, match=f"{last}/FeatureStats.pb is damaged"):
+        passed(tmp_path, found, 2, tmp_path / "spans", str(last))
+
+
+def test_a_span_that_is_kept_already_is_kept_once(first: Path, tmp_path: Path) -> None:
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    for run in ("1", "2"):
+        passed(tmp_path / run, found, 2, tmp_path / "spans", last_span(first, before=2))
+    assert len(list((tmp_path / "spans" / "2").iterdir())) == 1
 
 
 @pytest.fixture

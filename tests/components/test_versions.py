@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from components.versions import CARD, Card, PushedBy, Version, list_versions, read_card
+from foundation.errors import RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 
 
@@ -53,3 +56,22 @@ def test_versions_without_a_card_are_listed(tmp_path: Path) -> None:
         Version(version="1", serving=False, card=Card()),
         Version(version="2", serving=True, card=Card()),
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "3", "{", '{"kind": "x"}', '{"clean": "high"}', '{"model_id": [1]}']
+)
+def test_a_damaged_card_is_named(tmp_path: Path, text: str) -> None:
+    card = tmp_path / "7" / CARD
+    card.parent.mkdir(parents=True)
+    card.write_text(text)
+    with pytest.raises(RunError, match=f"the card of version {tmp_path}/7 is damaged"):
+        read_card(f"{tmp_path}/7")
+
+
+@pytest.mark.parametrize("name", ["\u00b2", "\u0663", "9999999999999999999", "-5", "1.5", "x"])
+def test_what_tensorflow_serving_takes_for_no_number_is_none(tmp_path: Path, name: str) -> None:
+    for folder in (name, "17"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "saved_model.pb").touch()
+    assert versions(str(tmp_path)) == ["17"]

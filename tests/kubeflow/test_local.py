@@ -235,3 +235,39 @@ def test_what_is_imported(tmp_path: Path, reimport: bool) -> None:
 def test_what_is_no_compiled_pipeline(tmp_path: Path, content: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="expected a pipeline that `gauntlet compile` wrote"):
         LocalPlatform(content, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"a": 1}', "{", "-5"])
+@pytest.mark.parametrize("file", ["cache.json", "artifacts.count"])
+def test_damaged_metadata_are_named(tmp_path: Path, file: str, text: str) -> None:
+    platform = LocalPlatform(spec({"A": WRITE}, {}), tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(RunError, match=r"is damaged; remove both and .*runs"):
+        platform.run("1")
+
+
+def test_a_lost_count_gives_no_number_twice(tmp_path: Path) -> None:
+    """The number of an input is what the cache knows it by."""
+    made = spec({"A": WRITE, "B": WRITE}, {"B": "A"}, A={"cachingOptions": {"enableCache": False}})
+    for run in ("1", "2", "3"):
+        (tmp_path / "artifacts.count").unlink(missing_ok=True)
+        ended = LocalPlatform(made, tmp_path).run(run)
+        assert ended["B"].state is State.DONE, f"run {run}"
+
+
+@pytest.mark.parametrize("command", [["no-such-program"], ["python", "-c", 200_000 * "#"]])
+def test_a_command_that_cannot_be_run_fails_its_task_alone(
+    tmp_path: Path, command: list[str]
+) -> None:
+    made = spec({"A": WRITE, "C": WRITE}, {})
+    made["deploymentSpec"]["executors"]["A"]["container"]["command"] = command
+    ended = LocalPlatform(made, tmp_path).run("1")
+    assert (ended["A"].state, ended["C"].state) == (State.FAILED, State.DONE)
+    assert ended["A"].log is not None
+    assert "cannot be run" in ended["A"].log.read_text()
+
+
+def test_a_report_of_other_bytes_fails_its_task_alone(tmp_path: Path) -> None:
+    code = WRITE + "\n    open(outputs['outputFile'], 'wb').write(bytes(range(256)))\n"
+    ended = LocalPlatform(spec({"A": code, "C": WRITE}, {}), tmp_path).run("1")
+    assert (ended["A"].state, ended["C"].state) == (State.FAILED, State.DONE)

@@ -28,13 +28,16 @@ def test_what_is_left_out_is_built_in(tmp_path: Path) -> None:
         ("[default", "cannot be read as a TOML file"),
         ("default = 3", "default is a table"),
         ("[default]\ncpus = 3", r"default: \['cpus'\] is none of"),
-        ("[Pusher]\ncpu = -1", "Pusher: cpu is not negative, got -1"),
+        ("[Pusher]\ncpu = -1", "Pusher: cpu is from 0 to 1024, got -1"),
         ('[Pusher]\nmemory = "lots"', "memory is a quantity such as 16Gi, got 'lots'"),
         ('[Pusher]\nmemory = "16"', "memory is a quantity such as 16Gi, got '16'"),
         ('[Pusher]\naccelerator = "nvidia.com/gpu"', "go together"),
         ("[Pusher]\nreplicas = 2", "for a training job: set machine_type"),
         ('[Trainer-robust]\nmachine_type = "n1"\nretries = 3', "retries cannot be had with a"),
         ('[Pusher]\ncpu = "many"', "Pusher: cpu='many'"),
+        ("[Pusher]\ncpu = nan", "cpu is from 0 to 1024, got nan"),
+        ("[Pusher]\nretries = 99999999999999999999", "retries"),
+        ('[Pusher]\nmemory = "\u0664Gi"', "memory is a quantity such as 16Gi"),
     ],
 )
 def test_a_wrong_file(tmp_path: Path, text: str, message: str) -> None:

@@ -78,6 +78,50 @@ def test_a_file_that_is_no_pipeline(
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dependentTasks": ["Verdict"]}, "the tasks go in a circle"),
+        ({"dependentTasks": ["Z"]}, "there is no task Z"),
+        ({"componentRef": {"name": "Z"}}, "the task Trainer-robust is not complete: KeyError('Z')"),
+        ({"retryPolicy": {"maxRetryCount": -1}}, "maxRetryCount=-1"),
+        ({"inputs": {"parameters": {"a": {}}}}, "not complete: KeyError('runtimeValue')"),
+        ({"inputs": {"parameters": {"a": {"componentInputParameter": "z"}}}}, "KeyError('z')"),
+        (
+            {"inputs": {"artifacts": {"a": {"taskOutputArtifact": {
+                "producerTask": "TfdsExampleGen", "outputArtifactKey": "z"}}}}},
+            "not complete: KeyError",
+        ),
+        (None, "holds no compiled pipeline"),
+        ([1], "holds no compiled pipeline"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["kfp-v2", "local"])
+def test_a_file_that_somebody_changed(
+    tmp_path: Path, change: Any, message: str, target: str
+) -> None:
+    changed = spec()
+    tasks = changed["root"]["dag"]["tasks"]
+    tasks["Trainer-robust"] = (
+        tasks["Trainer-robust"] | change if isinstance(change, dict) else change
+    )
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(changed))
+    done = submit(file, target)
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+
+
+def test_a_task_that_would_lie_elsewhere(tmp_path: Path) -> None:
+    changed = spec()
+    changed["root"]["dag"]["tasks"]["../../esc"] = changed["root"]["dag"]["tasks"]["Verdict"]
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(changed))
+    done = submit(file, "local", "--root", str(tmp_path / "a" / "b"))
+    assert done.exit_code == 2
+    assert "the name of the task '../../esc' is none" in done.output
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     done = submit(tmp_path, "kfp-v2")
     assert done.exit_code == 2
@@ -175,7 +219,7 @@ def here(file: Path, folder: Path, *options: str) -> Result:
     ("codes", "code", "message"),
     [
         ({}, 0, "pushed"),
-        ({"Verdict": 3}, 3, "refused: the gates refused the model, nothing was pushed"),
+        ({"Verdict": 3}, 3, "refused: this model was not pushed"),
         ({"Verdict": 1}, 1, "task Verdict failed; its log: "),
         ({"Trainer-robust": 1}, 1, "task Trainer-robust failed; its log: {log}"),
     ],

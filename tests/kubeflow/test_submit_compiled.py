@@ -43,6 +43,11 @@ def test_kubeflow_gets_both_documents_and_the_values(tmp_path: Path) -> None:
     created = server.asked[-1].body
     assert created["pipeline_spec"] == {"pipeline_spec": specification, "platform_spec": platforms}
     assert created["runtime_config"] == {"parameters": VALUES}
+    cut = tmp_path / "cut.yaml"
+    cut.write_text(yaml.safe_dump(specification))
+    done = CliRunner().invoke(main, ["submit", str(cut), "--target", "local"])
+    assert done.exit_code == 2
+    assert "was cut off or changed: the volume is not mounted by AdversarialExam" in done.output
 
 
 def test_vertex_gets_the_job_and_the_values(

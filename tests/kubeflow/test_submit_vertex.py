@@ -106,7 +106,7 @@ def test_a_refused_model_is_exit_code_3(tmp_path: Path) -> None:
     ).serving() as server:
         done = submit(server, vertex_file(tmp_path), "--wait")
     assert done.exit_code == 3, done.output
-    assert "refused: the gates refused the model, nothing was pushed" in done.output
+    assert "refused: this model was not pushed" in done.output
 
 
 @pytest.mark.parametrize("failure", [FAILURE.format(137), "Internal error occurred."])
