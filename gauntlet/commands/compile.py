@@ -199,5 +199,10 @@ def notes(request: "Compilation") -> Iterator[str]:
             "no --data-fingerprint says what lies at --data-uri, so no cache can know it again: "
             "every run computes everything"
         )
+    if any(own.accelerators for own in request.profile.machines.values()) and not request.gpu_image:
+        yield (
+            "tasks with an accelerator run in --image; the cpu image has no libraries of NVIDIA "
+            "and would leave it unused: name another one by --gpu-image"
+        )
     for reason in out_of_reach(request.config):
         yield f"whatever is trained will be refused: {reason}"
