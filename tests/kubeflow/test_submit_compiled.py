@@ -1,11 +1,14 @@
 """What `gauntlet compile` really writes, submitted: it arrives as it was written."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from gauntlet_kubeflow.clients.compiled import read_compiled
+from gauntlet_kubeflow.clients.request import Destination
 from kfp_server import kfp
 from vertex_server import credentials, pipelines
 
@@ -33,6 +36,26 @@ def compiled(target: str, file: Path, *options: str) -> list[Any]:
     place = ("--pipeline-root", "gs://bucket/f", "--image", "registry/gauntlet:1")
     run("compile", "--preset", "smoke", "--target", target, *place, "--output", str(file), *options)
     return list(yaml.safe_load_all(file.read_text()))
+
+
+def commands(verb: str) -> list[list[str]]:
+    """Those of the document, with values in the place of the reader's own."""
+    document = (Path(__file__).parents[2] / "docs" / "platforms.md").read_text()
+    lines = [line for line in document.splitlines() if line.startswith(f"gauntlet {verb} ")]
+    own = {"sha256:...": f"sha256:{64 * '0'}", "BUCKET": "bucket", "$PWD": "/tmp"}
+    for theirs, value in own.items():
+        lines = [line.replace(theirs, value) for line in lines]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("words", commands("compile"), ids=lambda words: words[-1])
+def test_what_the_document_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(*words)
+    file = Path(words[words.index("--output") + 1])
+    assert read_compiled(file, Destination.LOCAL).target == words[words.index("--target") + 1]
 
 
 def test_kubeflow_gets_both_documents_and_the_values(tmp_path: Path) -> None:
