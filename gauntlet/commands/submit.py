@@ -206,7 +206,7 @@ def run_here(
     console: "Console",
 ) -> int:
     """Run a pipeline on this machine; returns the exit code."""
-    from gauntlet_kubeflow.clients.run import Progress, RunState, Task, TaskState
+    from gauntlet_kubeflow.clients.run import Progress, RunState, Task
     from gauntlet_kubeflow.local.platform import LocalPlatform
     from rich.markup import escape
 
@@ -219,7 +219,7 @@ def run_here(
     tasks = tuple(
         Task(
             name=name,
-            state=TaskState(task.state.value),
+            state=task.state,
             log=str(task.log or ""),
             error=task.reason,
             code=task.code,

@@ -1,21 +1,13 @@
 """How a task ends, and what it has made."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from gauntlet_kubeflow.clients.run import TaskState
+
 SAYS = "gauntlet: "
 """How the line begins in which a task says why it failed."""
-
-
-class State(StrEnum):
-    """How a task ended."""
-
-    DONE = "done"
-    CACHED = "cached"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +32,7 @@ class Outputs:
 class Ended:
     """How a task ended, and what it has made. code: of its last attempt."""
 
-    state: State
+    state: TaskState
     outputs: Outputs = field(default_factory=Outputs)
     log: Path | None = None
     code: int = 0
@@ -48,7 +40,7 @@ class Ended:
     @property
     def reason(self) -> str:
         """What a task of ours that failed has written last; '' where it has not said why."""
-        if self.state is not State.FAILED or self.log is None:
+        if self.state is not TaskState.FAILED or self.log is None:
             return ""
         lines = self.log.read_text(errors="replace").splitlines()
         said = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]

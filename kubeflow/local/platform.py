@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from gauntlet_kubeflow.clients.run import TaskState
+from gauntlet_kubeflow.clients.watch import EVENTS
 from gauntlet_kubeflow.graph import needs_of, order_of
 from gauntlet_kubeflow.local.machine import Machine, Processes
 from gauntlet_kubeflow.local.messages import Messages
 from gauntlet_kubeflow.local.metadata import Metadata, fingerprint_of, import_fingerprint
-from gauntlet_kubeflow.local.outcome import Ended, Outputs, Produced, State
+from gauntlet_kubeflow.local.outcome import Ended, Outputs, Produced
 from gauntlet_kubeflow.target import Target
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from foundation import events
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 
@@ -27,13 +28,6 @@ PLACEHOLDER = "{{$}}"
 
 CANNOT_RUN = 127
 """Exit code of a command that cannot be run, as a shell has it."""
-
-SHOWN: dict[State, events.State] = {
-    State.DONE: "finished",
-    State.CACHED: "cached",
-    State.FAILED: "failed",
-}
-"""How the end of a task that began is shown."""
 
 
 class LocalPlatform:
@@ -96,13 +90,13 @@ class LocalPlatform:
         ended: dict[str, Ended] = {}
         for task in order_of(self._spec):
             before = {ended[need].state for need in needs_of(self._tasks[task])}
-            if before & {State.FAILED, State.SKIPPED}:
-                ended[task] = Ended(state=State.SKIPPED)
+            if before & {TaskState.FAILED, TaskState.SKIPPED}:
+                ended[task] = Ended(state=TaskState.SKIPPED)
                 log.info("%s is skipped: what it needs has failed", task)
                 continue
             with phase(task) as step:
                 ended[task] = self._ended(task, run_id, ended)
-                step.state = SHOWN[ended[task].state]
+                step.state = EVENTS[ended[task].state]
         return ended
 
     def _ended(self, name: str, run_id: str, before: Mapping[str, Ended]) -> Ended:
@@ -116,14 +110,14 @@ class LocalPlatform:
         fingerprint = fingerprint_of(executor["container"], component, values, inputs)
         caches = task.get("cachingOptions", {}).get("enableCache", False)
         if caches and (known := self._metadata.find(fingerprint)):
-            return Ended(state=State.CACHED, outputs=known)
+            return Ended(state=TaskState.CACHED, outputs=known)
         folder = self._folder / "runs" / run_id / name
         folder.mkdir(parents=True)
         uri = f"{self._root}/{run_id}/{name}"
         given = self._messages.given(component, values, inputs, uri, folder)
         attempts = 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
         ended = self._executed(executor["container"], given, folder / "log.txt", attempts)
-        if caches and ended.state is State.DONE:
+        if caches and ended.state is TaskState.DONE:
             self._metadata.keep(fingerprint, ended.outputs)
         return ended
 
@@ -140,14 +134,14 @@ class LocalPlatform:
             if code == 0:
                 break
         if code:
-            return Ended(state=State.FAILED, log=output, code=code)
+            return Ended(state=TaskState.FAILED, log=output, code=code)
         try:
             outputs = self._messages.published(given, self._metadata.new_number)
-            return Ended(state=State.DONE, outputs=outputs, log=output)
+            return Ended(state=TaskState.DONE, outputs=outputs, log=output)
         except (RunError, OSError, ValueError, json_format.ParseError) as error:
             with output.open("a") as printed:
                 printed.write(f"gauntlet: what the task reports cannot be taken: {error}\n")
-            return Ended(state=State.FAILED, log=output)
+            return Ended(state=TaskState.FAILED, log=output)
 
     def _inputs(
         self, task: Mapping[str, Any], before: Mapping[str, Ended]
@@ -178,13 +172,13 @@ class LocalPlatform:
         fingerprint = import_fingerprint(uri)
         known = self._metadata.find(fingerprint)
         if known and not importer.get("reimport"):
-            return Ended(state=State.CACHED, outputs=known)
+            return Ended(state=TaskState.CACHED, outputs=known)
         ((key, declared),) = component["outputDefinitions"]["artifacts"].items()
         name = self._messages.name(self._metadata.new_number())
         made = Produced(name=name, uri=uri, type=declared["artifactType"])
         outputs = Outputs(artifacts={key: made})
         self._metadata.keep(fingerprint, outputs)
-        return Ended(state=State.DONE, outputs=outputs)
+        return Ended(state=TaskState.DONE, outputs=outputs)
 
     def _code(
         self, container: Mapping[str, Any], given: pipeline_spec_pb2.ExecutorInput, output: Path

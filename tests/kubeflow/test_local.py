@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from gauntlet_kubeflow.local.outcome import State
+from gauntlet_kubeflow.clients.run import TaskState
 from gauntlet_kubeflow.local.platform import LocalPlatform
 
 from foundation.errors import ConfigError, RunError
@@ -227,8 +227,8 @@ def test_what_is_imported(tmp_path: Path, reimport: bool) -> None:
     (artifact,) = seen(platform.run("1")["b"])["inputs"]["artifacts"]["given"]["artifacts"]
     assert artifact["uri"] == "s3://b/data"
     again = platform.run("2")
-    assert again["b"].state is (State.DONE if reimport else State.CACHED)
-    assert platform.run("3", {"data": "s3://b/other"})["b"].state is State.DONE
+    assert again["b"].state is (TaskState.DONE if reimport else TaskState.CACHED)
+    assert platform.run("3", {"data": "s3://b/other"})["b"].state is TaskState.DONE
 
 
 @pytest.mark.parametrize("content", [{}, {"schemaVersion": "2.0.0", "root": {}}, {"a": 1}])
@@ -252,7 +252,7 @@ def test_a_lost_count_gives_no_number_twice(tmp_path: Path) -> None:
     for run in ("1", "2", "3"):
         (tmp_path / "artifacts.count").unlink(missing_ok=True)
         ended = LocalPlatform(made, tmp_path).run(run)
-        assert ended["B"].state is State.DONE, f"run {run}"
+        assert ended["B"].state is TaskState.DONE, f"run {run}"
 
 
 @pytest.mark.parametrize("command", [["no-such-program"], ["python", "-c", 200_000 * "#"]])
@@ -262,7 +262,7 @@ def test_a_command_that_cannot_be_run_fails_its_task_alone(
     made = spec({"A": WRITE, "C": WRITE}, {})
     made["deploymentSpec"]["executors"]["A"]["container"]["command"] = command
     ended = LocalPlatform(made, tmp_path).run("1")
-    assert (ended["A"].state, ended["C"].state) == (State.FAILED, State.DONE)
+    assert (ended["A"].state, ended["C"].state) == (TaskState.FAILED, TaskState.DONE)
     assert ended["A"].log is not None
     assert "cannot be run" in ended["A"].log.read_text()
 
@@ -270,4 +270,4 @@ def test_a_command_that_cannot_be_run_fails_its_task_alone(
 def test_a_report_of_other_bytes_fails_its_task_alone(tmp_path: Path) -> None:
     code = WRITE + "\n    open(outputs['outputFile'], 'wb').write(bytes(range(256)))\n"
     ended = LocalPlatform(spec({"A": code, "C": WRITE}, {}), tmp_path).run("1")
-    assert (ended["A"].state, ended["C"].state) == (State.FAILED, State.DONE)
+    assert (ended["A"].state, ended["C"].state) == (TaskState.FAILED, TaskState.DONE)
