@@ -26,6 +26,7 @@ class Fields(TypedDict, total=False):
     seconds: time that it took, once it is over.
     progress: steps done, and steps in all.
     advance: images done since the last record.
+    stays: whether the message is for a person, and stays on the terminal.
     """
 
     node: str
@@ -33,6 +34,7 @@ class Fields(TypedDict, total=False):
     seconds: float
     progress: tuple[int, int]
     advance: int
+    stays: bool
 
 
 def fields_of(record: logging.LogRecord) -> Fields:

@@ -89,6 +89,8 @@ class NodeDisplay:
             self._current.append(node)
         elif node and state:
             self._finish(node, state, fields["seconds"])
+        elif fields.get("stays"):
+            self._console.print(message, highlight=False, soft_wrap=True)
         elif self._current:
             self._update(self._tasks[self._current[-1]], message, fields)
 
