@@ -45,6 +45,20 @@ class ListOf(click.ParamType):
         return tuple(map(self._members, names))
 
 
+class Names(click.ParamType):
+    """Names of classes with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):  # a default
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        if not all(names):
+            raise ConfigError(f"expected names with commas between them, got {value!r}")
+        return names
+
+
 class LocalPath(click.Path):
     """The absolute path of a local file or folder; an address such as gs://bucket is a
     ConfigError."""
@@ -91,6 +105,7 @@ class InputFile(click.Path):
 
 LOCAL_PATH, EXISTING_ROOT = LocalPath(), ExistingRoot()
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
+NAMES = Names()
 
 
 def local_path(text: str) -> Path:

@@ -113,6 +113,7 @@ class Judge:
         image_shape: height, width, channels.
         sources: other models by name; PGD against each is tried on this model before its own
             attacks.
+        batch: images that are attacked at once; None follows from what the model needs of memory.
 
     Attributes:
         attacker: the attacks on the model.
@@ -130,14 +131,15 @@ class Judge:
         stages: Sequence[Stage],
         image_shape: tuple[int, int, int],
         sources: Mapping[str, Model] | None = None,
+        batch: int | None = None,
     ) -> None:
         if any(isinstance(stage, Transfer) for stage in stages):
             raise ConfigError("a transfer is not named among the stages: give its model in sources")
-        self.attacker = Attacker(model, threat)
+        self.attacker = Attacker(model, threat, batch)
         self.threat = threat
         self._stages = tuple(stages)
         self._sources = {
-            Transfer(source=name): Attacker(source, threat)
+            Transfer(source=name): Attacker(source, threat, batch)
             for name, source in (sources or {}).items()
         }
         self.certifier: Certifier | None = None

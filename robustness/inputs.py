@@ -5,10 +5,17 @@ there proves nothing. Knows no model.
 """
 
 import numpy as np
+import tensorflow as tf
 
 from foundation.errors import DataError
 from foundation.seeds import Seeds
-from robustness.types import Images, Labels
+from robustness.types import Images, Labels, Model
+
+
+def image_spec(model: Model) -> tf.TensorSpec:
+    """A batch of the images that a model takes: with their shape, where the model tells it as
+    `image_shape`. What is traced with a shape that is known can hold operations that need it."""
+    return tf.TensorSpec([None, *getattr(model, "image_shape", (None, None, None))], tf.float32)
 
 
 def check_images(x: Images) -> None:

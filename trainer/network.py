@@ -1,18 +1,24 @@
 """The classifier: images in [0, 1] to logits."""
 
+import hashlib
 import importlib.machinery
 import importlib.util
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from foundation.errors import ConfigError
+from robustness.inlining import Inlined
+from robustness.logits import LOGARITHM, as_logits
 from trainer.config import Initialization, TrainerConfig
+
+INPUT = "image"
+"""Name of a network's input, and of the feature that goes in."""
 
 BuildNetwork = Callable[[tuple[int, int, int], int], tf_keras.Model]
 """Function of image shape and number of classes."""
@@ -39,7 +45,7 @@ def build_network(
     """
     if config.network is not None:
         return _users_network(config.network, image_shape, classes)
-    inputs = tf_keras.Input(shape=image_shape, name="image")
+    inputs = tf_keras.Input(shape=image_shape, name=INPUT)
     x = inputs
     for i, (filters, kernel_size, stride) in enumerate(config.convolutions):
         if i and config.pool_size > 1:
@@ -117,7 +123,47 @@ def _users_network(name: str, image_shape: tuple[int, int, int], classes: int) -
             f"{type(error).__name__}: {error}"
         ) from error
     _check_users_network(setting, network, image_shape, classes)
-    return network
+    if getattr(network, "input_names", None) == [INPUT]:
+        return network
+    image = tf_keras.Input(image_shape, name=INPUT)  # by which NSL finds the image in its features
+    return tf_keras.Model(image, network(image), name="classifier")
+
+
+def users_network_key(name: str, image_shape: tuple[int, int, int], classes: int) -> str:
+    """Hash of the network that a user's function builds: of its operations, in training and after
+    it, and of the weights with which it begins.
+
+    So a cache sees whatever decides it, also what no source tells: another version of a package, a
+    file of weights, a variable of the shell.
+    """
+    tf_keras.utils.set_random_seed(0)  # the same beginning for the same network
+    network = _users_network(name, image_shape, classes)
+    digest = hashlib.sha256()
+    spec = tf.TensorSpec([None, *image_shape], tf.float32)
+    for training in (False, True):
+        traced = tf.function(lambda x, t=training: network(x, training=t), autograph=False)
+        inlined = Inlined(traced.get_concrete_function(spec))
+        flat = tf.function(lambda x, f=inlined: f(x), autograph=False).get_concrete_function(spec)
+        for line in _described(flat.graph):
+            digest.update(line.encode())
+    for weight in network.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _described(graph: tf.Graph) -> Iterator[str]:
+    """Each operation of a graph without its name, which depends on what was built before."""
+    places = {op.name: place for place, op in enumerate(graph.get_operations())}
+    for op in graph.get_operations():
+        operands = [(places[tensor.op.name], tensor.value_index) for tensor in op.inputs]
+        shapes = [str(tensor.shape) for tensor in op.outputs]
+        attributes = sorted(op.node_def.attr.items())
+        kept = [(key, str(value)) for key, value in attributes if key not in OF_THIS_PROCESS]
+        yield f"{op.type} {operands} {shapes} {kept}\n"
+
+
+OF_THIS_PROCESS = {"_gradient_op_type", "shared_name", "container", "_user_specified_name"}
+"""Attributes of operations that tell where they were made, not what they compute."""
 
 
 def _check_users_network(
@@ -139,9 +185,76 @@ def _check_users_network(
     ):
         if shape != expected:
             raise ConfigError(f"{setting} must {what} of shape {expected}, got {shape}")
-    outputs = network(
-        np.random.default_rng(0).random((8, *image_shape), np.float32), training=False
-    )
+    sample = np.random.default_rng(0).random((8, *image_shape), np.float32)
+    outputs = network(sample, training=False)
+    if outputs.dtype != tf.float32:
+        raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
+    read = as_logits(network, image_shape, sample)
+    if read.note == LOGARITHM or read.taken_off:
+        last = read.taken_off[0] if read.taken_off else "softmax"
+        raise ConfigError(
+            f"{setting} gives probabilities; it must give logits: drop its last {last}"
+        )
+
+
+def users_network_key(name: str, image_shape: tuple[int, int, int], classes: int) -> str:
+    """Hash of the network that a user's function builds: of its operations, in training and after
+    it, and of the weights with which it begins.
+
+    So a cache sees whatever decides it, also what no source tells: another version of a package, a
+    file of weights, a variable of the shell.
+    """
+    tf_keras.utils.set_random_seed(0)  # the same beginning for the same network
+    network = _users_network(name, image_shape, classes)
+    digest = hashlib.sha256()
+    spec = tf.TensorSpec([None, *image_shape], tf.float32)
+    for training in (False, True):
+        traced = tf.function(lambda x, t=training: network(x, training=t), autograph=False)
+        inlined = Inlined(traced.get_concrete_function(spec))
+        flat = tf.function(lambda x, f=inlined: f(x), autograph=False).get_concrete_function(spec)
+        for line in _described(flat.graph):
+            digest.update(line.encode())
+    for weight in network.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _described(graph: tf.Graph) -> Iterator[str]:
+    """Each operation of a graph without its name, which depends on what was built before."""
+    places = {op.name: place for place, op in enumerate(graph.get_operations())}
+    for op in graph.get_operations():
+        operands = [(places[tensor.op.name], tensor.value_index) for tensor in op.inputs]
+        shapes = [str(tensor.shape) for tensor in op.outputs]
+        attributes = sorted(op.node_def.attr.items())
+        kept = [(key, str(value)) for key, value in attributes if key not in OF_THIS_PROCESS]
+        yield f"{op.type} {operands} {shapes} {kept}\n"
+
+
+OF_THIS_PROCESS = {"_gradient_op_type", "shared_name", "container", "_user_specified_name"}
+"""Attributes of operations that tell where they were made, not what they compute."""
+
+
+def _check_users_network(
+    setting: str, network: object, image_shape: tuple[int, int, int], classes: int
+) -> None:
+    if not isinstance(network, tf_keras.Model):
+        kind = type(network)
+        raise ConfigError(
+            f"{setting} must give a Keras 2 model (tf_keras.Model), got "
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
+    if not network.built:
+        raise ConfigError(
+            f"{setting} gave a model without an input shape: begin it with tf_keras.Input"
+        )
+    for what, shape, expected in (
+        ("take images", network.input_shape, (None, *image_shape)),
+        ("give logits", network.output_shape, (None, classes)),
+    ):
+        if shape != expected:
+            raise ConfigError(f"{setting} must {what} of shape {expected}, got {shape}")
+    sample = np.random.default_rng(0).random((8, *image_shape), np.float32)
+    outputs = network(sample, training=False)
     if outputs.dtype != tf.float32:
         raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
     values = outputs.numpy()

@@ -34,7 +34,7 @@ from foundation.json import dumps
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check
 from robustness.evaluation import Judge, Verdict, stage_name
-from trainer.load import serving_signature
+from trainer.models.load import serving_signature
 
 log = logging.getLogger("gauntlet.adversarial_example_gen")
 
@@ -121,7 +121,7 @@ class Loaded:
         candidate = networks[ROBUST]
         self.reader = ExampleReader(loader.transform, candidate.image_shape, candidate.classes)
         self.judges = {
-            name: Judge(network.model, task.threat, task.attack.stages, network.image_shape)
+            name: Judge(network, task.threat, task.attack.stages, network.image_shape)
             for name, network in networks.items()
         }
 

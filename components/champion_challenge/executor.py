@@ -134,9 +134,9 @@ class Loaded:
     def __init__(self, task: AttackTask, models: dict[str, str], champion: str | None) -> None:
         networks = load_networks(models | ({CHAMPION: champion} if champion else {}))
         self.image_shape = networks[ROBUST].image_shape
-        self.attackers = {name: Attacker(n.model, task.threat) for name, n in networks.items()}
+        self.attackers = {name: Attacker(n, task.threat) for name, n in networks.items()}
         if champion:
-            model = networks[CHAMPION].model
+            model = networks[CHAMPION]
             self.champion = Judge(model, task.threat, task.attack.stages, self.image_shape)
 
     def champion_on(self, rows: Rows) -> IntArray:

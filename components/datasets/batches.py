@@ -28,6 +28,17 @@ def count_images(prepared: PreparedDataset, split: str, limit: int | None = None
     return found if limit is None else min(found, limit)
 
 
+def class_names(prepared: PreparedDataset) -> tuple[str, ...]:
+    """Names of the classes, in the order of the labels; raises DataError where nothing is
+    labelled."""
+    import tensorflow_datasets as tfds
+
+    features = tfds.builder_from_directory(prepared.directory).info.features
+    if not isinstance(dict(features.items()).get("label"), tfds.features.ClassLabel):
+        raise DataError(f"{prepared.name}: expected a feature label (ClassLabel), got {features}")
+    return tuple(features["label"].names)
+
+
 def image_batches(
     prepared: PreparedDataset, split: str, size: int, limit: int | None = None
 ) -> Iterator[Batch]:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, json_option, request
-from gauntlet.parameters import LOCAL_PATH, Choices, ListOf, created
+from gauntlet.parameters import LOCAL_PATH, NAMES, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
+from trainer.models.pixels import Pixels
 
 
 @click.command
@@ -72,6 +74,37 @@ from robustness.suites import SuiteName
     help="Another model; attacks against it are tried on this one too. Repeatable.",
 )
 @click.option(
+    "--signature",
+    default="",
+    metavar="NAME[:OUTPUT]",
+    help="Signature of a SavedModel, and the output that holds the logits; :OUTPUT where the format "
+    "has no signatures. Default: serving_default, and there logits.",
+)
+@click.option(
+    "--pixels",
+    type=Choices(Pixels),
+    default=Pixels.UNIT.value,
+    show_default=True,
+    help="What the model takes for black and white. Epsilon stays in [0, 1].",
+)
+@click.option(
+    "--classes",
+    type=NAMES,
+    metavar="A,B",
+    default=(),
+    help="Names of the model's classes in the order of its outputs, where it is not the data's.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Images that are attacked at once. Default: what fits into 1 GB.",
+)
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Run code that lies in the model's file (Lambda layers, custom classes).",
+)
+@click.option(
     "--checks/--no-checks",
     default=True,
     show_default=True,
@@ -93,8 +126,8 @@ from robustness.suites import SuiteName
 def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     """Attack and certify MODEL: clean, worst-case and certified accuracy, with honesty checks.
 
-    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras
-    or .h5 file. It takes images in [0, 1] and gives logits, or probabilities.
+    MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a .keras,
+    .h5 or .onnx file. What was judged, and how, is said first.
 
     \b
       gauntlet evaluate runs/serving
@@ -113,13 +146,20 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     created(task.output, "output")
     console = Console()
     console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
-    report = call_with(
-        "TensorFlow",
-        "gauntlet.evaluation.evaluator:run_evaluation",
-        task,
-        task.output / LOG,
-        console,
-    )
+    try:
+        report = call_with(
+            "TensorFlow",
+            "gauntlet.evaluation.evaluator:run_evaluation",
+            task,
+            task.output / LOG,
+            console,
+        )
+    except ProcessDied as error:
+        smaller = max(1, (task.batch or 16) // 2)
+        raise ProcessDied(
+            f"{error}. If the memory did not suffice, give it fewer images at once, such as --batch "
+            f"{smaller}; the same command goes on with what was judged already"
+        ) from error
     if json_file:
         json_file.write_text(report.to_json())
     print_evaluation(report, console)

@@ -8,14 +8,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pydantic
-import tensorflow as tf
 
-from components.datasets.batches import Batch, count_images, image_batches
+from components.datasets.batches import Batch, class_names, count_images, image_batches
 from components.datasets.prepare import PreparedDataset, prepare
 from foundation.code import code_of
 from foundation.errors import DataError
@@ -24,6 +23,7 @@ from foundation.json import dumps
 from foundation.seeds import image_seeds
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
+from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
 from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples, write_whole
 from robustness.attacks.attacker import Attacker
@@ -31,9 +31,9 @@ from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
-from robustness.logits import as_logits
-from robustness.types import Model
-from trainer.load import LoadedModel, load_model
+from robustness.types import IntArray, Model
+from trainer.models.choice import Wanted
+from trainer.models.load import LoadedModel, load_model
 
 log = logging.getLogger("gauntlet.evaluation")
 
@@ -54,18 +54,22 @@ def run_evaluation(task: EvaluationTask) -> Report:
         if task.corruptions:
             _check_corruptions(first, task.seed)
     with phase("model"):
-        evaluation, notes = _loaded(task, prepared, first)
+        evaluation = _loaded(task, prepared, first)
+        for word, sentence in evaluation.told():
+            log.info("%-8s %s", word, sentence, extra=Fields(stays=True))
     results = []
     for threat in task.threats:
         with phase(f"{threat.norm} {threat.epsilon:g}"):
-            results.append(evaluation.judged(threat, first))
+            results.append(evaluation.judged(threat))
     report = Report(
         model=evaluation.loaded.path,
+        judged=evaluation.loaded.model.judged,
+        sample=evaluation.chance,
         fingerprint=evaluation.loaded.fingerprint,
         dataset=task.dataset,
         split=task.split,
         suite="named attacks" if task.attacks else str(task.suite),
-        notes=notes,
+        notes=evaluation.notes,
         results=tuple(results),
         corruptions=evaluation.corrupted() if task.corruptions else None,
         folder=evaluation.folder,
@@ -81,46 +85,53 @@ def _check_corruptions(first: Batch, seed: int) -> None:
         corrupt(family, first.x[:1], image_seeds(first.ids[:1], seed))
 
 
-def _loaded(
-    task: EvaluationTask, prepared: PreparedDataset, first: Batch
-) -> tuple["Evaluation", tuple[str, ...]]:
-    """The models of a task from disk, and notes on the one that is evaluated."""
-    loaded, *others = (load_model(path) for path in (task.model, *task.sources))
-    model, note = usable(loaded, first)
-    sources = {
-        f"{number}-{path.name}": usable(other, first)[0]
-        for number, (path, other) in enumerate(zip(task.sources, others, strict=True), 1)
-    }
-    evaluation = Evaluation(
+def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "Evaluation":
+    """The models of a task from disk, fitted to the data."""
+    names = class_names(prepared)
+    wanted = Wanted(
+        image_shape=first.x.shape[1:], sample=first.x, classes=len(names), trust=task.trust
+    )
+    loaded = load_model(task.model, replace(wanted, signature=task.signature, pixels=task.pixels))
+    others = [load_model(path, wanted) for path in task.sources]
+    order = _order(loaded, task.classes, names)
+    first = first._replace(y=order[first.y])
+    predict = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch).predict
+    chance = chance_of(predict, first.x, first.y)
+    judged = loaded.model.judged
+    return Evaluation(
         task=task,
         prepared=prepared,
         loaded=loaded,
-        model=model,
-        sources=sources,
+        sources={
+            f"{number}-{path.name}": other.model
+            for number, (path, other) in enumerate(zip(task.sources, others, strict=True), 1)
+        },
         fingerprint=" ".join(each.fingerprint for each in (loaded, *others)),
         folder=task.output / f"{loaded.path.name}-{loaded.fingerprint[:12]}",
+        first=first,
+        order=order,
+        chance=chance,
+        notes=(*judged.doubts, *doubts(predict, first.x, first.y, chance)),
     )
-    return evaluation, (note,) if note else ()
 
 
-def usable(loaded: LoadedModel, first: Batch) -> tuple[Model, str]:
-    """The model as a function to logits, with a note where it gave probabilities.
+def _order(loaded: LoadedModel, named: tuple[str, ...], names: tuple[str, ...]) -> IntArray:
+    """The output of the model for each label of the data.
 
-    Raises:
-        DataError: its images or its classes are not those of the data.
+    Args:
+        loaded: the model.
+        named: names of its classes in the order of its outputs, where the user gave them.
+        names: names of the data's classes in the order of the labels.
     """
-    if loaded.image_shape != first.x.shape[1:]:
+    known = named or loaded.class_names
+    if not known:
+        return np.arange(len(names))
+    if len(known) != loaded.model.classes:
         raise DataError(
-            f"{loaded.path}: the model takes images of shape {loaded.image_shape}, the data has "
-            f"{first.x.shape[1:]}"
+            f"{loaded.path}: the model gives {loaded.model.classes} classes, "
+            f"{len(known)} are named: {', '.join(known)}"
         )
-    classes = tuple(getattr(loaded.model(tf.constant(first.x[:1]), training=False), "shape", ()))
-    if len(classes) != 2 or classes[-1] <= first.y.max():
-        raise DataError(
-            f"{loaded.path}: expected an output [n, k] with k above the largest label, got "
-            f"{classes}"
-        )
-    return as_logits(loaded.model, loaded.image_shape, first.x[:50])
+    return matched(known, names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +139,39 @@ class Evaluation:
     """A task with its data and its models loaded.
 
     fingerprint: what the files of all models hash to. folder: place of all results.
+    first: the first images, labelled by outputs of the model. order: the output of the model for
+    each label of the data. chance: accuracy on the first images. notes: what a reader must know.
     """
 
     task: EvaluationTask
     prepared: PreparedDataset
     loaded: LoadedModel
-    model: Model
     sources: dict[str, Model]
     fingerprint: str
     folder: Path
+    first: Batch
+    order: IntArray
+    chance: Chance
+    notes: tuple[str, ...]
 
-    def judged(self, threat: ThreatModel, first: Batch) -> Result:
+    def told(self) -> list[tuple[str, str]]:
+        """What a person reads before anything is attacked: a word and a sentence each."""
+        judged, chance = self.loaded.model.judged, self.chance
+        sample = (
+            f"right on {chance.right:.1%} of the first {chance.images} clean images; always saying "
+            f"the most frequent class gives {chance.chance:.1%}"
+        )
+        said = [("", sentence) for sentence in judged.said]
+        notes = [("Note:", note) for note in self.notes]
+        return [*judged.lines(), *said, ("clean", sample), *notes]
+
+    def judged(self, threat: ThreatModel) -> Result:
         """The whole split at one epsilon."""
         begin = time.monotonic()
-        judge = Judge(self.model, threat, self.task.stages, self.loaded.image_shape, self.sources)
+        model = self.loaded.model
+        judge = Judge(
+            model, threat, self.task.stages, model.image_shape, self.sources, self.task.batch
+        )
         work = self._work_folder(threat)
         ids, verdict = self._verdict(judge, work)
         write_examples(work / "examples.csv", ids, verdict)
@@ -151,14 +181,14 @@ class Evaluation:
             examples=len(ids),
             seed=self.task.seed,
             **vars(summarise(verdict, judge)),
-            checks=self._checks(work, judge, first) if self.task.checks else (),
+            checks=self._checks(work, judge) if self.task.checks else (),
             seconds=round(time.monotonic() - begin, 2),
             examples_file=work / "examples.csv",
         )
 
     def corrupted(self) -> dict[str, float]:
         """Accuracy on each family of corruptions, over the whole split."""
-        predict = Attacker(self.model, ThreatModel(epsilon=0.0)).predict
+        predict = Attacker(self.loaded.model, ThreatModel(epsilon=0.0), self.task.batch).predict
         right = dict.fromkeys(Corruption, 0)
         total = 0
         with phase("corruptions"):
@@ -172,7 +202,8 @@ class Evaluation:
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
-        return image_batches(self.prepared, self.task.split, BATCH, self.task.limit)
+        for batch in image_batches(self.prepared, self.task.split, BATCH, self.task.limit):
+            yield batch._replace(y=self.order[batch.y])
 
     def _verdict(self, judge: Judge, work: Path) -> tuple[list[bytes], Verdict]:
         """Ids of all images, and the verdict on them."""
@@ -200,6 +231,9 @@ class Evaluation:
             self.task.seed,
             threat,
             self.task.stages,
+            self.task.signature,
+            self.task.pixels,
+            self.order.tolist(),
             code_of(__name__),
         )
         key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
@@ -207,23 +241,23 @@ class Evaluation:
         work.mkdir(parents=True, exist_ok=True)
         return work
 
-    def _checks(self, work: Path, judge: Judge, first: Batch) -> tuple[Check, ...]:
+    def _checks(self, work: Path, judge: Judge) -> tuple[Check, ...]:
         """The honesty checks on the first images, from their file where there is one."""
-        kept = work / f"checks-{len(first.y)}.json"
+        kept = work / f"checks-{len(self.first.y)}.json"
         if not kept.exists():
             checks = []
-            for check in run_checks(self._subject(judge, first)):
+            for check in run_checks(self._subject(judge)):
                 log.info("check %s", check.name)
                 checks.append(check)
             write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
         return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
 
-    def _subject(self, judge: Judge, first: Batch) -> Subject:
+    def _subject(self, judge: Judge) -> Subject:
         return Subject(
             attacker=judge.attacker,
-            x=first.x,
-            y=first.y,
-            ids=first.ids,
+            x=self.first.x,
+            y=self.first.y,
+            ids=self.first.ids,
             seed=self.task.seed,
             serve=self.loaded.serve,
             sources=self.sources,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.json import dumps
+from gauntlet.evaluation.chance import Chance
 from robustness.config import Check, Norm
+from trainer.models.judged import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Result:
 class Report:
     """A model on a split of a data set.
 
+    judged: the model as it was asked. sample: its accuracy on the first clean images, beside
+        chance.
     fingerprint: SHA-256 of the model's files in hex.
     suite: name of the suite, or `named attacks`.
     notes: what a reader must know of the model.
@@ -49,6 +53,8 @@ class Report:
     """
 
     model: Path
+    judged: Judged
+    sample: Chance
     fingerprint: str
     dataset: str
     split: str

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from foundation.errors import ConfigError
 from robustness.config import AttackName, Norm, ThreatModel
 from robustness.suites import Stage, SuiteName, suite
+from trainer.models.pixels import Pixels
 
 DEFAULT_EPSILON = {Norm.LINF: 0.2, Norm.L2: 2.0}
 
@@ -21,9 +23,15 @@ class EvaluationTask:
     attacks: names of attacks that take the place of the suite's own.
     epsilons: radii, one evaluation each; the norm's default where there is none.
     sources: other models, whose attacks are transferred.
+    signature: `NAME`, `NAME:OUTPUT` or `:OUTPUT` of the model; '' leaves the choice to its rules.
+    pixels: what the model takes for black and white.
+    classes: names of the model's classes, in the order of its outputs; empty where the model names
+        them itself, or has the data's order.
+    batch: images that are attacked at once; None follows from what the model needs of memory.
+    trust: whether code that lies in a model's file may run.
 
     Raises:
-        ConfigError: a radius that is none, or an attack that is named twice.
+        ConfigError: a radius that is none, or an attack or a class that is named twice.
     """
 
     model: Path
@@ -40,8 +48,15 @@ class EvaluationTask:
     sources: tuple[Path, ...] = ()
     checks: bool = True
     corruptions: bool = False
+    signature: str = ""
+    pixels: Pixels = Pixels.UNIT
+    classes: tuple[str, ...] = ()
+    batch: int | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ConfigError(f"each class is named once, got {', '.join(self.classes)}")
         _ = self.stages, self.threats  # which refuse what is wrong, before anything is loaded
 
     @property

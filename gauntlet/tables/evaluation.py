@@ -12,6 +12,8 @@ from gauntlet.evaluation.report import Report, Result
 def print_evaluation(report: Report, console: Console) -> None:
     """Print the tables of an evaluation's report."""
     results = report.results
+    for word, sentence in report.judged.lines():
+        console.print(f"{word:<8} {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(evaluation_table(results))
     reasons = [entry.not_certified for entry in results if entry.not_certified]
     for reason in dict.fromkeys(reasons):

@@ -15,6 +15,7 @@ from robustness.ascent import slope, steepest
 from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS
 from robustness.ball import project, random_start
 from robustness.config import ApgdCe, ApgdT, ThreatModel
+from robustness.inputs import image_spec
 from robustness.types import (
     Flags,
     FlagsTensor,
@@ -90,7 +91,7 @@ class CompiledApgd:
 
     def __init__(self, model: Model, threat: ThreatModel, loss: TargetedLoss) -> None:
         self._model, self._threat, self._loss = model, threat, loss
-        image = tf.TensorSpec([None, None, None, None], tf.float32)
+        image = image_spec(model)
         number, flag = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.bool)
         label, seed = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
         count, check = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.bool)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from foundation.seeds import Seeds
+from robustness.ascent import slope
 from robustness.attacks.apgd import CompiledApgd
 from robustness.attacks.fab import CompiledFab
 from robustness.attacks.pgd import CompiledPgd
@@ -22,8 +23,9 @@ from robustness.config import (
     Square,
     ThreatModel,
 )
-from robustness.inputs import check_images, check_labels, check_seeds
+from robustness.inputs import check_images, check_labels, check_seeds, image_spec
 from robustness.losses import cross_entropy, dlr, margin, targeted_dlr
+from robustness.memory import images_at_once, in_parts
 from robustness.types import (
     Images,
     Labels,
@@ -44,14 +46,23 @@ PGD_LOSSES = {
 class Attacker:
     """The attacks on one model in one threat model; each is compiled when it is first used.
 
+    Args:
+        model: what is attacked.
+        threat: ball within which it is attacked.
+        batch: images at once; None follows from what the model needs of memory.
+
     Attributes:
-        model: what is attacked. threat: ball within which it is attacked.
+        model, threat, batch: the same.
     """
 
-    def __init__(self, model: Model, threat: ThreatModel) -> None:
-        self.model, self.threat = model, threat
-        images = tf.TensorSpec([None, None, None, None], tf.float32)
+    def __init__(self, model: Model, threat: ThreatModel, batch: int | None = None) -> None:
+        self.model, self.threat, self.batch = model, threat, batch
+        images = image_spec(model)
         self._logits = tf.function(lambda x: model(x, training=False), input_signature=[images])
+        self._gradient = tf.function(
+            lambda x, y: slope(model, x, lambda logits: cross_entropy(logits, y)).gradient,
+            input_signature=[images, tf.TensorSpec([None], tf.int64)],
+        )
         self._pgd = cache(partial(CompiledPgd, model, threat))
         self._apgd = cache(partial(CompiledApgd, model, threat))
         self._fab = cache(partial(CompiledFab, model, threat))
@@ -59,7 +70,7 @@ class Attacker:
 
     def logits(self, x: Images) -> Logits:
         """What the model answers."""
-        return np.array(self._logits(x))
+        return np.array(in_parts(self._logits, self._at_once(x), x))
 
     def predict(self, x: Images) -> Labels:
         """Predicted class; -1, which no label is, where a logit is not finite."""
@@ -87,6 +98,13 @@ class Attacker:
         check_seeds(seeds, len(x))
         if not len(x):
             return x.copy()
+        return in_parts(partial(self._run, attack), self._at_once(x), x, y, seeds)
+
+    def _at_once(self, x: Images) -> int:
+        """Images that are asked about together."""
+        return self.batch or images_at_once(self.model, x.shape[1:])
+
+    def _run(self, attack: Attack, x: Images, y: Labels, seeds: Seeds) -> Images:
         match attack:
             case Fgsm():
                 return self._pgd(cross_entropy).fgsm(x, y)
@@ -109,8 +127,15 @@ class Attacker:
         is fooled. Args and errors as of `run`."""
         self.check(x, y)
         check_seeds(seeds, len(x))
-        pgd = self._pgd(cross_entropy)
-        return pgd.run(x, y, seeds, Pgd(steps=40), to_the_end=True) if len(x) else x.copy()
+        if not len(x):
+            return x.copy()
+        climb = partial(self._pgd(cross_entropy).run, attack=Pgd(steps=40), to_the_end=True)
+        return in_parts(climb, self._at_once(x), x, y, seeds)
+
+    def gradient(self, x: Images, y: Labels) -> Images:
+        """Gradient of the cross-entropy for each image. Args and errors as of `run`."""
+        self.check(x, y)
+        return in_parts(self._gradient, self._at_once(x), x, y)
 
     def check(self, x: Images, y: Labels) -> None:
         """Refuse images and labels that are no question to this model.

@@ -30,6 +30,7 @@ from robustness.ascent import slope
 from robustness.attacks.pgd import POINTS_BETWEEN_COMPACTIONS
 from robustness.ball import image_norm, inside_ball, project, random_start
 from robustness.config import FabT, Norm, ThreatModel
+from robustness.inputs import image_spec
 from robustness.losses import VERY_LOW, pick
 from robustness.types import (
     Flags,
@@ -65,7 +66,7 @@ class CompiledFab:
 
     def __init__(self, model: Model, threat: ThreatModel) -> None:
         self._model, self._threat = model, threat
-        images = tf.TensorSpec([None, None, None, None], tf.float32)
+        images = image_spec(model)
         labels, seeds = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
         count = tf.TensorSpec([], tf.int32)
         halfway = ThreatModel(norm=threat.norm, epsilon=threat.epsilon / 2)

@@ -12,6 +12,7 @@ from foundation.seeds import Seeds, restart_seeds
 from robustness.ascent import slope, steepest
 from robustness.ball import project, random_start
 from robustness.config import Pgd, ThreatModel
+from robustness.inputs import image_spec
 from robustness.losses import Loss
 from robustness.types import (
     FlagsTensor,
@@ -33,7 +34,7 @@ class CompiledPgd:
 
     def __init__(self, model: Model, threat: ThreatModel, loss: Loss) -> None:
         self._model, self._threat, self._loss = model, threat, loss
-        images = tf.TensorSpec([None, None, None, None], tf.float32)
+        images = image_spec(model)
         labels = tf.TensorSpec([None], tf.int64)
         seeds = tf.TensorSpec([None, 2], tf.int64)
         number, count = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)

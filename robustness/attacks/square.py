@@ -31,6 +31,7 @@ from jaxtyping import Float32, Int32
 from foundation.seeds import Seeds, restart_seeds
 from robustness.ball import image_norm
 from robustness.config import Norm, Square, ThreatModel
+from robustness.inputs import image_spec
 from robustness.losses import margin
 from robustness.types import (
     BatchTensor,
@@ -131,7 +132,7 @@ class CompiledSquare:
         linf = threat.norm is Norm.LINF
         self._start = self._stripes if linf else self._tiles
         self._propose = self._recolour if linf else self._move_mass
-        images = tf.TensorSpec([None, None, None, None], tf.float32)
+        images = image_spec(model)
         labels, seeds = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
         margins, pattern = (
             tf.TensorSpec([None], tf.float32),

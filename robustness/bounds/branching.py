@@ -37,7 +37,11 @@ DOMAINS = 256
 """How many domains a margin is given."""
 
 ROWS = 64
-"""Domains that are bounded at once; it changes memory, not results."""
+"""Domains that are bounded at once, where their values fit into the memory; it changes memory, not
+results."""
+
+STATES = 1 << 31
+"""Bytes that the domains of a margin may take; a network whose domains are larger has fewer."""
 
 STEPS = 6
 """Steps of Adam on the lines and multipliers of a domain, which begin where its parent's ended."""
@@ -84,10 +88,12 @@ class BranchAndBound:
     Args:
         network: its layers over balls of one radius.
         images: their specification.
+        rows: domains that are bounded at once, at most.
     """
 
-    def __init__(self, network: Propagation, images: tf.TensorSpec) -> None:
+    def __init__(self, network: Propagation, images: tf.TensorSpec, rows: int = ROWS) -> None:
         self._network = network
+        self._rows = min(ROWS, rows)
         labels, roots = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.bool)
         operands = network.relu_operands(network.boxes(tf.zeros([1, *images.shape[1:]])))
         specs = [tf.TensorSpec([None, *box.low.shape[1:]], tf.float32) for box in operands]
@@ -95,6 +101,8 @@ class BranchAndBound:
         self._nothing = tf.nest.map_structure(
             lambda spec: np.zeros(spec.shape[1:], np.float32), state
         )
+        bytes_a_domain = sum(array.nbytes for array in tf.nest.flatten(self._nothing))
+        self._domains = max(1, min(DOMAINS, STATES // max(bytes_a_domain, 1)))
         self._bound = tf.function(
             self._bound_of, input_signature=[images, labels, labels, roots, state]
         )
@@ -105,7 +113,7 @@ class BranchAndBound:
         stack = [Domain(row, True, self._nothing) for row in reversed(range(len(x)))]
         lowest, spent = np.full(len(x), np.inf), np.zeros(len(x), int)
         while stack:
-            taken = [stack.pop() for _ in range(min(ROWS, len(stack)))]
+            taken = [stack.pop() for _ in range(min(self._rows, len(stack)))]
             rows = np.array([domain.row for domain in taken])
             roots = np.array([domain.root for domain in taken])
             states = tf.nest.map_structure(
@@ -117,7 +125,7 @@ class BranchAndBound:
             for i, (row, bound, split) in enumerate(zip(rows, bounds, splits, strict=True)):
                 if bound > 0:
                     lowest[row] = min(lowest[row], bound)
-                elif split < 0 or spent[row] >= DOMAINS:
+                elif split < 0 or spent[row] >= self._domains:
                     lowest[row] = -np.inf
                 else:
                     state = tf.nest.map_structure(lambda array, i=i: array[i], states)

@@ -27,6 +27,7 @@ from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName, ThreatModel
 from robustness.inputs import check_images, check_labels
+from robustness.memory import images_at_once, in_parts
 from robustness.types import (
     Doubles,
     DoublesTensor,
@@ -43,7 +44,14 @@ from robustness.types import (
 )
 
 ROWS = 250
-"""Margins that the backward bounds treat at once; it changes memory, not results."""
+"""Margins that the backward bounds treat at once, where their values fit into the memory; it
+changes memory, not results."""
+
+BACKWARD_PASSES = 4
+"""Values that a backward bound holds for a margin, in units of those of a gradient."""
+
+CLASSES_A_PASS = 10
+"""Classes for which the margins by intervals hold as many values as a gradient."""
 
 ALPHA_STEPS, ALPHA_PATIENCE = 40, 8
 """Steps of alpha-CROWN, and how many pass between decisions to give an image up."""
@@ -82,6 +90,7 @@ class Certifier:
             )
         self._model = model  # its variables must live as long as the layers that read them
         self._network = Propagation(trace(model, image_shape), epsilon + 2 * BALL_TOLERANCE)
+        self._image_shape = image_shape
         self._images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         one, pair = [self._images, labels], [self._images, labels, labels]
@@ -106,7 +115,7 @@ class Certifier:
 
     @cached_property
     def _branching(self) -> BranchAndBound:
-        return BranchAndBound(self._network, self._images)
+        return BranchAndBound(self._network, self._images, self._rows)
 
     def tighten(
         self, bound: BoundName, x: Images, y: Labels, margins: Logits | None = None
@@ -129,7 +138,7 @@ class Certifier:
         check_images(x)
         check_labels(y, len(x), self._classes)
         if margins is None or bound is BoundName.IBP:
-            known = np.asarray(self._interval_margins(x, y))
+            known = in_parts(self._interval_margins, self._images_at_once, x, y)
             margins = known if margins is None else np.maximum(margins, known)
             if bound in (BoundName.ALPHA_CROWN, BoundName.BRANCH_AND_BOUND):
                 margins = self.tighten(BoundName.CROWN, x, y, margins)
@@ -163,6 +172,17 @@ class Certifier:
         return self._branching.margins(x, y, other).astype(np.float32)
 
     @cached_property
+    def _images_at_once(self) -> int:
+        """Images whose margins are bounded by intervals together."""
+        passes = 1 + self._classes / CLASSES_A_PASS
+        return images_at_once(self._model, self._image_shape, passes)
+
+    @cached_property
+    def _rows(self) -> int:
+        """Margins that are bounded backwards together."""
+        return min(ROWS, images_at_once(self._model, self._image_shape, BACKWARD_PASSES))
+
+    @cached_property
     def _classes(self) -> int:
         """Number of logits."""
         return int(self._logits.get_concrete_function().structured_outputs.shape[-1])
@@ -183,9 +203,8 @@ class Certifier:
         rows = np.flatnonzero(tried & ~proven(margins))
         while len(rows):
             others = np.argmin(margins[rows], axis=1)
-            for i in range(0, len(rows), ROWS):
-                row, other = rows[i : i + ROWS], others[i : i + ROWS]
-                margins[row, other] = np.maximum(margins[row, other], bound(x[row], y[row], other))
+            bounds = in_parts(bound, self._rows, x[rows], y[rows], others)
+            margins[rows, others] = np.maximum(margins[rows, others], bounds)
             rows = rows[margins[rows, others] > 0]
             rows = rows[~proven(margins[rows])]
         return margins
@@ -193,7 +212,7 @@ class Certifier:
     def _promising(self, x: Images, y: Labels, margins: Logits) -> Flags:
         """Images on which alpha-CROWN is tried: it would have to win back no more than half of what
         lies between the margin at the image itself and its bound. It hardly ever wins more."""
-        logits = np.asarray(self._logits(x))
+        logits = in_parts(self._logits, self._images_at_once, x)
         at_image = logits[np.arange(len(y)), y][:, None] - logits
         return np.asarray(np.all((margins > -at_image) | (margins > 0), axis=1))
 

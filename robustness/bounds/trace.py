@@ -9,16 +9,15 @@ variables.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from foundation.errors import GauntletError
 from robustness.bounds import layers
 from robustness.bounds.layers import Layer, Parameter
+from robustness.inlining import Inlined, has_calls
 from robustness.types import Model
 
 PASS_ON = {"Identity", "StopGradient", "PreventGradient", "EnsureShape", "CheckNumerics"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
-CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
 class NoBoundError(GauntletError):
@@ -44,8 +43,9 @@ def trace(
     """
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    if any(op.type in CALLS for op in concrete.graph.get_operations()):
-        concrete = convert_variables_to_constants_v2(concrete)  # inlines the calls
+    if has_calls(concrete):
+        inlined = Inlined(concrete)
+        concrete = tf.function(lambda x: inlined(x)[0]).get_concrete_function(spec)
     owned = getattr(model, "variables", ()) if variables else ()
     return _Reader(concrete, owned, variables).read()
 

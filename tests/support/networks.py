@@ -14,6 +14,12 @@ def gives_probabilities(image_shape: tuple[int, int, int], classes: int) -> tf_k
     return model
 
 
+def gives_sigmoids(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    model = good(image_shape, classes)
+    model.add(tf_keras.layers.Activation("sigmoid"))
+    return model
+
+
 def wrong_images(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
     return good((9, 9, 1), classes)
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
@@ -14,7 +15,7 @@ from pipeline.definition.presets import preset
 from robustness.bounds.propagation import Propagation
 from robustness.bounds.trace import trace
 from trainer.config import Initialization, Padding, TrainerConfig
-from trainer.network import build_network
+from trainer.network import build_network, users_network_key
 
 
 def test_the_default_network_is_the_tutorials() -> None:
@@ -125,6 +126,61 @@ def test_a_network_in_the_working_directory_is_found(
     )
 
 
+def write_network(folder: Path, body: str) -> str:
+    """A module of the user's with the function `small`; gives its name for the setting."""
+    (folder / "own_nets.py").write_text(
+        "import os\nimport numpy as np\nimport tf_keras\nlayers = tf_keras.layers\n"
+        f"def small(shape, classes):\n    image = tf_keras.Input(shape)\n{body}\n"
+        "    return tf_keras.Model(image, x)\n"
+    )
+    sys.modules.pop("own_nets", None)
+    return "own_nets:small"
+
+
+DENSE = "    x = layers.Dense(classes)(layers.Flatten()(image))"
+
+
+def test_the_input_gets_the_name_by_which_nsl_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the user calls it, the same layers follow."""
+    monkeypatch.chdir(tmp_path)
+    built = build_network(TrainerConfig(network=write_network(tmp_path, DENSE)), SHAPE, CLASSES)
+    assert built.input_names == ["image"]
+    assert built({"image": tf.zeros((2, *SHAPE))}).shape == (2, CLASSES)
+    assert built.count_params() == 64 * CLASSES + CLASSES
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        DENSE.replace("Dense(classes)", "Dense(classes, kernel_initializer='ones')"),
+        DENSE.replace("Flatten()(image)", "Flatten()(layers.ReLU()(image))"),
+        DENSE.replace("Flatten()(image)", "Flatten()(layers.Dropout(0.5)(image))"),
+        DENSE.replace("Flatten()(image)", "Flatten()(image * float(os.environ['FACTOR']))"),
+        DENSE.replace("(image))", "(image * np.load('factor.npy')))"),
+    ],
+    ids=["initializer", "layer", "only in training", "the shell", "a file"],
+)
+def test_the_key_of_a_users_network_sees_what_it_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACTOR", "2")
+    np.save(tmp_path / "factor.npy", np.float32(3))
+
+    def key(body: str) -> str:
+        return users_network_key(write_network(tmp_path, body), SHAPE, CLASSES)
+
+    assert key(DENSE) == key(DENSE)
+    assert key(changed) != key(DENSE)
+    before = key(changed)
+    assert key(changed) == before
+    monkeypatch.setenv("FACTOR", "4")
+    np.save(tmp_path / "factor.npy", np.float32(5))
+    assert (key(changed) != before) == ("environ" in changed or "load" in changed)
+
+
 def test_a_users_network_is_taken() -> None:
     built = build_network(TrainerConfig(network="networks:good"), SHAPE, CLASSES)
     assert built.count_params() == 64 * CLASSES + CLASSES
@@ -135,7 +191,14 @@ def test_a_users_network_is_taken() -> None:
     [
         ("nowhere.to:find", "cannot be imported: No module named 'nowhere'"),
         ("networks:missing", "cannot be imported: .*missing"),
-        ("networks:gives_probabilities", "gives probabilities; it must give logits"),
+        (
+            "networks:gives_probabilities",
+            "gives probabilities; it must give logits: drop its last softmax",
+        ),
+        (
+            "networks:gives_sigmoids",
+            "gives probabilities; it must give logits: drop its last sigmoid",
+        ),
         (
             "networks:wrong_images",
             r"must take images of shape \(None, 8, 8, 1\), got \(None, 9, 9, 1\)",

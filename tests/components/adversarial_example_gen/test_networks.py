@@ -23,7 +23,7 @@ def test_a_keras_model(tmp_path: Path, images: tf.Tensor) -> None:
     network = load_network(path)
     assert (network.image_shape, network.classes) == ((8, 8, 1), 3)
     expected = tf_keras.models.load_model(path, compile=False)(images)
-    np.testing.assert_array_equal(network.model(images, training=False), expected)
+    np.testing.assert_array_equal(network(images, training=False), expected)
 
 
 def test_a_model_without_keras(tmp_path: Path, images: tf.Tensor) -> None:
@@ -31,7 +31,7 @@ def test_a_model_without_keras(tmp_path: Path, images: tf.Tensor) -> None:
     keras = tf_keras.models.load_model(path, compile=False)
     network = load_network(f"{signature_model(tmp_path / 'other', keras)}/Format-Serving")
     assert (network.image_shape, network.classes) == ((8, 8, 1), 3)
-    np.testing.assert_allclose(network.model(images, training=False), keras(images), atol=1e-6)
+    np.testing.assert_allclose(network(images, training=False), keras(images), atol=1e-6)
 
 
 def test_a_model_that_gives_probabilities_is_attacked_on_its_logits(
@@ -42,7 +42,7 @@ def test_a_model_that_gives_probabilities_is_attacked_on_its_logits(
         network = load_network(path)
     assert "The softmax at its end was taken off" in caplog.text
     probabilities = tf_keras.models.load_model(path, compile=False)(images)
-    logits = network.model(images, training=False)
+    logits = network(images, training=False)
     np.testing.assert_allclose(tf.nn.softmax(logits), probabilities, atol=1e-6)
     assert np.any(np.asarray(logits) < 0)
 

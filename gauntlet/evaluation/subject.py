@@ -1,0 +1,119 @@
+"""What an evaluation is about: the model as it is asked, the data's classes in its order, and what
+makes one doubt that the two belong together.
+
+A model that expects other pixels, or whose outputs stand in another order, is no error that a file
+shows: its clean accuracy does.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
+
+from foundation.errors import DataError
+from gauntlet.evaluation.chance import Chance
+from robustness.types import Images, IntArray, Labels
+
+NO_BETTER = 0.01
+"""Probability with which guessing is right so often, above which nothing tells the two apart."""
+
+BETTER = 0.05
+"""Accuracy by which another reading of the pixels must be better to be worth a word."""
+
+Predict = Callable[[Images], Labels]
+
+READINGS: dict[str, Callable[[Images], Images]] = {
+    "pixels from 0 to 255 (--pixels 0:255)": lambda x: x * np.float32(255),
+    "pixels from -1 to 1 (--pixels -1:1)": lambda x: x * np.float32(2) - np.float32(1),
+    "light and dark exchanged": lambda x: np.float32(1) - x,
+    "channels in the opposite order (BGR)": lambda x: x[..., ::-1],
+    "rows and columns exchanged": lambda x: np.swapaxes(x, 1, 2),
+}
+"""How else the same images could have been given to a model in its training."""
+
+
+def chance_of(predict: Predict, x: Images, y: Labels) -> Chance:
+    """The clean accuracy on a sample, and chance."""
+    return Chance(
+        images=len(y),
+        right=float(np.mean(predict(x) == y)),
+        chance=float(np.bincount(y).max() / len(y)),
+    )
+
+
+def doubts(predict: Predict, x: Images, y: Labels, clean: Chance) -> Iterator[str]:
+    """What speaks for another reading of images or classes, a sentence each.
+
+    Args:
+        predict: images, whose pixels may leave [0, 1], to classes.
+        x, y: a sample.
+        clean: the accuracy on it.
+    """
+    other = list(_readings(predict, x, y, clean.right))
+    if order := _order(predict(x), y, clean.right):
+        other.append(order)
+    yield from other
+    if not other and _may_be_chance(clean):
+        yield (
+            f"The model is right on {clean.right:.1%} of the first {clean.images} clean images; "
+            f"always saying the most frequent class gives {clean.chance:.1%}. Nothing that follows "
+            "means anything if it was trained with other pixels (--pixels), with other "
+            "preprocessing, or with the classes in another order (--classes)."
+        )
+
+
+def _may_be_chance(clean: Chance) -> bool:
+    """Whether always saying the most frequent class would be right as often, now and then."""
+    right = round(clean.right * clean.images)
+    return bool(binom.sf(right - 1, clean.images, clean.chance) > NO_BETTER)
+
+
+def _readings(predict: Predict, x: Images, y: Labels, right: float) -> Iterator[str]:
+    for reading, change in READINGS.items():
+        changed = np.ascontiguousarray(change(x), np.float32)
+        if changed.shape != x.shape or np.array_equal(changed, x):
+            continue
+        share = float(np.mean(predict(changed) == y))
+        if share > right + BETTER:
+            yield (
+                f"The model is right on {right:.1%} of the first {len(y)} clean images, and with "
+                f"{reading} on {share:.1%}: it was probably trained that way, and then every "
+                "number here is wrong."
+            )
+
+
+def _order(predicted: Labels, y: Labels, right: float) -> str:
+    """A sentence where the outputs fit the labels much better in another order."""
+    classes = int(max(predicted.max(initial=0), y.max())) + 1
+    counts = np.zeros((classes, classes), int)
+    known = predicted >= 0
+    np.add.at(counts, (y[known], predicted[known]), 1)
+    share = float(counts[linear_sum_assignment(-counts)].sum() / len(y))
+    if share <= right + max(BETTER, 2 * np.sqrt(classes / len(y))):
+        return ""
+    return (
+        f"The model is right on {right:.1%} of the first {len(y)} clean images, and would be on "
+        f"{share:.1%} if its outputs stood in another order: its classes are probably not in the "
+        "data's order. Name them in the order of its outputs with --classes."
+    )
+
+
+def matched(model: tuple[str, ...], data: tuple[str, ...]) -> IntArray:
+    """The output of the model for each label of the data, by name.
+
+    Args:
+        model: names of its classes, in the order of its outputs.
+        data: names of the data's classes, in the order of the labels.
+
+    Raises:
+        DataError: the model does not know a class of the data.
+    """
+    unknown = [name for name in data if name not in model]
+    if unknown:
+        raise DataError(
+            f"the data has classes that the model does not know: {', '.join(unknown)}; the model "
+            f"knows {', '.join(model)}. Where these are only other words, name them in the order "
+            "of its outputs with --classes"
+        )
+    return np.array([model.index(name) for name in data], np.int64)

@@ -1,0 +1,323 @@
+"""One network in every format gives the same numbers; and what is no model is refused."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from model_files import FORMATS, network, write_model
+from small_classifier import EPSILON, STAGES, some_images, trained_model
+from small_world import CLASSES, SHAPE
+
+from foundation.errors import DataError
+from robustness.config import ThreatModel
+from robustness.evaluation import Judge
+from trainer.models.choice import Wanted
+from trainer.models.load import LoadedModel, load_model
+from trainer.models.pixels import Pixels
+
+
+@pytest.fixture(scope="module")
+def batch() -> SimpleNamespace:
+    return some_images()
+
+
+@pytest.fixture(scope="module")
+def weights() -> list[np.ndarray]:
+    return list(trained_model().get_weights())
+
+
+def wanted(batch: Any, **changes: Any) -> Wanted:
+    return Wanted(**{"image_shape": SHAPE, "sample": batch.x, "classes": CLASSES} | changes)
+
+
+def verdict(model: Any, batch: Any) -> tuple[list[str], list[str], list[int]]:
+    """What is known of each image."""
+    judge = Judge(model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+    judged = judge.judge(batch.x, batch.y, batch.ids, seed=0)
+    assert judge.certifier is not None, judge.not_certified
+    return judged.broken_by.tolist(), judged.certified_by.tolist(), judged.prediction.tolist()
+
+
+@pytest.fixture(scope="module")
+def expected(weights: list[np.ndarray], batch: Any) -> Any:
+    return verdict(network(weights), batch)
+
+
+WITHOUT_BOUNDS = {"fixed_batch"}
+"""It is asked in a loop, through which no bound goes."""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_network_gives_the_same_verdicts(
+    weights: list[np.ndarray], batch: Any, expected: Any, tmp_path: Path, name: str
+) -> None:
+    loaded = load_model(write_model(name, weights, tmp_path), wanted(batch))
+    assert (loaded.model.image_shape, loaded.model.classes) == (SHAPE, CLASSES)
+    logits = loaded.model(tf.constant(batch.x), training=False)
+    np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-6)
+    if name in WITHOUT_BOUNDS:
+        judge = Judge(loaded.model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+        found = judge.judge(batch.x, batch.y, batch.ids, seed=0)
+        broken = [each in ("clean", "fgsm", "pgd") for each in expected[0]]
+        assert [bool(each) for each in found.broken_by] == broken
+        assert found.prediction.tolist() == expected[2]
+    else:
+        assert verdict(loaded.model, batch) == expected
+
+
+def said(loaded: LoadedModel) -> str:
+    judged = loaded.model.judged
+    return "\n".join([*map(" ".join, judged.lines()), *judged.said, *judged.doubts])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("keras3.h5", r"\(Keras 3 .h5 file\)"),
+        ("keras2_folder", r"\(Keras 2 SavedModel\)"),
+        ("signature", "signature serving_default.*\n.*pixels: float32.*\n.*logits: float32"),
+        ("fixed_batch", "it takes 7 images at a time"),
+        ("dictionaries.keras", "image: float32.*\n.*logits: float32 logits"),
+        ("flat.keras", "it takes all pixels in a row"),
+        ("no_channels.keras", "it takes grey images without an axis of channels"),
+        ("channels_first.keras", "channels first"),
+        ("subclassed", "signature serving_default"),
+        ("versions", "versions/10 "),
+        ("artifact", "artifact/Format-Serving "),
+    ],
+)
+def test_what_was_judged_is_said(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, name: str, sentence: str
+) -> None:
+    import re
+
+    loaded = load_model(write_model(name, weights, tmp_path), wanted(batch))
+    assert re.search(sentence, said(loaded)), said(loaded)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("last", [None, "softmax", "sigmoid"])
+def test_other_float_types(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, dtype: str, last: str | None
+) -> None:
+    """float32 comes out, and what squashes is found in every type."""
+    policy = tf_keras.mixed_precision.Policy(dtype)
+    image = tf_keras.Input(SHAPE, dtype=None if "mixed" in dtype else dtype)
+    layers = tf_keras.layers
+    hidden = layers.Dense(8, "relu", dtype=policy)(layers.Flatten(dtype=policy)(image))
+    model = tf_keras.Model(image, layers.Dense(CLASSES, last, dtype=policy)(hidden))
+    model.set_weights(weights)
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", wanted(batch))
+    logits = loaded.model(tf.constant(batch.x), training=False)
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, network(weights)(batch.x), atol=0.1)
+    assert loaded.model.judged.output.taken_off == ((last,) if last else ())
+    assert loaded.model.judged.output.dtype == dtype.removeprefix("mixed_")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "scale", "offset"), [(Pixels.BYTES, 1 / 255, 0.0), (Pixels.SIGNED, 0.5, 0.5)]
+)
+def test_pixels_in_another_range(
+    weights: list[np.ndarray],
+    batch: Any,
+    tmp_path: Path,
+    pixels: Pixels,
+    scale: float,
+    offset: float,
+) -> None:
+    image = tf_keras.Input(SHAPE)
+    inner = network(weights)(tf_keras.layers.Rescaling(scale, offset)(image))
+    tf_keras.Model(image, inner).save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", wanted(batch, pixels=pixels))
+    logits = loaded.model(tf.constant(batch.x), training=False)
+    np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-5)
+    assert f"its pixels are {pixels}" in said(loaded)
+
+
+def save_two_signatures(weights: list[np.ndarray], path: Path, *names: str) -> None:
+    """The first gives the negated logits."""
+    module = tf.Module()
+    module.network = network(weights)
+    spec = tf.TensorSpec([None, *SHAPE], tf.float32, name="x")
+    functions = [
+        tf.function(lambda x, s=sign: {"out": s * module.network(x)}, input_signature=[spec])
+        for sign in (-1.0, 1.0)
+    ]
+    tf.saved_model.save(module, str(path), dict(zip(names, functions, strict=True)))
+
+
+def test_serving_default_is_judged_before_any_other(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    save_two_signatures(weights, tmp_path / "model", "embed", "serving_default")
+    right = load_model(tmp_path / "model", wanted(batch))
+    np.testing.assert_allclose(
+        right.model(tf.constant(batch.x)), network(weights)(batch.x), atol=1e-6
+    )
+    other = load_model(tmp_path / "model", wanted(batch, signature="embed"))
+    assert other.model.judged.signature == "embed"
+    np.testing.assert_allclose(
+        other.model(tf.constant(batch.x)), -network(weights)(batch.x), atol=1e-6
+    )
+
+
+def test_between_two_the_user_chooses(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    save_two_signatures(weights, tmp_path / "model", "one", "two")
+    with pytest.raises(DataError, match=r"one:out \[n, 3\], two:out \[n, 3\]; name one with"):
+        load_model(tmp_path / "model", wanted(batch))
+    assert load_model(tmp_path / "model", wanted(batch, signature="two:out"))
+    for signature, message in (
+        ("three", "there is no signature 'three' of images; there is one, two"),
+        ("two:logits", "expected an output of logits.*named logits"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_model(tmp_path / "model", wanted(batch, signature=signature))
+
+
+def save_spec(path: Path, spec: tf.TensorSpec, body: Any) -> None:
+    module = tf.Module()
+    module.weight = tf.Variable(tf.ones([SHAPE[0] * SHAPE[1], CLASSES]))
+    serve = tf.function(lambda x: {"logits": body(x, module.weight)}, input_signature=[spec])
+    tf.saved_model.save(module, str(path), {"serving_default": serve})
+
+
+def flat(x: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.cast(x, tf.float32), [-1, SHAPE[0] * SHAPE[1]])
+
+
+IMAGES = tf.TensorSpec([None, *SHAPE], tf.float32)
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "empty file": (lambda p: p.write_bytes(b""), "is empty"),
+    "text": (lambda p: p.write_text("no model"), "is no model that can be read"),
+    "empty folder": (lambda p: p.mkdir(), "expected a SavedModel folder"),
+    "no signature": (lambda p: tf.saved_model.save(tf.Module(), str(p)), "its signatures are none"),
+    "two inputs": (lambda p: two_inputs().save(p, save_format="tf"), "expected one input"),
+    "weights": (lambda p: save_weights(p), "holds weights without a network"),
+    "pytorch": (lambda p: p.write_bytes(b"\x80\x02}q\x00."), "is a pickle.*torch.onnx.export"),
+    "tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(50)), "TensorFlow Lite"),
+    "other images": (
+        lambda p: network_of((9, 8, 1), CLASSES).save(p, save_format="tf"),
+        r"takes images of shape \(9, 8, 1\), the data has \(8, 8, 1\)",
+    ),
+    "fewer classes": (
+        lambda p: network_of(SHAPE, 2).save(p, save_format="tf"),
+        "fewer classes than the data has: 3",
+    ),
+    "integers": (
+        lambda p: save_spec(p, tf.TensorSpec([None, *SHAPE], tf.uint8), lambda x, w: flat(x) @ w),
+        "it takes uint8, which no gradient reaches",
+    ),
+    "a map": (
+        lambda p: save_spec(p, IMAGES, lambda x, w: x[..., 0] + w[0, 0]),
+        "expected an output of logits",
+    ),
+    "one number in all": (
+        lambda p: save_spec(p, IMAGES, lambda x, w: tf.reduce_sum(flat(x) @ w)),
+        "expected an output of logits",
+    ),
+}  # fmt: skip
+
+
+def two_inputs() -> tf_keras.Model:
+    inputs = [tf_keras.Input(SHAPE), tf_keras.Input(SHAPE)]
+    layers = tf_keras.layers
+    return tf_keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs[0] + inputs[1])))
+
+
+def network_of(shape: tuple[int, ...], classes: int) -> tf_keras.Model:
+    layers = tf_keras.layers
+    return tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(classes)])
+
+
+def save_weights(path: Path) -> None:
+    network_of(SHAPE, 3).save_weights(path.with_suffix(".h5"))
+    path.with_suffix(".h5").rename(path)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_judged_is_refused(tmp_path: Path, batch: Any, kind: str) -> None:
+    make, message = REFUSED[kind]
+    make(tmp_path / "model")
+    with pytest.raises(DataError, match=message) as refused:
+        load_model(tmp_path / "model", wanted(batch))
+    assert str(tmp_path / "model") in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["keras2.keras", "keras2.h5", "keras3.keras", "keras3.h5"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97])
+def test_files_that_were_cut_off(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, name: str, share: float
+) -> None:
+    path = write_model(name, weights, tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"is empty|is damaged|no model|loading it failed"):
+        load_model(path, wanted(batch))
+
+
+@pytest.mark.parametrize("name", ["keras2.keras", "keras2.h5", "keras3.keras", "keras3.h5"])
+def test_a_wrong_ending_does_not_matter(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, name: str
+) -> None:
+    path = write_model(name, weights, tmp_path)
+    other = tmp_path / {".keras": "other.h5", ".h5": "other.keras"}[path.suffix]
+    shutil.copy(path, other)
+    logits = load_model(other, wanted(batch)).model(tf.constant(batch.x))
+    np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-6)
+
+
+def test_a_saved_model_without_its_variables(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    path = write_model("signature", weights, tmp_path)
+    shutil.rmtree(path / "variables")
+    with pytest.raises(DataError, match="loading it failed"):
+        load_model(path, wanted(batch))
+
+
+def save_lambda(path: Path) -> None:
+    """Loading it runs code of the file: here, a file called CODE_RAN appears beside it."""
+    marker = str(path.parent / "CODE_RAN")
+    image = tf_keras.Input(SHAPE)
+    changed = tf_keras.layers.Lambda(
+        lambda t, marker=marker: (__import__("pathlib").Path(marker).touch(), t * 2.0)[1]
+    )(image)
+    inner = tf_keras.layers.Dense(CLASSES)(tf_keras.layers.Flatten()(changed))
+    tf_keras.Model(image, inner).save(path)
+    Path(marker).unlink()
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_code_in_a_file_runs_on_an_explicit_yes_only(batch: Any, tmp_path: Path, name: str) -> None:
+    save_lambda(tmp_path / name)
+    with pytest.raises(DataError, match=r"holds code.*a Lambda layer 'lambda.*--trust"):
+        load_model(tmp_path / name, wanted(batch))
+    assert not (tmp_path / "CODE_RAN").exists()
+    assert load_model(tmp_path / name, wanted(batch, trust=True)).model.classes == CLASSES
+    assert (tmp_path / "CODE_RAN").exists()
+
+
+def test_a_folder_with_code_is_asked_through_its_signature(batch: Any, tmp_path: Path) -> None:
+    save_lambda(tmp_path / "model.keras")
+    model = tf_keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=False)
+    model.save(tmp_path / "model", save_format="tf")
+    (tmp_path / "CODE_RAN").unlink()
+    loaded = load_model(tmp_path / "model", wanted(batch))
+    assert loaded.model.judged.format == "SavedModel"
+    assert not (tmp_path / "CODE_RAN").exists()
+
+
+def test_more_outputs_than_classes_are_doubted(batch: Any, tmp_path: Path) -> None:
+    network_of(SHAPE, 5).save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", wanted(batch))
+    assert "The model has 5 outputs, the data 3 classes" in said(loaded)

@@ -1,0 +1,86 @@
+"""What was judged: the one place that knows it, and says it in words.
+
+An evaluation begins with it and every report holds it. Read without TensorFlow.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedInput:
+    """What a model takes. name: '' where it has none. shape: as it says, the batch first; None is
+    open. channels: `last`, `first`, or `none` without that axis. pixels: black and white."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    channels: str
+    pixels: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedOutput:
+    """What is taken for its logits. name: '' where it has none. dtype: type that it is given in.
+    taken_off: what was squashing it, the last one first. single: one output, for two classes."""
+
+    name: str
+    dtype: str
+    taken_off: tuple[str, ...]
+    single: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A model as it was asked.
+
+    file: file or folder. format: such as `Keras 3 .keras file`. signature: '' where the format has
+    none. classes: how many. class_names: in the order of the outputs, as the model itself or the
+    user names them; empty where nobody does.
+    said: what was done to fit it to the images. doubts: what may be wrong.
+    """
+
+    file: str
+    format: str
+    signature: str
+    input: JudgedInput
+    output: JudgedOutput
+    classes: int
+    class_names: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What a person reads of it: a word and a sentence each."""
+        where = f"{self.format}, signature {self.signature}" if self.signature else self.format
+        lines = [("model", f"{self.file} ({where})"), ("input", self._input())]
+        return [*lines, ("output", self._output()), ("classes", self._classes())]
+
+    def _input(self) -> str:
+        given = self.input
+        shape = "of any shape" if given.shape is None else _shown(given.shape)
+        name = f"{given.name}: " if given.name else ""
+        order = "" if given.channels == "last" else f", channels {given.channels}"
+        return f"{name}{given.dtype} {shape}, pixels {given.pixels}{order}"
+
+    def _output(self) -> str:
+        output = self.output
+        name = f"{output.name}: " if output.name else ""
+        off = " and ".join(output.taken_off)
+        kind = f"logits; the {off} at its end was taken off" if off else "logits, as they are"
+        return f"{name}{output.dtype} {kind}{'; one output, for two classes' * output.single}"
+
+    def _classes(self) -> str:
+        if not self.class_names:
+            return f"{self.classes}, in the order of the data's labels"
+        named = [f"{place} {name}" for place, name in enumerate(self.class_names)]
+        more = ["..."] if len(named) > SHOWN else []
+        return f"{self.classes}: {', '.join(named[:SHOWN] + more)}"
+
+
+SHOWN = 10
+"""Names of classes in a line."""
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    extents = ["open" if extent is None else str(extent) for extent in shape[1:]]
+    return f"[{', '.join(['n', *extents])}]"

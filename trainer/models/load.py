@@ -1,0 +1,201 @@
+"""A trained model from disk, whoever wrote it, as a function from images in [0, 1] to logits."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from foundation.errors import DataError
+from robustness.logits import Read, as_logits, first_line
+from robustness.types import FloatArray, ImagesTensor, IntArray, LogitsTensor
+from trainer.models.choice import Asked, Wanted, chosen
+from trainer.models.fit import ImageShape
+from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
+from trainer.models.judged import Judged, JudgedInput, JudgedOutput
+from trainer.models.keras_model import keras_file, keras_saved_model
+from trainer.models.network import Network
+from trainer.models.signature import networks_of
+
+BLOCK = 1 << 20
+
+
+class ImageModel:
+    """Images float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
+
+    image_shape: height, width, channels. classes: number of logits. judged: what it is.
+    """
+
+    def __init__(self, read: Read, image_shape: ImageShape, judged: Judged) -> None:
+        self.image_shape, self.classes, self.judged = image_shape, read.classes, judged
+        self._read = read
+        self._in_graph = tf.function(self.__call__, reduce_retracing=True, autograph=False)
+
+    def __call__(self, x: ImagesTensor, training: bool = False) -> LogitsTensor:
+        if tf.executing_eagerly():
+            return self._in_graph(x)
+        logits = self._read.model(tf.ensure_shape(x, [None, *self.image_shape]), training=False)
+        return tf.ensure_shape(logits, [None, self.classes])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model and what is known of it.
+
+    path: the file or folder that was read.
+    model: images to logits.
+    fingerprint: SHA-256 of its files in hex.
+    class_names: names of its classes in the order of its outputs, as its file has them; empty where
+        it has none.
+    serve: the predicted classes, int64 [n], as the serving signature gives them for the same images
+        as PNG; None where there is no such signature.
+    """
+
+    path: Path
+    model: ImageModel
+    fingerprint: str
+    class_names: tuple[str, ...] = ()
+    serve: Callable[[FloatArray], IntArray] | None
+
+
+def load_model(path: Path, wanted: Wanted | None = None) -> LoadedModel:
+    """Load a model of Keras 2 or 3, a SavedModel or an ONNX file.
+
+    Args:
+        path: a `.keras`, `.h5` or `.onnx` file, a SavedModel folder, or a folder of numbered
+            versions, of which the newest is taken.
+        wanted: what it is asked with.
+
+    Raises:
+        DataError: there is no model, or it cannot be used; the message says what was expected.
+    """
+    file = model_file(path)
+    return LoadedModel(
+        path=file.path,
+        model=ask_model(file, wanted or Wanted()),
+        fingerprint=_fingerprint(file.path),
+        serve=serving_signature(str(file.path)),
+    )
+
+
+def load_export(folder: str) -> ImageModel:
+    """The model in a SavedModel folder, on this machine or in a store, by the shape that it says.
+
+    Raises:
+        DataError: it cannot be used; the message says what was expected.
+    """
+    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted())
+
+
+def ask_model(file: ModelFile, wanted: Wanted) -> ImageModel:
+    """The model of a file; raises DataError where it cannot be used."""
+    with explained(file.path):
+        asked = chosen(networks_in(file, wanted), wanted)
+        read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
+    return ImageModel(read, asked.fitted.image_shape, _judged(file.path, asked, read, wanted))
+
+
+@contextlib.contextmanager
+def explained(path: Path | str) -> Iterator[None]:
+    """Whatever goes wrong inside is a DataError that names the file."""
+    try:
+        yield
+    except DataError as error:
+        named = str(error).startswith(str(path))
+        raise DataError(str(error) if named else f"{path}: {error}") from error
+    except Exception as error:
+        raise DataError(f"{path}: loading it failed: {first_line(error)}; {WAYS_IN}") from error
+
+
+def networks_in(file: ModelFile, wanted: Wanted) -> list[Network]:
+    """What a file can be asked through, the likeliest first; raises DataError where there is
+    nothing."""
+    name = wanted.signature.partition(":")[0]
+    if file.format is Format.SAVED_MODEL:
+        folder = str(file.path)
+        keras = None if name else keras_saved_model(folder, wanted.trust)
+        networks = [keras] if keras else networks_of(folder)
+    elif file.format is Format.ONNX:
+        from trainer.models.onnx_model import onnx_network
+
+        networks = [onnx_network(Path(file.path))]
+    else:
+        networks = [keras_file(file, wanted.trust)]
+    named = [network for network in networks if name in ("", network.signature)]
+    if not named:
+        known = ", ".join(network.signature for network in networks if network.signature)
+        raise DataError(f"there is no signature {name!r} of images; there is {known or 'none'}")
+    return named
+
+
+def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judged:
+    network = asked.network
+    doubts = [read.note] if read.note else []
+    if wanted.classes is not None and read.classes > wanted.classes:
+        doubts.append(
+            f"The model has {read.classes} outputs, the data {wanted.classes} classes: the first "
+            "outputs are taken for them, in the data's order."
+        )
+    return Judged(
+        file=str(path),
+        format=network.kind,
+        signature=network.signature,
+        input=JudgedInput(
+            name=network.input_name,
+            shape=network.shape,
+            dtype=network.dtype.name,
+            channels=asked.fitted.channels,
+            pixels=str(wanted.pixels),
+        ),
+        output=JudgedOutput(
+            name=asked.output, dtype=asked.dtype, taken_off=read.taken_off, single=read.single
+        ),
+        classes=read.classes,
+        said=asked.fitted.said,
+        doubts=tuple(doubts),
+    )
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(p for p in path.rglob("*") if p.is_file() and "assets.extra" not in p.parts)
+    )
+    for file in files:
+        digest.update(os.fsencode(file.name))
+        with open(file, "rb") as opened:
+            while block := opened.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def serving_signature(path: str) -> Callable[[FloatArray], IntArray] | None:
+    """The classes that the `serving_default` signature of a SavedModel gives for images in [0, 1]
+    that it gets as PNG; None where there is no signature that takes them."""
+    if not tf.io.gfile.isdir(path):
+        return None
+    loaded = tf.saved_model.load(path)
+    signature = loaded.signatures.get("serving_default")
+    if signature is None:
+        return None
+    arguments = signature.structured_input_signature[1]
+    takes_png = [
+        name for name, spec in arguments.items() if spec.dtype == tf.string and len(spec.shape) == 1
+    ]
+    if len(arguments) != 1 or not takes_png or "class" not in signature.structured_outputs:
+        return None
+
+    def serve(x: FloatArray) -> IntArray:
+        encoded = [tf.io.encode_png(image) for image in np.round(x * 255).astype(np.uint8)]
+        answer = loaded.signatures["serving_default"](
+            **{takes_png[0]: tf.stack(encoded)}
+        )  # keeps `loaded` alive
+        return np.asarray(answer["class"])
+
+    return serve

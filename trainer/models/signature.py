@@ -1,0 +1,68 @@
+"""A SavedModel by its signatures, as a server asks it: no code of Python's is needed, or run.
+
+The graph of a signature is copied into the graph of whoever calls it, without its nested functions:
+so attacks, bounds and what takes a squashing off see the operations themselves.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from foundation.errors import DataError
+from robustness.inlining import Inlined
+from trainer.models.network import Network, Outputs
+
+SERVING = "serving_default"
+
+
+def networks_of(path: str) -> list[Network]:
+    """One network a signature with one tensor of numbers as its input, `serving_default` first.
+
+    Raises:
+        DataError: there is none; the message says what signatures there are.
+    """
+    signatures = tf.saved_model.load(path).signatures
+    names = sorted(signatures, key=lambda name: (name != SERVING, name))
+    networks = [network for name in names for network in _networks(name, signatures[name])]
+    if not networks:
+        raise DataError(
+            f"{path}: expected a signature with one input, a batch of images as numbers; its "
+            f"signatures are {'; '.join(map(described, signatures.values())) or 'none'}"
+        )
+    return networks
+
+
+def described(signature: Any) -> str:
+    """A signature in words: its inputs and outputs, with types and shapes."""
+    _, arguments = signature.structured_input_signature
+    sides = (arguments, signature.structured_outputs)
+    inputs, outputs = (", ".join(map(_spec, side, side.values())) for side in sides)
+    return f"{inputs} -> {outputs}"
+
+
+def _spec(name: str, spec: tf.TensorSpec) -> str:
+    return f"{name} {spec.dtype.name} {spec.shape}"
+
+
+def _networks(name: str, signature: Any) -> Iterator[Network]:
+    _, arguments = signature.structured_input_signature
+    if len(arguments) != 1:
+        return
+    ((argument, spec),) = arguments.items()
+    if spec.dtype.is_floating or spec.dtype.is_integer:
+        yield Network(
+            kind="SavedModel",
+            signature=name,
+            call=_call_of(signature),
+            input_name=argument,
+            shape=None if spec.shape.rank is None else tuple(spec.shape),
+            dtype=spec.dtype,
+        )
+
+
+def _call_of(signature: Any) -> Callable[[tf.Tensor], Outputs]:
+    """A signature as a function whose operations stand in the caller's graph."""
+    inlined = Inlined(signature)
+    names = sorted(signature.structured_outputs)  # the order of `outputs`
+    return lambda x: dict(zip(names, inlined(x), strict=True))
