@@ -37,7 +37,7 @@ log = logging.getLogger("gauntlet.champion_challenge")
 ACCEPT_CLASSES = "accept_classes"
 """Execution property: 1 where the champion may know other classes."""
 
-NAMELESS = "the export of the {} has no names"
+NO_NAMES = "an export without class names was compared by the number of its classes only"
 
 
 class Executor(BaseBeamExecutor):
@@ -103,11 +103,7 @@ def _rivalry(candidate: Artifact, champion: str, accepted: bool) -> Rivalry:
     if our_shape != their_shape:
         shapes = f"{their_shape}, the candidate {our_shape}"
         return Rivalry(reason=f"the champion takes images of another shape: {shapes}")
-    nameless = [
-        who for who, known in (("champion", theirs), ("candidate", ours)) if not known.names
-    ]
-    note = f"of the classes only the number was compared: {NAMELESS.format(' and the '.join(nameless))}"
-    return Rivalry(champion=champion, note=note if nameless else "")
+    return Rivalry(champion=champion, note="" if theirs.names and ours.names else NO_NAMES)
 
 
 def seen_of(path: str) -> tuple[tuple[int, int, int], Classes]:

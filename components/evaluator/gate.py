@@ -288,8 +288,8 @@ class NoWorse(Gate):
     """Probability that a candidate as good as the champion loses on at least as many of the images
     on which only one of them is right. The argument says where they are right: `clean` or
     `worst_case`. The value is the candidate's accuracy less the champion's; where ChampionChallenge
-    did not compare it is 0, the gate holds, and the finding says why; rows that it did not write are
-    not judged."""
+    did not compare it is 0, the gate holds, and the finding says why; rows that it did not write
+    are not judged."""
 
     op = Op.AT_LEAST
 

@@ -51,6 +51,7 @@ def example_summary(pushed: str | None) -> RunSummary:
         run_id="r",
         preset="smoke",
         dataset="mnist",
+        class_names=[],
         seed=0,
         threat=ThreatModel(epsilon=0.2),
         suite="fast",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from small_world import small_images
+from small_world import NAMES, small_images
 
 from components.pusher import publish
 from components.versions import Card
@@ -41,7 +41,10 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
     assert found.version == max((path.name for path in root.serving.iterdir()), key=int)
     plain = found.plain()
     assert plain["version"] == found.version
-    assert [list(answer) for answer in plain["answers"]] == 8 * [["class", "probability"]]
+    assert [list(answer) for answer in plain["answers"]] == 8 * [["class", "label", "probability"]]
+    assert [answer["label"] for answer in plain["answers"]] == [
+        NAMES[a.label] for a in found.answers
+    ]
     assert [answer["class"] for answer in plain["answers"]] == [a.label for a in found.answers]
 
 
