@@ -50,12 +50,12 @@ def read_names(folder: str) -> tuple[str, ...]:
     if not file.exists():
         return ()
     try:
-        names = tuple(file.read_bytes().decode().split("\n"))
+        *names, rest = file.read_bytes().decode().split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is damaged: it is no text in UTF-8") from error
-    if names[-1] or (problem := wrong_names(names[:-1])):
-        raise DataError(f"{file} is damaged: {problem if not names[-1] else 'it is cut off'}")
-    return names[:-1]
+    if problem := "it is cut off" if rest or not names else wrong_names(names):
+        raise DataError(f"{file} is damaged: {problem}")
+    return tuple(names)
 
 
 @dataclass(frozen=True, kw_only=True)
