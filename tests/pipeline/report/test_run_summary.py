@@ -20,8 +20,8 @@ from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
     "run_id", "preset", "dataset", "class_names", "seed", "threat", "suite", "attacks", "examples",
-    "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes", "caveats",
-    "seconds", "withdrawn",
+    "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
+    "caveats", "seconds", "withdrawn",
 }  # fmt: skip
 KEYS_OF_A_MODEL = {
     "clean", "transfer", "white_box", "worst_case", "certified", "certified_by",
