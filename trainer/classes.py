@@ -128,7 +128,8 @@ def shown(label: int, names: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
+    quoted = [f'"{name}"' if "," in name else name for name in names[:SHOWN]]
+    return f"{', '.join(quoted)}{more}"
 
 
 def _count_in_settings(export: str) -> int | None:

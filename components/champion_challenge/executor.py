@@ -82,12 +82,10 @@ def rival(candidate: Artifact, champion: str, accepted: bool = False) -> Rivalry
         DataError: it knows other classes, and that is not accepted.
     """
     rivalry = _rivalry(candidate, champion, accepted)
-    log.info(
-        "%s",
-        f"the champion is {champion}"
-        if rivalry.champion
-        else rivalry.reason or "no model is served yet",
-    )
+    if rivalry.champion:
+        log.info("the champion is %s", champion)
+    else:
+        log.info("not compared: %s", rivalry.reason or "no model is served yet")
     return rivalry
 
 

@@ -227,10 +227,10 @@ def test_a_champion_of_other_classes_is_not_compared_silently(
 ) -> None:
     candidate = artifact(Model, small_models["robust"])
     champion = champion_with(small_models, tmp_path, OTHERS)
-    with pytest.raises(DataError, match=r"low is gone, low, or grey is new.*cannot be compared"):
+    with pytest.raises(DataError, match=r'low is gone, "low, or grey" is new.*cannot be compared'):
         challenge.rival(candidate, champion)
     assert challenge.rival(candidate, champion, accepted=True) == Rivalry(
-        reason="the champion knows other classes (low is gone, low, or grey is new), accepted"
+        reason='the champion knows other classes (low is gone, "low, or grey" is new), accepted'
     )
 
 
