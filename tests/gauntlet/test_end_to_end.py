@@ -384,8 +384,8 @@ def test_spans_of_colour_images(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_a_class_that_gave_way_to_another(tmp_path: Path) -> None:
-    """The model that knows a cat must not be judged on cows: the second delivery ends the run, and
-    where it is accepted, nothing calls that a comparison. The images are the same: no drift helps."""
+    """The model that knows a cat must not be judged on cows: the second delivery, of the same
+    images, ends the run, and where it is accepted, nothing calls that a comparison."""
     deliver(tmp_path / "pets" / "span-1", light=0)
     deliver(tmp_path / "pets" / "span-2", light=0, labels=("cow", "dog", "fox"))
     settings = [
