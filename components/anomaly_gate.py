@@ -1,5 +1,5 @@
-"""AnomalyGate: ends the run before training when the data breaks the schema, or is no longer like
-the last span's.
+"""AnomalyGate: ends the run before training when the data has other classes than the last span,
+breaks the schema, or is no longer like the last span's.
 
 ExampleValidator only reports anomalies; nothing stops on them unless a node does. Drift (against
 the last span that passed) and skew (of the training split against the test split, which stands for
@@ -23,27 +23,40 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
 from tfx.utils import io_utils
 
+from components.champion import WAYS_OUT
+from components.curated_schema import read_schema
+from components.schema import names_in
 from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
+from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
 
 log = logging.getLogger("gauntlet.spans")
 
 SPLIT, SERVING_SPLIT = "train", "test"
 
+ACCEPTED_CLASSES = "accepted_classes"
+"""Custom property of the output: how the classes differ from the last span's, or ''."""
 
-def keep_accepted(statistics: str, spans: str, span: int) -> None:
-    """Keep the statistics of a span for the next one, where they are not kept already; whole, or
-    not at all.
+
+def keep_accepted(statistics: str, names: tuple[str, ...], spans: str, span: int) -> None:
+    """Keep the statistics of a span and the names of its classes for the next one, where they are
+    not kept already; whole, or not at all: the statistics come last, and make it one.
 
     statistics: folder of a split's statistics. spans: see `components.spans`.
     """
     newest = newest_accepted(spans, span + 1)
     same_span = bool(newest) and os.path.basename(os.path.dirname(newest)) == str(span)
-    if same_span and read_statistics(newest) == read_statistics(statistics):
+    if same_span and (read_statistics(newest), read_names(newest)) == (
+        read_statistics(statistics),
+        names,
+    ):
         return
     now = datetime.datetime.now(datetime.UTC).strftime(ACCEPTED_AT)
     kept = statistics_file(os.path.join(spans, str(span), now))
     fileio.makedirs(os.path.dirname(kept))
+    if names:
+        with fileio.open(os.path.join(os.path.dirname(kept), CLASS_NAMES), "wb") as file:
+            file.write(file_of(names))
     fileio.copy(statistics_file(statistics), f"{kept}.partial")
     fileio.rename(f"{kept}.partial", kept)
 
@@ -76,14 +89,20 @@ def AnomalyGate(
     span: Parameter[int] = 0,
     last: Parameter[str] = "",
     spans: Parameter[str] = "",
+    accept_classes: Parameter[int] = 0,
     seen: Parameter[str] = "",
 ) -> None:
     """Passes clean data, raises DataError otherwise.
 
     span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
     last: answer of LastSpan; without earlier statistics there is no drift. spans: where LastSpan
-    looks, see `components.spans`. seen: another value for each run, because it writes there.
+    looks, see `components.spans`. accept_classes: 1 where other classes than those of the last span
+    are no error; the property `accepted_classes` of the output says then how they differ. seen:
+    another value for each run, because it writes there.
     """
+    rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    names = names_in(read_schema(schema.uri))
+    other = other_classes(last, names, bool(accept_classes)) if last else ""
     broken = [
         line
         for split in artifact_utils.decode_split_names(anomalies.split_names)
@@ -91,7 +110,6 @@ def AnomalyGate(
     ]
     if broken:
         raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
-    rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     own = artifact_utils.get_split_uri([statistics], SPLIT)
     serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
     if span > 1 and not last:
@@ -105,8 +123,42 @@ def AnomalyGate(
         )
     fileio.makedirs(accepted.uri)
     fileio.copy(statistics_file(own), statistics_file(accepted.uri), overwrite=True)
+    accepted.set_string_custom_property(ACCEPTED_CLASSES, other)
     if span:
-        keep_accepted(own, spans, span)
+        keep_accepted(own, names, spans, span)
+
+
+def other_classes(last: str, names: tuple[str, ...], accepted: bool) -> str:
+    """How the classes differ from those of the last span, where that is accepted; '' where they do
+    not. Of a span whose names are not kept only the number of classes is compared.
+
+    last: folder of its statistics.
+
+    Raises:
+        DataError: they differ, and that is not accepted.
+    """
+    kept = read_names(last)
+    before = Classes.of(kept) if kept else Classes(count=count_in(read_statistics(last)))
+    number = os.path.basename(os.path.dirname(last))
+    if not kept:
+        log.warning("no class names are kept of span %s: only their number is compared", number)
+    difference = differences(before, Classes.of(names))
+    if difference and not accepted:
+        raise DataError(
+            f"the data has other classes than span {number}: {difference}. Nothing was trained; "
+            f"{WAYS_OUT}"
+        )
+    if difference:
+        log.warning("other classes than span %s are accepted: %s", number, difference)
+    return difference
+
+
+def count_in(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int | None:
+    """The number of classes by the highest label; None where there are no numbers."""
+    for feature in statistics.datasets[0].features:
+        if feature.path.step == ["label"] and feature.HasField("num_stats"):
+            return int(feature.num_stats.max) + 1
+    return None
 
 
 def distances(rules: schema_pb2.Schema, own: str, serving: str, last: str) -> Iterator[str]:

@@ -11,10 +11,18 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import Schema
 
+FILE = "schema.pbtxt"
+
 
 @component
 def CuratedSchema(text: Parameter[str], schema: OutputArtifact[Schema]) -> None:
     """Writes `text` as a Schema artifact."""
     fileio.makedirs(schema.uri)
-    with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
+    with fileio.open(os.path.join(schema.uri, FILE), "w") as file:
         file.write(text)
+
+
+def read_schema(artifact: str) -> str:
+    """The text in an artifact's folder."""
+    with fileio.open(os.path.join(artifact, FILE)) as file:
+        return str(file.read())

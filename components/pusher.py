@@ -27,7 +27,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils, path_utils, proto_utils
 
 from components.champion import served_version
 from components.evaluator.executor import read_explanations
@@ -35,6 +35,7 @@ from components.versions import CARD, Card, PushedBy, address_of, read_card, wit
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.versions import SAVED_MODEL, newest_version, numbers
+from trainer.classes import class_names_of
 
 WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
@@ -130,15 +131,19 @@ class Executor(tfx_pusher.Executor):
 
 
 def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
-    """The card of a version: the model's artifact, what the gates measured, and how it came
-    here."""
-    values = {gate.name: gate.value for gate in read_explanations(blessing.uri)}
+    """The card of a version: the model's artifact and classes, what the gates measured, and how it
+    came here."""
+    gates = read_explanations(blessing.uri)
+    values = {gate.name: gate.value for gate in gates}
+    reasons = [gate.not_compared for gate in gates if gate.not_compared]
     return Card(
         model=address_of(model),
         model_id=model.id,
         clean=values.get("clean"),
         worst_case=values.get("worst_case"),
         certified=values.get("certified"),
+        class_names=class_names_of(path_utils.serving_model_path(model.uri)),
+        not_compared=next(iter(reasons), None),
         **more,
     )
 

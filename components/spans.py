@@ -1,4 +1,5 @@
-"""Where the accepted statistics of spans of data lie: `SPANS/SPAN/TIME/FeatureStats.pb`.
+"""Where the accepted statistics of spans of data lie: `SPANS/SPAN/TIME/FeatureStats.pb`, and beside
+them the names of their classes (`trainer.classes`).
 
 Read without TFX and TensorFlow; on an object store it needs TensorFlow's or fsspec's access to
 that.

@@ -41,6 +41,8 @@ class Card:
     model, model_id: URI and id of its artifact; empty and 0 where a version has no card.
     clean, worst_case, certified: as its gates measured them.
     kind: how it came here. run_id: the run that pushed it, or that refused it. pushed_at: UTC.
+    class_names: in label order; empty where nobody knows them. not_compared: why the model was not
+        compared with the champion, where the gates asked for that.
     of: the version that a rollback serves again. by, at, reason: who, when and why, of a rollback
         and of a forced push. refused_by: the gates that a forced push overrode.
     """
@@ -50,6 +52,8 @@ class Card:
     clean: float | None = None
     worst_case: float | None = None
     certified: float | None = None
+    class_names: tuple[str, ...] = ()
+    not_compared: str | None = None
     kind: PushedBy = PushedBy.RUN
     run_id: str | None = None
     pushed_at: str | None = None
@@ -62,7 +66,9 @@ class Card:
     def plain(self) -> dict[str, Any]:
         """What the card says, by name: what does not apply to its kind is left out."""
         values = dataclasses.asdict(self).items()
-        return {name: value for name, value in values if value is not None or name in MEASURED}
+        return {
+            name: value for name, value in values if value not in (None, ()) or name in MEASURED
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

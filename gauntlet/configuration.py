@@ -1,5 +1,7 @@
 """The configuration that --preset and --set name."""
 
+import json
+
 from components.datasets.image_folder import describe, is_folder, spans
 from foundation.errors import ConfigError
 from pipeline.definition.config import DataConfig, RunConfig, override
@@ -24,6 +26,7 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     derived |= {
         "data.image_shape": ",".join(map(str, images.image_shape)),
         "data.classes": str(len(images.classes)),
+        "data.class_names": json.dumps(images.classes),  # a name may have a comma
     }
     chosen = (f"data.dataset={images.root}", f"data.span={span}")
     return override(

@@ -72,6 +72,7 @@ def train(
         threat=ThreatModel(epsilon=0.3),
         image_shape=images.shape[1:],
         classes=10,
+        class_names=tuple("0123456789"),
         seed=0,
         checkpoints="",
     )

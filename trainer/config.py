@@ -220,7 +220,8 @@ class TrainingTask:
     """What a Trainer node is told through its custom_config.
 
     config, recipe, threat: how, by which defence and against what. image_shape: height, width,
-    channels. classes: number of labels. seed: seed of all that is random. checkpoints: folder that
+    channels. classes: number of labels. class_names: their names, in label order; empty where
+    nobody knows them. seed: seed of all that is random. checkpoints: folder that
     outlives a killed run; each training has a folder of its own in there. code: hash of the code
     that trains, which tells TFX's cache of edits.
     """
@@ -230,6 +231,7 @@ class TrainingTask:
     threat: ThreatModel = field(default_factory=ThreatModel)
     image_shape: tuple[int, int, int]
     classes: int
+    class_names: tuple[str, ...] = ()
     seed: int
     checkpoints: str
     code: str = ""

@@ -3,20 +3,24 @@
 `tf_keras.models.load_model(directory, compile=False)` gives the network itself, from images in
 [0, 1] to logits, ready for a gradient attack. The signatures serve and evaluate:
 
-- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n],
-  `probabilities` float32 [n, k]
+- `serving_default`: `image` PNG bytes, string [n] -> `class` int64 [n], `label` string [n] (the
+  name of the class), `probabilities` float32 [n, k]
 - `serialized_examples`: `examples` raw tf.Examples as ExampleGen writes them -> the same
 - `transformed_examples`: `examples` tf.Examples of pixels, as the attack writes them ->
   `logits`, `probabilities` float32 [n, k]
 
 Each refuses an empty batch, and what it cannot read as images of the right shape, with an error.
+The names of the classes are an asset too, `assets/class_names.txt`; without names there is neither
+that nor `label`.
 TensorFlow Serving sends the warm-up requests in `assets.extra` to a version before it takes it into
 service.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pydantic
@@ -29,6 +33,7 @@ from tfx.dsl.io import fileio
 from foundation.json import dumps
 from robustness.types import ImagesTensor, LogitsTensor
 from trainer.checkpoints import Metrics
+from trainer.classes import CLASS_NAMES, file_of
 
 SETTINGS, HISTORY = "settings.json", "history.json"
 """Files in the export's `assets.extra`, which serving ignores."""
@@ -60,9 +65,11 @@ def export_model(
     settings: Mapping[str, object],
     history: Mapping[str, object],
     signatures: Callable[[tf_keras.Model, tft.TFTransformOutput], Signatures] | None = None,
+    class_names: tuple[str, ...] = (),
 ) -> None:
     """Write the SavedModel, and beside it `settings` (resolved configuration and seed) and
-    `history` (a `History`), as JSON. signatures: in place of `signatures_of`.
+    `history` (a `History`), as JSON. signatures: in place of `signatures_of`. class_names: names in
+    label order; empty where nobody knows them.
 
     The model is saved without an optimizer and metrics: TFMA would evaluate compiled metrics again.
     """
@@ -70,12 +77,15 @@ def export_model(
     clean = tf_keras.models.clone_model(model)
     clean.set_weights(model.get_weights())
     clean.transform = transform.transform_features_layer()
-    clean.save(
-        directory,
-        save_format="tf",
-        include_optimizer=False,
-        signatures=(signatures or signatures_of)(clean, transform),
+    served = (
+        signatures(clean, transform) if signatures else signatures_of(clean, transform, class_names)
     )
+    with tempfile.TemporaryDirectory() as folder:
+        if class_names:
+            names = Path(folder, CLASS_NAMES)
+            names.write_bytes(file_of(class_names))
+            clean.class_names = tf.saved_model.Asset(str(names))
+        clean.save(directory, save_format="tf", include_optimizer=False, signatures=served)
     extra = os.path.join(directory, "assets.extra")
     fileio.makedirs(extra)
     for name, content in ((SETTINGS, settings), (HISTORY, history)):
@@ -104,8 +114,11 @@ def read_history(directory: str) -> History:
         return pydantic.TypeAdapter(History).validate_json(file.read())
 
 
-def signatures_of(model: tf_keras.Model, transform: tft.TFTransformOutput) -> Signatures:
-    """The signatures that serve and evaluate a model, by name."""
+def signatures_of(
+    model: tf_keras.Model, transform: tft.TFTransformOutput, class_names: tuple[str, ...] = ()
+) -> Signatures:
+    """The signatures that serve and evaluate a model, by name; with `label` where the classes have
+    names."""
     raw_image = {"image": transform.raw_feature_spec()["image"]}
     pixels = {"image": tf.io.FixedLenFeature(model.input_shape[1:], tf.float32)}
 
@@ -116,7 +129,9 @@ def signatures_of(model: tf_keras.Model, transform: tft.TFTransformOutput) -> Si
 
     def classify(images: ImagesTensor) -> dict[str, tf.Tensor]:
         logits = logits_of(images)
-        return {"class": tf.argmax(logits, axis=1), "probabilities": tf.nn.softmax(logits)}
+        label = tf.argmax(logits, axis=1)
+        named = {"label": tf.gather(tf.constant(class_names), label)} if class_names else {}
+        return {"class": label, "probabilities": tf.nn.softmax(logits), **named}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -139,7 +139,12 @@ class Training:
             history = History(epochs=progress.history, best_epoch=progress.best_epoch)
             settings = dataclasses.asdict(self._task)
             export_model(
-                self._exported, transform, directory, settings, dataclasses.asdict(history)
+                self._exported,
+                transform,
+                directory,
+                settings,
+                dataclasses.asdict(history),
+                class_names=self._task.class_names,
             )
             log.info("exported to %s", directory)
             self._checkpoints.discard()

@@ -11,7 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_artifacts import Examples, Model
 
 from components.adversarial_example_gen.component import with_models
-from components.champion_challenge.executor import Executor
+from components.champion_challenge.executor import ACCEPT_CLASSES, Executor
 from components.keys import keyed
 from components.records.names import CHAMPION, ROBUST
 
@@ -19,7 +19,10 @@ from components.records.names import CHAMPION, ROBUST
 class ChampionChallengeSpec(ComponentSpec):
     """See `ChampionChallenge`; the other models are inputs too, each under its name."""
 
-    PARAMETERS: ClassVar = {CHAMPION: ExecutionParameter(type=str, optional=True)}
+    PARAMETERS: ClassVar = {
+        CHAMPION: ExecutionParameter(type=str, optional=True),
+        ACCEPT_CLASSES: ExecutionParameter(type=int, optional=True),
+    }
     INPUTS: ClassVar = {
         "adversarial_examples": ChannelParameter(type=Examples),
         ROBUST: ChannelParameter(type=Model),
@@ -39,8 +42,10 @@ class ChampionChallenge(BaseBeamComponent):
         adversarial_examples: of AdversarialExampleGen, which says how to attack.
         model: the candidate.
         champion: folder of the version that is served, or the answer of Champion; '' on the first
-            run. Where it is the candidate itself, or takes other images, the rows say that there is
-            no champion.
+            run. Where it is the candidate itself, or takes other images, the two are not compared,
+            and `rivalry.json` beside the rows says why.
+        accept_classes: the same for a champion that knows other classes, which is an error
+            otherwise.
         others: the other models that were attacked, by name.
 
     Raises:
@@ -56,6 +61,7 @@ class ChampionChallenge(BaseBeamComponent):
         adversarial_examples: BaseChannel,
         model: BaseChannel,
         champion: str | Placeholder = "",
+        accept_classes: bool = False,
         others: Mapping[str, BaseChannel] | None = None,
     ) -> None:
         others = others or {}
@@ -64,6 +70,7 @@ class ChampionChallenge(BaseBeamComponent):
             spec(
                 adversarial_examples=adversarial_examples,
                 champion=champion,
+                accept_classes=int(accept_classes),
                 **{ROBUST: model},
                 **others,
                 challenged_examples=Channel(type=Examples),

@@ -3,6 +3,7 @@ candidate the rest."""
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from components.adversarial_example_gen.attack import BATCH, attack, attacked_ro
 from components.adversarial_example_gen.config import AttackTask
 from components.adversarial_example_gen.executor import read_task
 from components.adversarial_example_gen.networks import export_of, load_network, load_networks
+from components.champion import other_classes
+from components.champion_challenge.rivalry import Rivalry, write_rivalry
 from components.records.checks import read_checks, write_checks
 from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.record import Rows, read_rows
@@ -27,8 +30,14 @@ from foundation.events import Fields
 from robustness.attacks.attacker import Attacker
 from robustness.evaluation import Judge
 from robustness.types import IntArray
+from trainer.classes import Classes, classes_of
 
 log = logging.getLogger("gauntlet.champion_challenge")
+
+ACCEPT_CLASSES = "accept_classes"
+"""Execution property: 1 where the champion may know other classes."""
+
+NO_NAMES = "an export without class names was compared by the number of its classes only"
 
 
 class Executor(BaseBeamExecutor):
@@ -44,6 +53,7 @@ class Executor(BaseBeamExecutor):
 
         Raises:
             ConfigError: the models are not those that were attacked.
+            DataError: the champion knows other classes, and that is not accepted.
             RunError: what was written is not right (`write_rows`).
         """
         adversarial = input_dict["adversarial_examples"]
@@ -52,39 +62,52 @@ class Executor(BaseBeamExecutor):
         inputs = {name: got for name, got in input_dict.items() if isinstance(got[0], Model)}
         models = {name: export_of(inputs[name]) for name in sorted(inputs)}
         candidate = artifact_utils.get_single_instance(inputs[ROBUST])
-        source = ChallengedRows(task, models, rival(candidate, exec_properties.get(CHAMPION, "")))
+        accepted = bool(exec_properties.get(ACCEPT_CLASSES))
+        rivalry = rival(candidate, exec_properties.get(CHAMPION, ""), accepted)
+        source = ChallengedRows(task, models, rivalry.champion or None)
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])
         write_checks(output.uri, read_checks(attacked))
+        write_rivalry(output.uri, rivalry)
         write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
 
 
-def rival(candidate: Artifact, champion: str) -> str | None:
-    """The champion, if there is one that the candidate can be compared with.
+def rival(candidate: Artifact, champion: str, accepted: bool = False) -> Rivalry:
+    """Whether the candidate can be compared with the champion.
 
-    champion: folder of the version that is served, or ''.
+    champion: folder of the version that is served, or ''. accepted: whether it may know other
+    classes, and is then not compared.
+
+    Raises:
+        DataError: it knows other classes, and that is not accepted.
     """
+    rivalry = _rivalry(candidate, champion, accepted)
+    if rivalry.champion:
+        log.info("the champion is %s", champion)
+    else:
+        log.info("not compared: %s", rivalry.reason or "no model is served yet")
+    return rivalry
+
+
+def _rivalry(candidate: Artifact, champion: str, accepted: bool) -> Rivalry:
     if not champion:
-        log.info("no model is served yet: the candidate has no rival")
-        return None
+        return Rivalry()
     if read_card(champion).model == address_of(candidate):
-        log.info("the candidate is the model that is served: it has no rival")
-        return None
-    shapes = [shape_of(path) for path in (export_of([candidate]), champion)]
-    if shapes[0] != shapes[1]:
-        log.info(
-            "the model that is served takes and gives other shapes (%s) than the candidate (%s)",
-            *shapes[::-1],
-        )
-        return None
-    log.info("the champion is %s", champion)
-    return champion
+        return Rivalry(reason="the candidate is the model that is served")
+    export = export_of([candidate])
+    (our_shape, ours), (their_shape, theirs) = (seen_of(path) for path in (export, champion))
+    if difference := other_classes(champion, theirs, ours, accepted):
+        return Rivalry(reason=f"the champion knows other classes ({difference}), accepted")
+    if our_shape != their_shape:
+        shapes = f"{their_shape}, the candidate {our_shape}"
+        return Rivalry(reason=f"the champion takes images of another shape: {shapes}")
+    return Rivalry(champion=champion, note="" if theirs.names and ours.names else NO_NAMES)
 
 
-def shape_of(path: str) -> tuple[tuple[int, int, int], int]:
-    """Shape of the images that an exported model takes, and the number of its classes."""
+def seen_of(path: str) -> tuple[tuple[int, int, int], Classes]:
+    """Shape of the images that an exported model takes, and its classes."""
     network = load_network(path)
-    return network.image_shape, network.classes
+    return network.image_shape, replace(classes_of(path), count=network.classes)
 
 
 class ChallengedRows:

@@ -15,6 +15,7 @@ from tfx.types.artifact import Artifact
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
+from components.champion_challenge.rivalry import read_rivalry
 from components.evaluator import extractors
 from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
@@ -33,6 +34,9 @@ TALLY_FILE = "tally.json"
 REFUSED_BY, REFUSALS = "refused_by", "refusals"
 """Properties of the blessing: names of the gates, with commas; and as JSON what each of them
 says."""
+
+NOT_COMPARED = "not_compared"
+"""Property of the blessing: why the candidate was not compared with the champion, or ''."""
 
 SHOWN_IDS = 5
 """Ids of images that a property of the blessing lists; the file has more."""
@@ -60,11 +64,14 @@ class Executor(tfx_evaluator.Executor):
         super().Do(input_dict, output_dict, with_extractors(exec_properties))
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        checks = read_checks(artifact_utils.get_single_uri(input_dict["examples"]))
+        rows = artifact_utils.get_single_uri(input_dict["examples"])
+        checks = read_checks(rows)
         tally = read_tally(evaluation)
         with fileio.open(os.path.join(evaluation, TALLY_FILE), "w") as file:
             file.write(tally.to_json())
         tally.sentences = {str(check.name): check.sentence for check in checks}
+        rivalry = read_rivalry(rows)
+        tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
@@ -73,6 +80,8 @@ class Executor(tfx_evaluator.Executor):
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
         shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
         blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
+        not_compared = next((each.not_compared for each in explanations if each.not_compared), "")
+        blessing.set_string_custom_property(NOT_COMPARED, not_compared)
 
 
 def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ class Explanation:
         not do, or is no question of images.
     images_against: how many images speak against the model.
     ids: some of them, when it was refused.
+    not_compared: why there was nothing to compare with, where the gate holds for that; '' where it
+        was judged.
     """
 
     name: str
@@ -27,3 +29,4 @@ class Explanation:
     images_against: int | None = None  # what earlier versions wrote has none
     ids: list[str]
     sentence: str
+    not_compared: str = ""  # the same

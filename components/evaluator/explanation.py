@@ -64,6 +64,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         images_against=finding.images_against,
         ids=[] if passed else finding.ids,
         sentence=finding.sentence,
+        not_compared=finding.not_compared,
     )
 
 

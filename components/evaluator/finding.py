@@ -22,6 +22,7 @@ class Finding:
     images_against: how many images speak against the candidate; None where that is no question of
     images. ids: some of them.
     if_corrected: what would be compared if so many of them did not.
+    not_compared: why there was nothing to compare with, where a gate holds for that; '' otherwise.
     """
 
     value: float
@@ -31,6 +32,7 @@ class Finding:
     images_against: int | None = None
     ids: list[str] = field(default_factory=list)
     if_corrected: Callable[[int], float] | None = None
+    not_compared: str = ""
 
 
 NOT_MEASURED = Finding(value=float("nan"), compared=float("nan"), sentence="Nothing was measured.")

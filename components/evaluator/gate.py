@@ -26,6 +26,7 @@ from components.evaluator.sample import Sample
 from components.evaluator.tally import Group, Tally
 from components.records.names import CLEAN, Origin
 from robustness.config import CheckName
+from trainer.classes import shown as shown_label
 
 
 class Op(StrEnum):
@@ -192,7 +193,8 @@ class Certified(Gate):
 
 
 class WorstClass(Gate):
-    """The worst case of the class where the lower end is lowest."""
+    """The worst case of the class where the lower end is lowest. The argument has the names of the
+    classes, in label order; it is empty where nobody knows them."""
 
     op = Op.AT_LEAST
 
@@ -209,7 +211,7 @@ class WorstClass(Gate):
     def _of_class(self, label: int, groups: list[Group]) -> Finding:
         n = sum(images.sample.count for images in groups)
         against = Sample.union(images.sample for images in groups if not images.robust)
-        whole = f"the {n:,} images of class {label}, the worst,"
+        whole = f"the {n:,} images of class {shown_label(label, self.argument)}, the worst,"
         meaning = "are right on the clean image and under every attack"
         return share(self, whole, n, against, meaning)
 
@@ -286,7 +288,8 @@ class NoWorse(Gate):
     """Probability that a candidate as good as the champion loses on at least as many of the images
     on which only one of them is right. The argument says where they are right: `clean` or
     `worst_case`. The value is the candidate's accuracy less the champion's; where ChampionChallenge
-    had no champion it is 0, and the gate holds; rows that it did not write are not judged."""
+    did not compare it is 0, the gate holds, and the finding says why; rows that it did not write
+    are not judged."""
 
     op = Op.AT_LEAST
 
@@ -303,9 +306,7 @@ class NoWorse(Gate):
             sentence = "These rows have no place for a champion: ChampionChallenge writes them."
             return replace(NOT_MEASURED, sentence=sentence)
         if not subject.rival_attacks:
-            return Finding(
-                value=0.0, compared=1.0, sentence="There is no champion to compare with."
-            )
+            return _not_compared(tally.not_compared)
         if clean and CLEAN not in subject.attacks & subject.rival_attacks:
             return NOT_MEASURED
 
@@ -319,6 +320,7 @@ class NoWorse(Gate):
         won = subject.where(lambda images: right(images) == (True, False)).count
         p_value = sign_test(lost.count, won)
         where = "On clean images" if clean else "In the worst case"
+        note = f" Note: {tally.note}." if tally.note else ""
         return Finding(
             value=(won - lost.count) / subject.images,
             compared=p_value,
@@ -329,6 +331,16 @@ class NoWorse(Gate):
                 f"{where}, the candidate is wrong on {lost.count:,} images on which the champion "
                 f"is right, and right on {won:,} on which it is wrong; were it as good, it would "
                 f"lose so many with probability {p_value:.2g}, which must be {self.op} "
-                f"{self.bound:g}."
+                f"{self.bound:g}.{note}"
             ),
         )
+
+
+def _not_compared(reason: str) -> Finding:
+    """The finding where there was no champion, or for that reason none to compare with."""
+    return Finding(
+        value=0.0,
+        compared=1.0,
+        sentence=f"Not compared: {reason}." if reason else "There is no champion to compare with.",
+        not_compared=reason or "there is no champion",
+    )

@@ -149,7 +149,9 @@ class Tally:
     rows: how many there are. disagreements: rows on which the served candidate answers otherwise
     than the attacked one did. facts: what rows say of the whole artifact. models: by name, the
     candidate as `robust`; the champion where there is one.
-    sentences: what each honesty check says, by its name, where that is known.
+    sentences: what each honesty check says, by its name, where that is known. not_compared: why the
+    candidate was not compared with the champion, and note: what that comparison could not look at,
+    where that is known.
     """
 
     rows: int = 0
@@ -157,6 +159,8 @@ class Tally:
     facts: set[Facts] = field(default_factory=set)
     models: dict[str, ModelTally] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
+    not_compared: str = ""
+    note: str = ""
 
     def add(self, outcome: ImageOutcome) -> None:
         self.rows += outcome.rows
@@ -200,7 +204,7 @@ class Tally:
         return frozenset().union(*(_names(facts.failed) for facts in self.facts))
 
     def to_json(self) -> str:
-        """The tally as JSON, without the sentences."""
+        """The tally as JSON, without what only files beside the rows say."""
         models = {name: _plain_model(model) for name, model in self.models.items()}
         plain = {
             "rows": self.rows,

@@ -18,7 +18,13 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
 from components.records.shards import remove_partials
-from components.tfds_example_gen.reading import data_directory, fetched, split_parts, write_part
+from components.tfds_example_gen.reading import (
+    check_class_names,
+    data_directory,
+    fetched,
+    split_parts,
+    write_part,
+)
 
 
 @component(use_beam=True)
@@ -29,6 +35,7 @@ def TfdsExampleGen(
     examples: OutputArtifact[Examples],
     data_dir: Parameter[str] = "",
     fingerprint: Parameter[str] = "",
+    class_names: Parameter[str] = "[]",
     data: InputArtifact[Examples] = None,
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
@@ -41,17 +48,21 @@ def TfdsExampleGen(
     `train[:55000]`. shards: files a split, read and written in parallel. data_dir: folder where the
     data lies or goes, see `components.datasets.prepare`; TFX's cache sees this path too: pass one
     that stays the same while the data does. fingerprint: hash of the prepared data; other data
-    under the same name is another input. data: prepared data in a store, instead of `data_dir`.
+    under the same name is another input. class_names: JSON, what the labels are called, in their
+    order; empty where nobody has said. data: prepared data in a store, instead of `data_dir`.
 
     Raises:
         DataError: the data is missing, no image classification or not stored as TFRecords, a split
-            is unknown or empty, or the data changed since the run began.
+            is unknown or empty, the data calls a label otherwise, or it changed since the run
+            began.
     """
     wanted: dict[str, str] = json.loads(splits)
     if data is not None:
         data_dir = fetched(data.uri)
     directory = data_directory(dataset, data_dir, fingerprint)
-    parts = split_parts(tfds.builder_from_directory(directory), wanted, shards)
+    builder = tfds.builder_from_directory(directory)
+    parts = split_parts(builder, wanted, shards)
+    check_class_names(builder, json.loads(class_names))
     examples.split_names = artifact_utils.encode_split_names(list(wanted))
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")

@@ -8,6 +8,7 @@ record by record and takes over ten times as long.
 """
 
 import atexit
+import json
 import logging
 import os
 import shutil
@@ -27,6 +28,7 @@ from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
 from foundation.errors import DataError
 from foundation.events import Fields
+from trainer.classes import changes
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
@@ -108,6 +110,21 @@ def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
         raise DataError(
             f"{builder.name} is no image-classification data set: expected the features `image` "
             f"(Image) and `label` (ClassLabel), it has {features}"
+        )
+
+
+def check_class_names(builder: tfds.core.DatasetBuilder, class_names: list[str]) -> None:
+    """Raises DataError where the data calls a label otherwise. A label that only one of the two
+    knows is the schema's matter, and data whose classes have no names cannot contradict."""
+    label = builder.info.features["label"]
+    if not label.get_names_filepath(builder.data_dir, "label").exists():
+        return
+    both = min(len(label.names), len(class_names))
+    if difference := changes(class_names[:both], label.names[:both]):
+        raise DataError(
+            f"the labels of {builder.name} in {builder.data_dir} have other names than "
+            f"data.class_names says: {difference}. The data's own are "
+            f"{json.dumps(label.names, ensure_ascii=False)}: set these, or prepare the data again"
         )
 
 

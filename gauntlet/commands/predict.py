@@ -31,8 +31,10 @@ def predict(task: Classification, json_file: Path | None) -> None:
     if json_file:
         json_file.write_text(dumps(found.plain()) + "\n")
     table = Table(title=f"Version {found.version}")
-    for column in ("image", "class", "probability"):
-        table.add_column(column, justify="left" if column == "image" else "right", overflow="fold")
+    for column in ("image", "class", "label", "probability"):
+        left = column in ("image", "label")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for image, answer in zip(task.images, found.answers, strict=True):
-        table.add_row(escape(str(image)), str(answer.label), f"{answer.probability:.2%}")
+        name = "unknown" if answer.name is None else escape(answer.name)
+        table.add_row(escape(str(image)), str(answer.label), name, f"{answer.probability:.2%}")
     console.print(table)

@@ -1,5 +1,6 @@
 """`gauntlet prepare`: data on this machine, ready to be copied into a store for a cluster."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,7 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
         settings |= {
             "data.image_shape": ",".join(map(str, own.image_shape)),
             "data.classes": str(len(own.classes)),
+            "data.class_names": json.dumps(own.classes, ensure_ascii=False),
             **{f"data.{name}": split for name, split in own.splits.items()},
         }
     if json_file:

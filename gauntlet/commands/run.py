@@ -45,6 +45,12 @@ from pipeline.local.orchestrator import Orchestrator
     "the newest.",
 )
 @click.option(
+    "--accept-classes",
+    is_flag=True,
+    help="The classes may be others than those of the last span and of the served model, with "
+    "which the new one is then not compared (data.accept_classes).",
+)
+@click.option(
     "--orchestrator",
     type=Choices(Orchestrator),
     default=Orchestrator.LOCAL.value,
@@ -59,6 +65,7 @@ def run(
     data_dir: Path | None,
     trials: int | None,
     span: int | None,
+    accept_classes: bool,
     orchestrator: Orchestrator,
     json_file: Path | None,
 ) -> int:
@@ -80,6 +87,8 @@ def run(
         assignments = (*assignments, f"tuner.trials={trials}")
     if span is not None:
         assignments = (*assignments, f"data.span={span}")
+    if accept_classes:
+        assignments = (*assignments, "data.accept_classes=true")
     config = configured(preset, assignments)
     job = Job(
         config=config,

@@ -17,6 +17,8 @@ def version_table(serving: str, pushed: list[Version]) -> Table:
         shares = (getattr(card, name) for name in MEASURED)
         notes = ["[green]serving"] if version.serving else []
         notes.append(escape(history(card)))
+        if card.not_compared:
+            notes.append(escape(f"not compared: {card.not_compared}"))
         if card.refused_by:
             notes.append(f"[red]refused by {escape(card.refused_by)}[/]")
         table.add_row(

@@ -25,6 +25,8 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
         console.print(tuning_table(summary.tuning))
     console.print(accuracy_table(summary))
     console.print(gate_table(summary.gates))
+    for reason in dict.fromkeys(gate.not_compared for gate in summary.gates if gate.not_compared):
+        console.print(f"[yellow]Not compared:[/] {escape(reason)}", highlight=False, soft_wrap=True)
     for caveat in summary.caveats:
         console.print(f"[yellow]Caveat:[/] {escape(caveat)}", highlight=False)
     if summary.pushed:
@@ -112,6 +114,8 @@ def gate_table(gates: Iterable[Explanation]) -> Table:
         value = "did not run" if number is None else f"{number:.2%}" if share else f"{number:.2g}"
         bound = f"{gate.bound:.2%}" if share else f"{gate.bound:g}"
         verdict = "[green]passed" if gate.passed else "[red]refused"
+        if gate.not_compared:
+            value, verdict = "-", "[yellow]not compared"
         table.add_row(gate.name, value, " to ".join(shown), f"{gate.op} {bound}", verdict)
     return table
 

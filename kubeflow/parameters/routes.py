@@ -17,7 +17,11 @@ Address = tuple[str, str]
 """A task, and the name of one of its parameters."""
 
 
-OF_DATASET: set[Address] = {("TfdsExampleGen", "dataset"), ("CuratedSchema", "text")}
+OF_DATASET: set[Address] = {
+    ("TfdsExampleGen", "dataset"),
+    ("TfdsExampleGen", "class_names"),
+    ("CuratedSchema", "text"),
+}
 """The parameters of tasks that the name of the data set decides."""
 
 

@@ -18,6 +18,7 @@ import pydantic
 from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
 from robustness.config import AttackName, BoundName, CheckName, Norm, ThreatModel
+from trainer.classes import wrong_names
 from trainer.config import TrainerConfig, TunerConfig
 from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
@@ -29,11 +30,14 @@ class DataConfig(Section):
 
     dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
     become ours. image_shape: height, width, channels that every image must have. classes: number of
-    labels. shards: number of files a split, which bounds how many workers read and attack in
-    parallel. span: number of the delivery of data, from 1; 0 where data does not come in spans.
+    labels. class_names: their names, in label order; empty for those of the data set's schema.
+    accept_classes: whether the classes may be others than those of the last span and of the
+    champion, with which the model is then not compared. shards: number of files a split, which
+    bounds how many workers read and attack in parallel. span: number of the delivery of data, from
+    1; 0 where data does not come in spans.
 
     Raises:
-        ConfigError: a size below 1, or a negative span.
+        ConfigError: a size below 1, a negative span, or a class name that is none or comes twice.
     """
 
     section: ClassVar[str] = "data"
@@ -43,6 +47,8 @@ class DataConfig(Section):
     test: str = "test"
     image_shape: tuple[int, int, int] = (28, 28, 1)
     classes: Size = 10
+    class_names: tuple[str, ...] = ()
+    accept_classes: bool = False
     shards: Size = 8
     span: int = 0
 
@@ -54,6 +60,8 @@ class DataConfig(Section):
             raise ConfigError(
                 f"data.span is at least 1, or 0 for data without spans, got {self.span}"
             )
+        if problem := wrong_names(self.class_names):
+            raise ConfigError(f"data.class_names: {problem}; rename the class")
 
     @property
     def splits(self) -> dict[str, str]:
@@ -189,7 +197,8 @@ class RunConfig:
 def override(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
     """The config with `section.key=value` (or `seed=value`) assignments applied.
 
-    A list is written with commas: `trainer.filters=32,64,64`. Of several values for one setting the
+    A list is written with commas: `trainer.filters=32,64,64`, or as JSON, where a value may have
+    commas itself: `data.class_names=["cat, grey", "dog"]`. Of several values for one setting the
     last counts; otherwise the order of assignments does not matter. With another `recipe.name`, the
     settings that both recipes have stay what they are in the config, and those that only the new
     one has begin with its defaults.
@@ -256,8 +265,17 @@ def _switched(recipe: dict[str, Any], name: str) -> dict[str, Any]:
 def _parse(text: str, present: Any) -> Any:
     """Text to what pydantic can convert to the type of the present value."""
     if isinstance(present, tuple | list):
+        if text.lstrip().startswith("["):
+            return _list_of(text)
         return [part for part in re.split(r"\s*,\s*", text.strip()) if part]
     return None if text in ("", "none") and not isinstance(present, str) else text
+
+
+def _list_of(text: str) -> list[Any]:
+    try:
+        return list(json.loads(text))
+    except ValueError as error:
+        raise ConfigError(f"a list that begins with [ is written as JSON, got {text}") from error
 
 
 def _unknown(name: str, values: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from components.champion_challenge.component import ChampionChallenge
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
 from components.records.names import ROBUST, UNDEFENDED
-from components.schema import check_schema, schema_of
+from components.schema import check_schema, names_in, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer import BEGIN, JOB, JobExecutor, TrainerExecutor
@@ -86,14 +86,18 @@ class Places:
 def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[str]) -> Pipeline:
     """The whole pipeline, for any orchestrator."""
     dag = Dag()
+    text = checked_schema(config.data)
+    class_names = names_in(text)
 
     # Labelled images are read.
     data = dag.add(imported_data(places), "result")
-    raw = dag.add(ingestion(config.data, places, data), "examples")
+    raw = dag.add(ingestion(config.data, class_names, places, data), "examples")
 
-    # They must fit the schema and, where they come in spans, look like the last span.
+    # They must fit the schema, have the classes that the champion knows and, where they come in
+    # spans, look like the last span.
     statistics = dag.add(StatisticsGen(examples=raw), "statistics")
-    schema = dag.add(CuratedSchema(text=checked_schema(config.data)), "schema")
+    schema = dag.add(CuratedSchema(text=text), "schema")
+    champion = dag.add(served_model(config, places, schema), "version")
     anomalies = dag.add(ExampleValidator(statistics=statistics, schema=schema), "anomalies")
     last = dag.add(last_span(config.data, places), "accepted")
     gate = AnomalyGate(
@@ -103,9 +107,10 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         span=config.data.span,
         last=answer(last),
         spans=places.spans,
+        accept_classes=int(config.data.accept_classes),
         seen=places.run_id if config.data.span else "",
     )
-    accepted = dag.add(gate, "accepted")
+    accepted = dag.add(gate, "accepted", after=champion)
 
     # How an image becomes pixels is a graph, which is exported with every model.
     graph = dag.add(decoding(config.data, raw, schema), "transform_graph", after=accepted)
@@ -113,10 +118,9 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     # Two models are trained: one without a defence, and one with it, whose settings may be searched
     # first, and which may begin with the weights of the champion.
     data = training_data(raw, graph)
-    plain, defended = training_tasks(config, places)
+    plain, defended = training_tasks(config, class_names, places)
     undefended = dag.add(trainer(UNDEFENDED, plain, data, places), "model")
     best = dag.add(search(config.tuner, defended, data), "best_hyperparameters")
-    champion = dag.add(served_model(config, places), "version")
     begin = champion if config.trainer.warm_start else None
     robust = dag.add(trainer(ROBUST, defended, data, places, begin, best), "model")
 
@@ -135,12 +139,16 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     attacked = dag.add(attack, "adversarial_examples")
     rival = champion if config.gates.champion else None
     challenge = ChampionChallenge(
-        adversarial_examples=attacked, model=robust, others=others, champion=answer(rival)
+        adversarial_examples=attacked,
+        model=robust,
+        others=others,
+        champion=answer(rival),
+        accept_classes=config.data.accept_classes,
     )
     challenged = dag.add(challenge, "challenged_examples")
 
     # Every gate must let the robust model through.
-    gates = eval_config(config)
+    gates = eval_config(config, class_names)
     evaluator = ExplainedEvaluator(
         examples=challenged, model=robust, eval_config=gates, example_splits=["test"]
     )
@@ -183,13 +191,16 @@ def imported_data(places: Places) -> Importer | None:
     ).with_id("Data")
 
 
-def ingestion(data: DataConfig, places: Places, prepared: Channel | None) -> BaseComponent:
-    """Reads the splits."""
+def ingestion(
+    data: DataConfig, class_names: tuple[str, ...], places: Places, prepared: Channel | None
+) -> BaseComponent:
+    """Reads the splits, where the labels have these names."""
     return TfdsExampleGen(
         data=prepared,
         dataset=data.dataset,
         data_dir=places.data_dir or "",
         fingerprint=places.data_fingerprint,
+        class_names=json.dumps(class_names),
         splits=json.dumps(data.splits),
         shards=data.shards,
     )
@@ -197,8 +208,8 @@ def ingestion(data: DataConfig, places: Places, prepared: Channel | None) -> Bas
 
 def checked_schema(data: DataConfig) -> str:
     """The schema of the data set; raises ConfigError when the configuration contradicts it."""
-    text = schema_of(data.dataset, data.image_shape, data.classes)
-    check_schema(text, data.image_shape, data.classes)
+    text = schema_of(data.dataset, data.image_shape, data.classes, data.class_names)
+    check_schema(text, data.image_shape, data.classes, data.class_names)
     return text
 
 
@@ -223,14 +234,20 @@ def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
     )
 
 
-def served_model(config: RunConfig, places: Places) -> BaseComponent | None:
-    """Looks up the champion, where a model is compared with it or begins with its weights."""
+def served_model(config: RunConfig, places: Places, schema: Channel) -> BaseComponent | None:
+    """Looks up the champion, where a model is compared with it or begins with its weights. Its
+    classes must be those of the schema."""
     if not (config.trainer.warm_start or config.gates.champion):
         return None
-    return Champion(serving=places.serving, seen=places.served)
+    accepted = int(config.data.accept_classes)
+    return Champion(
+        serving=places.serving, schema=schema, accept_classes=accepted, seen=places.served
+    )
 
 
-def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, TrainingTask]:
+def training_tasks(
+    config: RunConfig, class_names: tuple[str, ...], places: Places
+) -> tuple[TrainingTask, TrainingTask]:
     """What the two Trainers are told: without a defence, and with it."""
     plain = (config.trainer.undefended, UndefendedConfig())
     defended = (config.trainer, config.recipe)
@@ -241,6 +258,7 @@ def training_tasks(config: RunConfig, places: Places) -> tuple[TrainingTask, Tra
             threat=config.threat,
             image_shape=config.data.image_shape,
             classes=config.data.classes,
+            class_names=class_names,
             seed=config.seed,
             checkpoints=places.checkpoints,
             code=code_of(RUN_FN, *users_module(trainer.network)),

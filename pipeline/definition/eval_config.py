@@ -10,6 +10,6 @@ from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 
 
-def eval_config(config: RunConfig) -> config_pb2.EvalConfig:
-    """What the Evaluator does in a run."""
-    return of_gates.eval_config(gates(config.gates))
+def eval_config(config: RunConfig, class_names: tuple[str, ...] = ()) -> config_pb2.EvalConfig:
+    """What the Evaluator does in a run. class_names: see `gates`."""
+    return of_gates.eval_config(gates(config.gates, class_names))

@@ -26,8 +26,11 @@ SERVED = 0.0002
 attacks stop right on the boundary between two classes, where sums in another order decide."""
 
 
-def gates(config: GatesConfig) -> list[Gate]:
-    """The gates, in the order in which they are shown."""
+def gates(config: GatesConfig, class_names: tuple[str, ...] = ()) -> list[Gate]:
+    """The gates, in the order in which they are shown.
+
+    class_names: in label order, for what the gates say; empty where nobody knows them.
+    """
 
     def accuracy(name: str, bound: float, attack: str, source: str = "") -> Accuracy:
         return Accuracy(name=name, bound=bound, argument=(str(Origin(attack, source)),))
@@ -40,7 +43,7 @@ def gates(config: GatesConfig) -> list[Gate]:
         accuracy("transfer", config.transfer, STRONGEST, UNDEFENDED),
         WorstCase(name="worst_case", bound=config.worst_case),
         Certified(name="certified", bound=config.certified),
-        WorstClass(name="worst_class", bound=config.worst_class),
+        WorstClass(name="worst_class", bound=config.worst_class, argument=class_names),
     ]
     asked = [gate for gate in shares if gate.bound > 0.0 or gate.name in ALWAYS]
     if config.gap < 1.0:

@@ -75,12 +75,13 @@ def _run_alone(job: Job) -> RunSummary:
 
 def _write_schema(job: Job) -> None:
     data, file = job.config.data, job.root.results(job.run_id) / "schema.pbtxt"
-    file.write_text(schema_of(data.dataset, data.image_shape, data.classes))
+    schema = schema_of(data.dataset, data.image_shape, data.classes, data.class_names)
+    file.write_text(schema, encoding="utf-8")
     if is_folder(data.dataset):
         log.info(
-            "%s: images of shape %s (height, width, channels), %d classes; the schema derived from "
-            "that is %s",
-            data.dataset, data.image_shape, data.classes, file,
+            "%s: images of shape %s (height, width, channels), %d classes (%s); the schema derived "
+            "from that is %s",
+            data.dataset, data.image_shape, data.classes, ", ".join(data.class_names), file,
         )  # fmt: skip
 
 

@@ -15,13 +15,16 @@ from foundation.errors import ConfigError, DataError
 from foundation.events import phase
 from foundation.versions import newest_version
 from pipeline.production.requests import Classification
+from trainer.classes import class_names_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model says of one image: a class, and the probability it gives to that."""
+    """What a model says of one image: a class, its name (None where the export has none), and the
+    probability it gives to that."""
 
     label: int
+    name: str | None
     probability: float
 
 
@@ -34,7 +37,9 @@ class Answers:
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        answers = [{"class": a.label, "probability": a.probability} for a in self.answers]
+        answers = [
+            {"class": a.label, "label": a.name, "probability": a.probability} for a in self.answers
+        ]
         return {"version": self.version, "answers": answers}
 
 
@@ -52,13 +57,15 @@ def classify(request: Classification) -> Answers:
             f"nothing has been pushed in {request.root} yet; run `gauntlet run` first"
         )
     with phase("predict"):
-        loaded = tf.saved_model.load(os.path.join(serving, version))
+        folder = os.path.join(serving, version)
+        names = class_names_of(folder)
+        loaded = tf.saved_model.load(folder)
         signature = loaded.signatures["serving_default"]
-        answers = tuple(_answer(signature, image, version) for image in request.images)
+        answers = tuple(_answer(signature, image, version, names) for image in request.images)
     return Answers(version=version, answers=answers)
 
 
-def _answer(signature: Any, image: Path, version: str) -> Answer:
+def _answer(signature: Any, image: Path, version: str, names: tuple[str, ...]) -> Answer:
     try:
         encoded = image.read_bytes()
     except OSError as error:
@@ -70,4 +77,6 @@ def _answer(signature: Any, image: Path, version: str) -> Answer:
             f"{image} is no PNG image of the shape that version {version} takes"
         ) from error
     probabilities = answer["probabilities"].numpy()[0]
-    return Answer(label=int(np.argmax(probabilities)), probability=float(np.max(probabilities)))
+    label = int(np.argmax(probabilities))
+    name = names[label] if label < len(names) else None
+    return Answer(label=label, name=name, probability=float(probabilities[label]))

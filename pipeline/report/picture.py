@@ -1,6 +1,7 @@
 """Pictures: a run's attacked images with what both models say, how the robust model was trained and
 tuned, and the robustness curve of an evaluation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,38 +10,51 @@ from matplotlib.ticker import MaxNLocator
 from components.records.names import ROBUST, UNDEFENDED
 from components.records.record import Rows
 from pipeline.report.run_summary import Training, Tuning
+from trainer.classes import shown
 
 COLUMNS = 8
+WIDTH = 24
+"""Characters of a label below one another in a cell."""
+
 RIGHT, WRONG = "tab:green", "tab:red"
 
 
-def draw_grid(rows: Rows, caption: str, path: Path) -> None:
+def draw_grid(rows: Rows, class_names: Sequence[str], caption: str, path: Path) -> None:
     """Write a PNG with one image a cell.
 
     Args:
         rows: rows with images, of 1 or 3 channels, and the predictions of both models.
+        class_names: in label order; empty for numbers alone.
         caption: what was done to the images.
         path: file to write.
     """
     assert rows.image is not None
     lines = -(-len(rows) // COLUMNS)
-    figure = Figure(figsize=(1.5 * COLUMNS, 2.1 * lines + 0.6), layout="constrained")
+    figure = Figure(figsize=(1.5 * COLUMNS, 2.3 * lines + 0.6), layout="constrained")
     figure.suptitle(
         f"{caption}\ntrue label; prediction of the undefended (u) and the robust (r) model"
     )
     axes = figure.subplots(lines, COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    shown = (
-        ("center", "u", rows.predictions[UNDEFENDED]),
-        ("right", "r", rows.predictions[ROBUST]),
-    )
+    says = {"true": rows.label, "u": rows.predictions[UNDEFENDED], "r": rows.predictions[ROBUST]}
     for i, (image, label) in enumerate(zip(rows.image, rows.label, strict=True)):
         axes[i].imshow(image.squeeze(), cmap="gray", vmin=0.0, vmax=1.0)
-        axes[i].set_title(f"true {label}", fontsize=9, loc="left")
-        for place, name, predictions in shown:
-            colour = RIGHT if predictions[i] == label else WRONG
-            axes[i].set_title(f"{name} {predictions[i]}", fontsize=9, loc=place, color=colour)
+        axes[i].set_title("\n" * (len(says) - 1), fontsize=9)  # holds the place of the lines
+        for line, (who, labels) in enumerate(reversed(says.items())):
+            text = f"{who} {shown(int(labels[i]), class_names)}"
+            text = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+            colour = "black" if who == "true" else RIGHT if labels[i] == label else WRONG
+            axes[i].annotate(
+                text,
+                (0, 1),
+                (0, 3 + 11 * line),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                color=colour,
+                fontsize=9,
+                parse_math=False,  # a name may have a dollar sign
+            )
     figure.savefig(path, dpi=100)
 
 

@@ -77,6 +77,7 @@ class Tuning:
 class RunSummary:
     """A run: what was asked for, what was found, and what became of the model.
 
+    class_names: of the robust model's classes, in label order; empty where its export has none.
     attacks: by name, how hard each tried.
     examples: number of images by split.
     models, training: by model.
@@ -90,6 +91,7 @@ class RunSummary:
     run_id: str
     preset: str
     dataset: str
+    class_names: list[str]
     seed: int
     threat: ThreatModel
     suite: str

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from tfx.orchestration.metadata import Metadata
 from tfx.utils import path_utils
 
+from components.anomaly_gate import ACCEPTED_CLASSES
+from components.champion_challenge.rivalry import read_rivalry
 from components.evaluator.executor import read_explanations, read_written_tally
 from components.evaluator.gate import Accuracy, Certified, WorstCase
 from components.pusher import WITHDRAWN
@@ -28,6 +31,7 @@ from pipeline.report.run_summary import NodeRun, RunSummary, Training, Trial, Tu
 from pipeline.root.blessings import Signature, is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
+from trainer.classes import class_names_of
 from trainer.export import read_history
 from trainer.tuning import SCORES
 
@@ -60,7 +64,8 @@ def write_results(
         outputs = RunOutputs(metadata.store, run_id)
         summary = summarised(config, outputs, nodes)
         attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
-    draw_picture(config, os.path.join(attacked, "Split-test"), folder / "attacked.png")
+    rows = os.path.join(attacked, "Split-test")
+    draw_picture(config, summary.class_names, rows, folder / "attacked.png")
     threat = config.threat
     caption = (
         f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
@@ -75,11 +80,13 @@ def write_results(
 
 
 def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:
-    """What the nodes of a run left, without caveats and seconds."""
+    """What the nodes of a run left, without seconds, and without the caveats on its figures."""
     stages = config.attack.stages
     tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
     attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+    challenged = outputs.artifact("ChampionChallenge", "challenged_examples").uri
     statistics = outputs.artifact("StatisticsGen", "statistics").uri
+    accepted = outputs.artifact("AnomalyGate", "accepted").custom_properties
     blessing = outputs.artifact("Evaluator", "blessing")
     pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
     destination = pushed["pushed_destination"].string_value
@@ -87,6 +94,7 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         run_id=outputs.run_id,
         preset=config.preset,
         dataset=config.data.dataset,
+        class_names=[*class_names_of(_export(outputs, ROBUST))],
         seed=config.seed,
         threat=config.threat,
         suite=str(config.attack.suite),
@@ -102,7 +110,7 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         pushed=destination if pushed["pushed"].int_value == 1 else None,
         nodes=nodes,
         tuning=tuning(config, outputs) if config.tuner.trials else None,
-        caveats=[],
+        caveats=notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),
         seconds=0.0,
     )
 
@@ -113,10 +121,20 @@ def _rolled_back(pushed: Any) -> Signature | None:
     return Signature(**json.loads(text)) if text else None
 
 
-def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
-    """What a reader of a push must know: how far the worst case lies below what the gates asked
-    for."""
+def notes(accepted_classes: str, rivalry: str) -> list[str]:
+    """What the data gate and the comparison with the champion leave to say."""
     found = []
+    if accepted_classes:
+        found.append(f"Other classes than the last span's were accepted: {accepted_classes}.")
+    if rivalry:
+        found.append(f"In the comparison with the champion, {rivalry}.")
+    return found
+
+
+def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
+    """What a reader of a push must know beside the notes: how far the worst case lies below what
+    the gates asked for."""
+    found = [*summary.caveats]
     search = summary.tuning
     if search and search.trials[0].clean < search.clean_floor:
         found.append(
@@ -164,16 +182,21 @@ def on_front(scores: list[list[float]]) -> npt.NDArray[np.bool_]:
     return ~np.any(at_least & better, axis=1)
 
 
-def draw_picture(config: RunConfig, rows: str, path: Path) -> None:
+def draw_picture(config: RunConfig, class_names: Sequence[str], rows: str, path: Path) -> None:
     """The grid of FGSM images made against the undefended model. rows: folder of the rows."""
     shape, threat = config.data.image_shape, config.threat
     shown = some_rows(rows, Origin(FGSM, UNDEFENDED), PICTURE_IMAGES, shape)
     caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {threat.epsilon}"
-    draw_grid(shown, caption, path)
+    draw_grid(shown, class_names, caption, path)
 
 
 def _training(outputs: RunOutputs, model: str) -> Training:
     """How a model was trained, epoch by epoch."""
-    artifact = outputs.artifact(f"Trainer.{model}", "model")
-    history = read_history(path_utils.serving_model_path(artifact.uri))
+    history = read_history(_export(outputs, model))
     return Training(epochs=[*map(dict, history.epochs)], best_epoch=history.best_epoch)
+
+
+def _export(outputs: RunOutputs, model: str) -> str:
+    """Folder of a model's SavedModel."""
+    artifact = outputs.artifact(f"Trainer.{model}", "model")
+    return str(path_utils.serving_model_path(artifact.uri))

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from small_world import artifact
-from tfx.types.standard_artifacts import String
+from tfx.types.standard_artifacts import Schema, String
 
 from components.champion import Champion, served_version
 from components.pusher import publish
+from components.schema import derived_schema
 from components.versions import CARD, Card, PushedBy, withdrawn_by
+from foundation.errors import DataError
+from trainer.classes import CLASS_NAMES, file_of
 
 
 @pytest.fixture
@@ -87,3 +90,69 @@ def test_a_card_that_goes_in_a_circle(serving: Path) -> None:
     card = serving / only / CARD
     card.write_text(json.dumps({"model": "a", "kind": "rollback", "of": only}))
     assert served_version(str(serving)) == str(serving / only)
+
+
+def with_classes(serving: Path, names: tuple[str, ...], count: int | None = None) -> str:
+    """A pushed version that knows these classes, or as before this version their number alone."""
+    model = serving.parent / "model"
+    if names:
+        (model / "assets").mkdir()
+        (model / "assets" / CLASS_NAMES).write_bytes(file_of(names))
+    if count:
+        (model / "assets.extra").mkdir()
+        (model / "assets.extra" / "settings.json").write_text(json.dumps({"classes": count}))
+    return str(serving / pushed(serving, model="a"))
+
+
+def asked(serving: Path, names: tuple[str, ...], accept_classes: int = 0) -> str:
+    """Champion's answer where the data has these classes."""
+    schema = artifact(Schema, str(serving.parent / "schema"))
+    Path(schema.uri).mkdir()
+    text = derived_schema((8, 8, 1), len(names), names)
+    (Path(schema.uri) / "schema.pbtxt").write_text(text, encoding="utf-8")
+    answer = artifact(String, str(serving.parent / "answer"))
+    parameters = {"serving": str(serving), "accept_classes": accept_classes}
+    executor = Champion.EXECUTOR_SPEC.executor_class()
+    executor.Do({"schema": [schema]}, {"version": [answer]}, parameters)
+    return str(answer.read())
+
+
+OTHERS = [
+    (("cat", "dog"), None, ("cow", "dog"), "cat is gone, cow is new"),
+    (("cat", "dog"), None, ("dog", "cat"), "another order: label 0 was cat and is dog"),
+    (("cat", "dog"), None, ("cat", "dog", "\u732b"), "\u732b is new"),
+    ((), 3, ("cat", "dog"), "there were 3 classes, now there are 2"),
+]
+
+
+@pytest.mark.parametrize(("theirs", "count", "ours", "words"), OTHERS)
+def test_a_champion_of_other_classes_ends_the_run_and_says_the_ways_out(
+    serving: Path, theirs: tuple[str, ...], count: int | None, ours: tuple[str, ...], words: str
+) -> None:
+    with_classes(serving, theirs, count)
+    with pytest.raises(DataError, match=words) as error:
+        asked(serving, ours)
+    assert "another --root" in str(error.value)
+    assert "--accept-classes" in str(error.value)
+
+
+@pytest.mark.parametrize(("theirs", "count", "ours", "words"), OTHERS)
+def test_other_classes_that_are_accepted(
+    serving: Path, theirs: tuple[str, ...], count: int | None, ours: tuple[str, ...], words: str
+) -> None:
+    version = with_classes(serving, theirs, count)
+    assert asked(serving, ours, accept_classes=1) == version
+
+
+@pytest.mark.parametrize(
+    ("theirs", "count"), [(("cat", "dog"), None), ((), 2), ((), None)], ids=["names", "number", ""]
+)
+def test_a_champion_of_the_same_classes(
+    serving: Path, theirs: tuple[str, ...], count: int | None
+) -> None:
+    version = with_classes(serving, theirs, count)
+    assert asked(serving, ("cat", "dog")) == version
+
+
+def test_without_a_champion_nothing_is_compared(serving: Path) -> None:
+    assert asked(serving, ("cat", "dog")) == ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from small_world import artifact
+from small_world import NAMES, artifact
 from tfx.proto import pusher_pb2
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import io_utils, proto_utils
@@ -20,6 +20,7 @@ from components import pusher
 from components.versions import CARD, Card, PushedBy, list_versions, read_card
 from foundation.errors import RunError
 from foundation.versions import versions
+from trainer.classes import class_names_of
 
 GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("square", 1.0)]
 
@@ -54,7 +55,10 @@ def test_a_blessed_model_is_pushed_as_a_version(
     assert (card.model, card.kind, card.clean, card.worst_case) == (
         small_models["robust"], "run", 0.9, 0.5,
     )  # fmt: skip
-    assert "square" not in json.loads((tmp_path / "serving" / version / CARD).read_text())
+    content = json.loads((tmp_path / "serving" / version / CARD).read_text())
+    assert "square" not in content
+    assert content["class_names"] == list(card.class_names) == list(NAMES)
+    assert class_names_of(str(tmp_path / "serving" / version)) == NAMES
 
 
 def test_a_model_that_a_rollback_took_out_is_not_pushed(

@@ -1,7 +1,9 @@
 """Spans of data: the newest is taken, and one that drifted from the last, or is skewed in itself,
 ends the run."""
 
+import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,16 +16,19 @@ import tensorflow_data_validation as tfdv
 from small_world import artifact
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema, String
 
-from components.anomaly_gate import AnomalyGate, LastSpan, statistics_file
+from components.anomaly_gate import ACCEPTED_CLASSES, AnomalyGate, LastSpan, statistics_file
 from components.datasets.image_folder import spans
 from components.records.shards import write_shard
-from components.schema import schema_text
+from components.schema import derived_schema
 from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
+from trainer.classes import CLASS_NAMES, read_names
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
+
+DIGITS = [str(digit) for digit in range(10)]
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,28 @@ def statistics(folder: Path, train: Images, test: Images) -> ExampleStatistics:
     return artifact(ExampleStatistics, str(folder), split_names='["train","test"]')
 
 
-def passed(folder: Path, found: ExampleStatistics, span: int, spans: Path, last: str = "") -> Any:
+def passed(
+    folder: Path,
+    found: ExampleStatistics,
+    span: int,
+    spans: Path,
+    last: str = "",
+    names: Sequence[str] = DIGITS,
+    accept_classes: int = 0,
+) -> Any:
     """The gate's output; raises what the gate raises."""
     (folder / "schema").mkdir(parents=True)
-    (folder / "schema" / "schema.pbtxt").write_text(schema_text("mnist"))
+    schema = derived_schema((28, 28, 1), len(names), names)
+    (folder / "schema" / "schema.pbtxt").write_text(schema)
     accepted = artifact(ExampleStatistics, str(folder / "accepted"))
     inputs = {
         "anomalies": [artifact(ExampleAnomalies, str(folder / "anomalies"), split_names="[]")],
         "statistics": [found],
         "schema": [artifact(Schema, str(folder / "schema"))],
     }
-    parameters = {"span": span, "last": last, "spans": str(spans)}
+    parameters = {
+        "span": span, "last": last, "spans": str(spans), "accept_classes": accept_classes,
+    }  # fmt: skip
     AnomalyGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"accepted": [accepted]}, parameters)
     return accepted
 
@@ -167,6 +183,69 @@ def test_a_span_that_is_kept_already_is_kept_once(first: Path, tmp_path: Path) -
     for run in ("1", "2"):
         passed(tmp_path / run, found, 2, tmp_path / "spans", last_span(first, before=2))
     assert len(list((tmp_path / "spans" / "2").iterdir())) == 1
+
+
+REPLACED = ["cow", *DIGITS[1:]]
+
+
+def test_a_class_that_was_replaced_is_named_before_drift_is_looked_at(
+    first: Path, tmp_path: Path
+) -> None:
+    """The images are darker too, and not a word of that."""
+    last = last_span(first, before=2)
+    found = statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3))
+    with pytest.raises(DataError, match=r"than span 1: 0 is gone, cow is new.*Nothing") as error:
+        passed(tmp_path, found, 2, tmp_path / "spans", last, REPLACED)
+    assert "--accept-classes" in str(error.value)
+    assert "brightness" not in str(error.value)
+    assert not (tmp_path / "spans").exists()
+
+
+def test_a_class_that_was_replaced_can_be_accepted_and_is_then_what_is_known(
+    first: Path, tmp_path: Path
+) -> None:
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    last, spans = last_span(first, before=2), tmp_path / "spans"
+    accepted = passed(tmp_path / "2", found, 2, spans, last, REPLACED, accept_classes=1)
+    assert accepted.get_string_custom_property(ACCEPTED_CLASSES) == "0 is gone, cow is new"
+    last = last_span(spans, before=3)
+    assert read_names(last) == tuple(REPLACED)
+    third = passed(tmp_path / "3", found, 3, spans, last, REPLACED)
+    assert third.get_string_custom_property(ACCEPTED_CLASSES) == ""
+    with pytest.raises(DataError, match="than span 2: cow is gone, 0 is new"):
+        passed(tmp_path / "again", found, 3, spans, last)
+
+
+def test_accepted_classes_excuse_no_drift(first: Path, tmp_path: Path) -> None:
+    found = statistics(tmp_path / "statistics", Images(400, 2, light=1.6), Images(200, 3))
+    last = last_span(first, before=2)
+    with pytest.raises(DataError, match="feature brightness: drift"):
+        passed(tmp_path, found, 2, tmp_path / "spans", last, REPLACED, accept_classes=1)
+
+
+@pytest.mark.parametrize("classes", [10, 3])
+def test_of_statistics_without_names_the_number_of_classes_is_compared(
+    first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, classes: int
+) -> None:
+    """As versions before this one kept them."""
+    last = Path(shutil.copytree(last_span(first, before=2), tmp_path / "kept" / "1" / "then"))
+    (last / CLASS_NAMES).unlink()
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    if classes == 10:
+        passed(tmp_path, found, 2, tmp_path / "spans", str(last))
+        assert "no class names are kept of span 1: only their number is compared" in caplog.text
+        return
+    with pytest.raises(DataError, match="than span 1: there were 10 classes, now there are 3"):
+        passed(tmp_path, found, 2, tmp_path / "spans", str(last), ["a", "b", "c"])
+
+
+def test_a_span_that_was_kept_without_names_is_kept_again_with_them(tmp_path: Path) -> None:
+    found = statistics(tmp_path / "statistics", Images(400, 2), Images(200, 3))
+    spans = tmp_path / "spans"
+    passed(tmp_path / "1", found, 1, spans)
+    (Path(last_span(spans, before=2)) / CLASS_NAMES).unlink()
+    passed(tmp_path / "2", found, 1, spans)
+    assert read_names(last_span(spans, before=2)) == tuple(DIGITS)
 
 
 @pytest.fixture

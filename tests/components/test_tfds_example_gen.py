@@ -21,6 +21,7 @@ from components.records.shards import write_shard
 from components.tfds_example_gen import reading
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.reading import (
+    check_class_names,
     check_is_image_classification,
     read_part,
     split_parts,
@@ -224,3 +225,31 @@ def test_data_sets_without_image_and_label() -> None:
         DataError, match="sounds is no image-classification data set: expected the features `image`"
     ):
         check_is_image_classification(builder)
+
+
+NAMED = tfds.features.ClassLabel(names=["cat", "dog", "fox"])
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "message"),
+    [
+        (NAMED, ["cat", "dog", "fox"], ""),
+        (NAMED, [], ""),
+        (NAMED, ["cat", "dog", "fox", "owl"], ""),
+        (NAMED, ["cat", "fox", "dog"], "another order: label 1 was fox and is dog"),
+        (NAMED, ["cow", "dog", "fox"], r'cow is gone, cat is new.*\["cat", "dog", "fox"\]'),
+        (tfds.features.ClassLabel(num_classes=3), ["cat", "dog", "fox"], ""),
+    ],
+    ids=["same", "unsaid", "more", "order", "renamed", "data-without-names"],
+)
+def test_names_that_the_data_contradicts(
+    tmp_path: Path, label: tfds.features.ClassLabel, names: list[str], message: str
+) -> None:
+    label.save_metadata(tmp_path, "label")
+    info = SimpleNamespace(features={"label": label})
+    builder = SimpleNamespace(info=info, data_dir=str(tmp_path), name="pets")
+    if not message:
+        check_class_names(builder, names)
+        return
+    with pytest.raises(DataError, match=message):
+        check_class_names(builder, names)

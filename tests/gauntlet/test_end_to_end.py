@@ -382,13 +382,59 @@ def test_spans_of_colour_images(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def deliver(folder: Path, light: int) -> None:
+@pytest.mark.e2e
+def test_a_class_that_gave_way_to_another(tmp_path: Path) -> None:
+    """The model that knows a cat must not be judged on cows: the second delivery, of the same
+    images, ends the run, and where it is accepted, nothing calls that a comparison."""
+    deliver(tmp_path / "pets" / "span-1", light=0)
+    deliver(tmp_path / "pets" / "span-2", light=0, labels=("cow", "dog", "fox"))
+    settings = [
+        "data.dataset=./pets", "trainer.filters=4", "trainer.batch_size=8", "attack.names=fgsm",
+        *(f"gates.{gate}=0" for gate in ("clean", "worst_case", "certified", "transfer_fgsm")),
+    ]  # fmt: skip
+    arguments = ["run", "--preset", "smoke", "--root", tmp_path / "root"]
+    arguments += ["--data-dir", tmp_path / "data", "--json", tmp_path / "s.json"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    done = gauntlet(*arguments, "--span", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = json.loads((tmp_path / "s.json").read_text())
+    assert first["class_names"] == ["cat", "dog", "fox"]
+
+    done = gauntlet(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "cat is gone, cow is new" in said
+    assert "--accept-classes" in said
+    assert "Traceback" not in said
+
+    done = gauntlet(*arguments, "--accept-classes", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    second = json.loads((tmp_path / "s.json").read_text())
+    reason = "the champion knows other classes (cat is gone, cow is new), accepted"
+    compared = [gate for gate in second["gates"] if gate["name"].startswith("champion")]
+    assert {gate["not_compared"] for gate in compared} == {reason}
+    assert f"Not compared: {reason}" in " ".join(done.stdout.split())
+    assert second["caveats"][0] == (
+        "Other classes than the last span's were accepted: cat is gone, cow is new."
+    )
+    card = json.loads(Path(second["pushed"], "assets.extra/gauntlet.json").read_text())
+    assert (card["class_names"], card["not_compared"]) == (["cow", "dog", "fox"], reason)
+
+    image = tmp_path / "pets" / "span-2" / "test" / "dog" / "0.png"
+    answers = ["predict", image, "--root", tmp_path / "root", "--json", tmp_path / "answers.json"]
+    done = gauntlet(*answers, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (answer,) = json.loads((tmp_path / "answers.json").read_text())["answers"]
+    assert answer["label"] == ["cow", "dog", "fox"][answer["class"]]
+
+
+def deliver(folder: Path, light: int, labels: Sequence[str] = ("cat", "dog", "fox")) -> None:
     """Write a folder of images."""
     from PIL import Image
 
     rng = np.random.default_rng(light)
     for split, count in (("train", 60), ("test", 20)):
-        for place, label in enumerate(("cat", "dog", "fox")):
+        for place, label in enumerate(labels):
             (folder / split / label).mkdir(parents=True)
             for i in range(count):
                 pixels = rng.integers(light, 90 + light, (16, 12, 3), dtype=np.uint8)

@@ -152,7 +152,10 @@ def test_an_image_with_other_code_is_refused(
 
 
 def test_own_images_of_other_classes_than_any_known_set() -> None:
-    settings = ("data.dataset=image_folder/a", "data.classes=2", f"seed={2**32 - 1}")
+    settings = (
+        "data.dataset=image_folder/a", "data.classes=2", "data.class_names=cat,dog",
+        f"seed={2**32 - 1}",
+    )  # fmt: skip
     job = compile_pipeline(request(*settings, data_uri="gs://b/d", data_fingerprint="f"))
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     dataset = tasks["TfdsExampleGen"]["inputs"]["parameters"]["dataset"]

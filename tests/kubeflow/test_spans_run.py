@@ -15,7 +15,7 @@ pytestmark = pytest.mark.platforms
 
 BEFORE_TRAINING = {
     "Parameters", "Data", "TfdsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator",
-    "LastSpan", "AnomalyGate",
+    "LastSpan", "Champion", "AnomalyGate",
 }  # fmt: skip
 
 

@@ -155,13 +155,15 @@ def export(
     world: PlantedWorld, fn_args: Any, model: tf_keras.Model, change: Change = unchanged
 ) -> None:
     """Export a network as if the training of the honest one had ended in it."""
+    names = tuple(fn_args.custom_config["class_names"])
     export_model(
         model,
         tft.TFTransformOutput(fn_args.transform_graph_path),
         fn_args.serving_model_dir,
         settings=fn_args.custom_config,
         history=dataclasses.asdict(read_history(str(world.models["robust"]))),
-        signatures=lambda network, graph: change(signatures_of(network, graph), graph),
+        signatures=lambda network, graph: change(signatures_of(network, graph, names), graph),
+        class_names=names,
     )
 
 

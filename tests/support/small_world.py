@@ -15,6 +15,9 @@ import tensorflow as tf
 
 SHAPE = (8, 8, 1)
 CLASSES = 3
+NAMES = ("high", "middle", "low, or grey")
+"""Of the classes, in label order; a name may have a comma."""
+
 EXAMPLES = 96
 
 
@@ -97,6 +100,7 @@ def training_task(
         "seed": 0,
         "image_shape": list(SHAPE),
         "classes": CLASSES,
+        "class_names": list(NAMES),
     }
 
 

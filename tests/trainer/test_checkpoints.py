@@ -32,7 +32,9 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours may catch it."""
 
 
-def write_weights(model: tf_keras.Model, transform: object, directory: str, *_: object) -> None:
+def write_weights(
+    model: tf_keras.Model, transform: object, directory: str, *_: object, **__: object
+) -> None:
     os.makedirs(directory, exist_ok=True)
     np.save(f"{directory}/weights.npy", flat(model.get_weights()))
 

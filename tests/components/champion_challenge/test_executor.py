@@ -1,6 +1,7 @@
 """ChampionChallenge on the small world: what it adds to the rows, and when there is no champion."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,14 +16,16 @@ from tfx.types.standard_artifacts import Examples, Model, String, TransformGraph
 
 from components.adversarial_example_gen import executor as attack
 from components.champion_challenge import executor as challenge
+from components.champion_challenge.rivalry import Rivalry, read_rivalry
 from components.pusher import publish
 from components.records.checks import read_checks
 from components.records.names import CLEAN
 from components.records.writer import read_written
 from components.versions import Card
-from foundation.errors import ConfigError, RunError
+from foundation.errors import ConfigError, DataError, RunError
 from robustness.attacks.attacker import Attacker
 from robustness.config import AttackName, CheckName
+from trainer.classes import CLASS_NAMES, file_of
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
 PROPERTIES = {
@@ -31,7 +34,7 @@ PROPERTIES = {
     "attack": json.dumps({"suite": "fast", "names": ["fgsm", "pgd"]}),
     "seed": 5,
 }
-Challenged = Callable[[str | None, Path], list[tf.train.Example]]
+Challenged = Callable[..., list[tf.train.Example]]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def attacked(
 
 @pytest.fixture(scope="module")
 def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
-    def run(champion: str | None, folder: Path) -> list[tf.train.Example]:
+    def run(champion: str | None, folder: Path, accept_classes: int = 0) -> list[tf.train.Example]:
         inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
         inputs |= {"adversarial_examples": [attacked]}
         inputs |= {"_Champion.version": [artifact(String, str(folder))]}  # as TFX hands it over too
@@ -65,7 +68,7 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
         context = challenge.Executor.Context(
             beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
         )
-        properties = PROPERTIES | {"champion": champion or ""}
+        properties = PROPERTIES | {"champion": champion or "", "accept_classes": accept_classes}
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, properties)
         assert read_checks(output.uri) == read_checks(attacked.uri)
         assert read_written(output.uri).images == EXAMPLES
@@ -154,6 +157,13 @@ def test_without_a_rival_the_rows_stay_as_they_are(
         "another shape": str(tmp_path / "other" / "Format-Serving"),
     }[who]
     rows = challenged(champion, tmp_path)
+    reason = {
+        "nobody": "",
+        "itself": "the candidate is the model that is served",
+        "another shape": "the champion takes images of another shape: (9, 8, 1), the candidate "
+        "(8, 8, 1)",
+    }[who]
+    assert read_rivalry(str(tmp_path / "challenged")) == Rivalry(reason=reason)
     assert {column(row, "prediction_champion") for row in rows} == {-1}
     for row in rows:
         del row.features.feature["prediction_champion"]
@@ -196,3 +206,64 @@ def test_a_model_that_was_attacked_must_be_there(
     output = artifact(Examples, str(tmp_path / "challenged"))
     with pytest.raises(ConfigError, match="attacked, robust, undefended; it got robust"):
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
+
+
+def champion_with(small_models: dict[str, str], folder: Path, names: tuple[str, ...]) -> str:
+    """The undefended model as a champion that knows these classes; empty: as one of before."""
+    export = shutil.copytree(f"{small_models['undefended']}/Format-Serving", folder / "champion")
+    file = export / "assets" / CLASS_NAMES
+    if names:
+        file.write_bytes(file_of(names))
+    else:
+        file.unlink()
+    return str(export)
+
+
+OTHERS = ("low", "middle", "high")
+
+
+def test_a_champion_of_other_classes_is_not_compared_silently(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    candidate = artifact(Model, small_models["robust"])
+    champion = champion_with(small_models, tmp_path, OTHERS)
+    with pytest.raises(DataError, match=r'low is gone, "low, or grey" is new.*cannot be compared'):
+        challenge.rival(candidate, champion)
+    assert challenge.rival(candidate, champion, accepted=True) == Rivalry(
+        reason='the champion knows other classes (low is gone, "low, or grey" is new), accepted'
+    )
+
+
+def test_a_champion_of_another_number_of_classes(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Of a model of another pipeline, which has neither names nor settings."""
+    layers = tf_keras.layers
+    other = tf_keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4)])
+    other.save(tmp_path / "other", save_format="tf")
+    candidate = artifact(Model, small_models["robust"])
+    with pytest.raises(DataError, match="there were 4 classes, now there are 3"):
+        challenge.rival(candidate, str(tmp_path / "other"))
+
+
+def test_of_a_champion_without_names_the_number_is_compared_and_that_is_said(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    candidate = artifact(Model, small_models["robust"])
+    champion = champion_with(small_models, tmp_path, ())
+    assert challenge.rival(candidate, champion) == Rivalry(
+        champion=champion, note=challenge.NO_NAMES
+    )
+    named = f"{small_models['undefended']}/Format-Serving"
+    assert challenge.rival(candidate, named) == Rivalry(champion=named)
+
+
+def test_rows_of_accepted_classes_have_no_champion(
+    challenged: Challenged, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    champion = champion_with(small_models, tmp_path, OTHERS)
+    with pytest.raises(DataError, match="other classes"):
+        challenged(champion, tmp_path)
+    rows = challenged(champion, tmp_path, accept_classes=1)
+    assert {column(row, "prediction_champion") for row in rows} == {-1}
+    assert "other classes" in read_rivalry(str(tmp_path / "challenged")).reason

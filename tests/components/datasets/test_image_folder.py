@@ -90,7 +90,8 @@ def test_names_of_folders(name: str, expected: bool) -> None:
 
 def test_the_derived_schema_is_the_curated_one_for_the_same_numbers() -> None:
     parse = lambda text: text_format.Parse(text, schema_pb2.Schema())  # noqa: E731
-    assert parse(derived_schema((28, 28, 1), 10)) == parse(schema_text("mnist"))
+    digits = [str(digit) for digit in range(10)]
+    assert parse(derived_schema((28, 28, 1), 10, digits)) == parse(schema_text("mnist"))
     domains = {f.name: f.int_domain for f in parse(derived_schema((6, 5, 3), 2)).feature}
     assert [(domains[n].min, domains[n].max) for n in ("height", "width", "channels")] == [
         (6, 6),

@@ -20,8 +20,10 @@ from tfx.proto import example_gen_pb2
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 
 from components.adversarial_example_gen.config import AttackConfig
+from components.champion_challenge.rivalry import Rivalry, write_rivalry
 from components.evaluator.eval_config import eval_config
 from components.evaluator.executor import (
+    NOT_COMPARED,
     REFUSED_BY,
     Executor,
     read_explanations,
@@ -108,8 +110,16 @@ def export_reader(folder: str) -> None:
     tf.saved_model.save(reader, f"{folder}/Format-Serving", signatures=signatures)
 
 
-def evaluated(folder: Path, rows: Rows, served: np.ndarray, gates: list[Gate]) -> SimpleNamespace:
+def evaluated(
+    folder: Path,
+    rows: Rows,
+    served: np.ndarray,
+    gates: list[Gate],
+    rivalry: Rivalry | None = None,
+) -> SimpleNamespace:
     """What the Evaluator makes of rows in two shards."""
+    if rivalry:
+        write_rivalry(str(folder / "rows"), rivalry)
     image = np.eye(CLASSES, dtype=np.float32)[served].reshape(-1, CLASSES, 1, 1)
     records = list(dataclasses.replace(rows, image=image).serialize())
     for i in range(2):
@@ -192,6 +202,8 @@ def test_summary_gate_and_card_have_one_number(result: SimpleNamespace) -> None:
         "strongest@champion": 38 / 40,
     }
     assert robust.worst_case < robust.white_box["pgd"] == 38 / 40, "left by its own suite"
+    assert (card.not_compared, card.class_names) == (None, ())
+    assert result.blessing.get_string_custom_property(NOT_COMPARED) == ""
 
 
 def test_slices_by_attack_and_label_work(result: SimpleNamespace) -> None:
@@ -262,3 +274,18 @@ def test_the_gates_of_an_earlier_version_are_still_read(tmp_path: Path) -> None:
     ]  # fmt: skip
     card = card_of(artifact(Model, "m"), blessing, kind=PushedBy.RUN)
     assert (card.clean, card.worst_case, card.certified) == (0.99, 0.99, None)
+
+
+def test_a_comparison_that_could_not_be_is_told_by_gate_metadata_and_card(
+    tmp_path: Path,
+) -> None:
+    """Never as passed alone."""
+    rows = answered({CLEAN: [True] * 40})
+    reason = "the champion knows other classes (cat is gone, cow is new), accepted"
+    served = rows.predictions["robust"]
+    made = evaluated(tmp_path, rows, served, GATES[-2:-1], Rivalry(reason=reason))
+    (gate,) = read_explanations(made.blessing.uri)
+    assert (gate.passed, gate.not_compared) == (True, reason)
+    assert gate.sentence == f"Not compared: {reason}."
+    assert made.blessing.get_string_custom_property(NOT_COMPARED) == reason
+    assert card_of(made.model, made.blessing).not_compared == reason

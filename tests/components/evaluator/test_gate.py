@@ -224,6 +224,35 @@ def test_a_comparison_says_how_many_were_lost_and_won() -> None:
     )
     alone = gate.measure(of({CLEAN: [True]}))
     assert alone.sentence == "There is no champion to compare with."
+    assert alone.not_compared == "there is no champion"
+    assert finding.not_compared == ""
+
+
+def test_a_comparison_that_could_not_be_says_why() -> None:
+    gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)
+    counted = of({CLEAN: [True]})
+    counted.not_compared = "the champion knows other classes (cat is gone), accepted"
+    finding = gate.measure(counted)
+    assert gate.holds(finding.compared)
+    assert finding.sentence == f"Not compared: {counted.not_compared}."
+    assert finding.not_compared == counted.not_compared
+
+
+def test_what_a_comparison_could_not_look_at_stands_in_its_sentence() -> None:
+    gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)
+    counted = of({CLEAN: [True] * 3}, {CLEAN: [True] * 3})
+    counted.note = "only the number of classes was compared"
+    finding = gate.measure(counted)
+    assert finding.sentence.endswith(" Note: only the number of classes was compared.")
+    assert finding.not_compared == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [("", "of class 1, the worst"), ("ab", "of class 1 (b), the worst")]
+)
+def test_the_worst_class_has_a_name(names: str, words: str) -> None:
+    gate = WorstClass(name="worst_class", bound=0.5, argument=tuple(names))
+    assert f"{words}," in gate.measure(of({CLEAN: [True, False]})).sentence
 
 
 def test_a_check_says_what_it_found() -> None:

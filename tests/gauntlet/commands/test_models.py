@@ -1,15 +1,17 @@
 """`gauntlet models`: every version with its numbers and how it came there."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from three_runs import three_runs
 
-from components.versions import Card, PushedBy, list_versions
+from components.versions import Card, PushedBy, Version, list_versions
 from gauntlet.cli import main
-from gauntlet.tables.models import history
+from gauntlet.tables.models import history, version_table
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback
 from pipeline.production.rollback import serve_again
@@ -39,6 +41,17 @@ def test_how_each_version_came_there_is_listed(root: Root) -> None:
 def test_a_rollback_without_a_reason_ends_with_its_author() -> None:
     card = Card(kind=PushedBy.ROLLBACK, of="3", by="ada", reason="")
     assert history(card) == "back to version 3, by ada"
+
+
+def test_a_version_that_was_not_compared_says_so() -> None:
+    reason = "the champion knows other classes (cat is gone), accepted"
+    card = Card(not_compared=reason, class_names=("cow", "dog"))
+    version = Version(version="3", serving=True, card=card)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(version_table("serving", [version]))
+    assert f"not compared: {reason}" in console.export_text()
+    plain = version.plain()
+    assert (plain["class_names"], plain["not_compared"]) == (("cow", "dog"), reason)
 
 
 def test_the_list_as_json_has_the_keys_of_the_cards(root: Root, tmp_path: Path) -> None:

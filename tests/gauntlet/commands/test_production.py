@@ -96,15 +96,23 @@ def test_predict_shows_and_writes_the_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prediction = importlib.import_module("pipeline.production.prediction")
-    answers = (prediction.Answer(label=2, probability=0.9707),)
+    answers = (
+        prediction.Answer(label=2, name="fox [red]", probability=0.9707),
+        prediction.Answer(label=3, name=None, probability=0.5),
+    )
     requests = answered(monkeypatch, "predict", prediction.Answers(version="7", answers=answers))
     file = tmp_path / "answers.json"
-    arguments = ["predict", "--root", str(tmp_path), "a[1].png", "--json", str(file)]
+    arguments = ["predict", "--root", str(tmp_path), "a[1].png", "b.png", "--json", str(file)]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0
-    for part in ("Version 7", "a[1].png", "97.07%"):
+    for part in ("Version 7", "a[1].png", "97.07%", "fox [red]", "unknown"):
         assert part in done.output
     assert json.loads(file.read_text()) == {
-        "version": "7", "answers": [{"class": 2, "probability": 0.9707}],
-    }  # fmt: skip
-    assert requests == [Classification(root=Root(tmp_path), images=(Path("a[1].png"),))]
+        "version": "7",
+        "answers": [
+            {"class": 2, "label": "fox [red]", "probability": 0.9707},
+            {"class": 3, "label": None, "probability": 0.5},
+        ],
+    }
+    images = (Path("a[1].png"), Path("b.png"))
+    assert requests == [Classification(root=Root(tmp_path), images=images)]

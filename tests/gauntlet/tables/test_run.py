@@ -51,6 +51,7 @@ def example_summary(pushed: str | None) -> RunSummary:
         run_id="r",
         preset="smoke",
         dataset="mnist",
+        class_names=[],
         seed=0,
         threat=ThreatModel(epsilon=0.2),
         suite="fast",
@@ -106,6 +107,21 @@ def test_the_tables_say_what_the_summary_says(pushed: str | None) -> None:
         in text
     )
     assert "24.00% to 26.00%" in text
+
+
+def test_a_gate_that_could_not_compare_does_not_read_passed() -> None:
+    reason = "the champion knows other classes (cat is gone, [cow] is new), accepted"
+    gates = [
+        dataclasses.replace(explained(name, 0.0, 0.025, True), not_compared=reason)
+        for name in ("champion_clean", "champion_worst_case")
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    summary = dataclasses.replace(example_summary("/serving/17"), gates=gates)
+    print_summary(summary, Path("/data"), console)
+    text = console.export_text()
+    assert "passed" not in text
+    assert text.count("not compared") == 2
+    assert text.count(f"Not compared: {reason}") == 1
 
 
 def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven() -> None:

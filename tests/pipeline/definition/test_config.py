@@ -46,6 +46,15 @@ def test_settings_are_converted_to_their_types() -> None:
     assert override(config, ["attack.names="]).attack.names == ()
 
 
+def test_a_list_may_be_written_as_json() -> None:
+    names = ["cat, grey", "[a]", "dog", "\u732b"]
+    text = json.dumps(names)
+    config = override(preset("smoke"), [f"data.class_names={text}", "data.classes=4"])
+    assert config.data.class_names == tuple(names)
+    assert override(config, ["data.class_names= cat, dog"]).data.class_names == ("cat", "dog")
+    assert override(config, ["data.class_names="]).data.class_names == ()
+
+
 def test_later_assignments_win_and_nothing_else_changes() -> None:
     config = override(preset("smoke"), ["trainer.epochs=3", "trainer.epochs=4"])
     assert config.trainer.epochs == 4
@@ -56,6 +65,10 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
     ("assignment", "message"),
     [
         ("trainer.epochs", "takes section.key=value, got 'trainer.epochs'"),
+        ("data.class_names=[a", r"a list that begins with \[ is written as JSON, got \[a"),
+        ('data.class_names=["a", 1]', "data.class_names.1=1: Input should be a valid string"),
+        ("data.class_names=cat,dog,cat", "data.class_names: cat comes twice; rename the class"),
+        ('data.class_names=["a\\n"]', "begins or ends with a space"),
         (
             "trainer.epoch=2",
             "unknown setting 'trainer.epoch': did you mean trainer.epochs[?] The settings are "

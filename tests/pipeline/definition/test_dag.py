@@ -17,12 +17,12 @@ from pipeline.definition.dag import Places, create_pipeline
 from pipeline.definition.presets import preset
 
 GRAPH = """
-Champion
+Champion schema=CuratedSchema.schema
 CuratedSchema
 TfdsExampleGen
 StatisticsGen examples=TfdsExampleGen.examples
 ExampleValidator schema=CuratedSchema.schema statistics=StatisticsGen.statistics
-AnomalyGate anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema statistics=StatisticsGen.statistics
+AnomalyGate anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion
 Transform examples=TfdsExampleGen.examples schema=CuratedSchema.schema after=AnomalyGate
 Trainer.robust examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
 Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
@@ -40,11 +40,16 @@ WITHOUT_GATE = {
     "Pusher": "infra_blessing=ServingCheck.blessing model=Trainer.robust.model "
     "model_blessing=Evaluator.blessing",
 }
-WITHOUT_CHAMPION = {"Champion": None, **WITHOUT_GATE}
+WITHOUT_CHAMPION = {
+    "Champion": None,
+    "AnomalyGate": "anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema "
+    "statistics=StatisticsGen.statistics",
+    **WITHOUT_GATE,
+}
 SPAN = {
     "LastSpan": "",
     "AnomalyGate": "_LastSpan.accepted=LastSpan.accepted anomalies=ExampleValidator.anomalies "
-    "schema=CuratedSchema.schema statistics=StatisticsGen.statistics",
+    "schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion",
 }
 DATA = "examples=TfdsExampleGen.examples {}transform_graph=Transform.transform_graph"
 BEST = "hyperparameters=FrontTuner.best_hyperparameters "
@@ -258,3 +263,64 @@ def test_each_run_looks_at_what_is_served() -> None:
         for run_id in ("1", "2")
     )
     assert {name for name in one if one[name] != other[name]} == {"Pusher"}
+
+
+OWN = [
+    "data.dataset=image_folder/a",
+    "data.image_shape=28,28,1",
+    "data.classes=2",
+    'data.class_names=["cat, grey", "dog"]',
+]
+"""A user's own images, of two classes."""
+
+
+@pytest.mark.parametrize(
+    ("change", "reached"),
+    [
+        ("seed=0", set()),
+        (OWN[-1], set()),
+        (
+            'data.class_names=["dog", "cat, grey"]',
+            {
+                "TfdsExampleGen",
+                "CuratedSchema",
+                "Trainer.undefended",
+                "Trainer.robust",
+                "Evaluator",
+            },
+        ),
+        (
+            "data.class_names=cat,dog",
+            {
+                "TfdsExampleGen",
+                "CuratedSchema",
+                "Trainer.undefended",
+                "Trainer.robust",
+                "Evaluator",
+            },
+        ),
+        ("data.accept_classes=true", {"Champion", "AnomalyGate", "ChampionChallenge"}),
+    ],
+    ids=["nothing", "the-same", "order", "name", "accepted"],
+)
+def test_class_names_are_in_the_keys_of_what_they_decide(change: str, reached: set[str]) -> None:
+    """A node that is not named here sees them in an artifact, or not at all."""
+    settings = [*OWN, "gates.worst_class=0.1"]
+    one, other = (
+        {name: str(node.parameters) for name, node in compiled(each).items()}
+        for each in (settings, [*settings, change])
+    )
+    assert {name for name in one if one[name] != other[name]} == reached
+
+
+def test_the_names_are_those_of_the_data_set() -> None:
+    nodes = {node.id: node for node in pipeline_of(["data.dataset=fashion_mnist"]).components}
+    task = json.loads(nodes["Trainer.robust"].exec_properties["custom_config"])
+    assert task["class_names"][7:] == ["Sneaker", "Bag", "Ankle boot"]
+    read = json.loads(nodes["TfdsExampleGen"].exec_properties["class_names"])
+    assert read == task["class_names"]
+
+
+def test_a_data_set_whose_classes_nobody_names_is_not_compiled() -> None:
+    with pytest.raises(ConfigError, match=r"names 0 of 2 classes; .* data\.class_names=A,B"):
+        pipeline_of(OWN[:-1])

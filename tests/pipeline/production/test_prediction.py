@@ -1,12 +1,14 @@
 """Answers of the served version, and files that it cannot answer for."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 import tf_keras
-from small_world import small_images
+from small_world import NAMES, SHAPE, small_images
 
 from components.pusher import publish
 from components.versions import Card
@@ -14,6 +16,7 @@ from foundation.errors import ConfigError, DataError
 from pipeline.production.prediction import classify
 from pipeline.production.requests import Classification
 from pipeline.root.root import Root
+from trainer.export import export_model
 
 
 @pytest.fixture
@@ -41,7 +44,10 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
     assert found.version == max((path.name for path in root.serving.iterdir()), key=int)
     plain = found.plain()
     assert plain["version"] == found.version
-    assert [list(answer) for answer in plain["answers"]] == 8 * [["class", "probability"]]
+    assert [list(answer) for answer in plain["answers"]] == 8 * [["class", "label", "probability"]]
+    assert [answer["label"] for answer in plain["answers"]] == [
+        NAMES[a.label] for a in found.answers
+    ]
     assert [answer["class"] for answer in plain["answers"]] == [a.label for a in found.answers]
 
 
@@ -68,3 +74,15 @@ def test_a_file_that_cannot_be_classified(content: bytes | None, message: str, r
 def test_nothing_was_pushed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing has been pushed"):
         classify(Classification(root=Root(tmp_path), images=(Path("0.png"),)))
+
+
+def test_a_version_of_before_has_no_names(
+    root: Root, small_world: SimpleNamespace, tmp_path: Path
+) -> None:
+    layers = tf_keras.layers
+    network = tf_keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
+    transform = tft.TFTransformOutput(small_world.transform)
+    export_model(network, transform, str(tmp_path / "nameless"), {}, {})
+    publish(str(tmp_path / "nameless"), str(root.serving), Card())
+    (answer,) = classify(Classification(root=root, images=(root.folder / "0.png",))).answers
+    assert answer.name is None

@@ -19,9 +19,9 @@ from pipeline.root.blessings import Signature
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
-    "run_id", "preset", "dataset", "seed", "threat", "suite", "attacks", "examples", "models",
-    "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes", "caveats",
-    "seconds", "withdrawn",
+    "run_id", "preset", "dataset", "class_names", "seed", "threat", "suite", "attacks", "examples",
+    "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
+    "caveats", "seconds", "withdrawn",
 }  # fmt: skip
 KEYS_OF_A_MODEL = {
     "clean", "transfer", "white_box", "worst_case", "certified", "certified_by",
@@ -40,7 +40,7 @@ SHARES = Accuracies(
     certified_by={},
 )  # fmt: skip
 SUMMARY = RunSummary(
-    run_id="r", preset="smoke", dataset="mnist", seed=1,
+    run_id="r", preset="smoke", dataset="mnist", class_names=["a"], seed=1,
     threat=ThreatModel(norm=Norm.L2, epsilon=0.5), suite="fast",
     attacks={"pgd": {"steps": 20, "restarts": 1}}, examples={"test": 7},
     models={"robust": SHARES},

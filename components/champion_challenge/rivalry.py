@@ -1,0 +1,41 @@
+"""Whether a candidate was compared with the champion: a file beside the rows of ChampionChallenge,
+from which the Evaluator knows what no row says."""
+
+import os
+from dataclasses import dataclass
+
+import pydantic
+from tfx.dsl.io import fileio
+
+from foundation.json import dumps
+
+RIVALRY = "rivalry.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivalry:
+    """Whom a candidate was compared with.
+
+    champion: folder of the version; '' where the two were not compared, or there is none.
+    reason: why they were not. note: what the comparison could not look at.
+    """
+
+    champion: str = ""
+    reason: str = ""
+    note: str = ""
+
+
+def write_rivalry(artifact: str, rivalry: Rivalry) -> None:
+    """Write it into an artifact's folder."""
+    fileio.makedirs(artifact)
+    with fileio.open(os.path.join(artifact, RIVALRY), "w") as file:
+        file.write(dumps(rivalry))
+
+
+def read_rivalry(artifact: str) -> Rivalry:
+    """What `write_rivalry` wrote; an empty one for rows of another node."""
+    path = os.path.join(artifact, RIVALRY)
+    if not fileio.exists(path):
+        return Rivalry()
+    with fileio.open(path) as file:
+        return pydantic.TypeAdapter(Rivalry).validate_json(file.read())
