@@ -3,7 +3,7 @@
 Workers import this module, so it stays light. It knows nothing of splits, models or attacks.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import tensorflow as tf
 
@@ -11,13 +11,20 @@ from robustness.types import ImagesTensor
 
 
 class TransformSettings(TypedDict):
-    """What TFX hands on to `preprocessing_fn`. image_shape: height, width, channels."""
+    """What TFX hands on to `preprocessing_fn`. image_shape: height, width, channels. resize:
+    whether images of other sizes are brought to it; otherwise they are refused."""
 
     image_shape: list[int]
+    resize: NotRequired[bool]
 
 
-def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> ImagesTensor:
+def decode_images(
+    encoded: tf.Tensor, image_shape: tuple[int, int, int], resize: bool = False
+) -> ImagesTensor:
     """PNG bytes, string [n], to pixels in [0, 1].
+
+    Args:
+        resize: whether images of other sizes are brought to this shape.
 
     Raises (when the graph runs):
         InvalidArgumentError: bytes that are no PNG, or an image of another shape.
@@ -25,10 +32,24 @@ def decode_images(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> Imag
     height, width, channels = image_shape
 
     def decode(one: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.io.decode_png(one, channels=channels), [height, width, channels])
+        pixels = tf.io.decode_png(one, channels=channels)
+        if resize:
+            pixels = resized(pixels, (height, width))
+        return tf.ensure_shape(pixels, [height, width, channels])
 
     pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
     return tf.cast(pixels, tf.float32) / 255.0
+
+
+def resized(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """An image, uint8 [h, w, c], of that height and width: bilinear, with a triangle as wide as the
+    scale, so that nothing is skipped (`tf.image.resize` with `antialias`), rounded to whole grey
+    levels. An image that has the size stays as it is, to the bit.
+
+    A folder of images is stored by this function, and a server has it in its graph.
+    """
+    smooth = tf.image.resize(pixels, size, method="bilinear", antialias=True)
+    return tf.saturate_cast(tf.round(smooth), tf.uint8)
 
 
 def preprocessing_fn(
@@ -38,13 +59,15 @@ def preprocessing_fn(
 
     Args:
         inputs: `image` string [n, 1], `label` int64 [n, 1]; other raw features are dropped.
-        custom_config: shape of the images.
+        custom_config: shape of the images, and whether others are brought to it.
 
     Returns:
         `image` float32 [n, h, w, c] in [0, 1], `label` int64 [n].
     """
     height, width, channels = custom_config["image_shape"]
+    encoded = tf.reshape(inputs["image"], [-1])
+    resize = custom_config.get("resize", False)
     return {
-        "image": decode_images(tf.reshape(inputs["image"], [-1]), (height, width, channels)),
+        "image": decode_images(encoded, (height, width, channels), resize),
         "label": tf.reshape(inputs["label"], [-1]),
     }

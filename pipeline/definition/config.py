@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
@@ -23,13 +23,21 @@ from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
 
+Pair = Annotated[
+    tuple[Size, Size],
+    pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
+]
+"""Height and width, as `H,W` where they are text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
     """The data set, and its splits.
 
     dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
     become ours. image_shape: height, width, channels that every image must have. classes: number of
-    labels. shards: number of files a split, which bounds how many workers read and attack in
+    labels. resize: height and width to which the images of a folder are brought before they are
+    stored, and those of a request before they are classified; none where all have one size. shards: number of files a split, which bounds how many workers read and attack in
     parallel. span: number of the delivery of data, from 1; 0 where data does not come in spans.
 
     Raises:
@@ -43,6 +51,7 @@ class DataConfig(Section):
     test: str = "test"
     image_shape: tuple[int, int, int] = (28, 28, 1)
     classes: Size = 10
+    resize: Pair | None = None
     shards: Size = 8
     span: int = 0
 
