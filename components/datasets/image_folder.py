@@ -193,10 +193,7 @@ def _looks(root: Path, layout: Layout) -> dict[str, Look]:
         DataError: there are images that cannot be taken; all of them are counted.
     """
     names = [
-        name
-        for by_class in layout.files.values()
-        for files in by_class.values()
-        for name in files
+        name for by_class in layout.files.values() for files in by_class.values() for name in files
     ]
     problems, looks = Problems(root), {}
     progress = Progress("looking at images", len(names))
@@ -212,7 +209,7 @@ def _looks(root: Path, layout: Layout) -> dict[str, Look]:
     return looks
 
 
-def _look(root: Path, name: str) -> Look | None | Unusable:
+def _look(root: Path, name: str) -> Look | Unusable | None:
     try:
         found = look(root / name)
     except Unusable as error:

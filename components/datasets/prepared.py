@@ -33,8 +33,9 @@ class PreparedDataset:
     """A verified data set on disk.
 
     `directory` is the version folder (`.../mnist/3.0.1`), for `tfds.builder_from_directory`;
-    `splits` counts examples; `fingerprint` (SHA-256 in hex) depends on name, version, features, classes and
-    examples in their order only: not on where the folder lies, nor on which run prepared it.
+    `splits` counts examples; `fingerprint` (SHA-256 in hex) depends on name, version, features,
+    classes and examples in their order only: not on where the folder lies, nor on which run
+    prepared it.
     """
 
     name: str
@@ -116,7 +117,7 @@ def _open(directory: Path) -> Any:
 
 def _class_names(builder: Any) -> tuple[str, ...]:
     """Names of the labels; none where the data have no classes."""
-    label = dict(builder.info.features.items()).get("label")
+    label: Any = dict(builder.info.features.items()).get("label")
     return tuple(label.names) if getattr(label, "num_classes", None) else ()
 
 

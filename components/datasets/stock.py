@@ -31,8 +31,8 @@ class Preparation:
     """One run of `download_and_prepare`, as it is sent to the child.
 
     `images`: in place of `dataset`, a folder of images, stored as the tfds config `config`. `root`
-    is the TFDS root to write, `manual_dir` a folder with the official archives (None: download), `examples` their
-    number in all splits for the progress bar (0: unknown).
+    is the TFDS root to write, `manual_dir` a folder with the official archives (None: download),
+    `examples` their number in all splits for the progress bar (0: unknown).
     """
 
     root: str

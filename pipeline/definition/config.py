@@ -22,7 +22,6 @@ from trainer.config import TrainerConfig, TunerConfig
 from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
-
 Pair = Annotated[
     tuple[Size, Size],
     pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
@@ -37,8 +36,9 @@ class DataConfig(Section):
     dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
     become ours. image_shape: height, width, channels that every image must have. classes: number of
     labels. resize: height and width to which the images of a folder are brought before they are
-    stored, and those of a request before they are classified; none where all have one size. shards: number of files a split, which bounds how many workers read and attack in
-    parallel. span: number of the delivery of data, from 1; 0 where data does not come in spans.
+    stored, and those of a request before they are classified; none where all have one size. shards:
+    number of files a split, which bounds how many workers read and attack in parallel. span: number
+    of the delivery of data, from 1, or its date as YYYYMMDD; 0 where data does not come in spans.
 
     Raises:
         ConfigError: a size below 1, or a negative span.

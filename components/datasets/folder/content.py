@@ -23,8 +23,11 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Pillow's names of what is taken; PPM is PGM and PBM too."""
 
 ENDINGS = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm".split()
-)
+    (
+        ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff",
+        ".ppm", ".pgm", ".pbm", ".pnm",
+    )
+)  # fmt: skip
 """A file that ends like this and is no image is damaged; any other is no data."""
 
 CHANNELS = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
@@ -193,7 +196,7 @@ def _bits(image: "Image", file: IO[bytes]) -> int:
         signed = set(tags.get(339, (1,))) != {1}
         return 16 if signed else max(tags.get(258, (1,)))
     if image.format == "PPM":
-        return 16 if _highest(image.tile) > 255 else 8
+        return 16 if _highest(vars(image)["tile"]) > 255 else 8
     return 8
 
 

@@ -59,7 +59,7 @@ def in_order(names: Iterable[str], place: str) -> list[str]:
         key = int(name) if whole else unicodedata.normalize("NFKC", name).casefold()
         if (other := alike.setdefault(key, name)) != name:
             raise DataError(
-                f"{place}: the classes {ascii(other)} and {ascii(name)} differ in spelling only; "
+                f"{place}: the classes {other!a} and {name!a} differ in spelling only; "
                 "expected one folder for each class: bring them together, or rename one"
             )
     return sorted(found, key=int) if whole else found

@@ -150,7 +150,7 @@ class _Storing:
         except OSError as error:
             return Unusable(f"cannot be read ({error.strerror})")
         known = hashlib.sha256(f"{shape}".encode())
-        known.update(np.ascontiguousarray(picture.pixels))
+        known.update(np.ascontiguousarray(picture.pixels).data)
         return _Stored(
             png=_png(pixels),
             content=hashlib.sha256(data).hexdigest(),

@@ -31,7 +31,9 @@ def summary(folder: ImageFolder) -> list[str]:
 
 def _sizes(folder: ImageFolder) -> str:
     shown = [f"{n:,} of {size[0]} x {size[1]}" for size, n in list(folder.sizes.items())[:3]]
-    return ", ".join(shown) + (f", {len(folder.sizes)} sizes in all" if len(folder.sizes) > 3 else "")
+    return ", ".join(shown) + (
+        f", {len(folder.sizes)} sizes in all" if len(folder.sizes) > 3 else ""
+    )
 
 
 def _split(folder: ImageFolder, split: str) -> str:
