@@ -66,7 +66,9 @@ def looked_at(root: str, data: DataConfig) -> ImageFolder:
     """
     try:
         with shown(Console()), phase("images"):
-            return describe(root, data.resize)
+            images = describe(root, data.resize)
+            _ = images.splits  # a run needs train and test
+            return images
     except DataError as error:
         series = spans(data.dataset)
         if len(series) < 2 or data.span:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import SHAPE, pixels, write_image
+from PIL import Image
 
 from components.datasets.folder import content
 from components.datasets.folder.content import Unusable, decode, look
@@ -90,8 +90,8 @@ def sixteen_bit_colours() -> bytes:
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(
-            ">I", zlib.crc32(kind + data)
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     return (
@@ -200,7 +200,7 @@ def test_what_is_no_image_is_damaged_only_where_it_is_called_one(tmp_path: Path)
         assert look(tmp_path / name) is None
     for name, text in (("a.PNG", b"no image"), ("b.tif", b"P6"), ("c.jpeg", b"")):
         (tmp_path / name).write_bytes(text)
-        with pytest.raises(Unusable, match="cannot be decoded as an image|is empty"):
+        with pytest.raises(Unusable, match=r"cannot be decoded as an image|is empty"):
             look(tmp_path / name)
 
 
@@ -261,7 +261,7 @@ def test_a_head_that_claims_too_much_takes_no_memory(
     data = huge(format, side)
     (tmp_path / "bomb.png").write_bytes(data)
     tracemalloc.start()
-    with pytest.raises(Unusable, match="claims to have .* pixels; expected at most 67,108,864"):
+    with pytest.raises(Unusable, match=r"claims to have .* pixels; expected at most 67,108,864"):
         look(tmp_path / "bomb.png")
     with pytest.raises(Unusable, match="claims to have"):
         decode(data)
