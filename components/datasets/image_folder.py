@@ -176,9 +176,10 @@ def _sha256(path: Path) -> str:
 
 def _set_strangers_aside(layout: Layout) -> None:
     """A folder of an unusual name with classes of its own is no split of these data."""
-    known = set(layout.files.get("train") or layout.files.get("test") or ())
+    usual = ("train", "test", *VALIDATION)
+    known = next((set(layout.files[split]) for split in usual if layout.files.get(split)), set())
     for split, by_class in list(layout.files.items()):
-        if not known or split in ("train", "test", *VALIDATION) or known.issuperset(by_class):
+        if split in usual or known.issuperset(by_class):
             continue
         unused = layout.unused[f"in {split}, which has classes that no split has"]
         for names in layout.files.pop(split).values():
@@ -288,4 +289,5 @@ def _no_images(root: Path, split: str) -> str:
     return (
         f"{root} has no images in {split}/CLASS/; expected {LAYOUT}; its folders are "
         f"{_some(folders(root)) or 'none'}"
+        + (f"; is one of these meant for a span? {spans.EXPECTED}" if spans.doubtful(root) else "")
     )

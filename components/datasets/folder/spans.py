@@ -11,7 +11,12 @@ from foundation.errors import DataError
 SPAN = "span-"
 """How the name of a span's folder begins; its number or date follows."""
 
+DIGITS = 16
+"""A number has fewer: it must fit into the metadata."""
+
 DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+EXPECTED = "expected span-N or span-YYYY-MM-DD"
 
 LIKE_A_SPAN = re.compile(r"spans?[\W_]*[0-9x?].*|span[\W_].*", re.IGNORECASE)
 """Names that somebody may have meant for a span's."""
@@ -24,7 +29,7 @@ def number(name: str) -> int | None:
     if text == name or not text.isascii():
         return None
     if text.isdigit():
-        return int(text) or None
+        return int(text) or None if len(text) < DIGITS else None
     try:
         datetime.datetime.strptime(text, "%Y-%m-%d")
     except ValueError:
@@ -84,5 +89,5 @@ def note(folder: Path) -> str | None:
     passed = ", ".join(map(readable, doubtful(folder.parent)))
     newest = folder.name == names[-1]
     place = f"the newest of {len(names)}" if newest else f"not the newest, which is {names[-1]}"
-    expected = f"; not understood, and passed over: {passed} (expected span-N or span-YYYY-MM-DD)"
+    expected = f"; not understood, and passed over: {passed} ({EXPECTED})"
     return f"{folder.name} is {place}" + (expected if passed else "")

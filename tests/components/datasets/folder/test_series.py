@@ -18,6 +18,7 @@ from gauntlet.configuration import configured
         ("span-0", None), ("span-", None), ("span-x", None), ("span_2", None), ("Span-3", None),
         ("span-\u00b2", None), ("span-\u0661", None), ("span-2026-13-01", None),
         ("span-2026-1-1", None), ("span-2026-W44-7", None), ("span--1", None), ("notes", None),
+        ("span-" + "9" * 40, None),
     ],
 )  # fmt: skip
 def test_names_are_numbers_or_dates(name: str, expected: int | None) -> None:
@@ -66,6 +67,13 @@ def test_what_looks_like_a_span_is_named(tmp_path: Path) -> None:
         "span-13.zip, span-14, span-x, span_11 (expected span-N or span-YYYY-MM-DD)"
     )
     assert note(tmp_path / "notes") is None
+
+
+def test_misspelt_spans_alone_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"has no images in train.*is one of these meant for a span"
+    ):
+        describe(str(make(tmp_path, "span_1", "span_2")))
 
 
 def test_the_newest_is_refused_where_it_is_incomplete(tmp_path: Path) -> None:
