@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 import tensorflow as tf
 
 from robustness.types import ImagesTensor
+from trainer.resizing import resized
 
 
 class TransformSettings(TypedDict):
@@ -39,17 +40,6 @@ def decode_images(
 
     pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
     return tf.cast(pixels, tf.float32) / 255.0
-
-
-def resized(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """An image, uint8 [h, w, c], of that height and width: bilinear, with a triangle as wide as the
-    scale, so that nothing is skipped (`tf.image.resize` with `antialias`), rounded to whole grey
-    levels. An image that has the size stays as it is, to the bit.
-
-    A folder of images is stored by this function, and a server has it in its graph.
-    """
-    smooth = tf.image.resize(pixels, size, method="bilinear", antialias=True)
-    return tf.saturate_cast(tf.round(smooth), tf.uint8)
 
 
 def preprocessing_fn(

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from small_world import SHAPE, small_images
 
-from trainer.preprocessing import decode_images, resized
+from trainer.preprocessing import decode_images
+from trainer.resizing import resized
 
 
 def test_decoded_images_are_the_pixels_divided_by_255() -> None:

@@ -162,7 +162,7 @@ class _Storing:
     def _resized(self, picture: Picture) -> "np.ndarray[Any, np.dtype[np.uint8]]":
         shape, expected = picture.pixels.shape, self.folder.image_shape
         if self.folder.resize and shape[2] == expected[2]:
-            from trainer.preprocessing import resized
+            from trainer.resizing import resized
 
             return resized(picture.pixels, self.folder.resize).numpy()
         if shape != expected:
