@@ -17,6 +17,9 @@ from gauntlet.supervisor import shown
 from pipeline.definition.config import DataConfig, RunConfig, override
 from pipeline.definition.presets import preset as named_preset
 
+FOLDER = ("data.dataset", "data.span", "data.resize")
+"""Settings that say which folder is looked at, and how."""
+
 
 def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     """The preset with the user's settings; where these name a folder of images, with what lies in
@@ -28,8 +31,8 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     """
     start = named_preset(preset)
     # The other settings may fit the images of the folder only, whose size is not known yet.
-    of_data = [text for text in assignments if text.strip().startswith("data.")]
-    data = override(start, of_data).data
+    asked = [text for text in assignments if text.partition("=")[0].strip() in FOLDER]
+    data = override(start, asked).data
     if not is_folder(data.dataset):
         refuse_for_named(data)
         return override(start, assignments)

@@ -5,10 +5,14 @@ Workers import this module, so it stays light. It knows nothing of splits, model
 
 from typing import NotRequired, TypedDict
 
+import numpy as np
 import tensorflow as tf
 
 from robustness.types import ImagesTensor
 from trainer.resizing import resized
+
+SIGNATURE = np.frombuffer(b"\x89PNG\r\n\x1a\n", np.uint8)
+"""The first bytes of a PNG."""
 
 
 class TransformSettings(TypedDict):
@@ -28,9 +32,12 @@ def decode_images(
         resize: whether images of other sizes are brought to this shape.
 
     Raises (when the graph runs):
-        InvalidArgumentError: bytes that are no PNG, or an image of another shape.
+        InvalidArgumentError: bytes that are no PNG, an image whose pixels would be altered, or one
+            of another shape.
     """
     height, width, channels = image_shape
+    with tf.control_dependencies(exact(encoded)):
+        encoded = tf.identity(encoded)
 
     def decode(one: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(one, channels=channels)
@@ -40,6 +47,24 @@ def decode_images(
 
     pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
     return tf.cast(pixels, tf.float32) / 255.0
+
+
+def exact(encoded: tf.Tensor) -> list[tf.Operation]:
+    """Checks that decoding as PNG with 8 bits a channel alters nothing: TensorFlow would decode
+    JPEG too, with other pixels than those that were evaluated, and drop lower bits and alpha."""
+    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 26), tf.uint8, fixed_length=26)
+    depth, colour = head[:, 24], head[:, 25]
+    with_alpha = tf.boolean_mask(encoded, tf.bitwise.bitwise_and(colour, 4) > 0)
+
+    def lowest(one: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_min(tf.io.decode_png(one, channels=4)[..., 3])
+
+    alpha = tf.map_fn(lowest, with_alpha, fn_output_signature=tf.uint8)
+    return [
+        tf.debugging.assert_equal(head[:, :8], SIGNATURE, "expected images encoded as PNG"),
+        tf.debugging.assert_less(depth, tf.constant(9, tf.uint8), "expected 8 bits a channel"),
+        tf.debugging.assert_equal(alpha, tf.constant(255, tf.uint8), "expected no transparency"),
+    ]
 
 
 def preprocessing_fn(

@@ -23,7 +23,7 @@ from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
 Pair = Annotated[
-    tuple[Size, Size],
+    tuple[int, int],
     pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
 ]
 """Height and width, as `H,W` where they are text."""
@@ -59,6 +59,8 @@ class DataConfig(Section):
         super().__post_init__()
         if min(self.image_shape) < 1:
             raise ConfigError(f"data.image_shape is at least 1, got {min(self.image_shape)}")
+        if min(self.resize or (1,)) < 1:
+            raise ConfigError(f"data.resize is at least 1, got {min(self.resize or (1,))}")
         if self.span < 0:
             raise ConfigError(
                 f"data.span is at least 1, or 0 for data without spans, got {self.span}"

@@ -20,12 +20,24 @@ def test_decoded_images_are_the_pixels_divided_by_255() -> None:
     [
         (b"no image", "(?i)png|image"),
         (tf.io.encode_png(np.zeros((9, 8, 1), np.uint8)).numpy(), "(?i)shape"),
+        (b"", "encoded as PNG"),
+        (tf.io.encode_jpeg(np.zeros(SHAPE, np.uint8)).numpy(), "encoded as PNG"),
+        (tf.io.encode_png(np.zeros(SHAPE, np.uint16)).numpy(), "8 bits a channel"),
+        (tf.io.encode_png(np.zeros((8, 8, 4), np.uint8)).numpy(), "no transparency"),
     ],
-    ids=["garbage", "wrong-shape"],
+    ids=["garbage", "wrong-shape", "nothing", "jpeg", "sixteen-bits", "transparent"],
 )
 def test_undecodable_images_fail(encoded: bytes, message: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         decode_images(tf.constant([encoded]), SHAPE)
+
+
+def test_an_opaque_alpha_channel_is_left_out() -> None:
+    image = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
+    opaque = np.concatenate([image, np.full_like(image, 255)], axis=-1)
+    encoded = tf.stack([tf.io.encode_png(image), tf.io.encode_png(opaque)])
+    first, second = decode_images(encoded, SHAPE).numpy()
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (33, 57, 3)], ids=str)

@@ -44,7 +44,7 @@ def root(pristine: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host(official: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def host(tiny_mnist: None, official: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """TFDS's own host, on this machine."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -131,8 +131,9 @@ def bombs(folder: Path) -> list[Path]:
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    Image.new("1", (40_000, 40_000)).save(folder / "e.png")
-    Image.new("1", (40_000, 40_000)).save(folder / "f.tif", compression="group4")
+    nothing = Image.new("1", (8_200, 8_200))
+    nothing.save(folder / "e.png")
+    nothing.save(folder / "f.tif", compression="group4")
     return [*(folder / name for name in files), folder / "e.png", folder / "f.tif"]
 
 
