@@ -243,8 +243,8 @@ def _shape(root: Path, looks: Mapping[str, Look], resize: Size | None) -> tuple[
     channels = Counter(found.shape[2] for found in looks.values())
     if len(channels) > 1:
         raise DataError(
-            f"{root} has {channels[1]:,} grey images (such as {readable(first[1])}) and "
-            f"{channels[3]:,} with colours (such as {readable(first[3])}); expected one of both: "
+            f"{root} has grey images ({channels[1]:,}, such as {readable(first[1])}) and images "
+            f"with colours ({channels[3]:,}, such as {readable(first[3])}); expected one of both: "
             "convert all of them, for instance with Pillow's Image.convert('RGB')"
         )
     sizes = Counter(found.shape[:2] for found in looks.values())

@@ -47,7 +47,6 @@ def prepare(
     store: copy what this prints, and compile with --data-uri and --data-fingerprint.
     """
     from rich.console import Console
-    from rich.markup import escape
 
     from foundation.json import dumps
     from gauntlet.supervisor import call
@@ -74,7 +73,7 @@ def prepare(
     last = len(lines) - 1
     for number, line in enumerate(lines):  # options that a shell takes as they stand here
         more = " \\" if line.startswith("  --") and number < last else ""
-        console.print(escape(line + more), highlight=False, soft_wrap=True)
+        console.print(line + more, markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

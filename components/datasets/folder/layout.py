@@ -33,10 +33,8 @@ class Unused:
         if len(self.first) < SHOWN:
             self.first.append(readable(name))
 
-    @property
-    def examples(self) -> str:
-        """The first ones, and whether there are more."""
-        return ", ".join(self.first) + (", ..." if self.count > SHOWN else "")
+    def __str__(self) -> str:
+        return f"{self.count:,} ({', '.join(self.first)}{', ...' * (self.count > SHOWN)})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,18 +126,16 @@ class _Storing:
 
     def notes(self) -> list[str]:
         """What whoever uses the data should know of them."""
-        turned = f"{self._turned.count:,} images were turned as their EXIF orientation says"
-        opaque = f"{self._opaque.count:,} images had an alpha channel, wholly opaque, left out"
-        notes = [f"{turned}: {self._turned.examples}"] * bool(self._turned.count)
-        notes += [f"{opaque}: {self._opaque.examples}"] * bool(self._opaque.count)
         across, labels = self._duplicates()
-        for (one, other), found in across.items():
-            what = f"{found.count:,} images in {one} have the pixels of an image in {other}"
-            notes.append(f"{what}: {found.examples}")
-        for split, found in labels.items():
-            what = f"{found.count:,} images in {split} have the pixels of an image of another class"
-            notes.append(f"{what}: {found.examples}")
-        return notes
+        found = {
+            "images turned as their EXIF orientation says": self._turned,
+            "images whose alpha channel, wholly opaque, was left out": self._opaque,
+        }
+        for (one, other), same in across.items():
+            found[f"images in {one} with the pixels of an image in {other}"] = same
+        for split, same in labels.items():
+            found[f"images in {split} with the pixels of an image of another class"] = same
+        return [f"{what}: {images}" for what, images in found.items() if images.count]
 
     def _stored(self, name: str) -> _Stored | Unusable:
         try:
@@ -192,7 +190,7 @@ class _Storing:
                 if split != home:
                     across.setdefault((split, home), Unused()).add(name)
                 if class_of(first.setdefault(split, name)) != class_of(name):
-                    labels.setdefault(split, Unused()).add(f"{name} ({readable(first[split])})")
+                    labels.setdefault(split, Unused()).add(f"{name} as {readable(first[split])}")
         return across, labels
 
     def _alike(self) -> Iterable[list[tuple[str, str]]]:

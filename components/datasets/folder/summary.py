@@ -56,10 +56,9 @@ def _notes(folder: ImageFolder) -> list[str]:
     for split, names in folder.files.items():
         if missing := [c for c in folder.classes if c not in set(map(class_of, names))]:
             shown = ", ".join(map(readable, missing[:LISTED]))
-            notes.append(f"{split} has no images of {len(missing)} classes: {shown}")
+            notes.append(f"classes without images in {split}: {len(missing)} ({shown})")
         if split not in used:
-            notes.append(f"no run uses the {len(names):,} images in {split}; --split {split} does")
+            notes.append(f"images in {split}, a split that no run uses: {len(names):,}")
     return notes + [
-        f"not used: {unused.count:,} files {reason}: {unused.examples}"
-        for reason, unused in folder.unused.items()
+        f"files not used, {reason}: {unused}" for reason, unused in folder.unused.items()
     ]

@@ -27,7 +27,8 @@ def test_what_is_taken_is_shown_and_how_a_run_gets_it(tmp_path: Path) -> None:
         f"{root}: RGB images of 8 x 4 (height x width), 2 classes; 10 PNG, 1 JPEG",
         "  resized to 8 x 4: 10 of 6 x 5, 1 of 9 x 30",
         "  train: 7 images: 4 cat, 3 dog",
-        "  note: not used: 1 files in a sub-folder of a class: train/cat/old/1.png",
+        "  note: files not used, in a sub-folder of a class: 1 (train/cat/old/1.png)",
+        "  --data-uri URI_OF_THE_COPY \\\n",
         "  --set data.resize=8,4",
     ):
         assert line in done.stdout

@@ -60,22 +60,22 @@ def test_what_other_systems_leave_is_no_data(pets: Path, place: str, name: str) 
     [
         (
             ["train/cat/batch2/1.png", "train/cat/batch2/more/2.png"],
-            "not used: 2 files in a sub-folder of a class: train/cat/batch2/1.png, "
-            "train/cat/batch2/more/2.png",
+            "files not used, in a sub-folder of a class: 2 (train/cat/batch2/1.png, "
+            "train/cat/batch2/more/2.png)",
         ),
-        (["1.png"], "not used: 1 files in no folder of a class: 1.png"),
-        (["train/1.png"], "not used: 1 files in no folder of a class: train/1.png"),
+        (["1.png"], "files not used, in no folder of a class: 1 (1.png)"),
+        (["train/1.png"], "files not used, in no folder of a class: 1 (train/1.png)"),
         (
             ["old images/cat/1.png"],
-            "not used: 1 files in a folder whose name is no split's: old images/cat/1.png",
+            "files not used, in a folder whose name is no split's: 1 (old images/cat/1.png)",
         ),
         (
             [f"raw/fox/{i}.png" for i in range(5)],
-            "not used: 5 files in raw, which has classes that no split has: raw/fox/0.png, "
-            "raw/fox/1.png, raw/fox/2.png, ...",
+            "files not used, in raw, which has classes that no split has: 5 (raw/fox/0.png, "
+            "raw/fox/1.png, raw/fox/2.png, ...)",
         ),
-        (["tset/cat/1.png"], "no run uses the 1 images in tset; --split tset does"),
-        (["valid/cat/1.png", "val/cat/1.png"], "no run uses the 1 images in valid"),
+        (["tset/cat/1.png"], "images in tset, a split that no run uses: 1"),
+        (["valid/cat/1.png", "val/cat/1.png"], "images in valid, a split that no run uses: 1"),
     ],
     ids=["deeper", "in-root", "in-split", "no-split", "strangers", "tset", "two-validations"],
 )
@@ -91,8 +91,8 @@ def test_files_of_other_kinds_in_a_class_are_counted_and_named(pets: Path) -> No
     for name in ("notes.txt", "labels.csv", "empty", "movie.mp4"):
         (pets / "train" / "dog" / name).write_text("" if name == "empty" else "text")
     assert (
-        "not used: 4 files in a class, and no image: train/dog/empty, train/dog/labels.csv, "
-        "train/dog/movie.mp4, ..." in told(pets)
+        "files not used, in a class, and no image: 4 (train/dog/empty, train/dog/labels.csv, "
+        "train/dog/movie.mp4, ...)" in told(pets)
     )
 
 
@@ -105,7 +105,7 @@ def test_a_class_that_a_split_lacks_is_said(pets: Path) -> None:
     for path in (pets / "test" / "dog").iterdir():
         path.unlink()
     (pets / "test" / "dog").rmdir()
-    assert "note: test has no images of 1 classes: dog" in told(pets)
+    assert "note: classes without images in test: 1 (dog)" in told(pets)
 
 
 def test_one_split_alone_has_classes_too(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def latin_file(root: Path) -> None:
     [
         (
             grey_and_colours,
-            r"has 1 grey images \(such as train/dog/grey.png\) and 10 with colours \(such as .*"
+            r"has grey images \(1, such as train/dog/grey.png\) and images with colours \(10, su.*"
             r"\); expected one of both: convert all of them",
         ),
         (sizes, r"has images of 6 sizes .*: 10 of 6 x 5 .*, \.\.\.; expected one: .*resize=6,5 "),

@@ -145,8 +145,8 @@ def test_turned_and_opaque_images_are_counted_and_named(pets: Path, tmp_path: Pa
     opaque.save(pets / "test" / "dog" / "opaque.png")
     prepared = prepare(str(pets), str(tmp_path / "data"))
     assert read_notes(Path(prepared.directory)) == [
-        "1 images were turned as their EXIF orientation says: train/cat/turned.png",
-        "1 images had an alpha channel, wholly opaque, left out: test/dog/opaque.png",
+        "images turned as their EXIF orientation says: 1 (train/cat/turned.png)",
+        "images whose alpha channel, wholly opaque, was left out: 1 (test/dog/opaque.png)",
     ]
     with Image.open(pets / "train" / "cat" / "turned.png") as image:
         np.testing.assert_array_equal(
@@ -163,11 +163,11 @@ def test_the_same_pixels_twice_are_counted_and_named(pets: Path, tmp_path: Path)
     Image.open(pets / "test/dog/1.png").save(pets / "test/cat/dog.bmp")
     prepared = prepare(str(pets), str(tmp_path / "data"))
     assert sorted(read_notes(Path(prepared.directory))) == [
-        "1 images in test have the pixels of an image in train: test/cat/again.bmp",
-        "1 images in test have the pixels of an image of another class: test/dog/1.png "
-        "(test/cat/dog.bmp)",
-        "1 images in train have the pixels of an image of another class: train/dog/other.tif "
-        "(train/cat/0.png)",
+        "images in test with the pixels of an image in train: 1 (test/cat/again.bmp)",
+        "images in test with the pixels of an image of another class: 1 (test/dog/1.png "
+        "as test/cat/dog.bmp)",
+        "images in train with the pixels of an image of another class: 1 (train/dog/other.tif "
+        "as train/cat/0.png)",
     ]
 
 
@@ -185,7 +185,7 @@ def test_what_is_taken_and_the_notes_are_told_each_time(
         f"{pets}: RGB images of 6 x 5 (height x width), 2 classes; 10 PNG",
         "  test: 4 images: 2 cat, 2 dog",
         "  train: 6 images: 3 cat, 3 dog",
-        "  note: 1 images in test have the pixels of an image in train: test/cat/0.png",
+        "  note: images in test with the pixels of an image in train: 1 (test/cat/0.png)",
     ]  # fmt: skip
 
 
