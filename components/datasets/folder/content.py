@@ -217,8 +217,7 @@ def _orientation(image: "Image") -> int:
 
 
 def _is_transparent(image: "Image") -> bool:
-    (lowest, _), *_ = [image.convert("RGBA").getchannel("A").getextrema()]
-    return bool(lowest < 255)  # type: ignore[operator]
+    return bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def _pixels(image: "Image", channels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
