@@ -163,6 +163,8 @@ def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         bits, orientation = _bits(image, file), _orientation(image)
         clear = image.mode in CHANNELS and image.has_transparency_data and _is_transparent(image)
+    except Unusable:
+        raise
     except Exception as error:
         raise _NoImage(_reason(error)) from error
     if frames > 1:
@@ -193,8 +195,9 @@ def _bits(image: "Image", file: IO[bytes]) -> int:
         return bits
     if image.format == "TIFF":
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
-        signed = set(tags.get(339, (1,))) != {1}
-        return 16 if signed else max(tags.get(258, (1,)))
+        if set(tags.get(339, (1,))) != {1} and image.mode in CHANNELS:
+            raise Unusable("has numbers with a sign; expected 0 to 255: scale its values")
+        return int(max(tags.get(258, (1,))))
     if image.format == "PPM":
         return 16 if _highest(vars(image)["tile"]) > 255 else 8
     return 8

@@ -1,6 +1,8 @@
 """What a file is, by its content: what is taken, as which pixels, and what is refused."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,8 +88,6 @@ def test_a_jpeg_is_what_tensorflow_decodes_accurately(mode: str, quality: int) -
 
 def sixteen_bit_colours() -> bytes:
     """A PNG of 1 x 1 pixels, which Pillow opens as RGB with the lower half of each value gone."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -100,6 +100,29 @@ def sixteen_bit_colours() -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\x00" + b"\x12\x34" * 3))
         + chunk(b"IEND", b"")
     )
+
+
+def tiff(bits: int, channels: int, kind: int) -> bytes:
+    """A TIFF of one pixel. kind: 1 for whole numbers, 2 for those with a sign."""
+    tags = [
+        (256, 1), (257, 1), (258, bits), (259, 1), (262, 2 if channels == 3 else 1), (273, 8),
+        (277, channels), (278, 1), (279, channels * bits // 8), (339, kind),
+    ]  # fmt: skip
+    pixel, entries, after = b"\x12\x34" * 8, b"", 24 + 2 + 12 * len(tags) + 4
+    values = b""
+    for tag, value in tags:
+        several = channels if tag in (258, 339) else 1
+        if several > 2:
+            entries += struct.pack("<HHII", tag, 3, several, after + len(values))
+            values += struct.pack(f"<{several}H", *[value] * several)
+        else:
+            entries += struct.pack("<HHIHH", tag, 3, several, value, 0)
+    ifd = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return struct.pack("<2sHI", b"II", 42, 24) + pixel + ifd + values
+
+
+def test_the_written_tiff_is_one() -> None:
+    np.testing.assert_array_equal(decode(tiff(8, 3, 1)).pixels, [[[0x12, 0x34, 0x12]]])
 
 
 def animated(format: str) -> bytes:
@@ -130,6 +153,8 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "the colour mode I;16; expected grey or RGB with 8 bits a channel: convert it",
     ),
     "16-bit-colours": (sixteen_bit_colours, "has 16 bits a channel; expected 8: scale its values"),
+    "16-bit-TIFF": (lambda: tiff(16, 3, 1), "has 16 bits a channel"),
+    "signed-TIFF": (lambda: tiff(8, 1, 2), "has numbers with a sign; expected 0 to 255"),
     "16-bit-PGM": (lambda: b"P5 1 1 65535\n\x12\x34", "the colour mode I"),
     "16-bit-PPM": (lambda: b"P6 1 1 65535\n" + b"\x12\x34" * 3, "has 16 bits a channel"),
     "float-TIFF": (
@@ -237,9 +262,6 @@ def huge(format: str, side: int) -> bytes:
     """A few bytes that claim to be side x side pixels."""
     data = bytearray(encoded(Image.new("L", (1, 1)), format))
     if format == "PNG":
-        import struct
-        import zlib
-
         data[16:24] = struct.pack(">II", side, side)
         data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     elif format == "PPM":
