@@ -72,7 +72,7 @@ def prepare(
     """
     if image_folder.is_folder(dataset):
         return prepare_folder(image_folder.describe(dataset, resize), data_dir)
-    if resize:
+    if resize and not dataset.startswith(f"{image_folder.NAME}/"):
         raise ConfigError(f"only a folder of images is resized; {dataset} has images of one size")
     folder = _local_folder(data_dir)
     if folder is not None and prepared.looks_prepared(folder, dataset):
@@ -97,7 +97,7 @@ def prepare_folder(images: ImageFolder, data_dir: str | None) -> PreparedDataset
     root = folder or Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
     if root.is_relative_to(os.path.realpath(images.root)):
         raise ConfigError(
-            f"--data-dir {data_dir} lies in the folder of the images themselves, where the next "
+            f"--data-dir {root} lies in the folder of the images themselves, where the next "
             "call would take it for a split; name another one"
         )
     _tell(summary(images))
@@ -111,6 +111,11 @@ def prepare_folder(images: ImageFolder, data_dir: str | None) -> PreparedDataset
             if not _is_filled(directory):
                 _store(images, root, config, directory)
     found = prepared.inspect(directory, name)
+    if found.version != image_folder.VERSION:
+        raise DataError(
+            f"{directory} was prepared by version {found.version}, which stored other pixels; "
+            f"expected {image_folder.VERSION}: name another --data-dir to have it prepared afresh"
+        )
     _tell([f"  note: {note}" for note in read_notes(directory)])
     return found
 

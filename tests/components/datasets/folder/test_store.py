@@ -9,7 +9,7 @@ import tensorflow as tf
 from pictures import write_folder, write_image
 from PIL import Image
 
-from components.datasets import stock, worker
+from components.datasets import image_folder, stock, worker
 from components.datasets.batches import Batch, image_batches
 from components.datasets.folder.content import ORIENTATION
 from components.datasets.folder.store import NOTES, read_notes
@@ -198,9 +198,19 @@ def test_a_split_alone_can_be_evaluated(tmp_path: Path) -> None:
 def test_a_prepared_version_folder_is_used_as_it_is(pets: Path, tmp_path: Path) -> None:
     first = prepare(str(pets), str(tmp_path / "data"))
     assert prepare(str(pets), first.directory) == first
-    assert prepare(first.name, first.directory) == first
+    assert prepare(first.name, first.directory, (6, 5)) == first
     write_image(pets / "train" / "cat" / "new.png", 1)
     with pytest.raises(DataError, match=f"holds the data set '{first.name}', expected"):
+        prepare(str(pets), first.directory)
+
+
+def test_what_an_older_version_stored_is_not_used(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decoded JPEG otherwise."""
+    first = prepare(str(pets), str(tmp_path / "data"))
+    monkeypatch.setattr(image_folder, "VERSION", "9.0.0")
+    with pytest.raises(DataError, match=r"was prepared by version 2\.0\.0, .*expected 9\.0\.0"):
         prepare(str(pets), first.directory)
 
 
