@@ -2,10 +2,25 @@
 
 import json
 
-from components.datasets.image_folder import describe, is_folder, spans
-from foundation.errors import ConfigError
+from rich.console import Console
+
+from components.datasets.folder.spans import spans
+from components.datasets.image_folder import (
+    NAME,
+    ImageFolder,
+    describe,
+    is_folder,
+    looks_like_folder,
+)
+from components.datasets.stock import load_builder
+from foundation.errors import ConfigError, DataError
+from foundation.events import phase
+from gauntlet.supervisor import shown
 from pipeline.definition.config import DataConfig, RunConfig, override
 from pipeline.definition.presets import preset as named_preset
+
+FOLDER = ("data.dataset", "data.span", "data.resize")
+"""Settings that say which folder is looked at, and how."""
 
 
 def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
@@ -16,12 +31,15 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
         ConfigError: a wrong name or value.
         DataError: the folder does not have the layout.
     """
-    config = override(named_preset(preset), assignments)
-    if not is_folder(config.data.dataset):
-        refuse_span(config.data)
-        return config
-    span, root = chosen_span(config.data.dataset, config.data.span)
-    images = describe(root)
+    start = named_preset(preset)
+    # The other settings may fit the images of the folder only, whose size is not known yet.
+    asked = [text for text in assignments if text.partition("=")[0].strip() in FOLDER]
+    data = override(start, asked).data
+    if not is_folder(data.dataset):
+        refuse_for_named(data)
+        return override(start, assignments)
+    span, root = chosen_span(data.dataset, data.span)
+    images = looked_at(root, data)
     derived = {f"data.{name}": split for name, split in images.splits.items()}
     derived |= {
         "data.image_shape": ",".join(map(str, images.image_shape)),
@@ -29,15 +47,43 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
         "data.class_names": json.dumps(images.classes),  # a name may have a comma
     }
     chosen = (f"data.dataset={images.root}", f"data.span={span}")
-    return override(
-        named_preset(preset), (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen)
-    )
+    return override(start, (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen))
 
 
-def refuse_span(data: DataConfig) -> None:
-    """Raises ConfigError where a span is asked for of a named data set, which has none."""
+def refuse_for_named(data: DataConfig) -> None:
+    """Raises ConfigError where a named data set is asked for what only a folder of images has, or
+    is no data set while there is a folder of that name."""
     if data.span:
         raise ConfigError(f"data.span={data.span} is for a folder of spans; {data.dataset} is none")
+    if data.resize and not data.dataset.startswith(f"{NAME}/"):
+        raise ConfigError(
+            f"data.resize={','.join(map(str, data.resize))} is for a folder of images; "
+            f"{data.dataset} is none"
+        )
+    if looks_like_folder(data.dataset):
+        load_builder(data.dataset, None)
+
+
+def looked_at(root: str, data: DataConfig) -> ImageFolder:
+    """What lies in a folder; how that goes is shown.
+
+    Raises:
+        DataError: it cannot be taken; of the newest span, the message says how to take another.
+    """
+    try:
+        with shown(Console()), phase("images"):
+            images = describe(root, data.resize)
+            _ = images.splits  # a run needs train and test
+            return images
+    except DataError as error:
+        series = spans(data.dataset)
+        if len(series) < 2 or data.span:
+            raise
+        others = ", ".join(map(str, series))
+        raise DataError(
+            f"{error}\nThis is the newest of the spans {others}; mend it, or name another one with "
+            "--span"
+        ) from error
 
 
 def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:
@@ -46,6 +92,7 @@ def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:
 
     Raises:
         ConfigError: there is no such span.
+        DataError: it is not clear which folder is which span.
     """
     found = spans(dataset)
     if wanted and wanted not in found:

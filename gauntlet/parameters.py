@@ -1,6 +1,7 @@
 """What the text of an argument or option may be, and what a command gets for it."""
 
 import os
+import re
 import tempfile
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +60,17 @@ class Names(click.ParamType):
         return names
 
 
+class HeightAndWidth(click.ParamType):
+    """`H,W` as a pair of numbers."""
+
+    name = "H,W"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not (found := re.fullmatch(r"\s*([1-9]\d{0,4})\s*,\s*([1-9]\d{0,4})\s*", str(value))):
+            raise ConfigError(f"expected height and width, such as 32,32, got {value!r}")
+        return int(found[1]), int(found[2])
+
+
 class LocalPath(click.Path):
     """The absolute path of a local file or folder; an address such as gs://bucket is a
     ConfigError."""
@@ -106,6 +118,7 @@ class InputFile(click.Path):
 LOCAL_PATH, EXISTING_ROOT = LocalPath(), ExistingRoot()
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 NAMES = Names()
+SIZE = HeightAndWidth()
 
 
 def local_path(text: str) -> Path:

@@ -1,6 +1,8 @@
 """Has a child process do the work and shows its progress: one line a node, with time and a bar."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,23 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
             raise Defect(f"{error}\nThe log has the traceback: {log}") from error
         except ProcessDied as error:
             raise ProcessDied(f"{error}; its log is {log}") from error
+
+
+@contextlib.contextmanager
+def shown(console: Console) -> Iterator[None]:
+    """Show how work in this process goes, as `call` shows a child's."""
+    with NodeDisplay(console) as display:
+        handler = logging.Handler()
+        handler.emit = display.show  # type: ignore[method-assign]
+        logger = logging.getLogger("gauntlet")
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 class NodeDisplay:

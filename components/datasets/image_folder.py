@@ -3,74 +3,84 @@ ImageFolder.
 
     ROOT/train/cat/1.png  ROOT/train/dog/2.jpg  ROOT/test/cat/3.png  ...
 
-`describe` looks at names and one image only; `store` decodes every image, in the child process that
-prepares data, and writes an ordinary prepared data set, so that nothing else knows folders.
+`describe` looks at every file once, at the head of it, and refuses what cannot be taken;
+`folder.store` decodes every image, in the child process that prepares data, and writes an ordinary
+prepared data set, so that nothing else knows folders.
 """
 
 import hashlib
-import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from foundation.errors import DataError
+from components.datasets.folder import spans
+from components.datasets.folder.content import FORMATS, Look, Unusable, look
+from components.datasets.folder.layout import SHOWN, Layout, Unused, folders, walk
+from components.datasets.folder.names import in_order, is_utf8, readable
+from components.datasets.folder.parallel import mapped
+from components.datasets.folder.problems import Problems
+from foundation.errors import ConfigError, DataError
 from foundation.events import Progress
 
-log = logging.getLogger("gauntlet.data")
+NAME, VERSION = "image_folder", "2.0.0"
+"""Of the prepared data set; the version goes up when other pixels are stored for the same files."""
 
-NAME, VERSION = "image_folder", "1.0.0"
 LAYOUT = "SPLIT/CLASS/IMAGE, such as train/cat/1.png, with the splits train and test"
 FILENAME = "filename"
 """The feature with an image's path below the folder: its id in everything that follows."""
 
-ENDINGS = (".png", ".jpg", ".jpeg")
-CHANNELS = {"1": 1, "L": 1, "RGB": 3, "P": 3}
-"""Pillow's modes that decode to 8 bits a channel without loss, and their channels."""
-
-SPAN = "span-"
-"""How the name of a span's folder begins; its number follows."""
+VALIDATION = ("validation", "val", "valid")
+"""Names of a split for validation; the first one that is there is taken."""
 
 HELD_OUT = 12
 """Without a split for validation, one image in so many of the training split is held out."""
 
+Size = tuple[int, int]
+"""Height and width."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder:
-    """What lies in a folder. files: by split, paths relative to `root`, sorted. image_shape: of the
-    first image."""
+    """What is taken of a folder.
+
+    files: by split, paths relative to `root`, sorted. classes: names in the order of their labels.
+    image_shape: height, width, channels of every image, once it is resized. resize: height and
+    width to which all are brought; None where they have one size. formats, sizes: how many images
+    have each. unused: files that are not taken, by reason.
+    """
 
     root: Path
     files: dict[str, list[str]]
     classes: list[str]
     image_shape: tuple[int, int, int]
+    resize: Size | None
+    formats: dict[str, int]
+    sizes: dict[Size, int]
+    unused: dict[str, Unused]
 
     @property
     def splits(self) -> dict[str, str]:
         """Our splits as tfds splits. The images are shuffled when they are stored, so a part is a
-        fair sample."""
-        held_out = next(
-            (name for name in ("validation", "val", "valid") if name in self.files), None
-        )
+        fair sample.
+
+        Raises:
+            DataError: there are no images in `train` or in `test`.
+        """
+        for split in ("train", "test"):
+            if split not in self.files:
+                raise DataError(_no_images(self.root, split))
+        held_out = self.held_out
         cut = len(self.files["train"]) - max(1, len(self.files["train"]) // HELD_OUT)
         own = {"train": f"train[:{cut}]", "validation": f"train[{cut}:]"}
         return (own if held_out is None else {"train": "train", "validation": held_out}) | {
             "test": "test"
         }
 
-
-def spans(dataset: str) -> dict[int, Path]:
-    """The spans in a folder of spans, `span-1`, `span-2` and so on, each a folder of images; empty
-    for any other."""
-    root = Path(dataset).expanduser().absolute()
-    names = (
-        {entry.name.removeprefix(SPAN): entry for entry in _folders(root)} if root.is_dir() else {}
-    )
-    return {
-        int(name): entry
-        for name, entry in names.items()
-        if entry.name.startswith(SPAN) and name.isdigit()
-    }
+    @property
+    def held_out(self) -> str | None:
+        """The split for validation that the folder has itself."""
+        return next((name for name in VALIDATION if name in self.files), None)
 
 
 def is_folder(dataset: str) -> bool:
@@ -78,150 +88,206 @@ def is_folder(dataset: str) -> bool:
     return dataset.startswith(("/", "~", "."))
 
 
-def describe(dataset: str) -> ImageFolder:
-    """Look at a folder.
+def looks_like_folder(dataset: str) -> bool:
+    """Whether a name that is no path is one of a folder of images where the user stands."""
+    root = Path(dataset)
+    if is_folder(dataset) or not dataset or not root.is_dir():
+        return False
+    return any((root / split).is_dir() for split in ("train", "test")) or bool(spans.spans(dataset))
+
+
+def describe(dataset: str, resize: Size | None = None) -> ImageFolder:
+    """Look at a folder: every file that lies where images are expected, by its content.
+
+    Args:
+        dataset: path of the folder.
+        resize: height and width to which all images will be brought.
 
     Raises:
-        DataError: it does not have the layout; the message names the place and what was expected.
+        ConfigError: there is no such folder.
+        DataError: it does not have the layout, or holds what cannot be taken; the message names
+            the places, what was expected, and what to do.
     """
     root = Path(dataset).expanduser().absolute()
+    if not is_utf8(root):
+        raise DataError(f"{readable(root)}: the name of this folder is not UTF-8; rename it")
     if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder; expected one of {LAYOUT}")
-    files = {split.name: list(_images(root, split)) for split in _folders(root)}
-    files = {split: sorted(found) for split, found in files.items() if found}
-    for split in ("train", "test"):
-        if split not in files:
-            raise DataError(
-                f"{root} has no images in {split}/CLASS/; expected {LAYOUT}; its folders are "
-                f"{_names(root)}"
-            )
-    classes = _classes(root, files)
-    first = root / files["train"][0]
+        raise ConfigError(f"{root}: there is no such folder; expected one of {LAYOUT}")
+    if series := spans.spans(dataset):
+        raise DataError(
+            f"{root} is a folder of spans; expected one of {LAYOUT}: name a span, such as "
+            f"{list(series.values())[-1]}"
+        )
+    layout = walk(root)
+    _set_strangers_aside(layout)
+    looks = _looks(root, layout)
+    files = {split: _taken(root, split, layout, looks) for split in sorted(layout.files)}
+    files = {split: names for split, names in files.items() if names}
+    if not files:
+        raise DataError(_no_images(root, "train"))
+    size, channels = _shape(root, looks, resize)
     return ImageFolder(
-        root=root, files=files, classes=classes, image_shape=image_shape(first, decode=False)
+        root=root,
+        files=files,
+        classes=_classes(root, files),
+        image_shape=(*size, channels),
+        resize=resize,
+        formats=dict(Counter(found.format for found in looks.values()).most_common()),
+        sizes=dict(Counter(found.shape[:2] for found in looks.values()).most_common()),
+        unused=dict(layout.unused),
     )
 
 
 def fingerprint(folder: ImageFolder) -> str:
-    """SHA-256 in hex of all names and contents; it does not depend on where the folder lies or on
-    its times."""
-    digest, total = hashlib.sha256(), sum(map(len, folder.files.values()))
-    progress = Progress("reading", total)
-    done = 0
-    for split, names in sorted(folder.files.items()):
-        for name in names:
-            with open(folder.root / name, "rb") as file:
-                digest.update(
-                    f"{split} {name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                )
+    """SHA-256 in hex of all names and contents, and of the size to which they are brought; it does
+    not depend on where the folder lies or on its times."""
+    digest, total = begin_digest(folder), sum(map(len, folder.files.values()))
+    progress, done = Progress("reading", total), 0
+    for split, names in folder.files.items():
+        for name, content in mapped(lambda name: _sha256(folder.root / name), names):
+            add_to_digest(digest, split, name, content)
             done += 1
             progress.update(done)
     return digest.hexdigest()
 
 
-def store(folder: ImageFolder, data_dir: str, config: str) -> None:
-    """Write the folder as a prepared tfds data set below `data_dir`.
-
-    Args:
-        folder: from `describe`.
-        data_dir: a tfds root.
-        config: names the content, as a tfds config.
-
-    Raises:
-        DataError: an image cannot be decoded, or has another shape than the first one.
-    """
-    import tensorflow_datasets as tfds
-
-    progress = Progress("preparing", sum(map(len, folder.files.values())))
-    done = 0
-
-    def examples(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        nonlocal done
-        for name in names:
-            shape = image_shape(folder.root / name)
-            if shape != folder.image_shape:
-                raise DataError(
-                    f"{folder.root / name} has the shape {shape} (height, width, channels), the "
-                    f"first image ({folder.files['train'][0]}) has {folder.image_shape}; bring all "
-                    "images to one shape"
-                )
-            yield (
-                name,
-                {"image": str(folder.root / name), "label": Path(name).parts[1], FILENAME: name},
-            )
-            done += 1
-            progress.update(done)
-
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=NAME,
-        version=VERSION,
-        config=config,
-        data_dir=data_dir,
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=folder.image_shape),
-                "label": tfds.features.ClassLabel(names=folder.classes),
-                FILENAME: tfds.features.Text(),
-            }
-        ),
-        split_datasets={split: examples(names) for split, names in folder.files.items()},
-    )
+def begin_digest(folder: ImageFolder) -> "hashlib._Hash":
+    """A digest of a folder before any file."""
+    return hashlib.sha256(f"resize {folder.resize}\n".encode() if folder.resize else b"")
 
 
-def image_shape(path: Path, decode: bool = True) -> tuple[int, int, int]:
-    """Height, width and channels of an image file.
+def add_to_digest(digest: "hashlib._Hash", split: str, name: str, content: str) -> None:
+    """One more file, by split and name in their order. content: SHA-256 in hex."""
+    digest.update(f"{split} {name} {content}\n".encode())
 
-    Raises:
-        DataError: it cannot be decoded, or has more than 8 bits a channel or an alpha channel.
-    """
-    from PIL import Image, UnidentifiedImageError
 
+def class_of(name: str) -> str:
+    """The class of an image, by its path below the folder."""
+    return name.split("/")[1]
+
+
+def _sha256(path: Path) -> str:
     try:
-        with Image.open(path) as image:
-            if decode:
-                image.load()
-            mode, (width, height) = image.mode, image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{readable(path)} cannot be read ({error.strerror})") from error
+
+
+def _set_strangers_aside(layout: Layout) -> None:
+    """A folder of an unusual name with classes of its own is no split of these data."""
+    usual = ("train", "test", *VALIDATION)
+    known = next((set(layout.files[split]) for split in usual if layout.files.get(split)), set())
+    for split, by_class in list(layout.files.items()):
+        if split in usual or known.issuperset(by_class):
+            continue
+        unused = layout.unused[f"in {split}, which has classes that no split has"]
+        for names in layout.files.pop(split).values():
+            for name in names:
+                unused.add(name)
+
+
+def _looks(root: Path, layout: Layout) -> dict[str, Look]:
+    """What each image is, by its name; files that are none are set aside.
+
+    Raises:
+        DataError: there are images that cannot be taken; all of them are counted.
+    """
+    names = [
+        name for by_class in layout.files.values() for files in by_class.values() for name in files
+    ]
+    problems, looks = Problems(root), {}
+    progress = Progress("looking at images", len(names))
+    for done, (name, found) in enumerate(mapped(lambda name: _look(root, name), names), start=1):
+        progress.update(done)
+        if isinstance(found, Unusable):
+            problems.add(name, str(found))
+        elif found is None:
+            layout.unused["in a class, and no image"].add(name)
+        else:
+            looks[name] = found
+    problems.refuse(len(names))
+    return looks
+
+
+def _look(root: Path, name: str) -> Look | Unusable | None:
+    try:
+        found = look(root / name)
+    except Unusable as error:
+        return error
+    if found and not is_utf8(name):
+        return Unusable("has a name that is not UTF-8; rename it")
+    return found
+
+
+def _taken(root: Path, split: str, layout: Layout, looks: Mapping[str, Look]) -> list[str]:
+    """The images of a split; raises DataError for a class folder without any."""
+    taken = []
+    for label, names in layout.files[split].items():
+        images = [name for name in names if name in looks]
+        if not images:
+            raise DataError(
+                f"{readable(root / split / label)} holds no images ({', '.join(FORMATS)}); fill it "
+                "or remove it"
+            )
+        taken += images
+    return sorted(taken)
+
+
+def _shape(root: Path, looks: Mapping[str, Look], resize: Size | None) -> tuple[Size, int]:
+    """Size and channels of all images; raises DataError where they have several."""
+    first: dict[int | Size, str] = {}
+    for name, found in looks.items():
+        first.setdefault(found.shape[2], name)
+        first.setdefault(found.shape[:2], name)
+    channels = Counter(found.shape[2] for found in looks.values())
+    if len(channels) > 1:
         raise DataError(
-            f"{path} cannot be decoded as an image ({error}); replace or remove it"
-        ) from error
-    if mode not in CHANNELS:
-        raise DataError(
-            f"{path} has the colour mode {mode}; expected grey or RGB with 8 bits a channel: "
-            "convert it, for instance with Pillow's Image.convert('RGB')"
+            f"{root} has grey images ({channels[1]:,}, such as {readable(first[1])}) and images "
+            f"with colours ({channels[3]:,}, such as {readable(first[3])}); expected one of both: "
+            "convert all of them, for instance with Pillow's Image.convert('RGB')"
         )
-    return height, width, CHANNELS[mode]
-
-
-def _images(root: Path, split: Path) -> Iterator[str]:
-    """Relative paths of the images of one split; raises DataError for an empty class folder."""
-    for label in _folders(split):
-        found = [path for path in label.iterdir() if path.suffix.lower() in ENDINGS]
-        if not found:
-            raise DataError(f"{label} holds no images ({', '.join(ENDINGS)}); fill it or remove it")
-        yield from (str(path.relative_to(root)) for path in found)
+    sizes = Counter(found.shape[:2] for found in looks.values())
+    if len(sizes) > 1 and not resize:
+        common = [
+            f"{count:,} of {size[0]} x {size[1]} (such as {readable(first[size])})"
+            for size, count in sizes.most_common(SHOWN)
+        ]
+        usual = "{},{}".format(*sizes.most_common(1)[0][0])
+        raise DataError(
+            f"{root} has images of {len(sizes)} sizes (height x width): {', '.join(common)}"
+            f"{', ...' if len(sizes) > SHOWN else ''}; expected one: have them resized, for "
+            f"instance with data.resize={usual} (gauntlet run --set) or --resize {usual}"
+        )
+    ((channel, _),) = channels.items()
+    return resize or next(iter(sizes)), channel
 
 
 def _classes(root: Path, files: dict[str, list[str]]) -> list[str]:
-    by_split = {split: {Path(name).parts[1] for name in names} for split, names in files.items()}
-    classes = sorted(by_split["train"])
+    by_split = {split: set(map(class_of, names)) for split, names in files.items()}
+    split = "train" if "train" in files else max(files, key=lambda split: len(by_split[split]))
+    classes = in_order(by_split[split], str(root / split))
     if len(classes) < 2:
         raise DataError(
-            f"{root / 'train'} has one class only ({classes[0]}); a classifier needs two or more"
+            f"{root / split} has one class only ({classes[0]}); a classifier needs two or more"
         )
-    for split, found in by_split.items():
-        if unknown := sorted(found - set(classes)):
+    for other, found in by_split.items():
+        if unknown := sorted(map(readable, found - set(classes))):
             raise DataError(
-                f"{root / split} has classes that {root / 'train'} has not: {', '.join(unknown)}"
+                f"{root / other} has classes that {root / split} has not: {', '.join(unknown)}; "
+                f"the classes there are {_some(classes)}"
             )
     return classes
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(
-        entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+def _some(names: Iterable[str], most: int = 10) -> str:
+    shown = list(map(readable, names))
+    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
+
+
+def _no_images(root: Path, split: str) -> str:
+    return (
+        f"{root} has no images in {split}/CLASS/; expected {LAYOUT}; its folders are "
+        f"{_some(folders(root)) or 'none'}"
+        + (f"; is one of these meant for a span? {spans.EXPECTED}" if spans.doubtful(root) else "")
     )
-
-
-def _names(path: Path) -> str:
-    return ", ".join(folder.name for folder in _folders(path)) or "none"

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.datasets import image_folder, prepared, stock, workspace
+from components.datasets.folder.store import read_notes
+from components.datasets.folder.summary import summary
+from components.datasets.image_folder import ImageFolder
 from components.datasets.prepared import PreparedDataset
 from components.mirrors import archives
 from components.mirrors.mirror import MIRRORS
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError, GauntletError
+from foundation.events import Fields
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-__all__ = ["PreparedDataset", "prepare"]
+__all__ = ["PreparedDataset", "prepare", "prepare_folder"]
 
 log = logging.getLogger("gauntlet.data")
 
@@ -47,21 +51,30 @@ class Target:
         return _is_filled(self.directory)
 
 
-def prepare(dataset: str, data_dir: str | None) -> PreparedDataset:
+def prepare(
+    dataset: str, data_dir: str | None, resize: image_folder.Size | None = None
+) -> PreparedDataset:
     """Make sure that `dataset` (as `tfds.builder` takes it) is prepared on disk, and verify it.
 
     `data_dir` is a TFDS root, a prepared version folder or its parent, a folder with all official
     archives (prepared into its subfolder `tfds`, or TFDS's default root if that cannot be written),
     or an empty or missing folder, which becomes a TFDS root. None means TFDS's default root. Data
     that is already prepared is only read. Nothing half done is left behind; other processes that
-    prepare the same data set into the same root wait. Raises DataError with what to do.
+    prepare the same data set into the same root wait.
 
     `dataset` may also be a folder of the user's own images (`components.datasets.image_folder`);
-    `data_dir` is then the TFDS root into which it is prepared.
+    `data_dir` is then the TFDS root into which it is prepared, and `resize` the height and width to
+    which all of them are brought.
+
+    Raises:
+        ConfigError: there is no such data set, or it cannot be resized.
+        DataError: it cannot be prepared; the message says what to do.
     """
-    folder = _local_folder(data_dir)
     if image_folder.is_folder(dataset):
-        return _from_image_folder(dataset, folder)
+        return prepare_folder(image_folder.describe(dataset, resize), data_dir)
+    if resize and not dataset.startswith(f"{image_folder.NAME}/"):
+        raise ConfigError(f"only a folder of images is resized; {dataset} has images of one size")
+    folder = _local_folder(data_dir)
     if folder is not None and prepared.looks_prepared(folder, dataset):
         return prepared.inspect(folder, _wanted_name(dataset))
     target = _target(dataset, folder)
@@ -73,6 +86,55 @@ def prepare(dataset: str, data_dir: str | None) -> PreparedDataset:
     if not target.is_filled and archives.find(folder, stock.checksums(target.builder)):
         return _from_archives(dataset, folder)
     return _ensure(target, _from_network)
+
+
+def prepare_folder(images: ImageFolder, data_dir: str | None) -> PreparedDataset:
+    """Tell what is taken of a folder of images, and store them where these very ones have not been
+    stored yet; see `prepare`."""
+    import tensorflow_datasets as tfds
+
+    folder = _local_folder(data_dir)
+    root = folder or Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
+    if root.is_relative_to(os.path.realpath(images.root)):
+        raise ConfigError(
+            f"--data-dir {root} lies in the folder of the images themselves, where the next "
+            "call would take it for a split; name another one"
+        )
+    _tell(summary(images))
+    config = image_folder.fingerprint(images)[:16]
+    name = f"{image_folder.NAME}/{config}"
+    if folder and prepared.looks_prepared(folder, image_folder.NAME):
+        directory = folder
+    else:
+        directory = root / name / image_folder.VERSION
+        with workspace.exclusive(root, name):
+            if not _is_filled(directory):
+                _store(images, root, config, directory)
+    found = prepared.inspect(directory, name)
+    if found.version != image_folder.VERSION:
+        raise DataError(
+            f"{directory} was prepared by version {found.version}, which stored other pixels; "
+            f"expected {image_folder.VERSION}: name another --data-dir to have it prepared afresh"
+        )
+    _tell([f"  note: {note}" for note in read_notes(directory)])
+    return found
+
+
+def _tell(lines: list[str]) -> None:
+    """Have a person read them."""
+    for line in lines:
+        log.info("%s", line, extra=Fields(stays=True))
+
+
+def _store(images: ImageFolder, root: Path, config: str, directory: Path) -> None:
+    with workspace.work_folder(root, images_name := f"{image_folder.NAME}/{config}") as work:
+        log.info("preparing %s in %s", images.root, directory)
+        stock.run(stock.Preparation(images=images, root=str(work), config=config))
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            (work / images_name / image_folder.VERSION).rename(directory)
+        except OSError as error:
+            raise DataError(_cannot(directory, error)) from error
 
 
 def _local_folder(data_dir: str | None) -> Path | None:
@@ -111,7 +173,7 @@ def _wanted_name(dataset: str) -> str:
     """The name that `tfds.builder` gives to `dataset`; names of users' own sets are taken as is."""
     try:
         return prepared.full_name(stock.load_builder(dataset, None))
-    except DataError:
+    except GauntletError:
         return dataset.partition(":")[0]
 
 
@@ -132,9 +194,11 @@ def _fill(target: Target, fill: Callable[[Target], None]) -> None:
     try:
         fill(target)
     except OSError as error:
-        raise DataError(
-            f"cannot prepare {target.directory}: {error}. Check its disk and permissions"
-        ) from error
+        raise DataError(_cannot(target.directory, error)) from error
+
+
+def _cannot(directory: Path, error: OSError) -> str:
+    return f"cannot prepare {directory}: {error}. Check its disk and permissions"
 
 
 def _from_archives(dataset: str, folder: Path) -> PreparedDataset:
@@ -146,27 +210,6 @@ def _from_archives(dataset: str, folder: Path) -> PreparedDataset:
             target = _target(dataset, None)
             log.info("%s cannot be written, preparing into %s", folder, target.root)
     return _ensure(target, lambda target: _generate(target, lambda _: folder))
-
-
-def _from_image_folder(dataset: str, root: Path | None) -> PreparedDataset:
-    """Store the images where these very ones have not been stored yet."""
-    import tensorflow_datasets as tfds
-
-    images = image_folder.describe(dataset)
-    config = image_folder.fingerprint(images)[:16]
-    name = f"{image_folder.NAME}/{config}"
-    root = root or Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
-    directory = root / name / image_folder.VERSION
-    with workspace.exclusive(root, name):
-        if not _is_filled(directory):
-            with workspace.work_folder(root, name) as work:
-                log.info("preparing %s in %s", images.root, directory)
-                stock.run(
-                    stock.Preparation(dataset=str(images.root), root=str(work), config=config)
-                )
-                directory.parent.mkdir(parents=True, exist_ok=True)
-                (work / name / image_folder.VERSION).rename(directory)
-    return prepared.inspect(directory, name)
 
 
 def _from_network(target: Target) -> None:

@@ -33,8 +33,9 @@ class PreparedDataset:
     """A verified data set on disk.
 
     `directory` is the version folder (`.../mnist/3.0.1`), for `tfds.builder_from_directory`;
-    `splits` counts examples; `fingerprint` (SHA-256 in hex) depends on name, version, features and
-    examples in their order only: not on where the folder lies, nor on which run prepared it.
+    `splits` counts examples; `fingerprint` (SHA-256 in hex) depends on name, version, features,
+    classes and examples in their order only: not on where the folder lies, nor on which run
+    prepared it.
     """
 
     name: str
@@ -77,6 +78,7 @@ def inspect(directory: Path, dataset: str) -> PreparedDataset:
     _require_files(directory, shards)
     digest = hashlib.sha256(f"{name} {builder.version}\n".encode())
     digest.update(_canonical_json(directory / FEATURES_FILE))
+    digest.update("".join(f"{label}\n" for label in _class_names(builder)).encode())
     for shard, shard_hash in zip(shards, _hash_shards(directory, shards), strict=True):
         digest.update(f"{shard.split} {shard.path.name} {shard_hash}\n".encode())
     splits = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
@@ -111,6 +113,12 @@ def _open(directory: Path) -> Any:
     except (ParseError, ValueError, KeyError, OSError) as error:
         raise DataError(f"{directory} cannot be read ({error}): {_again(directory)}") from error
     return builder
+
+
+def _class_names(builder: Any) -> tuple[str, ...]:
+    """Names of the labels; none where the data have no classes."""
+    label: Any = dict(builder.info.features.items()).get("label")
+    return tuple(label.names) if getattr(label, "num_classes", None) else ()
 
 
 def _shards(builder: Any) -> Iterator[Shard]:

@@ -12,8 +12,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from components.datasets.image_folder import ImageFolder, looks_like_folder
 from components.mirrors.archives import Checksum
-from foundation.errors import DataError, GauntletError
+from foundation.errors import ConfigError, DataError, GauntletError
 from foundation.process import NO_GPU, Child
 
 if TYPE_CHECKING:
@@ -29,23 +30,25 @@ HEAD_NOT_ALLOWED = (405, 501)
 class Preparation:
     """One run of `download_and_prepare`, as it is sent to the child.
 
-    `dataset` may be a folder of images, stored as the tfds config `config`. `root` is the TFDS root
-    to write, `manual_dir` a folder with the official archives (None: download), `examples` their
-    number in all splits for the progress bar (0: unknown).
+    `images`: in place of `dataset`, a folder of images, stored as the tfds config `config`. `root`
+    is the TFDS root to write, `manual_dir` a folder with the official archives (None: download),
+    `examples` their number in all splits for the progress bar (0: unknown).
     """
 
-    dataset: str
     root: str
+    dataset: str = ""
     manual_dir: str | None = None
     examples: int = 0
+    images: ImageFolder | None = None
     config: str = ""
 
 
 def load_builder(dataset: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
-    """`tfds.builder`; raises DataError.
+    """`tfds.builder`.
 
-    Its message lists near names when there is no such data set, and names the folder when prepared
-    data is there, which TFDS reads here, but has unreadable metadata.
+    Raises:
+        ConfigError: there is no such data set; the message lists near names.
+        DataError: prepared data is there, which TFDS reads here, and its metadata cannot be read.
     """
     import tensorflow_datasets as tfds
     from google.protobuf.json_format import ParseError
@@ -59,7 +62,7 @@ def load_builder(dataset: str, data_dir: str | None) -> "tfds.core.DatasetBuilde
             f"Restore it, or remove {place} and run again to have it prepared afresh"
         ) from error
     except (ValueError, AssertionError, ImportError, OSError) as error:
-        raise DataError(_unknown(dataset, error)) from error
+        raise ConfigError(_unknown(dataset, error)) from error
 
 
 def checksums(builder: "tfds.core.DatasetBuilder") -> dict[str, Checksum]:
@@ -136,6 +139,11 @@ def _unknown(dataset: str, error: Exception) -> str:
     name = _base_name(dataset)
     if name in known:
         return f"TFDS cannot load {dataset!r}: {_one_line(str(error))}"
+    if looks_like_folder(dataset):
+        return (
+            f"TFDS has no data set {dataset!r}, and there is a folder of that name: write "
+            f"./{dataset} to take the images in it"
+        )
     near = difflib.get_close_matches(name.lower(), known, n=5)
     hint = f"Did you mean {', '.join(near)}? " if near else ""
     return (

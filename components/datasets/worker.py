@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.datasets import image_folder
+from components.datasets.folder.store import store
 from components.datasets.stock import Preparation
 from foundation.errors import DataError
 from foundation.events import Progress
@@ -35,9 +35,8 @@ def prepare(preparation: Preparation) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    if image_folder.is_folder(preparation.dataset):
-        images = image_folder.describe(preparation.dataset)
-        return image_folder.store(images, preparation.root, preparation.config)
+    if preparation.images:
+        return store(preparation.images, preparation.root, preparation.config)
     builder = tfds.builder(preparation.dataset, data_dir=preparation.root)
     if preparation.examples:
         _count_examples(builder, Progress("preparing", preparation.examples))

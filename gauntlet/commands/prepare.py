@@ -2,15 +2,15 @@
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from foundation.errors import ConfigError
 from foundation.events import phase
 from gauntlet.options import json_option
-from gauntlet.parameters import LOCAL_PATH
+from gauntlet.parameters import LOCAL_PATH, SIZE
 
 if TYPE_CHECKING:
     from components.datasets.prepare import PreparedDataset
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
     help="Name of the data set in tfds, or a folder of your own images: SPLIT/CLASS/IMAGE.",
 )
 @click.option(
+    "--resize",
+    type=SIZE,
+    metavar="H,W",
+    help="Bring the images of a folder to this height and width. Default: all have one size.",
+)
+@click.option(
     "--data-dir",
     type=LOCAL_PATH,
     help="Where the data lies or goes, as in `gauntlet run`. Default: the folder of tfds.",
 )
 @json_option("what was prepared")
-def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None:
+def prepare(
+    dataset: str, resize: tuple[int, int] | None, data_dir: Path | None, json_file: Path | None
+) -> None:
     """Prepare a data set, verify it, and say how a cluster gets it.
 
     \b
@@ -40,31 +48,15 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
     store: copy what this prints, and compile with --data-uri and --data-fingerprint.
     """
     from rich.console import Console
-    from rich.markup import escape
 
-    from components.datasets.image_folder import describe, is_folder
     from foundation.json import dumps
     from gauntlet.supervisor import call
     from gauntlet.work import temporary_log
 
     console = Console()
-    own = describe(dataset) if is_folder(dataset) else None
-    if own and data_dir and data_dir.resolve().is_relative_to(Path(dataset).resolve()):
-        raise ConfigError(
-            f"--data-dir {data_dir} lies in the folder of the images themselves, where the next "
-            "call would take it for a split; name another one"
-        )
-    order = (dataset, None if data_dir is None else str(data_dir))
+    order = Order(dataset, None if data_dir is None else str(data_dir), resize)
     with temporary_log() as log:
-        prepared = call("gauntlet.commands.prepare:prepared", order, log, console)
-    settings = {"data.dataset": prepared.name}
-    if own:
-        settings |= {
-            "data.image_shape": ",".join(map(str, own.image_shape)),
-            "data.classes": str(len(own.classes)),
-            "data.class_names": json.dumps(own.classes, ensure_ascii=False),
-            **{f"data.{name}": split for name, split in own.splits.items()},
-        }
+        prepared, settings = call("gauntlet.commands.prepare:prepared", order, log, console)
     if json_file:
         json_file.write_text(dumps({"prepared": prepared, "settings": settings}) + "\n")
     counts = ", ".join(f"{count:,} {split}" for split, count in prepared.splits.items())
@@ -77,18 +69,40 @@ def prepare(dataset: str, data_dir: Path | None, json_file: Path | None) -> None
         "  --data-uri URI_OF_THE_COPY",
         f"  --data-fingerprint {prepared.fingerprint}",
     ]
-    if own:
+    if len(settings) > 1:
         lines += [f"  --set {shlex.quote(f'{name}={value}')}" for name, value in settings.items()]
     last = len(lines) - 1
     for number, line in enumerate(lines):  # options that a shell takes as they stand here
         more = " \\" if line.startswith("  --") and number < last else ""
-        console.print(escape(line + more), highlight=False, soft_wrap=True)
+        console.print(line + more, markup=False, highlight=False, soft_wrap=True)
 
 
-def prepared(order: tuple[str, str | None]) -> "PreparedDataset":
-    """The prepared data set; see `components.datasets.prepare`."""
+@dataclass(frozen=True)
+class Order:
+    """What the child process shall prepare."""
+
+    dataset: str
+    data_dir: str | None
+    resize: tuple[int, int] | None
+
+
+def prepared(order: Order) -> tuple["PreparedDataset", dict[str, str]]:
+    """The prepared data set, and the settings of a run with it; see `components.datasets`."""
     from components.datasets import prepare as datasets
+    from components.datasets.image_folder import describe, is_folder
 
-    dataset, data_dir = order
     with phase("data"):
-        return datasets.prepare(dataset, data_dir)
+        if not is_folder(order.dataset):
+            found = datasets.prepare(order.dataset, order.data_dir, order.resize)
+            return found, {"data.dataset": found.name}
+        own = describe(order.dataset, order.resize)
+        settings = {
+            "data.image_shape": ",".join(map(str, own.image_shape)),
+            "data.classes": str(len(own.classes)),
+            "data.class_names": json.dumps(own.classes, ensure_ascii=False),
+            **{f"data.{name}": split for name, split in own.splits.items()},
+        }
+        if own.resize:
+            settings["data.resize"] = ",".join(map(str, own.resize))
+        found = datasets.prepare_folder(own, order.data_dir)
+        return found, {"data.dataset": found.name} | settings

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
@@ -23,6 +23,12 @@ from trainer.config import TrainerConfig, TunerConfig
 from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
+Pair = Annotated[
+    tuple[int, int],
+    pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
+]
+"""Height and width, as `H,W` where they are text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
@@ -32,9 +38,11 @@ class DataConfig(Section):
     become ours. image_shape: height, width, channels that every image must have. classes: number of
     labels. class_names: their names, in label order; empty for those of the data set's schema.
     accept_classes: whether the classes may be others than those of the last span and of the
-    champion, with which the model is then not compared. shards: number of files a split, which
-    bounds how many workers read and attack in parallel. span: number of the delivery of data, from
-    1; 0 where data does not come in spans.
+    champion, with which the model is then not compared. resize: height and width to which the
+    images of a folder are brought before they are stored, and those of a request before they are
+    classified; none where all have one size. shards: number of files a split, which bounds how many
+    workers read and attack in parallel. span: number of the delivery of data, from 1, or its date as
+    YYYYMMDD; 0 where data does not come in spans.
 
     Raises:
         ConfigError: a size below 1, a negative span, or a class name that is none or comes twice.
@@ -49,6 +57,7 @@ class DataConfig(Section):
     classes: Size = 10
     class_names: tuple[str, ...] = ()
     accept_classes: bool = False
+    resize: Pair | None = None
     shards: Size = 8
     span: int = 0
 
@@ -56,6 +65,8 @@ class DataConfig(Section):
         super().__post_init__()
         if min(self.image_shape) < 1:
             raise ConfigError(f"data.image_shape is at least 1, got {min(self.image_shape)}")
+        if min(self.resize or (1,)) < 1:
+            raise ConfigError(f"data.resize is at least 1, got {min(self.resize or (1,))}")
         if self.span < 0:
             raise ConfigError(
                 f"data.span is at least 1, or 0 for data without spans, got {self.span}"

@@ -227,7 +227,8 @@ def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
         examples=raw,
         schema=schema,
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config={"image_shape": list(data.image_shape)},
+        custom_config={"image_shape": list(data.image_shape)}
+        | ({"resize": True} if data.resize else {}),
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=[]),
         materialize=False,
         disable_statistics=True,

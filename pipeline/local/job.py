@@ -5,6 +5,7 @@ A run writes into its root: metadata, artifacts, pushed versions, and its own fo
 without TFX, which is imported in a phase of its own, since that takes ten seconds.
 """
 
+import dataclasses
 import logging
 import shutil
 import time
@@ -59,7 +60,7 @@ def _run_alone(job: Job) -> RunSummary:
     _write_schema(job)  # without one nothing must be downloaded first
     with phase("data"):
         data_dir = str(job.data_dir) if job.data_dir else None
-        prepared = prepare(job.config.data.dataset, data_dir)
+        prepared = prepare(job.config.data.dataset, data_dir, job.config.data.resize)
     if job.config.trainer.network:
         with phase("network"):
             _check_network(job.config)
@@ -122,7 +123,10 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
         metadata=job.root.connection,
         run_id=job.run_id,
     )
-    return create_pipeline(job.config, places, beam_pipeline_args=[])
+    # The nodes read what is prepared, and need no folder of images.
+    data = dataclasses.replace(job.config.data, dataset=prepared.name)
+    config = dataclasses.replace(job.config, data=data)
+    return create_pipeline(config, places, beam_pipeline_args=[])
 
 
 def _mend(root: Root) -> None:

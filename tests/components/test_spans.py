@@ -17,7 +17,7 @@ from small_world import artifact
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema, String
 
 from components.anomaly_gate import ACCEPTED_CLASSES, AnomalyGate, LastSpan, statistics_file
-from components.datasets.image_folder import spans
+from components.datasets.folder.spans import spans
 from components.records.shards import write_shard
 from components.schema import derived_schema
 from components.spans import newest_accepted

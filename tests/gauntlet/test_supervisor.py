@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from foundation.errors import ConfigError, DataError, RunError
+from foundation.events import Fields, phase
 from gauntlet import supervisor
-from gauntlet.supervisor import call
+from gauntlet.supervisor import call, shown
 
 
 def task(kind: str) -> None:
@@ -78,3 +79,15 @@ def test_progress_bars_on_a_terminal() -> None:
         display.show(record("reading"))
         display.show(record(node="Trainer.robust", state="finished", seconds=1.5))
     assert "Trainer.robust" in console.export_text()
+
+
+def test_work_in_this_process_is_shown_too() -> None:
+    """And only while it goes on."""
+    logger, output = logging.getLogger("gauntlet"), io.StringIO()
+    before = (list(logger.handlers), logger.level)
+    with shown(Console(file=output)), phase("images"):
+        logger.info("3 [cats]", extra=Fields(stays=True))
+    logger.info("later", extra=Fields(stays=True))
+    assert output.getvalue().startswith("3 [cats]\nimages                   finished")
+    assert "later" not in output.getvalue()
+    assert (list(logger.handlers), logger.level) == before
