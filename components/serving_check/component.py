@@ -64,7 +64,7 @@ def ServingCheck(
         problems.append("TFX's InfraValidator could not serve the model")
     fileio.makedirs(blessing.uri)
     with fileio.open(os.path.join(blessing.uri, PROBLEMS), "w") as file:
-        file.write(json.dumps(problems, indent=2))
+        file.write(json.dumps(problems, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w"
     ) as file:

@@ -177,7 +177,7 @@ class RunConfig:
 
     def to_json(self) -> str:
         """The resolved configuration, readable and stable."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":

@@ -190,7 +190,7 @@ def ingestion(data: DataConfig, places: Places, prepared: Channel | None) -> Bas
         dataset=data.dataset,
         data_dir=places.data_dir or "",
         fingerprint=places.data_fingerprint,
-        splits=json.dumps(data.splits),
+        splits=json.dumps(data.splits, allow_nan=False),
         shards=data.shards,
     )
 
@@ -303,7 +303,7 @@ def trainer(
 
 def as_json(task: TrainingTask | TuningTask) -> dict[str, Any]:
     """A task as TFX carries it: what JSON can hold."""
-    return dict(json.loads(json.dumps(dataclasses.asdict(task))))
+    return dict(json.loads(json.dumps(dataclasses.asdict(task), allow_nan=False)))
 
 
 def real_server(serving: ServingConfig, model: Channel, raw: Channel) -> InfraValidator | None:
