@@ -21,9 +21,9 @@ from robustness.checks import (
     Measured,
     Subject,
     allowed,
+    batches,
     enough,
     escapes,
-    requests,
     run_checks,
 )
 from robustness.config import Check, CheckName, ThreatModel
@@ -197,10 +197,10 @@ def test_a_signature_that_answers_otherwise_in_another_batch_is_flagged(
     assert measured(sick, "served_model_is_the_evaluated_one").passed is False
 
 
-def test_requests_are_whole_few_single_turned_and_doubled() -> None:
-    sizes = [len(rows) for rows in requests(40)]
-    assert sizes == [40, 40, 3, 3, 1, 1, 1]
-    assert [len(rows) for rows in requests(1)] == [1, 1, 1, 3, 1, 1, 1]
+def test_batches_are_whole_turned_few_doubled_and_single() -> None:
+    places = [rows.tolist() for rows in batches(40).values()]
+    assert places == [[*range(40)], [*range(39, -1, -1)], [0, 1, 2], [0, 0, 39], [0], [39]]
+    assert [len(rows) for rows in batches(1).values()] == [1, 1, 1, 3, 1, 1]
 
 
 def test_a_check_that_could_not_tell_is_null_in_json() -> None:
