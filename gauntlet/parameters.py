@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from foundation.errors import ConfigError, RunError
+from foundation.paths import check_no_pattern
 from pipeline.root.root import Root
 
 E = TypeVar("E", bound=StrEnum)
@@ -53,11 +54,22 @@ class LocalPath(click.Path):
         return local_path(value)
 
 
+class PlainFolder(LocalPath):
+    """As `LocalPath`, for a folder in which libraries look for files by patterns: a name that looks
+    like one is a ConfigError."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        folder = local_path(value)
+        check_no_pattern(param.opts[0] if param else "the folder", folder)
+        return folder
+
+
 class ExistingRoot(click.Path):
     """The `Root` in a local folder, which must be there."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         folder = local_path(value)
+        check_no_pattern("the root", folder)
         try:
             os.listdir(folder)  # what cannot be read would pass for empty
         except PermissionError as error:
@@ -89,7 +101,7 @@ class InputFile(click.Path):
         return file
 
 
-LOCAL_PATH, EXISTING_ROOT = LocalPath(), ExistingRoot()
+LOCAL_PATH, PLAIN_FOLDER, EXISTING_ROOT = LocalPath(), PlainFolder(), ExistingRoot()
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from foundation.errors import DataError
+from foundation.paths import plain_path
 from foundation.versions import versions
 from robustness.types import FloatArray, IntArray, Model
 
@@ -52,8 +53,9 @@ def load_model(path: Path) -> LoadedModel:
         DataError: there is no model, or it cannot be used; the message says what was expected.
     """
     path = _model_in(path)
+    opened = plain_path(path)
     try:
-        model = _load(path)
+        model = _load(opened)
     except DataError:
         raise
     except Exception as error:
@@ -66,7 +68,7 @@ def load_model(path: Path) -> LoadedModel:
         model=model,
         image_shape=_image_shape(model, path),
         fingerprint=_fingerprint(path),
-        serve=serving_signature(str(path)),
+        serve=serving_signature(str(opened)),
     )
 
 

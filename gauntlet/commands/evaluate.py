@@ -6,7 +6,7 @@ import click
 
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, json_option, request
-from gauntlet.parameters import LOCAL_PATH, Choices, ListOf, created
+from gauntlet.parameters import LOCAL_PATH, PLAIN_FOLDER, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
@@ -55,7 +55,7 @@ from robustness.suites import SuiteName
     show_default=True,
     help="A tfds data set of labelled images, or a folder of images such as ./pets.",
 )
-@click.option("--data-dir", type=LOCAL_PATH, help="As for `gauntlet run`.")
+@click.option("--data-dir", type=PLAIN_FOLDER, help="As for `gauntlet run`.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),

@@ -9,7 +9,7 @@ import click
 from foundation.errors import ConfigError
 from foundation.events import phase
 from gauntlet.options import json_option
-from gauntlet.parameters import LOCAL_PATH
+from gauntlet.parameters import PLAIN_FOLDER
 
 if TYPE_CHECKING:
     from components.datasets.prepare import PreparedDataset
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data-dir",
-    type=LOCAL_PATH,
+    type=PLAIN_FOLDER,
     help="Where the data lies or goes, as in `gauntlet run`. Default: the folder of tfds.",
 )
 @json_option("what was prepared")
