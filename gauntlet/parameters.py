@@ -111,7 +111,10 @@ def local_path(text: str) -> Path:
         raise ConfigError(
             f"expected a local folder, got {text}; copy the data to one, or compile for a platform"
         )
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: this user has no home folder; write the whole path") from error
 
 
 def created(folder: Path, option: str) -> Path:

@@ -1,6 +1,7 @@
 """Has a child process do the work and shows its progress: one line a node, with time and a bar."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from foundation.environment import overruled
 from foundation.errors import Defect, ProcessDied
 from foundation.events import Fields, State, fields_of
 from foundation.process import Child
@@ -37,6 +39,11 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
     Raises:
         GauntletError: the function's own error; the message names the log where it was unexpected.
     """
+    if ignored := overruled(os.environ):
+        console.print(
+            f"[yellow]Note:[/] {escape(', '.join(ignored))} of the shell is not used: results do "
+            "not depend on it", highlight=False, soft_wrap=True,
+        )  # fmt: skip
     with NodeDisplay(console) as display, open(log, "a") as output:
         child = Child(
             function,
