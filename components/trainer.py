@@ -96,7 +96,7 @@ class JobExecutor(BaseExecutor):
 def training_key(input_dict: dict[str, list[Artifact]], properties: dict[str, Any]) -> str:
     """The value of `LABEL`: of what is trained on, and how."""
     inputs = {name: [each.uri for each in artifacts] for name, artifacts in input_dict.items()}
-    what = json.dumps([inputs, properties], sort_keys=True, default=str)
+    what = json.dumps([inputs, properties], sort_keys=True, default=str, allow_nan=False)
     return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 

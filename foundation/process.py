@@ -20,15 +20,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import IO, Any
 
+from foundation.environment import child_environment
 from foundation.errors import GauntletError, ProcessDied
-
-ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # a folder named `trainer` where the user stands must not win over ours
-    "PYTHONUNBUFFERED": "1",  # what a process wrote before it was killed is in its log
-    "TF_USE_LEGACY_KERAS": "1",  # NSL needs Keras 2, decided when TensorFlow is imported
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-}
-"""What every child gets before it imports anything."""
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 """For a child that needs none: TensorFlow would take all of it."""
@@ -72,7 +65,7 @@ class Child:
         function: `package.module:function`.
         arguments: anything that can be pickled; the child imports what they need.
         name: subject of the sentence that tells of the child's death.
-        environment: changes of the environment, beside `ENVIRONMENT`.
+        environment: changes of the environment, beside those of `foundation.environment`.
         output: open file for all that the child prints; by default it prints where we do.
         on_record: receiver of the log records of our loggers.
     """
@@ -95,7 +88,7 @@ class Child:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "foundation.child", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()],
-                env={**os.environ, **ENVIRONMENT, **(environment or {})},
+                env=child_environment(os.environ, environment or {}),
             )  # fmt: skip
         with contextlib.suppress(ConnectionError):  # it died at once, and `receive` will tell
             self.reports.send_bytes(request)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gauntlet.start import check_packages
+from gauntlet.start import check_packages, speak_utf8
 
 COMMANDS = {
     "run": "Train, attack, judge; push the model or refuse it.",
@@ -49,10 +49,16 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and end with its exit code."""
+        speak_utf8()
         check_packages()
+        from foundation.environment import check_temporary_folder
         from gauntlet.errors import ended  # which imports packages that had to be checked first
 
-        ctx.exit(ended(lambda: super(LazyGroup, self).invoke(ctx)))
+        def begin() -> Any:
+            check_temporary_folder()
+            return super(LazyGroup, self).invoke(ctx)
+
+        ctx.exit(ended(begin))
 
 
 @click.group(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from foundation.errors import ConfigError, RunError
+from foundation.paths import check_no_pattern
 from pipeline.root.root import Root
 
 E = TypeVar("E", bound=StrEnum)
@@ -79,11 +80,22 @@ class LocalPath(click.Path):
         return local_path(value)
 
 
+class PlainFolder(LocalPath):
+    """As `LocalPath`, for a folder in which libraries look for files by patterns: a name that looks
+    like one is a ConfigError."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        folder = local_path(value)
+        check_no_pattern(param.opts[0] if param else "the folder", folder)
+        return folder
+
+
 class ExistingRoot(click.Path):
     """The `Root` in a local folder, which must be there."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         folder = local_path(value)
+        check_no_pattern("the root", folder)
         try:
             os.listdir(folder)  # what cannot be read would pass for empty
         except PermissionError as error:
@@ -115,7 +127,7 @@ class InputFile(click.Path):
         return file
 
 
-LOCAL_PATH, EXISTING_ROOT = LocalPath(), ExistingRoot()
+LOCAL_PATH, PLAIN_FOLDER, EXISTING_ROOT = LocalPath(), PlainFolder(), ExistingRoot()
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 NAMES = Names()
 SIZE = HeightAndWidth()
@@ -127,7 +139,10 @@ def local_path(text: str) -> Path:
         raise ConfigError(
             f"expected a local folder, got {text}; copy the data to one, or compile for a platform"
         )
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: this user has no home folder; write the whole path") from error
 
 
 def created(folder: Path, option: str) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from foundation.environment import overruled
 from foundation.errors import Defect, ProcessDied
 from foundation.events import Fields, State, fields_of
 from foundation.process import Child
@@ -39,6 +41,11 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
     Raises:
         GauntletError: the function's own error; the message names the log where it was unexpected.
     """
+    if ignored := overruled(os.environ):
+        console.print(
+            f"[yellow]Note:[/] {escape(', '.join(ignored))} of the shell is not used: results do "
+            "not depend on it", highlight=False, soft_wrap=True,
+        )  # fmt: skip
     with NodeDisplay(console) as display, open(log, "a") as output:
         child = Child(
             function,

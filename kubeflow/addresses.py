@@ -3,11 +3,12 @@
 import re
 
 from foundation.errors import ConfigError
+from foundation.paths import PATTERN
 
 STORE = re.compile(r"(gs|s3|minio)://[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/.*)?", re.ASCII)
 """A bucket, and what lies in it."""
 
-ODD = re.compile(r"[\s\x00-\x1f\x7f\[\]*?#{}$\"'\\,;|<>]")
+ODD = re.compile(rf"[\s\x00-\x1f\x7f{PATTERN}#{{}}$\"',;|<>]")
 """Letters that a shell, TensorFlow's patterns or a store's queries take for something else."""
 
 IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?|sha256:[0-9a-f]{64}", re.ASCII)

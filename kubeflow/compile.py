@@ -248,7 +248,7 @@ def write(compiled: dict[str, Any], output: Path) -> None:
             "can hold; name a file .yaml"
         )
     else:
-        text = json.dumps(compiled, sort_keys=True, indent=2) + "\n"
+        text = json.dumps(compiled, sort_keys=True, indent=2, allow_nan=False) + "\n"
     try:
         if output.exists() and not output.is_file():  # such as /dev/stdout
             output.write_text(text)

@@ -21,9 +21,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.environment import ENVIRONMENT, LEFT_OUT
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
-from foundation.process import ENVIRONMENT
 from foundation.versions import STORED_AT
 
 if TYPE_CHECKING:
@@ -120,8 +120,9 @@ def code_run_by(executor: str) -> str:
 def settle() -> None:
     """Complete the environment, which an image of a user's own or a cluster may have left bare:
     libraries keep files below HOME, and a container need not have one."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    for name in LEFT_OUT:
+        os.environ.pop(name, None)
+    os.environ.update(ENVIRONMENT)
     if not os.access(os.environ.get("HOME", ""), os.W_OK):
         os.environ["HOME"] = tempfile.mkdtemp(prefix="gauntlet-home-")
 

@@ -91,7 +91,11 @@ class Resources:
             spec["service_account"] = account
         if self.timeout:
             spec["scheduling"] = {"timeout": {"seconds": self.timeout}}
-        return json.dumps({"project": project, "region": region, "job_spec": spec}, sort_keys=True)
+        return json.dumps(
+            {"project": project, "region": region, "job_spec": spec},
+            sort_keys=True,
+            allow_nan=False,
+        )
 
 
 SMALL = Resources(cpu=2, memory="4Gi", retries=1)

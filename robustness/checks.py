@@ -4,6 +4,12 @@ Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al.
 adversarial robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell
 that a number is fake, not that it is true. `run_checks` runs them all on a `Subject`.
 
+What a check counts are images: a tolerance is a share of the sample, and never less than one image,
+because with 100 images nothing lies between 0 and 1 %. A sample must also be able to show a fake:
+one that is off by `FAKE` more than the tolerance has to be found with a probability of `SURE`, by
+the binomial distribution (45 images for 0.2 points). On fewer images, or where the model is right
+on none, a check that found nothing has not passed: it could not tell (`Measured.passed` is None).
+
 A check is one function here, with the name of its member of `CheckName`, which says what it means.
 Twelve of them stand one below the other: hence the length of the file.
 """
@@ -11,7 +17,7 @@ Twelve of them stand one below the other: hence the length of the file.
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +56,12 @@ CHANCE_SLACK = 0.1
 ZERO_GRADIENTS = 0.1
 """Share of images without any gradient that is still healthy."""
 
+FAKE = 0.1
+"""Share of the images beyond a tolerance: so large a sign must not escape a check that passes."""
+
+SURE = 0.95
+"""Probability with which a sample shows it."""
+
 SQUARE_QUERIES = 500
 
 SAMPLE = 500
@@ -61,9 +73,10 @@ WHITE_BOX = (PgdMargin(steps=100), ApgdCe(steps=100), ApgdT(steps=100, targets=4
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a check measured. sentence: what `value` was compared with, and what it means."""
+    """What a check measured. passed: None where it could not tell. sentence: what `value` was
+    compared with, and what it means."""
 
-    passed: bool
+    passed: bool | None
     value: float
     sentence: str
 
@@ -169,15 +182,83 @@ def share(flags: Flags) -> float:
     return float(np.mean(flags))
 
 
+def count(flags: Flags) -> int:
+    """Number of the images for which something holds."""
+    return int(np.sum(flags))
+
+
+def allowed(n: int, tolerance: float) -> int:
+    """How many of n images a tolerance lets pass: its share of them, at least one where it is not
+    zero."""
+    return max(math.floor(tolerance * n + 1e-9), int(tolerance > 0.0))
+
+
+def escapes(n: int, tolerance: float) -> float:
+    """Probability that n images show no more than is allowed of a sign that is `FAKE` larger."""
+    p = tolerance + FAKE
+    return sum(
+        math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(allowed(n, tolerance) + 1)
+    )
+
+
+def shown(n: int, tolerance: float) -> str:
+    """What is allowed, in words."""
+    return f"{tolerance:.1%}" if tolerance * n >= 1.0 else "one image"
+
+
+def judged(
+    subject: Subject,
+    images: int,
+    tolerance: float,
+    sentence: str,
+    value: float | None = None,
+    right: int | None = None,
+) -> Measured:
+    """What a count of images means.
+
+    Args:
+        subject: whose.
+        images: how many are a sign that a number is fake.
+        tolerance: share of the sample that may be.
+        sentence: what was found.
+        value: what is recorded; None for the share.
+        right: on how many the model is right without an attack; None where that says nothing.
+    """
+    n = len(subject.y)
+    value = images / n if value is None else value
+    if images > allowed(n, tolerance):
+        return Measured(passed=False, value=value, sentence=sentence)
+    if right is not None and right <= allowed(n, tolerance):
+        reason = (
+            f"It could not look: without an attack the model is right on {right} of {n} images. "
+            "Are its pixels, its classes and its logits what the data has?"
+        )
+    elif escapes(n, tolerance) > 1.0 - SURE:
+        reason = (
+            f"{n} images are too few to tell: a sign in {tolerance + FAKE:.1%} of all images would "
+            f"escape with a probability of {escapes(n, tolerance):.0%}. At least "
+            f"{enough(n, tolerance)} are needed."
+        )
+    else:
+        return Measured(passed=True, value=value, sentence=sentence)
+    return Measured(passed=None, value=value, sentence=f"{sentence} {reason}")
+
+
+def enough(n: int, tolerance: float) -> int:
+    """The next number of images, from n, that can tell."""
+    return next(more for more in itertools.count(n) if escapes(more, tolerance) <= 1.0 - SURE)
+
+
 @check
 def logits_are_finite(subject: Subject) -> Measured:
     """A logit that is not a number is no answer."""
     finite = np.isfinite(subject.attacker.logits(subject.x))
-    broken = share(~np.all(finite, axis=1))
-    return Measured(
-        passed=broken == 0.0,
-        value=broken,
-        sentence=f"A logit is infinite or not a number for {broken:.1%} of the images.",
+    broken = ~np.all(finite, axis=1)
+    return judged(
+        subject,
+        count(broken),
+        0.0,
+        f"A logit is infinite or not a number for {share(broken):.1%} of the images.",
     )
 
 
@@ -185,11 +266,14 @@ def logits_are_finite(subject: Subject) -> Measured:
 def iterated_beats_one_step(subject: Subject) -> Measured:
     """Many small steps must find at least what one large step finds."""
     one, many = share(subject.fgsm), share(subject.pgd)
-    return Measured(
-        passed=many <= one + TOLERANCE,
-        value=many - one,
-        sentence=f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps "
+    return judged(
+        subject,
+        count(subject.pgd) - count(subject.fgsm),
+        TOLERANCE,
+        f"Accuracy is {one:.1%} under FGSM and {many:.1%} under PGD-20; iterated steps "
         "that find less than one step are a sign of masked gradients.",
+        value=many - one,
+        right=count(subject.right),
     )
 
 
@@ -198,18 +282,20 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Measured:
     """A larger ball must not be safer, and some ball must hurt."""
     epsilon = subject.attacker.threat.epsilon
     radii = [epsilon / 2, epsilon, 1.5 * epsilon]
-    curve = [share(subject.right)]
+    n, curve = len(subject.y), [count(subject.right)]
     for radius in radii:
         left = subject.pgd if radius == epsilon else subject.survives(Pgd(steps=20), radius)
-        curve.append(share(left))
+        curve.append(count(left))
     rise = max(after - before for before, after in itertools.pairwise(curve))
-    falls = curve[-1] < curve[0] or epsilon == 0
-    shown = ", ".join(f"{a:.1%} at {e:g}" for e, a in zip([0.0, *radii], curve, strict=True))
-    return Measured(
-        passed=rise <= TOLERANCE and falls,
-        value=rise,
-        sentence=f"Accuracy under PGD-20 is {shown}; it must fall as epsilon grows.",
-    )
+    listed = ", ".join(f"{k / n:.1%} at {e:g}" for e, k in zip([0.0, *radii], curve, strict=True))
+    sentence = f"Accuracy under PGD-20 is {listed}; it must fall as epsilon grows."
+    found = judged(subject, rise, TOLERANCE, sentence, right=curve[0])
+    if not found.passed or curve[-1] < curve[0] or epsilon == 0:
+        return found
+    if TOLERANCE * n >= 1.0:
+        return replace(found, passed=False)
+    reason = f"On {n} images it may stay by chance; {math.ceil(1 / TOLERANCE)} can tell."
+    return replace(found, passed=None, sentence=f"{sentence} {reason}")
 
 
 @check
@@ -217,13 +303,17 @@ def large_epsilon_breaks_everything(subject: Subject) -> Measured:
     """At epsilon 0.5 every image can become grey, so no model can be much better than chance."""
     norm, pixels = subject.attacker.threat.norm, np.prod(subject.x.shape[1:])
     radius = 0.5 if norm is Norm.LINF else 0.5 * float(np.sqrt(pixels))
-    accuracy = share(subject.survives(Pgd(steps=40), radius))
-    chance = float(np.bincount(subject.y).max() / len(subject.y))
-    return Measured(
-        passed=accuracy <= chance + CHANCE_SLACK,
-        value=accuracy,
-        sentence=f"Accuracy under PGD-40 at {norm} epsilon {radius:g}, where every image can be "
-        f"turned grey, is {accuracy:.1%}; the most frequent class alone gives {chance:.1%}.",
+    left = subject.survives(Pgd(steps=40), radius)
+    most = int(np.bincount(subject.y).max())
+    return judged(
+        subject,
+        count(left) - most,
+        CHANCE_SLACK,
+        f"Accuracy under PGD-40 at {norm} epsilon {radius:g}, where every image can be turned "
+        f"grey, is {share(left):.1%}; the most frequent class alone gives "
+        f"{most / len(subject.y):.1%}.",
+        value=share(left),
+        right=count(subject.right),
     )
 
 
@@ -231,14 +321,15 @@ def large_epsilon_breaks_everything(subject: Subject) -> Measured:
 def black_box_finds_no_more(subject: Subject) -> Measured:
     """Square, which sees no gradients, must not break what white-box attacks leave."""
     left = np.flatnonzero(subject.white_box)
-    unbroken = subject.unbroken(Square(queries=SQUARE_QUERIES), left)
-    more = float(np.sum(~unbroken) / len(subject.y))
-    return Measured(
-        passed=more <= TOLERANCE,
-        value=more,
-        sentence=f"Square with {SQUARE_QUERIES} queries breaks {more:.1%} of the images that PGD "
-        f"and Auto-PGD leave; more than {TOLERANCE:.1%} means that the gradients mislead, and that "
-        "white-box attacks alone overrate the model.",
+    n, more = len(subject.y), count(~subject.unbroken(Square(queries=SQUARE_QUERIES), left))
+    return judged(
+        subject,
+        more,
+        TOLERANCE,
+        f"Square with {SQUARE_QUERIES} queries breaks {more / n:.1%} of the images that PGD and "
+        f"Auto-PGD leave; more than {shown(n, TOLERANCE)} means that the gradients mislead, and "
+        "that white-box attacks alone overrate the model.",
+        right=count(subject.right),
     )
 
 
@@ -253,12 +344,15 @@ def transfer_finds_no_more(subject: Subject) -> Measured | None:
     for source in subject.sources.values():
         x_adv = Attacker(source, subject.attacker.threat).transferable(x, y, seeds)
         broken |= subject.attacker.predict(x_adv) != y
-    more = float(np.sum(broken) / len(subject.y))
-    return Measured(
-        passed=more <= TOLERANCE,
-        value=more,
-        sentence=f"Images made against {', '.join(subject.sources)} break {more:.1%} of the images "
-        f"that PGD and Auto-PGD leave; more than {TOLERANCE:.1%} means that the gradients mislead.",
+    n, more = len(subject.y), count(broken)
+    return judged(
+        subject,
+        more,
+        TOLERANCE,
+        f"Images made against {', '.join(subject.sources)} break {more / n:.1%} of the images "
+        f"that PGD and Auto-PGD leave; more than {shown(n, TOLERANCE)} means that the gradients "
+        "mislead.",
+        right=count(subject.right),
     )
 
 
@@ -266,11 +360,14 @@ def transfer_finds_no_more(subject: Subject) -> Measured | None:
 def attack_has_converged(subject: Subject) -> Measured:
     """Five times as many steps must find hardly more."""
     short, long = share(subject.pgd), share(subject.long_pgd)
-    return Measured(
-        passed=abs(short - long) <= CONVERGED,
+    return judged(
+        subject,
+        abs(count(subject.pgd) - count(subject.long_pgd)),
+        CONVERGED,
+        f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference "
+        f"above {shown(len(subject.y), CONVERGED)} means that more steps would find more.",
         value=short - long,
-        sentence=f"Accuracy is {short:.1%} under PGD-20 and {long:.1%} under PGD-100; a difference "
-        f"above {CONVERGED:.1%} means that more steps would find more.",
+        right=count(subject.right),
     )
 
 
@@ -281,13 +378,14 @@ def gradients_are_not_zero(subject: Subject) -> Measured:
     x, y = tf.constant(subject.x), tf.constant(subject.y)
     gradient = slope(subject.attacker.model, x, lambda logits: cross_entropy(logits, y)).gradient
     useless = (np.asarray(gradient) == 0) | ~np.isfinite(gradient)
-    zero = share(np.all(useless, axis=(1, 2, 3)))
-    return Measured(
-        passed=zero <= ZERO_GRADIENTS,
-        value=zero,
-        sentence="The gradient of the cross-entropy is exactly zero (or not a number) for "
-        f"{zero:.1%} of the images; above {ZERO_GRADIENTS:.0%} the loss is saturated or the model "
-        "is not differentiable.",
+    zero = np.all(useless, axis=(1, 2, 3))
+    return judged(
+        subject,
+        count(zero),
+        ZERO_GRADIENTS,
+        "The gradient of the cross-entropy is exactly zero (or not a number) for "
+        f"{share(zero):.1%} of the images; above {ZERO_GRADIENTS:.0%} the loss is saturated or the "
+        "model is not differentiable.",
     )
 
 
@@ -295,8 +393,12 @@ def gradients_are_not_zero(subject: Subject) -> Measured:
 def same_seed_same_result(subject: Subject) -> Measured:
     """Two runs with one seed must agree; otherwise the model draws random numbers."""
     first, again = (subject.attacker.logits(subject.x) for _ in range(2))
-    difference = float(np.max(np.abs(first - again)))
+    with np.errstate(invalid="ignore"):  # of two that are infinite
+        difference = float(np.max(np.abs(first - again)))
     scale = float(np.max(np.abs(first)))
+    if not math.isfinite(difference):
+        sentence = "It could not look: logits that are infinite or not a number cannot be compared."
+        return Measured(passed=None, value=difference, sentence=sentence)
     return Measured(
         passed=difference <= 1e-4 * max(scale, 1.0),
         value=difference,
@@ -313,12 +415,14 @@ def noise_does_not_help(subject: Subject) -> Measured:
     size = min(subject.attacker.threat.epsilon / 4, 0.05)
     draw = np.random.default_rng(subject.seed).uniform(-1, 1, subject.x.shape)
     noisy = np.clip(subject.x + draw * size, 0, 1).astype(np.float32)
-    clean, shaken = share(subject.right), share(subject.attacker.predict(noisy) == subject.y)
-    return Measured(
-        passed=shaken <= clean + CONVERGED,
-        value=shaken - clean,
-        sentence=f"Accuracy is {clean:.1%} on clean images and {shaken:.1%} with a little random "
-        "noise.",
+    clean, shaken = subject.right, np.asarray(subject.attacker.predict(noisy) == subject.y)
+    return judged(
+        subject,
+        count(shaken) - count(clean),
+        CONVERGED,
+        f"Accuracy is {share(clean):.1%} on clean images and {share(shaken):.1%} with a little "
+        "random noise.",
+        right=count(clean),
     )
 
 
@@ -329,23 +433,43 @@ def proofs_hold(subject: Subject) -> Measured | None:
         return None
     safe = proven(subject.certifier.tighten(BoundName.CROWN, subject.x, subject.y))
     contradicted = safe & ~subject.white_box
-    return Measured(
-        passed=not np.any(contradicted),
-        value=share(contradicted),
-        sentence=f"{np.sum(contradicted)} of {np.sum(safe)} proven images of the sample were "
-        "broken by PGD or Auto-PGD; one would refute the bounds.",
+    return judged(
+        subject,
+        count(contradicted),
+        0.0,
+        f"{np.sum(contradicted)} of {np.sum(safe)} proven images of the sample were broken by PGD "
+        "or Auto-PGD; one would refute the bounds.",
+        right=count(subject.right),
     )
 
 
 @check
 def served_model_is_the_evaluated_one(subject: Subject) -> Measured | None:
-    """The signature that is served must answer as the network that was attacked."""
+    """The signature that is served must answer as the network that was attacked, however many
+    images it is asked for at once, in whatever order, and when one comes twice."""
     if subject.serve is None:
         return None
-    other = share(subject.serve(subject.x) != subject.attacker.predict(subject.x))
-    return Measured(
-        passed=other == 0.0,
-        value=other,
-        sentence="The serving signature gives another class than the evaluated logits for "
-        f"{other:.1%} of the images.",
+    classes, n = subject.attacker.predict(subject.x), len(subject.y)
+    other = classes < 0  # no finite logits: no answer to agree with
+    for rows in batches(n).values():
+        other[rows[subject.serve(subject.x[rows]) != classes[rows]]] = True
+    return judged(
+        subject,
+        count(other),
+        0.0,
+        "The serving signature gives another class than the evaluated logits for "
+        f"{share(other):.1%} of the images, sent together, by three, alone, turned or twice.",
     )
+
+
+def batches(n: int) -> dict[str, IntArray]:
+    """Batches as clients send n images, by what they are: places among the images."""
+    places = np.arange(n, dtype=np.int64)
+    return {
+        f"{n} images": places,
+        "the same images in another order": places[::-1],
+        "three images": places[:3],
+        "an image twice": places[[0, 0, -1]],
+        "one image": places[:1],
+        "another one": places[-1:],
+    }

@@ -116,10 +116,11 @@ class CheckName(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What a check found, under its name. value: None where it is not a finite number."""
+    """What a check found, under its name. passed: None where it could not tell, which is no pass.
+    value: None where it is not a finite number."""
 
     name: CheckName
-    passed: bool
+    passed: bool | None
     value: float | None
     sentence: str
 

@@ -85,7 +85,7 @@ def ingestion(runs: int, work: Path) -> tuple[list[float], list[float]]:
         "dataset": data.dataset,
         "data_dir": "",
         "fingerprint": "",
-        "splits": json.dumps(data.splits),
+        "splits": json.dumps(data.splits, allow_nan=False),
     }
     inputs = example_gen_pb2.Input(
         splits=[

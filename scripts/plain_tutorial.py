@@ -98,9 +98,9 @@ def main(train: int, epochs: int, json_file: Path | None) -> None:
     result = {
         f"{name} {images}": float(metric.result()) for (name, images), metric in right.items()
     }
-    click.echo(json.dumps(result))
+    click.echo(json.dumps(result, allow_nan=False))
     if json_file:
-        json_file.write_text(json.dumps(result))
+        json_file.write_text(json.dumps(result, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def main(name: str, seeds: str, folder: Path) -> None:
         "seeds": numbers,
         "figures": spread(list(rows.values())),
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

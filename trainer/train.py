@@ -62,5 +62,7 @@ def run_worker(fn_args: SimpleNamespace) -> None:
 def checkpoints_of(task: TrainingTask, fn_args: "FnArgs") -> str:
     """The folder of this very training: the same task, data and beginning."""
     data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
-    what = json.dumps([dataclasses.asdict(task), data, fn_args.base_model], sort_keys=True)
+    what = json.dumps(
+        [dataclasses.asdict(task), data, fn_args.base_model], sort_keys=True, allow_nan=False
+    )
     return os.path.join(task.checkpoints, hashlib.sha256(what.encode()).hexdigest()[:16])

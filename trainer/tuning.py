@@ -87,7 +87,7 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     """
     task = pydantic.TypeAdapter(TuningTask).validate_python(fn_args.custom_config)
     data = [sorted(fn_args.train_files), sorted(fn_args.eval_files), fn_args.transform_graph_path]
-    what = json.dumps([dataclasses.asdict(task), data], sort_keys=True)
+    what = json.dumps([dataclasses.asdict(task), data], sort_keys=True, allow_nan=False)
     folder = os.path.join(
         task.training.checkpoints, "tuning-" + hashlib.sha256(what.encode()).hexdigest()[:16]
     )

@@ -68,7 +68,7 @@ def _start(function: str, arguments: SimpleNamespace, addresses: list[str], inde
         function,
         arguments,
         name=f"worker {index + 1} of {len(addresses)}",
-        environment={"TF_CONFIG": json.dumps(task)},
+        environment={"TF_CONFIG": json.dumps(task, allow_nan=False)},
         on_record=replay if index == 0 else lambda record: None,
     )
 

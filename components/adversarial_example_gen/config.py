@@ -52,8 +52,8 @@ class AttackTask:
         """As TFX carries it: what is no plain value, as JSON."""
         return {
             "split": self.split,
-            "threat": json.dumps(dataclasses.asdict(self.threat), sort_keys=True),
-            "attack": json.dumps(dataclasses.asdict(self.attack), sort_keys=True),
+            "threat": json.dumps(dataclasses.asdict(self.threat), sort_keys=True, allow_nan=False),
+            "attack": json.dumps(dataclasses.asdict(self.attack), sort_keys=True, allow_nan=False),
             "seed": self.seed,
         }
 

@@ -24,7 +24,7 @@ from components.adversarial_example_gen.attack import BATCH, attack, attacked_ro
 from components.adversarial_example_gen.config import AttackTask
 from components.adversarial_example_gen.examples import ExampleReader, Labelled
 from components.adversarial_example_gen.networks import export_of, load_networks
-from components.records.checks import read_checks, write_checks
+from components.records.checks import names_of, read_checks, write_checks
 from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
 from components.records.record import Images, Rows
 from components.records.shards import list_shards
@@ -192,9 +192,6 @@ class AttackedExamples:
         def all_rows(text: str) -> Any:
             return np.full(n, text, object)
 
-        def names(passed: bool) -> str:
-            return ",".join(check.name for check in self._checks if check.passed is passed)
-
         return Rows(
             id=np.array(batch.ids, object),
             image=batch.x,
@@ -217,6 +214,6 @@ class AttackedExamples:
                 model: all_rows(",".join(map(stage_name, judge.ordered())))
                 for model, judge in judges.items()
             },
-            passed_checks=all_rows(names(True)),
-            failed_checks=all_rows(names(False)),
+            passed_checks=all_rows(names_of(self._checks, passed=True)),
+            failed_checks=all_rows(names_of(self._checks, passed=False)),
         )

@@ -175,7 +175,9 @@ def _pieces(shard: Shard) -> Iterator[bytes]:
 
 
 def _canonical_json(path: Path) -> bytes:
-    return json.dumps(json.loads(path.read_text()), sort_keys=True).encode() + b"\n"
+    return (
+        json.dumps(json.loads(path.read_text()), sort_keys=True, allow_nan=False).encode() + b"\n"
+    )
 
 
 def _counts(splits: dict[str, int]) -> str:

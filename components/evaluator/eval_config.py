@@ -71,6 +71,6 @@ def metric_of(gate: Gate) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
         class_name=GateMetric.__name__,
         module=GateMetric.__module__,
-        config=json.dumps({"name": gate.name, "gate": gate.plain()}),
+        config=json.dumps({"name": gate.name, "gate": gate.plain()}, allow_nan=False),
         per_slice_thresholds=[everything],
     )

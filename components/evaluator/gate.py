@@ -28,6 +28,9 @@ from components.records.names import CLEAN, Origin
 from robustness.config import CheckName
 from trainer.classes import shown as shown_label
 
+MOST = 10**9
+"""Images: no test split has more."""
+
 
 class Op(StrEnum):
     """On which side of its bound a value must lie."""
@@ -130,8 +133,26 @@ def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Fin
         sentence=(
             f"{k / n:.2%} of {images} (95 % interval {low:.2%} to {high:.2%}) {meaning}; "
             f"the {'upper' if upper else 'lower'} end must be {gate.op} {gate.bound:.2%}."
+            + out_of_reach(gate, n)
         ),
     )
+
+
+def out_of_reach(gate: Gate, n: int) -> str:
+    """That no model can pass on n images, if so, and on how many one can: every one of them must be
+    for it."""
+
+    def best(images: int) -> float:
+        low, high = confidence_interval(0 if gate.op is Op.AT_MOST else images, images)
+        return high if gate.op is Op.AT_MOST else low
+
+    if gate.holds(best(n)):
+        return ""
+    needed = bisect.bisect_left(
+        range(MOST), True, lo=n, key=lambda images: gate.holds(best(images))
+    )
+    more = "no number is enough" if needed == MOST else f"it takes at least {needed:,} images"
+    return f" No model can pass on {n:,} images, whatever it answers; {more}."
 
 
 def asks_share(gate: Gate, what: str, whole: str = "the images") -> str:
@@ -249,8 +270,8 @@ class Missing(Gate):
 
 
 class FailedCheck(Gate):
-    """1 where the honesty check that is the argument failed, or no check ran, otherwise 0: one that
-    does not apply to the model has neither passed nor failed."""
+    """1 where the honesty check that is the argument failed or could not tell, or no check ran,
+    otherwise 0: one that does not apply to the model has neither passed nor failed."""
 
     op = Op.AT_MOST
 
@@ -321,7 +342,7 @@ class NoWorse(Gate):
         p_value = sign_test(lost.count, won)
         where = "On clean images" if clean else "In the worst case"
         note = f" Note: {tally.note}." if tally.note else ""
-        return Finding(
+        finding = Finding(
             value=(won - lost.count) / subject.images,
             compared=p_value,
             images_against=lost.count,
@@ -334,6 +355,14 @@ class NoWorse(Gate):
                 f"{self.bound:g}.{note}"
             ),
         )
+        if sign_test(subject.images, 0) < self.bound:
+            return finding
+        few = (
+            f" {subject.images:,} images are too few: a loss of all of them would not be "
+            "significant. Take more images."
+        )
+        sentence = finding.sentence + few
+        return replace(finding, compared=float("nan"), if_corrected=None, sentence=sentence)
 
 
 def _not_compared(reason: str) -> Finding:

@@ -212,7 +212,7 @@ class Tally:
             "facts": [facts._asdict() for facts in sorted(self.facts)],
             "models": models,
         }
-        return json.dumps(plain)
+        return json.dumps(plain, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Tally":

@@ -19,6 +19,12 @@ def write_checks(artifact: str, checks: Sequence[Check]) -> None:
         file.write(dumps(checks))
 
 
+def names_of(checks: Sequence[Check], *, passed: bool) -> str:
+    """Names of the checks that passed, or of those that did not, with commas: one that could not
+    tell has not passed."""
+    return ",".join(check.name for check in checks if bool(check.passed) is passed)
+
+
 def read_checks(artifact: str) -> list[Check]:
     """What `write_checks` wrote."""
     with fileio.open(os.path.join(artifact, CHECKS)) as file:

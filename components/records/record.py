@@ -66,7 +66,7 @@ class Rows:
     to the model. judged_by: bounds and attacks that the model faced, with commas. All three are by
     model, without the champion, and the same on all rows of an image.
     passed_checks, failed_checks: honesty checks of the candidate, with commas; the same on all
-    rows.
+    rows. Those that could not tell have not passed, and stand among the failed.
     """
 
     id: Texts

@@ -5,6 +5,7 @@ keep their order, a retried worker writes the same file again, and the cost is T
 Python's.
 """
 
+import fnmatch
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -63,7 +64,7 @@ def _reported(path: str) -> Iterator[None]:
 def remove_partials(folder: str) -> None:
     """Remove what workers that were killed have left in a split folder: a runner has others write
     their shards, and who reads all files of the folder would read these too."""
-    for path in fileio.glob(os.path.join(folder, "*.partial")):
+    for path in _files(folder, "*.partial"):
         fileio.remove(path)
 
 
@@ -73,11 +74,17 @@ def list_shards(folder: str) -> list[str]:
     Raises:
         RunError: there is none.
     """
-    found = sorted(fileio.glob(os.path.join(folder, "data_tfrecord-*-of-*")))
+    found = _files(folder, "data_tfrecord-*-of-*")
     shards = [path for path in found if not path.endswith(".partial")]
     if not shards:
         raise RunError(f"expected shards named data_tfrecord-* in {folder}, found none")
     return shards
+
+
+def _files(folder: str, pattern: str) -> list[str]:
+    """Paths of the files of a folder, sorted; only their names are matched with the pattern."""
+    names = fileio.listdir(folder) if fileio.isdir(folder) else []
+    return [os.path.join(folder, name) for name in sorted(fnmatch.filter(names, pattern))]
 
 
 def read_shards(paths: list[str]) -> tf.data.Dataset:

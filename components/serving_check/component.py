@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,7 @@ from components.records.shards import list_shards, read_shards
 from components.serving_check.process import Answer, Answers, Requests
 from foundation.errors import GauntletError, ProcessDied
 from foundation.process import NO_GPU, Child
-
-GOOD = "good"
-"""The request that must be answered; all others must be refused."""
+from robustness.checks import batches
 
 SAMPLE = 64
 """Images that are asked for."""
@@ -38,6 +37,9 @@ relative to the largest logit; float32 sums in another order differ by about a h
 
 TIMEOUT = 300
 """Seconds in which the fresh process must have answered."""
+
+CLASS_NAMES = "assets/class_names.txt"
+"""File in an export whose signatures name the classes: a name a line, in label order."""
 
 PROBLEMS = "problems.json"
 """File in the blessing: a list of sentences, empty for a model that may be served."""
@@ -51,8 +53,8 @@ def ServingCheck(
     blessing: OutputArtifact[InfraBlessing],
     infra_blessing: InputArtifact[InfraBlessing] = None,
 ) -> None:
-    """Asks a fresh process, and blesses when every answer is right and every bad request is
-    refused.
+    """Asks a fresh process, and blesses when every answer is right, in whatever batch an image
+    comes, and every bad request is refused.
 
     examples: raw examples with PNG images. infra_blessing: answer of TFX's InfraValidator, where
     one ran; where it does not bless, neither does this node.
@@ -64,7 +66,7 @@ def ServingCheck(
         problems.append("TFX's InfraValidator could not serve the model")
     fileio.makedirs(blessing.uri)
     with fileio.open(os.path.join(blessing.uri, PROBLEMS), "w") as file:
-        file.write(json.dumps(problems, indent=2))
+        file.write(json.dumps(problems, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w"
     ) as file:
@@ -89,59 +91,80 @@ def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
         for r in records
     ]
     x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
-    logits = network(tf.constant(x), training=False).numpy()
+    evaluated = Evaluated(network(tf.constant(x), training=False).numpy(), class_names(path))
     try:
         answers = ask(path, requests_for(encoded, records, x))
     except GauntletError as error:
         yield f"a fresh process cannot load the model: {error}"
         return
     for signature, answered in answers.items():
-        yield from problems_of(signature, answered, logits)
+        yield from problems_of(signature, answered, evaluated)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What must be served. logits: of the images. names: of the classes, in label order; None where
+    the export has none."""
+
+    logits: np.ndarray
+    names: list[bytes] | None = None
+
+    def __getitem__(self, places: np.ndarray) -> "Evaluated":
+        """The same for some of the images."""
+        return Evaluated(self.logits[places], self.names)
 
 
 def problems_of(
-    signature: str, answered: dict[str, Answer] | str, logits: np.ndarray
+    signature: str, answered: dict[str, Answer] | str, evaluated: Evaluated
 ) -> Iterator[str]:
-    """Whether a signature is missing, answers wrongly, or answers what it should refuse."""
+    """Whether a signature is missing or unknown, answers wrongly, or answers what it should refuse.
+    Behind the first batch with a wrong answer, no other is spoken of."""
     if isinstance(answered, str):
         yield f"signature {signature}: {answered}"
         return
+    good = batches(len(evaluated.logits))
+    for kind, places in good.items():
+        if problems := list(wrong_answer(signature, kind, answered[kind], evaluated[places])):
+            yield from problems
+            break
     for kind, answer in answered.items():
-        if isinstance(answer, str):  # refused
-            if kind == GOOD:
-                yield f"signature {signature} answers {len(logits)} images with an error: {answer}"
-        elif kind == GOOD:
-            yield from differences(signature, answer, logits)
-        else:
+        if kind not in good and not isinstance(answer, str):
             yield f"signature {signature} answers {kind} instead of refusing it"
 
 
 def requests_for(encoded: list[bytes], records: list[bytes], x: np.ndarray) -> Requests:
-    """By signature a good request and bad ones, each a batch of strings."""
+    """By signature good requests, the `batches` of the images, and bad ones."""
+    pixels = [example(image=image) for image in x]
     larger = tf.io.encode_png(np.zeros((x.shape[1] + 1, *x.shape[2:]), np.uint8)).numpy()
     garbage = b"these bytes are no image"
     return {
         "serving_default": {
-            GOOD: encoded,
+            **in_batches(encoded),
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [larger],
         },
         "serialized_examples": {
-            GOOD: records,
+            **in_batches(records),
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [example(image=larger)],
             "an example without an image": [example()],
         },
         "transformed_examples": {
-            GOOD: [example(image=image) for image in x],
+            **in_batches(pixels),
             "garbage bytes": [garbage],
             "an empty batch": [],
             "an image of another shape": [example(image=x[0, 1:])],
             "an example without an image": [example()],
         },
     }
+
+
+def in_batches(images: list[bytes]) -> dict[str, list[bytes]]:
+    """What is sent for images, in every batch."""
+    every = batches(len(images))
+    return {kind: [images[place] for place in places] for kind, places in every.items()}
 
 
 def example(image: Any = None) -> bytes:
@@ -172,28 +195,48 @@ def ask(path: str, requests: Requests) -> Answers:
             raise ProcessDied(f"{error}: {noise.read().strip()[-300:]}") from error
 
 
-def differences(signature: str, answer: dict[str, np.ndarray], logits: np.ndarray) -> Iterator[str]:
+def class_names(path: str) -> list[bytes] | None:
+    """The names of an export's classes, in label order; None where it has none."""
+    file = os.path.join(path, CLASS_NAMES)
+    if not fileio.exists(file):
+        return None
+    with fileio.open(file, "rb") as opened:
+        return list(opened.read().split(b"\n")[:-1])
+
+
+def wrong_answer(signature: str, kind: str, answer: Answer, evaluated: Evaluated) -> Iterator[str]:
+    """What is wrong with the answer to a good request. kind: what it asks for."""
+    if isinstance(answer, str):
+        yield f"signature {signature} answers {kind} with an error: {answer}"
+        return
+    for difference in differences(answer, evaluated):
+        yield f"signature {signature} gives {difference}, asked for {kind}"
+
+
+def differences(answer: dict[str, np.ndarray], evaluated: Evaluated) -> Iterator[str]:
     """Where the served answer is not what the evaluated logits say."""
-    expected = {
-        "logits": logits,
-        "probabilities": tf.nn.softmax(logits).numpy(),
-        "class": logits.argmax(axis=1),
-    }
-    says = f"signature {signature} gives"
+    logits, names = evaluated.logits, evaluated.names
+    expected = {"logits": logits, "probabilities": tf.nn.softmax(logits).numpy()}
+    expected["class"] = logits.argmax(axis=1)
+    near = TOLERANCE * max(1.0, float(np.max(np.abs(logits))))
     if not answer.keys() & {"logits", "probabilities"}:
-        yield f"{says} {', '.join(answer)}, expected logits or probabilities"
-    for name in answer:
-        if name not in expected:
-            continue
+        yield f"{', '.join(answer)}, expected logits or probabilities"
+    for name in answer.keys() & expected.keys():
         value, right = answer[name], expected[name]
         if value.shape != right.shape:
-            yield f"{says} {name} of shape {value.shape}, expected {right.shape}"
+            yield f"{name} of shape {value.shape}, expected {right.shape}"
         elif not np.all(np.isfinite(value)):
-            yield f"{says} {name} that are not finite"
+            yield f"{name} that are not finite"
         elif name == "class":
             if wrong := int(np.sum(value != right)):
-                yield f"{says} another class than the evaluated model for {wrong} images"
+                yield f"another class than the evaluated model for {wrong} images"
         else:
             most = float(np.max(np.abs(value - right)))
-            if most > TOLERANCE * max(1.0, float(np.max(np.abs(logits)))):
-                yield (f"{says} {name} that differ by up to {most:.2g} from the evaluated model's")
+            if not most <= near:  # nor where one of the two is not a number
+                yield f"{name} that differ by up to {most:.2g} from the evaluated model's"
+    if "label" in answer and names is None:
+        yield f"label, but there is no {CLASS_NAMES} in the export to compare it with"
+    elif "label" in answer and names is not None:
+        named = [names[place] for place in expected["class"]]
+        if wrong := int(np.sum(answer["label"] != np.array(named, object))):
+            yield f"another label than the name of the evaluated model's class for {wrong} images"

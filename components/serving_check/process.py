@@ -15,7 +15,13 @@ Answer = dict[str, Any] | str
 """By name of the output: an array; or the message of the error."""
 
 Answers = dict[str, dict[str, Answer] | str]
-"""By signature and name of the request; a sentence where there is no such signature."""
+"""By signature and name of the request; a sentence where there is no such signature, or where
+nothing is asked of one that is there."""
+
+UNKNOWN = (
+    "nobody knows what it must answer, so that nothing compared it with the evaluated model; leave "
+    "it out of the export"
+)
 
 
 def answers(model: str, requests: Requests) -> Answers:
@@ -30,7 +36,8 @@ def answers(model: str, requests: Requests) -> Answers:
         loaded = tf.saved_model.load(model)
     except Exception as error:  # whatever is wrong with a file of a user's model
         raise RunError(f"{type(error).__name__}: {error}") from error
-    return {name: _of_signature(loaded.signatures, name, requests[name]) for name in requests}
+    asked = {name: _of_signature(loaded.signatures, name, requests[name]) for name in requests}
+    return asked | {name: UNKNOWN for name in loaded.signatures if name not in requests}
 
 
 def _of_signature(

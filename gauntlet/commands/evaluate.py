@@ -7,7 +7,7 @@ import click
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, json_option, request
-from gauntlet.parameters import LOCAL_PATH, NAMES, Choices, ListOf, created
+from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
@@ -57,7 +57,7 @@ from trainer.models.pixels import Pixels
     show_default=True,
     help="A tfds data set of labelled images, or a folder of images such as ./pets.",
 )
-@click.option("--data-dir", type=LOCAL_PATH, help="As for `gauntlet run`.")
+@click.option("--data-dir", type=PLAIN_FOLDER, help="As for `gauntlet run`.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -77,8 +77,8 @@ from trainer.models.pixels import Pixels
     "--signature",
     default="",
     metavar="NAME[:OUTPUT]",
-    help="Signature of a SavedModel, and the output that holds the logits; :OUTPUT where the format "
-    "has no signatures. Default: serving_default, and there logits.",
+    help="Signature of a SavedModel, and the output that holds the logits; :OUTPUT where the "
+    "format has no signatures. Default: serving_default, and there logits.",
 )
 @click.option(
     "--pixels",
@@ -157,8 +157,8 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     except ProcessDied as error:
         smaller = max(1, (task.batch or 16) // 2)
         raise ProcessDied(
-            f"{error}. If the memory did not suffice, give it fewer images at once, such as --batch "
-            f"{smaller}; the same command goes on with what was judged already"
+            f"{error}. If the memory did not suffice, give it fewer images at once, such as "
+            f"--batch {smaller}; the same command goes on with what was judged already"
         ) from error
     if json_file:
         json_file.write_text(report.to_json())

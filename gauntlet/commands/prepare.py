@@ -10,7 +10,7 @@ import click
 
 from foundation.events import phase
 from gauntlet.options import json_option
-from gauntlet.parameters import LOCAL_PATH, SIZE
+from gauntlet.parameters import PLAIN_FOLDER, SIZE
 
 if TYPE_CHECKING:
     from components.datasets.prepare import PreparedDataset
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data-dir",
-    type=LOCAL_PATH,
+    type=PLAIN_FOLDER,
     help="Where the data lies or goes, as in `gauntlet run`. Default: the folder of tfds.",
 )
 @json_option("what was prepared")

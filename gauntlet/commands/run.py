@@ -8,7 +8,7 @@ import click
 
 from foundation.errors import REFUSED, ProcessDied
 from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
-from gauntlet.parameters import LOCAL_PATH, Choices, created
+from gauntlet.parameters import PLAIN_FOLDER, Choices, created
 from pipeline.local.orchestrator import Orchestrator
 
 
@@ -17,7 +17,7 @@ from pipeline.local.orchestrator import Orchestrator
 @click.option(
     "--root",
     "folder",
-    type=LOCAL_PATH,
+    type=PLAIN_FOLDER,
     default=DEFAULT_ROOT,
     show_default=True,
     help="Folder of metadata, artifacts, results and pushed models. Runs on one root share TFX's "
@@ -25,7 +25,7 @@ from pipeline.local.orchestrator import Orchestrator
 )
 @click.option(
     "--data-dir",
-    type=LOCAL_PATH,
+    type=PLAIN_FOLDER,
     help="A prepared tfds folder, or a folder with the four archives. Default: tfds's own, filled "
     "on first use.",
 )

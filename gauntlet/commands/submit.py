@@ -11,7 +11,7 @@ from gauntlet_kubeflow.target import STORES
 
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
 from gauntlet.options import google_cloud_options, refuse_options, request
-from gauntlet.parameters import LOCAL_PATH, Choices, created
+from gauntlet.parameters import LOCAL_PATH, PLAIN_FOLDER, Choices, created
 
 if TYPE_CHECKING:
     from gauntlet_kubeflow.clients.compiled import Compiled
@@ -95,7 +95,7 @@ OPTIONS_OF = {
 @click.option(
     "--root",
     "folder",
-    type=LOCAL_PATH,
+    type=PLAIN_FOLDER,
     default="rehearsal",
     show_default=True,
     help="Local: folder of the artifacts, the logs and the cache.",

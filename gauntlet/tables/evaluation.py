@@ -8,6 +8,9 @@ from rich.table import Table
 
 from gauntlet.evaluation.report import Report, Result
 
+VERDICTS = {True: "[green]passed", False: "[red]failed", None: "[yellow]could not tell"}
+"""How a check ended, in words."""
+
 
 def print_evaluation(report: Report, console: Console) -> None:
     """Print the tables of an evaluation's report."""
@@ -60,7 +63,7 @@ def check_table(entry: Result) -> Table:
     for column in ("check", "", "what was found"):
         table.add_column(column)
     for check in entry.checks:
-        verdict = "[green]passed" if check.passed else "[red]failed"
+        verdict = VERDICTS[check.passed]
         table.add_row(check.name.replace("_", " "), verdict, escape(check.sentence))
     return table
 

@@ -123,7 +123,7 @@ class KubeflowPipelines:
         place = {"namespace": self._asked.namespace} if self._asked.namespace else {}
         answer = self._ask(
             self._experiments.experiment_service_list_experiments,
-            filter=json.dumps({"predicates": [same_name]}),
+            filter=json.dumps({"predicates": [same_name]}, allow_nan=False),
             **place,
         )
         for experiment in answer.experiments or ():

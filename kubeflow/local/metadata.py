@@ -94,7 +94,7 @@ def fingerprint_of(
         {key: each.name for key, each in sorted(inputs.items())},
         component.get("outputDefinitions", {}),
     ]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(what, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def import_fingerprint(uri: str) -> str:

@@ -106,7 +106,9 @@ def add_parameters(
 def code_of_spec(spec: Spec) -> str:
     """A key of all code that the tasks of a specification run."""
     keys = {task: value for (task, name), value in constants(spec).items() if name == "code"}
-    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(keys, sort_keys=True, allow_nan=False).encode()).hexdigest()[
+        :16
+    ]
 
 
 def output_name(task: str, name: str) -> str:

@@ -97,7 +97,7 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
         )
     fileio.makedirs(os.path.dirname(outputs["outputFile"]))
     with fileio.open(outputs["outputFile"], "w") as file:
-        file.write(json.dumps({"parameterValues": answers}))
+        file.write(json.dumps({"parameterValues": answers}, allow_nan=False))
 
 
 def check_store(places: "Places") -> None:

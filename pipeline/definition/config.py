@@ -41,8 +41,8 @@ class DataConfig(Section):
     champion, with which the model is then not compared. resize: height and width to which the
     images of a folder are brought before they are stored, and those of a request before they are
     classified; none where all have one size. shards: number of files a split, which bounds how many
-    workers read and attack in parallel. span: number of the delivery of data, from 1, or its date as
-    YYYYMMDD; 0 where data does not come in spans.
+    workers read and attack in parallel. span: number of the delivery of data, from 1, or its date
+    as YYYYMMDD; 0 where data does not come in spans.
 
     Raises:
         ConfigError: a size below 1, a negative span, or a class name that is none or comes twice.
@@ -196,7 +196,7 @@ class RunConfig:
 
     def to_json(self) -> str:
         """The resolved configuration, readable and stable."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RunConfig":

@@ -200,8 +200,8 @@ def ingestion(
         dataset=data.dataset,
         data_dir=places.data_dir or "",
         fingerprint=places.data_fingerprint,
-        class_names=json.dumps(class_names),
-        splits=json.dumps(data.splits),
+        class_names=json.dumps(class_names, allow_nan=False),
+        splits=json.dumps(data.splits, allow_nan=False),
         shards=data.shards,
     )
 
@@ -322,7 +322,7 @@ def trainer(
 
 def as_json(task: TrainingTask | TuningTask) -> dict[str, Any]:
     """A task as TFX carries it: what JSON can hold."""
-    return dict(json.loads(json.dumps(dataclasses.asdict(task))))
+    return dict(json.loads(json.dumps(dataclasses.asdict(task), allow_nan=False)))
 
 
 def real_server(serving: ServingConfig, model: Channel, raw: Channel) -> InfraValidator | None:

@@ -108,9 +108,108 @@ GARBAGE = "serving_default answers garbage bytes instead of refusing it"
 EMPTY = "serving_default answers an empty batch instead of refusing it"
 
 
+def besides(signatures: dict[str, Any]) -> dict[str, Any]:
+    """A signature of somebody's own."""
+    return signatures | {"mine": signatures["serving_default"]}
+
+
+def turned_if(changed: Callable[[tf.Tensor], tf.Tensor], name: str = "serving_default") -> Change:
+    """Probabilities in another order of classes where something holds of the request."""
+
+    def change(signatures: dict[str, Any]) -> dict[str, Any]:
+        sound = signatures[name]
+        argument = "image" if name == "serving_default" else "examples"
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=argument)])
+        def signature(request: tf.Tensor) -> dict[str, tf.Tensor]:
+            right = sound(request)["probabilities"]
+            turned = tf.where(changed(request), tf.roll(right, 1, axis=1), right)
+            return {"probabilities": turned}
+
+        return signatures | {name: signature}
+
+    return change
+
+
+def alone(request: tf.Tensor) -> tf.Tensor:
+    return tf.equal(tf.size(request), 1)
+
+
+def few(request: tf.Tensor) -> tf.Tensor:
+    return tf.equal(tf.size(request), 3)
+
+
+def twice(request: tf.Tensor) -> tf.Tensor:
+    """Where the same image comes again, as a cache by content would meet it."""
+    return tf.less(tf.size(tf.unique(request).y), tf.size(request))
+
+
+def out_of_order(request: tf.Tensor) -> tf.Tensor:
+    """Answers that depend on what stands in front: here where one image is not where it
+    was."""
+    keys = tf.strings.to_hash_bucket_fast(request, 1 << 20)
+    whole = tf.greater(tf.size(request), 10)
+    return tf.logical_and(whole, tf.greater(tf.argmax(keys), tf.argmax(keys[::-1])))
+
+
+def by_the_batch(signatures: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of the batch, as a normalisation in training mode takes them: right on none."""
+    sound = signatures["transformed_examples"]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def signature(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = sound(examples)["logits"]
+        return {"logits": logits - tf.reduce_mean(logits, axis=0)}
+
+    return signatures | {"transformed_examples": signature}
+
+
+def labelled(*names: str) -> Change:
+    """`label` with these names."""
+
+    def change(signatures: dict[str, Any]) -> dict[str, Any]:
+        sound = signatures["serving_default"]
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+        def signature(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            answer = dict(sound(image))
+            return answer | {"label": tf.gather(tf.constant(names), answer["class"])}
+
+        return signatures | {"serving_default": signature}
+
+    return change
+
+
+def exported(
+    small_world: SimpleNamespace, small_models: dict[str, str], folder: Path, change: Change
+) -> str:
+    """The robust model with other signatures; returns the folder of the SavedModel."""
+    trained = tf_keras.models.load_model(f"{small_models['robust']}/Format-Serving", compile=False)
+    model = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
+    model.set_weights(trained.get_weights())
+    transform = tft.TFTransformOutput(small_world.transform)
+
+    def signatures(*both: Any) -> dict[str, Any]:
+        return change(export.signatures_of(*both))
+
+    export.export_model(model, transform, str(folder / "model"), {}, {}, signatures)
+    return str(folder / "model")
+
+
 @pytest.mark.parametrize(
     ("change", "messages"),
     [
+        (besides, ["signature mine: nobody knows what it must answer"]),
+        (turned_if(alone), [DIFFERENT, "asked for one image"]),
+        (
+            turned_if(alone, "serialized_examples"),
+            ["serialized_examples gives probabilities that differ", "asked for one image"],
+        ),
+        (turned_if(few), [DIFFERENT, "asked for three images"]),
+        (turned_if(twice), [DIFFERENT, "asked for an image twice"]),
+        (turned_if(out_of_order), [DIFFERENT]),
+        (by_the_batch, ["transformed_examples gives logits that differ by up to"]),
+        (labelled("a", "b", "c"), ["gives label, but there is no assets/class_names.txt"]),
         (
             without("serialized_examples"),
             ["signature serialized_examples: there is no such signature"],
@@ -135,7 +234,22 @@ EMPTY = "serving_default answers an empty batch instead of refusing it"
             ["gives probabilities of shape (20, 2), expected (20, 3)"],
         ),
     ],
-    ids=["missing", "constant", "nan", "any-shape", "scores", "two-classes"],
+    ids=[
+        "unknown",
+        "alone",
+        "alone-serialized",
+        "few",
+        "twice",
+        "order",
+        "batch",
+        "label",
+        "missing",
+        "constant",
+        "nan",
+        "any-shape",
+        "scores",
+        "two-classes",
+    ],
 )
 def test_what_is_wrong_is_named(
     small_world: SimpleNamespace,
@@ -146,19 +260,30 @@ def test_what_is_wrong_is_named(
     change: Change,
     messages: list[str],
 ) -> None:
-    trained = tf_keras.models.load_model(f"{small_models['robust']}/Format-Serving", compile=False)
-    model = build_network(TrainerConfig(filters=(4,), dense=(16,)), SHAPE, CLASSES)
-    model.set_weights(trained.get_weights())
-    transform = tft.TFTransformOutput(small_world.transform)
-
-    def signatures(*both: Any) -> dict[str, Any]:
-        return change(export.signatures_of(*both))
-
-    export.export_model(model, transform, str(tmp_path / "model"), {}, {}, signatures)
+    folder = exported(small_world, small_models, tmp_path, change)
     monkeypatch.setattr(component, "ask", answers)  # in this process: other tests ask a fresh one
-    problems = "\n".join(find_problems(str(tmp_path / "model"), records))
+    problems = "\n".join(find_problems(folder, records))
     for message in messages:
         assert message in problems, problems
+
+
+def test_labels_are_the_names_of_the_classes(
+    small_world: SimpleNamespace,
+    small_models: dict[str, str],
+    records: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change = labelled("cat", "fish with bones", "Möwe")
+    folder = exported(small_world, small_models, tmp_path, change)
+    monkeypatch.setattr(component, "ask", answers)
+    names = Path(folder, component.CLASS_NAMES)
+    names.parent.mkdir(exist_ok=True)
+    names.write_text("cat\nfish with bones\nMöwe\n")
+    assert list(find_problems(folder, records)) == []
+    names.write_text("fish with bones\ncat\nMöwe\n")
+    (problem,) = find_problems(folder, records)
+    assert "serving_default gives another label than the name of the evaluated model's" in problem
 
 
 def test_an_export_that_a_fresh_process_cannot_load(

@@ -1,6 +1,8 @@
 """Valid JSON of whatever the project writes."""
 
+import ast
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -9,6 +11,9 @@ import numpy as np
 import pytest
 
 from foundation.json import dumps
+
+ROOT = Path(__file__).parents[2]
+OURS = ("foundation", "robustness", "trainer", "components", "pipeline", "kubeflow", "gauntlet")
 
 
 class Colour(StrEnum):
@@ -57,3 +62,22 @@ def test_what_json_does_not_have_is_refused() -> None:
 def test_the_text_is_what_the_standard_library_writes() -> None:
     value = {"a": [1, 2.5], "b": {"c": None}}
     assert dumps(value) == json.dumps(value, indent=2)
+
+
+def json_calls(module: Path) -> Iterator[ast.Call]:
+    """Where a module writes JSON with the standard library."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump"):
+            yield node
+
+
+@pytest.mark.parametrize("room", [*OURS, "scripts", "examples"])
+def test_nothing_that_is_written_as_json_may_hold_what_is_no_number(room: str) -> None:
+    """`dumps` makes it null; what is written past it is refused."""
+    lax = [
+        f"{module}:{call.lineno}"
+        for module in (ROOT / room).rglob("*.py")
+        for call in json_calls(module)
+        if "allow_nan=False" not in map(ast.unparse, call.keywords)
+    ]
+    assert lax == []

@@ -10,8 +10,8 @@ from fake_docker import Fake
 from gauntlet_kubeflow import image
 from gauntlet_kubeflow.image import ImageBuild, ImageKind, build_arguments, build_image, is_pinned
 
+from foundation.environment import ENVIRONMENT
 from foundation.errors import ConfigError, RunError
-from foundation.process import ENVIRONMENT
 from gauntlet.cli import main
 
 ROOT = Path(__file__).parents[2]

@@ -32,7 +32,7 @@ from rehearsal import (
 )
 
 from components.datasets.prepare import prepare
-from foundation.process import ENVIRONMENT
+from foundation.environment import ENVIRONMENT
 
 pytestmark = pytest.mark.docker
 

@@ -5,7 +5,7 @@ import zipfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from foundation.errors import DataError
 from foundation.versions import versions
@@ -13,6 +13,9 @@ from foundation.versions import versions
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 WAYS_IN = "expected a SavedModel folder, numbered versions of one, or a .keras, .h5 or .onnx file"
+
+
+P = TypeVar("P", Path, str)
 
 
 class Format(Enum):
@@ -25,15 +28,15 @@ class Format(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFile:
+class ModelFile(Generic[P]):
     """A model. path: file or folder, of numbered versions the newest; the folder of a SavedModel
     may lie in a store."""
 
-    path: Path | str
+    path: P
     format: Format
 
 
-def model_file(path: Path) -> ModelFile:
+def model_file(path: Path) -> ModelFile[Path]:
     """What lies at a path.
 
     Raises:

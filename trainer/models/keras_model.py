@@ -19,7 +19,7 @@ KERAS_METADATA = "keras_metadata.pb"
 """What makes a SavedModel one of Keras 2."""
 
 
-def keras_file(file: ModelFile, trust: bool) -> Network:
+def keras_file(file: ModelFile[Path], trust: bool) -> Network:
     """The network of a `.keras` or `.h5` file.
 
     trust: whether code that lies in the file may run.
@@ -27,7 +27,7 @@ def keras_file(file: ModelFile, trust: bool) -> Network:
     Raises:
         DataError: it is damaged, is no whole model, takes other than one input, or holds code.
     """
-    path = Path(file.path)
+    path = file.path
     if file.format is Format.KERAS_ZIP:
         version = str(read_archive(path, "metadata.json").get("keras_version", ""))
         config = read_archive(path, "config.json")

@@ -4,15 +4,18 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from foundation.errors import DataError
+from foundation.paths import plain_path
 from robustness.logits import Read, as_logits, first_line
 from robustness.types import FloatArray, ImagesTensor, IntArray, LogitsTensor
+from trainer.classes import class_names_of
 from trainer.models.choice import Asked, Wanted, chosen
 from trainer.models.fit import ImageShape
 from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
@@ -74,11 +77,13 @@ def load_model(path: Path, wanted: Wanted | None = None) -> LoadedModel:
         DataError: there is no model, or it cannot be used; the message says what was expected.
     """
     file = model_file(path)
+    opened = replace(file, path=plain_path(file.path))
     return LoadedModel(
         path=file.path,
-        model=ask_model(file, wanted or Wanted()),
+        model=ask_model(opened, wanted or Wanted(), file.path),
         fingerprint=_fingerprint(file.path),
-        serve=serving_signature(str(file.path)),
+        class_names=class_names_of(str(opened.path)) if file.path.is_dir() else (),
+        serve=serving_signature(str(opened.path)),
     )
 
 
@@ -88,15 +93,18 @@ def load_export(folder: str) -> ImageModel:
     Raises:
         DataError: it cannot be used; the message says what was expected.
     """
-    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted())
+    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(), folder)
 
 
-def ask_model(file: ModelFile, wanted: Wanted) -> ImageModel:
-    """The model of a file; raises DataError where it cannot be used."""
-    with explained(file.path):
+def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageModel:
+    """The model of a file; raises DataError where it cannot be used.
+
+    named: path by which a person knows the file.
+    """
+    with explained(named):
         asked = chosen(networks_in(file, wanted), wanted)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
-    return ImageModel(read, asked.fitted.image_shape, _judged(file.path, asked, read, wanted))
+    return ImageModel(read, asked.fitted.image_shape, _judged(named, asked, read, wanted))
 
 
 @contextlib.contextmanager
@@ -111,7 +119,7 @@ def explained(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: loading it failed: {first_line(error)}; {WAYS_IN}") from error
 
 
-def networks_in(file: ModelFile, wanted: Wanted) -> list[Network]:
+def networks_in(file: ModelFile[Any], wanted: Wanted) -> list[Network]:
     """What a file can be asked through, the likeliest first; raises DataError where there is
     nothing."""
     name = wanted.signature.partition(":")[0]

@@ -165,6 +165,45 @@ def test_a_check_that_failed_and_checks_that_never_ran_refuse(
     assert gate.measure(of({CLEAN: [True]}, passed=passed, failed=failed)).compared == judged
 
 
+def test_a_share_that_no_model_reaches_on_so_few_images_says_so() -> None:
+    """29 of 29 have a lower end of 88.06 %, and it takes 36 for one of 90 %."""
+    gate = clean(0.9)
+    sentence = gate.measure(of({CLEAN: [True] * 29})).sentence
+    assert sentence.endswith(
+        "No model can pass on 29 images, whatever it answers; it takes at least 36 images."
+    )
+    assert "No model" not in gate.measure(of({CLEAN: [True] * 35 + [False]})).sentence
+    assert not gate.holds(gate.measure(of({CLEAN: [True] * 35})).compared)
+    assert gate.holds(gate.measure(of({CLEAN: [True] * 36})).compared)
+    never = clean(1.0).measure(of({CLEAN: [True] * 9})).sentence
+    assert never.endswith(
+        "No model can pass on 9 images, whatever it answers; no number is enough."
+    )
+
+
+def test_a_gap_and_a_class_that_no_model_reaches_say_so() -> None:
+    right = {CLEAN: [True] * 10, FGSM: [True] * 10}
+    gap = Gap(name="gap", bound=0.1).measure(of(right)).sentence
+    assert gap.endswith(
+        "No model can pass on 10 images, whatever it answers; it takes at least 36 images."
+    )
+    worst = WorstClass(name="w", bound=0.6).measure(of(right)).sentence
+    assert "100.00% of the 5 images of class 0, the worst," in worst
+    assert worst.endswith(
+        "No model can pass on 5 images, whatever it answers; it takes at least 8 images."
+    )
+
+
+@pytest.mark.parametrize(("images", "enough"), [(5, False), (6, True)])
+def test_a_comparison_that_no_loss_could_fail_does_not_pass(images: int, enough: bool) -> None:
+    """A loss of all five images has p = 0.031."""
+    gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)
+    right = {CLEAN: [True] * images}
+    finding = gate.measure(of(right, right))
+    assert gate.holds(finding.compared) == enough
+    assert ("5 images are too few: a loss of all of them" in finding.sentence) != enough
+
+
 @pytest.mark.parametrize("quantity", list(Gate.classes))
 def test_nothing_passes_on_no_images(quantity: str) -> None:
     gate = Gate.of({"name": "g", "quantity": quantity, "bound": 0.0, "argument": ["a"]})

@@ -149,7 +149,8 @@ class Reference:
             rival = self.champion[CLEAN] if clean else self.robust(self.champion)
             lost, won = int(np.sum(rival & ~own)), int(np.sum(own & ~rival))
             p = binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
-            return (won - lost) / len(own), float(p)
+            tells = binomtest(len(own), len(own), alternative="greater").pvalue < gate.bound
+            return (won - lost) / len(own), float(p) if tells else float("nan")
         if isinstance(gate, WorstClass):
             against = against[self.label == self.worst_class()]
         good = against if isinstance(gate, Gap) else ~against

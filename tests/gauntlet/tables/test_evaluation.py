@@ -21,7 +21,11 @@ RESULT = Result(
     certified_by={},
     not_certified="no bound for [Tanh]",
     seconds_by={"fgsm": 1.0},
-    checks=(Check(name=CheckName.PROOFS_HOLD, passed=False, value=None, sentence="A [b]."),),
+    checks=(
+        Check(name=CheckName.PROOFS_HOLD, passed=False, value=None, sentence="A [b]."),
+        Check(name=CheckName.LOGITS_ARE_FINITE, passed=True, value=0.0, sentence="Yes."),
+        Check(name=CheckName.NOISE_DOES_NOT_HELP, passed=None, value=0.0, sentence="Too few."),
+    ),
     seconds=61.6,
     examples_file=Path("/out/[x]/examples.csv"),
 )
@@ -50,6 +54,8 @@ def test_everything_is_shown() -> None:
         ["worst case", "50.00%"],
         ["certified", "-"],
         ["proofs hold", "failed", "A [b]."],
+        ["logits are finite", "passed", "Yes."],
+        ["noise does not help", "could not tell", "Too few."],
         ["none", "90.00%"],
         ["fog", "25.00%"],
     ):
