@@ -83,26 +83,26 @@ class Smooth(Layer):
 
     def __init__(self, name: str, inputs: Sequence[int], curve: Curve) -> None:
         super().__init__(name, inputs)
-        self._curve = curve
+        self.curve = curve
 
     def interval(self, *boxes: Box) -> Box:
         low, high = (tf.cast(end, tf.float64) for end in boxes[0])
-        bottom = self._curve.value(_clip(self._curve.lowest, low, high))
-        top = tf.maximum(self._curve.value(low), self._curve.value(high))
-        error = self._curve.error(boxes[0].magnitude)
+        bottom = self.curve.value(_clip(self.curve.lowest, low, high))
+        top = tf.maximum(self.curve.value(low), self.curve.value(high))
+        error = self.curve.error(boxes[0].magnitude)
         return Box(tf.cast(bottom, tf.float32) - error, tf.cast(top, tf.float32) + error)
 
     def backward(
         self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
     ) -> tuple[list[BatchTensor], DoublesTensor]:
-        below = line_below(self._curve, boxes[0])
-        above = line_below(self._curve.negative, boxes[0])  # of the negative, from below
+        below = line_below(self.curve, boxes[0])
+        above = line_below(self.curve.negative, boxes[0])  # of the negative, from below
         positive, negative = tf.nn.relu(a), tf.nn.relu(-a)
         coefficients = positive * below.slope + negative * above.slope
         return [coefficients], dot(positive, below.offset) + dot(negative, above.offset)
 
     def error(self, *boxes: Box) -> BatchTensor | None:
-        return self._curve.error(boxes[0].magnitude)
+        return self.curve.error(boxes[0].magnitude)
 
 
 def line_below(curve: Curve, box: Box) -> Line:
@@ -139,14 +139,17 @@ def _touching(
     """The point of a convex stretch, from first to last, whose tangent lies nowhere above the curve
     from low to high, as near to the middle as there is one: by bisection, so nearly."""
     middle, at_low, at_high = (low + high) / 2, curve.value(low), curve.value(high)
-    first, last = _clip(first, -STRAIGHT, STRAIGHT), _clip(last, -STRAIGHT, STRAIGHT)
-    for _ in range(HALVINGS):
+
+    def halved(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         point = (first + last) / 2
         value, slope = curve.value(point), curve.slope(point)
         too_steep = value + slope * (high - point) > at_high
         too_flat = value + slope * (low - point) > at_low
         left = too_steep | (~too_flat & (point > middle))
-        first, last = tf.where(left, first, point), tf.where(left, point, last)
+        return tf.where(left, first, point), tf.where(left, point, last)
+
+    ends = _clip(first, -STRAIGHT, STRAIGHT), _clip(last, -STRAIGHT, STRAIGHT)
+    first, last = tf.while_loop(lambda *_: True, halved, ends, maximum_iterations=HALVINGS)
     return (first + last) / 2
 
 

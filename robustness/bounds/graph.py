@@ -30,6 +30,7 @@ class Graph:
 
     Args:
         concrete: the traced model.
+        known: the variables that it reads, as far as they are known.
         owned: the model's variables.
         variables: what is read in their place.
 
@@ -40,11 +41,12 @@ class Graph:
     def __init__(
         self,
         concrete: tf.types.experimental.ConcreteFunction,
+        known: Sequence[tf.Variable],
         owned: Sequence[tf.Variable],
         variables: Sequence[tf.Variable],
     ) -> None:
         self._captured = {inner.ref(): outer for outer, inner in concrete.graph.captures}
-        self._variables = {variable.handle.ref(): variable for variable in concrete.graph.variables}
+        self._variables = {variable.handle.ref(): variable for variable in known}
         for own, variable in zip(owned, variables, strict=True):
             copies = getattr(own, "values", [own])  # one a device, where it is distributed
             self._variables |= {copy.handle.ref(): variable for copy in copies}

@@ -6,24 +6,18 @@ without a bound is an error that names it. Weights are looked up at each use: bo
 variables.
 """
 
-import copy
 from collections.abc import Hashable, Iterator, Sequence
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from robustness.bounds import layers, patterns
 from robustness.bounds.graph import PASS_ON, Graph, NoBoundError, passed_on
+from robustness.bounds.inlining import inlined
 from robustness.bounds.layers import Layer
 from robustness.bounds.rules import RULES, SEVERAL_OUTPUTS, Node
 from robustness.types import Model
 
 __all__ = ["PASS_ON", "NoBoundError", "trace"]
-
-CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-COMPILED = ("_XlaMustCompile", "_noinline")
-
-Concrete = tf.types.experimental.ConcreteFunction
 
 
 def trace(
@@ -45,39 +39,9 @@ def trace(
     """
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    if _calls(concrete):
-        concrete = convert_variables_to_constants_v2(concrete)  # inlines the calls
-    if _calls(concrete):
-        concrete = _opened(concrete)
     owned = getattr(model, "variables", ()) if variables else ()
-    return _Reader(Graph(concrete, owned, variables)).read()
-
-
-def _calls(concrete: Concrete) -> bool:
-    return any(op.type in CALLS for op in concrete.graph.get_operations())
-
-
-def _opened(concrete: Concrete) -> Concrete:
-    """A graph of constants with its last calls inlined: those that are marked to be compiled whole,
-    as Keras calls convolutions in groups."""
-    graph = concrete.graph.as_graph_def()
-    copies = copy.deepcopy(list(graph.library.function))
-    for function in copies:  # under names of their own: others may use the functions as they are
-        function.signature.name += "_inlined"
-        for mark in COMPILED:
-            function.attr.pop(mark, None)
-    graph.library.function.extend(copies)
-    for node in [*graph.node, *(node for function in copies for node in function.node_def)]:
-        if node.op in CALLS:
-            node.attr["f"].func.name += "_inlined"
-            node.attr.pop(COMPILED[0], None)
-    imported = tf.compat.v1.wrap_function(
-        lambda: tf.graph_util.import_graph_def(graph, name=""), []
-    )
-    ends = (concrete.inputs[0].name, concrete.outputs[0].name)
-    return convert_variables_to_constants_v2(
-        imported.prune(*map(imported.graph.get_tensor_by_name, ends))
-    )
+    graph = Graph(inlined(concrete, spec), concrete.graph.variables, owned, variables)
+    return _Reader(graph).read()
 
 
 class _Reader:
