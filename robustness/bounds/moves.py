@@ -69,13 +69,15 @@ class Pad(Linear):
 class MirrorPad(Linear):
     """The operand's own border, mirrored, around it."""
 
-    terms, back_terms = 1, 9  # a corner is mirrored along both axes
+    terms = 1
 
     def __init__(
         self, name: str, inputs: Sequence[int], paddings: list[list[int]], mode: str
     ) -> None:
         super().__init__(name, inputs)
         self._how = {"paddings": paddings, "mode": mode}
+        # Along an axis a value is there itself, mirrored before and mirrored after.
+        self.back_terms = 3 ** sum(map(any, paddings))
 
     def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
         return tf.raw_ops.MirrorPad(input=x, **self._how)

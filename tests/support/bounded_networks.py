@@ -56,20 +56,14 @@ def residual(x: tf.Tensor) -> tf.Tensor:
 def squashed(x: tf.Tensor) -> tf.Tensor:
     """No ReLU: nothing to optimise, nothing to branch on."""
     x = keras.Conv2D(3, 3, strides=2, activation="tanh")(3 * x - 1)
-    x = keras.Conv2D(3, 2, activation="softsign")(keras.Activation("sigmoid")(4 * x))
-    return keras.Dense(6, activation="selu")(keras.Flatten()(x))
+    return keras.Dense(6, activation="sigmoid")(keras.Flatten()(4 * x))
 
 
 def smooth(x: tf.Tensor) -> tf.Tensor:
     """Beside ReLUs."""
-    gelu = keras.Lambda(lambda x: tf.nn.gelu(3 * x, approximate=True))
-    by_erf = keras.Lambda(lambda x: x * (0.5 * (1.0 + tf.math.erf(x / np.float32(np.sqrt(2))))))
     x = keras.Conv2D(3, 3, strides=2, activation="swish")(4 * x - 2)
-    x = keras.ReLU()(keras.Conv2D(4, 2, activation="gelu")(x))
-    x = by_erf(keras.Dense(6)(gelu(keras.Dense(6)(keras.Flatten()(x)))))
-    x = keras.Dense(6, activation="mish")(x)
-    x = keras.Lambda(lambda x: tf.nn.silu(x, beta=1.5))(keras.Dense(6, activation="elu")(x))
-    return keras.Dense(6, activation="softplus")(x)
+    x = keras.Dense(6, activation="relu")(keras.Flatten()(x))
+    return keras.Dense(6, activation="gelu")(x)
 
 
 def bent(x: tf.Tensor) -> tf.Tensor:
@@ -86,10 +80,7 @@ def separable(x: tf.Tensor) -> tf.Tensor:
     x = keras.SeparableConv2D(4, 3, depth_multiplier=2, activation="relu")(x)
     x = keras.Conv2D(6, 2, groups=2, padding="same", activation="relu")(x)
     x = keras.Conv2D(3, 2, dilation_rate=2, padding="same", activation="relu")(x)
-    x = keras.DepthwiseConv2D(2, dilation_rate=(1, 3), activation="relu")(x)
-    kernel = tf.constant(np.random.default_rng(5).normal(size=(2, 2, 3, 2)), tf.float32)
-    holes = keras.Lambda(lambda x: tf.nn.conv2d(x, kernel, 1, "SAME", dilations=2))
-    return keras.Flatten()(keras.ReLU()(holes(x)))
+    return keras.Flatten()(keras.DepthwiseConv2D(2, dilation_rate=(1, 3), activation="relu")(x))
 
 
 def decoder(x: tf.Tensor) -> tf.Tensor:

@@ -110,7 +110,7 @@ def test_no_line_is_further_from_the_curve_than_it_must_be(name: str) -> None:
         hull = np.minimum(chords.min(axis=(1, 2)), f[:, 200])
         (slope,), offset = layer.backward(sign * tf.ones_like(box.low), box)
         line = np.asarray(slope, np.float64)[:, 0] * middle + np.asarray(offset)
-        share = 0.08 if name == "selu" else 0.004  # no tangent is sought at its kink
+        share = 0.13 if name == "selu" else 0.004  # no line is sought through its kink
         assert np.all(line >= hull - share * width - 1e-5)
 
 
