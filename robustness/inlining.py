@@ -1,14 +1,23 @@
-"""A graph function without its nested functions, as operations in the graph of whoever calls it.
+"""A graph function without the functions that it calls, as operations in the graph of whoever calls
+it.
 
 What reads graphs (bounds, what takes a squashing off, what measures memory) sees the operations
 themselves; variables stay variables.
 """
 
+import copy
+from typing import TypeAlias
+
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization
 
+Concrete: TypeAlias = tf.types.experimental.ConcreteFunction
+
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 """Operations that call a function of a graph."""
+
+MARKS = ("_XlaMustCompile", "_noinline")
+"""What keeps a call from being inlined: Keras compiles convolutions in groups whole."""
 
 
 class Inlined:
@@ -18,25 +27,52 @@ class Inlined:
     around them does.
     """
 
-    def __init__(self, concrete: tf.types.experimental.ConcreteFunction) -> None:
+    def __init__(self, concrete: Concrete) -> None:
         self._concrete = concrete  # its variables live as long as it does
-        self._graph = _run_inline_graph_optimization(
-            concrete, lower_control_flow=False, aggressive_inlining=True
-        )
         self._captures = [(outer, inner.name) for outer, inner in concrete.graph.captures]
-        captured = {name for _, name in self._captures}
+        captured = [name for _, name in self._captures]
         (self._input,) = (t.name for t in concrete.inputs if t.name not in captured)
         self._outputs = [output.name for output in concrete.outputs]
+        graph = _unmarked(concrete.graph.as_graph_def())
+        whole = tf.compat.v1.wrap_function(
+            lambda: tf.graph_util.import_graph_def(graph, name=""), []
+        )
+        pruned = whole.prune([*captured, self._input], self._outputs)
+        self._graph = _run_inline_graph_optimization(pruned, False, False)
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
         graph = tf.compat.v1.get_default_graph()
         given = {name: graph.capture(outer) for outer, name in self._captures} | {self._input: x}
         outputs: list[tf.Tensor] = tf.graph_util.import_graph_def(
-            self._graph, input_map=given, return_elements=self._outputs
+            self._graph, input_map=given, return_elements=self._outputs, name="inlined"
         )
         return outputs
 
 
-def has_calls(concrete: tf.types.experimental.ConcreteFunction) -> bool:
+def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
+    """The function of a tensor of that specification, without the calls in it."""
+    if not has_calls(concrete):
+        return concrete
+    body = Inlined(concrete)
+    return tf.function(body.__call__, autograph=False).get_concrete_function(spec)
+
+
+def has_calls(concrete: Concrete) -> bool:
     """Whether a concrete function calls others."""
     return any(op.type in CALLS for op in concrete.graph.get_operations())
+
+
+def _unmarked(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """The graph with calls that may be inlined, of copies of its functions: under their own names
+    these are as they were."""
+    copies = copy.deepcopy(list(graph.library.function))
+    for function in copies:
+        function.signature.name += "_unmarked"
+        for mark in MARKS:
+            function.attr.pop(mark, None)
+    for node in [*graph.node, *(node for function in copies for node in function.node_def)]:
+        if node.op in CALLS:
+            node.attr["f"].func.name += "_unmarked"
+            node.attr.pop(MARKS[0], None)
+    graph.library.function.extend(copies)
+    return graph

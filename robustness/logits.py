@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from foundation.errors import DataError
-from robustness.bounds.trace import PASS_ON, RESHAPES
+from robustness.bounds.graph import PASS_ON, RESHAPES, passed_on
 from robustness.inlining import CALLS, Inlined
 from robustness.types import Images, ImagesTensor, Logits, LogitsTensor, Model
 
@@ -186,7 +186,7 @@ def behind(output: tf.Tensor) -> tuple[tf.Tensor, tuple[str, ...]]:
 def _last(output: tf.Tensor) -> tf.Tensor:
     """The tensor whose operation does something."""
     while output.op.type in PASS_ON | {"Cast"}:
-        output = output.op.inputs[0]
+        output = passed_on(output)
     return output
 
 
@@ -194,10 +194,10 @@ def _operand(tensor: tf.Tensor) -> tf.Tensor | None:
     """What an operation at the end of a model squashes, stretches or passes on; None where it does
     none of these."""
     op = tensor.op
-    if op.type in PASS_ON or op.type in SQUASHING:
+    if op.type in PASS_ON:
+        return passed_on(tensor)
+    if op.type in SQUASHING:
         return op.inputs[0]
-    if op.type == "IdentityN":
-        return op.inputs[tensor.value_index]
     if op.type == "Cast":
         return op.inputs[0] if op.inputs[0].dtype.is_floating else None
     if op.type in RESHAPES:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from foundation.errors import RunError
 from robustness.ascent import slope
-from robustness.inlining import Inlined
+from robustness.inlining import inlined
 from robustness.types import Model
 
 log = logging.getLogger("gauntlet.memory")
@@ -50,8 +50,9 @@ def _bytes(model: Model, shape: tuple[int, ...]) -> int:
     gradient = tf.function(lambda x: slope(model, x, _sum).gradient, autograph=False)
     spec = tf.TensorSpec(shape, tf.float32)
     concrete = gradient.get_concrete_function(spec)
-    inlined = tf.function(Inlined(concrete)).get_concrete_function(spec)
-    tensors = [tensor for op in inlined.graph.get_operations() for tensor in op.outputs]
+    tensors = [
+        tensor for op in inlined(concrete, spec).graph.get_operations() for tensor in op.outputs
+    ]
     sized = [tensor for tensor in tensors if tensor.shape.is_fully_defined()]
     return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in sized)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from foundation.errors import ConfigError
-from robustness.inlining import Inlined
+from robustness.inlining import inlined
 from robustness.logits import LOGARITHM, as_logits
 from trainer.config import Initialization, TrainerConfig
 
@@ -142,8 +142,7 @@ def users_network_key(name: str, image_shape: tuple[int, int, int], classes: int
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     for training in (False, True):
         traced = tf.function(lambda x, t=training: network(x, training=t), autograph=False)
-        inlined = Inlined(traced.get_concrete_function(spec))
-        flat = tf.function(lambda x, f=inlined: f(x), autograph=False).get_concrete_function(spec)
+        flat = inlined(traced.get_concrete_function(spec), spec)
         for line in _described(flat.graph):
             digest.update(line.encode())
     for weight in network.get_weights():

@@ -18,7 +18,8 @@ import tensorflow as tf
 from jaxtyping import Float32
 
 from robustness.ascent import adam
-from robustness.bounds.layers import Box, Lines, Relu
+from robustness.bounds.activations import Relu
+from robustness.bounds.layers import Box, Lines
 from robustness.bounds.propagation import Propagation, margin
 from robustness.types import (
     BatchTensor,
@@ -109,7 +110,9 @@ class BranchAndBound:
 
     def margins(self, x: Images, y: Labels, other: Labels) -> Doubles:
         """A lower bound of logit y - logit other: positive where it is proven, -infinity
-        elsewhere."""
+        elsewhere; so everywhere where there is no ReLU to branch on."""
+        if not self._network.relus:
+            return np.full(len(x), -np.inf)
         stack = [Domain(row, True, self._nothing) for row in reversed(range(len(x)))]
         lowest, spent = np.full(len(x), np.inf), np.zeros(len(x), int)
         while stack:

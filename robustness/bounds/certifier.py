@@ -21,8 +21,9 @@ import tensorflow as tf
 
 from robustness.ascent import Nest, adam
 from robustness.ball import BALL_TOLERANCE
+from robustness.bounds.activations import Relu
 from robustness.bounds.branching import BranchAndBound, like
-from robustness.bounds.layers import Lines, Relu
+from robustness.bounds.layers import Lines
 from robustness.bounds.propagation import Propagation, margin
 from robustness.bounds.trace import NoBoundError, trace
 from robustness.config import BoundName, ThreatModel

@@ -1,34 +1,25 @@
-"""The layers that bounds go through, each with its interval rule, its CROWN rule and its rounding.
+"""What a layer is that bounds go through: its interval rule, its CROWN rule and its rounding.
 
 A layer is one operation of the traced graph. Tensors have a leading batch dimension; `Box` holds
 bounds of the values that the network *computes in float32*, so every rule includes what rounding
 can add, on the network's side and on ours (`robustness.bounds.rounding`). Knows nothing of graphs,
 images or attacks.
 
-Interval rule: Gowal et al. 2019, eq. 6-8. CROWN rule: Zhang et al. 2018; max pooling as in Singh et
-al. 2019 (the input with the highest lower bound from below, the highest upper bound from above).
-
-All layers stand here one below the other, since their rules are read side by side: hence the length
-of the file.
+The layers stand in `robustness.bounds.linear`, `moves`, `pooling` and `activations`. Interval rule:
+Gowal et al. 2019, eq. 6-8. CROWN rule: Zhang et al. 2018.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
-from jaxtyping import Float32
 
-from robustness.bounds.rounding import FEW, TINY, gamma
-from robustness.losses import VERY_LOW
-from robustness.types import BatchTensor, DoublesTensor, ImagesTensor
+from robustness.bounds.rounding import TINY, gamma
+from robustness.types import BatchTensor, DoublesTensor
 
 Parameter = Callable[[], tf.Tensor]
 """A weight, read again at each use, so that bounds follow the variables of a model in training."""
-
-
-Windows = Float32[tf.Tensor, "n rows columns operands c"]
 
 
 class Box(NamedTuple):
@@ -160,277 +151,6 @@ class Linear(Layer):
             return None
         share = (gamma(self.terms) + gamma(self.back_terms)) * (1 + 2 * gamma(self.terms))
         return share * self.apply(boxes[0].magnitude + TINY, True)
-
-
-class Dense(Linear):
-    """A matrix product with a kernel float32 [inputs, outputs]."""
-
-    def __init__(
-        self, name: str, inputs: Sequence[int], kernel: Parameter, shape: tuple[int, int]
-    ) -> None:
-        super().__init__(name, inputs)
-        self._kernel = kernel
-        self.terms, self.back_terms = shape
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return x @ (tf.abs(self._kernel()) if absolute else self._kernel())
-
-    def transpose(self, a: BatchTensor, like: BatchTensor | None = None) -> BatchTensor:
-        return tf.matmul(a, self._kernel(), transpose_b=True)
-
-
-class Convolution(Linear):
-    """A convolution with a kernel float32 [h, w, in, out], in NHWC; padding as `tf.nn.conv2d` takes
-    it."""
-
-    def __init__(
-        self,
-        name: str,
-        inputs: Sequence[int],
-        kernel: Parameter,
-        shape: tuple[int, int, int, int],
-        strides: list[int],
-        padding: str | list[list[int]],
-        dilations: list[int],
-    ) -> None:
-        super().__init__(name, inputs)
-        self._kernel = kernel
-        self._how = {"strides": strides, "padding": padding, "dilations": dilations}
-        height, width, incoming, outgoing = shape
-        self.terms, self.back_terms = height * width * incoming, height * width * outgoing
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return tf.nn.conv2d(x, tf.abs(self._kernel()) if absolute else self._kernel(), **self._how)
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        return tf.nn.conv2d_transpose(a, self._kernel(), tf.shape(like), **self._how)
-
-
-class AveragePool(Linear):
-    """The mean of a window; padding is not counted, as TensorFlow does."""
-
-    def __init__(
-        self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str
-    ) -> None:
-        super().__init__(name, inputs)
-        self._window, self._how = window, {"strides": strides, "padding": padding}
-        self.terms = window[1] * window[2]
-        # An operand cannot be in more windows than a window has operands.
-        self.back_terms = self.terms
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return tf.nn.avg_pool2d(x, self._window, **self._how)
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        shape = tf.shape(like)
-        return tf.raw_ops.AvgPoolGrad(
-            orig_input_shape=shape, grad=a, ksize=self._window, **self._how
-        )
-
-
-class Mean(Linear):
-    """The mean over height and width (global average pooling)."""
-
-    def __init__(
-        self, name: str, inputs: Sequence[int], axes: list[int], keep: bool, count: int
-    ) -> None:
-        super().__init__(name, inputs)
-        self._axes, self._keep, self.terms, self.back_terms = axes, keep, count, 1
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return tf.reduce_mean(x, self._axes, keepdims=self._keep)
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        for axis in [] if self._keep else sorted(self._axes):
-            a = tf.expand_dims(a, axis)
-        return tf.broadcast_to(a, tf.shape(like)) / float(self.terms)
-
-
-class Scale(Linear):
-    """Multiplication with a parameter, one factor a channel or one an element."""
-
-    # More than one, to cover factors that were computed from others, as in a normalisation.
-    terms = back_terms = 4
-
-    def __init__(self, name: str, inputs: Sequence[int], factor: Parameter) -> None:
-        super().__init__(name, inputs)
-        self._factor = factor
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return x * (tf.abs(self._factor()) if absolute else self._factor())
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        return a * self._factor()
-
-
-class Reshape(Linear):
-    """Another shape for the same values, such as flattening."""
-
-    def __init__(self, name: str, inputs: Sequence[int], shape: Sequence[int]) -> None:
-        super().__init__(name, inputs)
-        self._shape = [-1, *shape]
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return tf.reshape(x, self._shape)
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        return tf.reshape(a, tf.shape(like))
-
-
-class ZeroPad(Linear):
-    """Zeros around height and width."""
-
-    def __init__(self, name: str, inputs: Sequence[int], paddings: list[list[int]]) -> None:
-        super().__init__(name, inputs)
-        self._paddings = paddings
-
-    def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
-        return tf.pad(x, self._paddings)
-
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
-        return tf.slice(a, [before for before, _ in self._paddings], tf.shape(like))
-
-
-class Shift(Layer):
-    """Addition of a parameter, such as a bias."""
-
-    def __init__(self, name: str, inputs: Sequence[int], offset: Parameter) -> None:
-        super().__init__(name, inputs)
-        self.offset = offset
-
-    def spread(self, *operands: CentredBox) -> CentredBox:
-        return CentredBox(operands[0].centre + self.offset(), operands[0].radius)
-
-    def interval(self, *boxes: Box) -> Box:
-        offset = self.offset()
-        slack = FEW * (boxes[0].magnitude + tf.abs(offset))
-        return Box(boxes[0].low + offset - slack, boxes[0].high + offset + slack)
-
-    def backward(
-        self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
-    ) -> tuple[list[BatchTensor], DoublesTensor]:
-        return [a], dot(a, self.offset())
-
-    def error(self, *boxes: Box) -> BatchTensor | None:
-        return FEW * (boxes[0].magnitude + tf.abs(self.offset()))
-
-
-class Sum(Layer):
-    """The sum of two layers (a residual connection), or their difference."""
-
-    def __init__(self, name: str, inputs: Sequence[int], sign: float) -> None:
-        super().__init__(name, inputs)
-        self._sign = sign
-
-    def interval(self, *boxes: Box) -> Box:
-        first, second = boxes
-        low, high = (second.low, second.high) if self._sign > 0 else (-second.high, -second.low)
-        slack = FEW * (first.magnitude + second.magnitude)
-        return Box(first.low + low - slack, first.high + high + slack)
-
-    def spread(self, *operands: CentredBox) -> CentredBox:
-        first, second = operands
-        return CentredBox(first.centre + self._sign * second.centre, first.radius + second.radius)
-
-    def backward(
-        self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
-    ) -> tuple[list[BatchTensor], DoublesTensor]:
-        return [a, self._sign * a], nothing(a)
-
-    def error(self, *boxes: Box) -> BatchTensor | None:
-        return FEW * (boxes[0].magnitude + boxes[1].magnitude)
-
-
-class Relu(Layer):
-    """max(operand, 0)."""
-
-    linear = False
-
-    def interval(self, *boxes: Box) -> Box:
-        return Box(tf.nn.relu(boxes[0].low), tf.nn.relu(boxes[0].high))
-
-    def backward(
-        self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
-    ) -> tuple[list[BatchTensor], DoublesTensor]:
-        low, high = boxes[0]
-        lines = lines or self.crown_lines(*boxes)
-        on, unsure = tf.cast(low >= 0, a.dtype), (low < 0) & (high > 0)
-        lower = tf.where(unsure, lines.lower, on)
-        upper = tf.where(unsure, lines.upper * high / tf.where(unsure, high - low, 1.0), on)
-        # The line must not fall below the ReLU at either end, whatever way the slope was rounded.
-        offset = tf.maximum(-upper * low, high - upper * high) + FEW * (upper * tf.abs(low) + high)
-        positive, negative = tf.nn.relu(a), tf.minimum(a, 0.0)
-        return [positive * lower + negative * upper], dot(negative, tf.where(unsure, offset, 0.0))
-
-    def error(self, *boxes: Box) -> BatchTensor | None:
-        return FEW * boxes[0].magnitude
-
-    @staticmethod
-    def crown_lines(box: Box) -> Lines:
-        """CROWN's: from above the chord, from below that of the smaller triangle, 1 where high >
-        -low, otherwise 0."""
-        return Lines(tf.cast(box.high > -box.low, box.low.dtype), tf.ones_like(box.low))
-
-    @staticmethod
-    def interval_lines(box: Box) -> Lines:
-        """What interval arithmetic takes: 0 and high."""
-        return Lines(tf.zeros_like(box.low), tf.zeros_like(box.low))
-
-
-class MaxPool(Layer):
-    """The largest value of a window."""
-
-    linear = False
-
-    def __init__(
-        self, name: str, inputs: Sequence[int], window: list[int], strides: list[int], padding: str
-    ) -> None:
-        super().__init__(name, inputs)
-        self._window, self._strides, self._padding = window, strides, padding
-
-    def interval(self, *boxes: Box) -> Box:
-        how = (self._window, self._strides, self._padding)
-        return Box(*(tf.nn.max_pool2d(bound, *how) for bound in boxes[0]))
-
-    def backward(
-        self, a: BatchTensor, *boxes: Box, lines: Lines | None = None
-    ) -> tuple[list[BatchTensor], DoublesTensor]:
-        lows, highs = (self._windows(bound) for bound in boxes[0])
-        highest = tf.argmax(lows, axis=3)
-        winner = tf.one_hot(highest, lows.shape[3], axis=3, on_value=True, off_value=False)
-        # It is the maximum for certain when no other reaches its lower bound.
-        rivals = tf.reduce_max(tf.where(winner, VERY_LOW, highs), axis=3)
-        decided = rivals <= tf.reduce_max(lows, axis=3)
-        positive, negative = tf.nn.relu(a), tf.minimum(a, 0.0)
-        to_winner = (positive + tf.where(decided, negative, 0.0))[:, :, :, tf.newaxis, :]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:  # the transpose of `_windows`
-            operand = tf.zeros_like(boxes[0].low)
-            tape.watch(operand)
-            windows = self._windows(operand)
-        coefficients = tape.gradient(windows, operand, tf.where(winner, to_winner, 0.0))
-        return [coefficients], dot(negative, tf.where(decided, 0.0, tf.reduce_max(highs, axis=3)))
-
-    def error(self, *boxes: Box) -> BatchTensor | None:
-        """Windows that overlap add up coefficients of the same operand."""
-        return FEW * self._window[1] * self._window[2] * self.interval(*boxes).magnitude
-
-    def _windows(self, x: ImagesTensor) -> Windows:
-        """The operands of every window; the padding is very low."""
-        (_, *window, _), (_, *strides, _) = self._window, self._strides
-        same = self._padding == "SAME"
-        paddings, outputs = [[0, 0]], []
-        for size, reach, stride in zip(x.shape[1:3], window, strides, strict=True):
-            output = -(-size // stride) if same else (size - reach) // stride + 1
-            missing = max((output - 1) * stride + reach - size, 0) if same else 0
-            paddings.append([missing // 2, missing - missing // 2])
-            outputs.append(output)
-        padded = tf.pad(x, [*paddings, [0, 0]], constant_values=VERY_LOW)
-        (down, across), (rows, columns) = strides, outputs
-        operands = []
-        for i, j in itertools.product(range(window[0]), range(window[1])):
-            below, right = i + down * (rows - 1) + 1, j + across * (columns - 1) + 1
-            operands.append(padded[:, i:below:down, j:right:across])
-        return tf.stack(operands, axis=3)
 
 
 def dot(a: BatchTensor, b: tf.Tensor) -> DoublesTensor:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from robustness.bounds.layers import Box, Layer, Lines, Relu, dot
+from robustness.bounds.activations import Relu
+from robustness.bounds.layers import Box, Layer, Lines, dot
 from robustness.bounds.rounding import FEW
 from robustness.types import BatchTensor, DoublesTensor, ImagesTensor, LabelsTensor, LogitsTensor
 

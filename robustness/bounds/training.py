@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from robustness.bounds.layers import CentredBox, Dense, Relu, Shift
+from robustness.bounds.activations import Relu
+from robustness.bounds.layers import CentredBox
+from robustness.bounds.linear import Dense, Shift
 from robustness.bounds.rounding import TINY
 from robustness.bounds.trace import trace
 from robustness.types import (

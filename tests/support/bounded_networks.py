@@ -53,7 +53,71 @@ def residual(x: tf.Tensor) -> tf.Tensor:
     )
 
 
-NETWORKS = [dense, convolutions, max_pooling, average_pooling, normalisation, residual]
+def squashed(x: tf.Tensor) -> tf.Tensor:
+    """No ReLU: nothing to optimise, nothing to branch on."""
+    x = keras.Conv2D(3, 3, strides=2, activation="tanh")(3 * x - 1)
+    return keras.Dense(6, activation="sigmoid")(keras.Flatten()(4 * x))
+
+
+def smooth(x: tf.Tensor) -> tf.Tensor:
+    """Beside ReLUs."""
+    x = keras.Conv2D(3, 3, strides=2, activation="swish")(4 * x - 2)
+    x = keras.Dense(6, activation="relu")(keras.Flatten()(x))
+    return keras.Dense(6, activation="gelu")(x)
+
+
+def bent(x: tf.Tensor) -> tf.Tensor:
+    """All that is made of ReLUs."""
+    x = keras.LeakyReLU(0.2)(keras.Conv2D(3, 3, strides=2)(2 * x - 1))
+    x = keras.Activation("relu6")(8 * keras.Conv2D(4, 2)(x))
+    x = keras.PReLU(alpha_initializer="ones")(keras.Dense(6)(keras.Flatten()(x)))
+    x = keras.Lambda(lambda x: tf.clip_by_value(x, -0.5, 0.7))(keras.Dense(6)(x))
+    return keras.Lambda(lambda x: tf.maximum(x, 0.0))(keras.Dense(6)(x))
+
+
+def separable(x: tf.Tensor) -> tf.Tensor:
+    """Channels on their own, in groups, and kernels with holes."""
+    x = keras.SeparableConv2D(4, 3, depth_multiplier=2, activation="relu")(x)
+    x = keras.Conv2D(6, 2, groups=2, padding="same", activation="relu")(x)
+    x = keras.Conv2D(3, 2, dilation_rate=2, padding="same", activation="relu")(x)
+    return keras.Flatten()(keras.DepthwiseConv2D(2, dilation_rate=(1, 3), activation="relu")(x))
+
+
+def decoder(x: tf.Tensor) -> tf.Tensor:
+    """Down, up by every way, and past both."""
+    down = keras.Conv2D(3, 3, strides=2, padding="same", activation="relu")(x)
+    up = keras.Conv2DTranspose(3, 3, strides=2, padding="same", activation="relu")(down)
+    near = keras.UpSampling2D(2)(down)
+    blended = keras.Resizing(8, 8)(keras.UpSampling2D((3, 2), interpolation="bilinear")(down))
+    tiled = keras.Lambda(lambda x: tf.tile(x, [1, 2, 2, 1]))(down)
+    x = keras.Concatenate()([x, up, near, blended, tiled])
+    x = keras.Lambda(lambda x: tf.concat([tf.ones_like(x[..., :1]), x], axis=-1))(x)
+    return keras.GlobalMaxPooling2D()(keras.Conv2D(6, 3, strides=2, activation="relu")(x))
+
+
+def moved(x: tf.Tensor) -> tf.Tensor:
+    """Values that change their places, and sums along axes."""
+    x = keras.Permute((2, 3, 1))(keras.ReLU()(keras.Cropping2D(((1, 0), (0, 2)))(2 * x - 1)))
+    x = keras.Lambda(lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 0], [0, 0]], "REFLECT"))(x)
+    x = keras.Lambda(lambda x: tf.pad(x, [[0, 0], [0, 1], [0, 0], [2, 0]], constant_values=0.3))(x)
+    x = keras.Conv2D(6, 3, activation="relu")(x)
+    first, second = keras.Lambda(lambda x: tf.split(x, 2, axis=-1))(x)
+    third, fourth = keras.Lambda(lambda x: tf.split(x, [2, 4], axis=-1))(x)
+    fifth = keras.Lambda(lambda x: tf.slice(x, [0, 1, 0, 0], [-1, -1, 1, 3]))(x)
+    rows = keras.Lambda(lambda x: tf.unstack(x, axis=1)[1])(first)
+    parts = [
+        tf.add_n([first, second, -fourth[..., 1:]])[:, ::2, 0],
+        tf.reduce_sum(third, axis=[1, 3]),
+        tf.reduce_mean(fifth, axis=2)[:, :, 1],
+        tf.matmul(rows, tf.constant([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.4]])),
+    ]
+    return keras.ReLU()(keras.Concatenate()([keras.Flatten()(part) for part in parts]))
+
+
+NETWORKS = [
+    dense, convolutions, max_pooling, average_pooling, normalisation, residual,
+    squashed, smooth, bent, separable, decoder, moved,
+]  # fmt: skip
 EVERY_NETWORK = pytest.mark.parametrize("body", NETWORKS, ids=lambda body: body.__name__)
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from robustness.bounds.layers import Dense, Input, Lines, Relu, Reshape, Shift
+from robustness.bounds.activations import Relu
+from robustness.bounds.layers import Input, Lines
+from robustness.bounds.linear import Dense, Shift
+from robustness.bounds.moves import Reshape
 from robustness.bounds.propagation import Propagation, margin
 
 X = tf.fill([1, 1, 1, 1], 0.5)

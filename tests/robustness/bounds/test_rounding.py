@@ -5,7 +5,7 @@ import pytest
 import tf_keras
 from bounded_networks import keras, predictions
 
-from robustness.bounds import layers, rounding
+from robustness.bounds import rounding
 from robustness.bounds.certifier import Certifier
 from robustness.config import BoundName
 
@@ -42,4 +42,4 @@ def test_rounding_is_accounted_for() -> None:
 def test_gamma_is_the_textbook_bound() -> None:
     assert rounding.gamma(0) >= 8 * 2.0**-24
     assert rounding.gamma(992) == pytest.approx(1000 * 2.0**-24 / (1 - 1000 * 2.0**-24))
-    assert layers.FEW == 4 * 2.0**-24
+    assert rounding.FEW == 4 * 2.0**-24
