@@ -54,6 +54,9 @@ class Graph:
         self.image = next(given)
         (self.output,) = tf.nest.flatten(concrete.outputs)
         self._depends = {self.image.ref(): True}
+        for op in concrete.graph.get_operations():
+            if op.type == "EnsureShape":  # what the model insists on, its operand has as well
+                op.inputs[0].set_shape(op.outputs[0].shape)
 
     def from_image(self, tensor: tf.Tensor) -> bool:
         """Whether the tensor's value depends on the image's pixels; its batch size is none of
