@@ -96,7 +96,8 @@ def as_logits(model: Model, image_shape: tuple[int, int, int], sample: Images) -
 
 def compiled(model: Model) -> Callable[[ImagesTensor], LogitsTensor]:
     """The model as one graph for batches of any size."""
-    return tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    function: Model = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    return function
 
 
 def _of_two(logit: Model, taken_off: tuple[str, ...], image_shape: tuple[int, int, int]) -> Read:

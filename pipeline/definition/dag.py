@@ -42,8 +42,8 @@ from foundation.code import code_of
 from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
 from pipeline.definition.graph import Dag
-from trainer.config import TrainingTask, TunerConfig, TuningTask
-from trainer.network import users_function
+from trainer.config import TrainerConfig, TrainingTask, TunerConfig, TuningTask
+from trainer.network import users_function, users_network_key
 from trainer.recipe_config import UndefendedConfig
 from trainer.tuning import tuning_task
 
@@ -262,7 +262,9 @@ def training_tasks(
             class_names=class_names,
             seed=config.seed,
             checkpoints=places.checkpoints,
-            code=code_of(RUN_FN, *users_module(trainer.network)),
+            code=" ".join(
+                [code_of(RUN_FN, *users_module(trainer.network)), *built(trainer, config.data)]
+            ),
         )
         for trainer, recipe in (plain, defended)
     )
@@ -275,6 +277,13 @@ def users_module(network: str | None) -> list[str]:
         return []
     users_function(network)
     return [network.partition(":")[0]]
+
+
+def built(trainer: TrainerConfig, data: DataConfig) -> list[str]:
+    """The hash of a user's own network, as it is built for this data."""
+    if trainer.network is None:
+        return []
+    return [users_network_key(trainer.network, data.image_shape, data.classes)]
 
 
 def training_data(raw: Channel, graph: Channel) -> dict[str, Any]:

@@ -54,8 +54,8 @@ class Graph:
         self.image = next(given)
         (self.output,) = tf.nest.flatten(concrete.outputs)
         self._depends = {self.image.ref(): True}
-        for op in concrete.graph.get_operations():
-            if op.type == "EnsureShape":  # what the model insists on, its operand has as well
+        for op in reversed(concrete.graph.get_operations()):
+            if op.type in ("EnsureShape", "Identity"):  # what a model insists on is known before it
                 op.inputs[0].set_shape(op.outputs[0].shape)
 
     def from_image(self, tensor: tf.Tensor) -> bool:
