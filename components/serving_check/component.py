@@ -51,17 +51,21 @@ def ServingCheck(
     examples: InputArtifact[Examples],
     split: Parameter[str],
     blessing: OutputArtifact[InfraBlessing],
+    resize: Parameter[int] = 0,
     infra_blessing: InputArtifact[InfraBlessing] = None,
 ) -> None:
     """Asks a fresh process, and blesses when every answer is right, in whatever batch an image
     comes, and every bad request is refused.
 
-    examples: raw examples with PNG images. infra_blessing: answer of TFX's InfraValidator, where
+    examples: raw examples with PNG images. resize: whether the model brings images of any shape to
+    its own, and need not refuse them. infra_blessing: answer of TFX's InfraValidator, where
     one ran; where it does not bless, neither does this node.
     """
     path = path_utils.serving_model_path(model.uri)
     records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
-    problems = list(find_problems(path, list(records.take(SAMPLE).as_numpy_iterator())))
+    problems = list(
+        find_problems(path, list(records.take(SAMPLE).as_numpy_iterator()), bool(resize))
+    )
     if infra_blessing is not None and not is_infra_validated(infra_blessing):
         problems.append("TFX's InfraValidator could not serve the model")
     fileio.makedirs(blessing.uri)
@@ -80,10 +84,11 @@ def read_problems(blessing: str) -> list[str]:
         return list(json.load(file))
 
 
-def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
+def find_problems(path: str, records: list[bytes], resize: bool = False) -> Iterator[str]:
     """What is wrong with a model as a server would load it; a sentence each.
 
-    path: folder of the SavedModel. records: serialized raw examples, with `image` as PNG.
+    path: folder of the SavedModel. records: serialized raw examples, with `image` as PNG. resize:
+    whether the model brings images of any shape to its own.
     """
     network = tf_keras.models.load_model(path, compile=False)
     encoded = [
@@ -92,8 +97,11 @@ def find_problems(path: str, records: list[bytes]) -> Iterator[str]:
     ]
     x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
     evaluated = Evaluated(network(tf.constant(x), training=False).numpy(), class_names(path))
+    requests = requests_for(encoded, records, x)
+    if resize:
+        take_any_shape(requests)
     try:
-        answers = ask(path, requests_for(encoded, records, x))
+        answers = ask(path, requests)
     except GauntletError as error:
         yield f"a fresh process cannot load the model: {error}"
         return
@@ -165,6 +173,12 @@ def in_batches(images: list[bytes]) -> dict[str, list[bytes]]:
     """What is sent for images, in every batch."""
     every = batches(len(images))
     return {kind: [images[place] for place in places] for kind, places in every.items()}
+
+
+def take_any_shape(requests: Requests) -> None:
+    """Leave out what a model that resizes need not refuse."""
+    for signature in ("serving_default", "serialized_examples"):
+        del requests[signature]["an image of another shape"]
 
 
 def example(image: Any = None) -> bytes:

@@ -156,8 +156,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
 
     # A fresh process, and a real server where there is one, must serve it.
     server = dag.add(real_server(config.serving, robust, raw), "blessing")
-    serving = ServingCheck(model=robust, examples=raw, split="test", infra_blessing=server)
-    servable = dag.add(serving, "blessing")
+    servable = dag.add(serving_check(config.data, robust, raw, server), "blessing")
 
     # Only then it is pushed, and a platform is told what became of it.
     pushed = dag.add(push(robust, blessing, servable, rival, places), "pushed_model")
@@ -218,6 +217,14 @@ def last_span(data: DataConfig, places: Places) -> BaseComponent | None:
     if not data.span:
         return None
     return LastSpan(spans=places.spans, before=data.span, seen=places.accepted)
+
+
+def serving_check(
+    data: DataConfig, model: Channel, raw: Channel, server: Channel | None
+) -> BaseComponent:
+    """Asks a fresh process, which need not refuse images that the model resizes."""
+    resize = {"resize": 1} if data.resize else {}
+    return ServingCheck(model=model, examples=raw, split="test", infra_blessing=server, **resize)
 
 
 def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:

@@ -20,7 +20,14 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
 from components.records.shards import list_shards, read_shards
 from components.serving_check import component
-from components.serving_check.component import ServingCheck, ask, find_problems, read_problems
+from components.serving_check.component import (
+    ServingCheck,
+    ask,
+    find_problems,
+    read_problems,
+    requests_for,
+    take_any_shape,
+)
 from components.serving_check.process import answers
 from foundation.errors import GauntletError
 from trainer import export
@@ -349,3 +356,12 @@ def test_warm_up_requests_are_answered(small_models: dict[str, str]) -> None:
     assert sizes == [1, 32]
     assert np.all(np.isfinite(signature(image=images)["probabilities"]))
     del model
+
+
+def test_a_model_that_resizes_need_not_refuse_other_shapes() -> None:
+    """Pixels are another matter: nothing resizes those."""
+    requests = requests_for([b"image"], [b"record"], np.zeros((1, 8, 8, 1), np.float32))
+    other, still = "an image of another shape", "garbage bytes"
+    take_any_shape(requests)
+    assert {name for name, kinds in requests.items() if other in kinds} == {"transformed_examples"}
+    assert all(still in kinds for kinds in requests.values())

@@ -324,3 +324,15 @@ def test_the_names_are_those_of_the_data_set() -> None:
 def test_a_data_set_whose_classes_nobody_names_is_not_compiled() -> None:
     with pytest.raises(ConfigError, match=r"names 0 of 2 classes; .* data\.class_names=A,B"):
         pipeline_of(OWN[:-1])
+
+
+def test_a_size_of_images_reaches_the_graph_and_the_serving_check() -> None:
+    """And changes no node where there is none."""
+    plain, resized = (
+        {node.id: node.exec_properties for node in pipeline_of(settings).components}
+        for settings in ([], ["data.resize=28,28"])
+    )
+    assert json.loads(resized["Transform"]["custom_config"])["resize"] is True
+    assert resized["ServingCheck"]["resize"] == 1
+    assert "resize" not in plain["Transform"]["custom_config"]
+    assert not plain["ServingCheck"].get("resize")
