@@ -7,7 +7,7 @@ import click
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, json_option, request
-from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, Choices, ListOf, created
+from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, SIZE, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
@@ -56,6 +56,12 @@ from trainer.models.pixels import Pixels
     default="mnist",
     show_default=True,
     help="A tfds data set of labelled images, or a folder of images such as ./pets.",
+)
+@click.option(
+    "--resize",
+    type=SIZE,
+    metavar="H,W",
+    help="Bring the images of a folder to this height and width, as `gauntlet prepare` does.",
 )
 @click.option("--data-dir", type=PLAIN_FOLDER, help="As for `gauntlet run`.")
 @click.option(

@@ -33,6 +33,7 @@ from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.types import IntArray, Model
 from trainer.models.choice import Wanted
+from trainer.models.judged import DATA, Judged
 from trainer.models.load import LoadedModel, load_model
 
 log = logging.getLogger("gauntlet.evaluation")
@@ -49,7 +50,8 @@ def run_evaluation(task: EvaluationTask) -> Report:
         GauntletError: the model or the data cannot be used, or an attack left its ball.
     """
     with phase("data"):
-        prepared = prepare(task.dataset, str(task.data_dir) if task.data_dir else None)
+        data_dir = str(task.data_dir) if task.data_dir else None
+        prepared = prepare(task.dataset, data_dir, task.resize)
         first = next(image_batches(prepared, task.split, SAMPLE, task.limit))
         if task.corruptions:
             _check_corruptions(first, task.seed)
@@ -60,10 +62,10 @@ def run_evaluation(task: EvaluationTask) -> Report:
     results = []
     for threat in task.threats:
         with phase(f"{threat.norm} {threat.epsilon:g}"):
-            results.append(evaluation.judged(threat))
+            results.append(evaluation.result(threat))
     report = Report(
         model=evaluation.loaded.path,
-        judged=evaluation.loaded.model.judged,
+        judged=evaluation.judged,
         sample=evaluation.chance,
         fingerprint=evaluation.loaded.fingerprint,
         dataset=task.dataset,
@@ -92,14 +94,15 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         image_shape=first.x.shape[1:], sample=first.x, classes=len(names), trust=task.trust
     )
     loaded = load_model(task.model, replace(wanted, signature=task.signature, pixels=task.pixels))
-    others = [load_model(path, wanted) for path in task.sources]
-    order = _order(loaded, task.classes, names)
+    judged = named(loaded, task.classes, names)
+    order = matched(judged.class_names, names)
+    others = [_source(path, wanted, names, order) for path in task.sources]
     first = first._replace(y=order[first.y])
     predict = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch).predict
     chance = chance_of(predict, first.x, first.y)
-    judged = loaded.model.judged
     return Evaluation(
         task=task,
+        judged=judged,
         prepared=prepared,
         loaded=loaded,
         sources={
@@ -115,23 +118,36 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
     )
 
 
-def _order(loaded: LoadedModel, named: tuple[str, ...], names: tuple[str, ...]) -> IntArray:
-    """The output of the model for each label of the data.
-
-    Args:
-        loaded: the model.
-        named: names of its classes in the order of its outputs, where the user gave them.
-        names: names of the data's classes in the order of the labels.
-    """
-    known = named or loaded.class_names
-    if not known:
-        return np.arange(len(names))
-    if len(known) != loaded.model.classes:
+def _source(path: Path, wanted: Wanted, names: tuple[str, ...], order: IntArray) -> LoadedModel:
+    """A model whose attacks are transferred; raises DataError where its outputs stand in another
+    order than those of the model that is judged."""
+    source = load_model(path, wanted)
+    own = matched(named(source, (), names).class_names, names)
+    if not np.array_equal(own, order):
         raise DataError(
-            f"{loaded.path}: the model gives {loaded.model.classes} classes, "
-            f"{len(known)} are named: {', '.join(known)}"
+            f"{source.path}: its classes stand in another order than those of the model that is "
+            "judged; attacks cannot be transferred between the two"
         )
-    return matched(known, names)
+    return source
+
+
+def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:
+    """What is judged, with the names of its classes: as the user gives them, as its file has them,
+    otherwise the data's in the data's order.
+
+    Raises:
+        DataError: there are more or fewer names than classes.
+    """
+    judged = loaded.model.judged
+    known = given or loaded.class_names
+    if not known:
+        return replace(judged, class_names=names, named_by=DATA)
+    if len(known) != judged.classes:
+        raise DataError(
+            f"{loaded.path}: the model gives {judged.classes} classes, {len(known)} are named: "
+            f"{', '.join(known)}"
+        )
+    return replace(judged, class_names=known, named_by="--classes" if given else "the model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +156,11 @@ class Evaluation:
 
     fingerprint: what the files of all models hash to. folder: place of all results.
     first: the first images, labelled by outputs of the model. order: the output of the model for
-    each label of the data. chance: accuracy on the first images. notes: what a reader must know.
+    each label of the data. judged: what is judged. chance: accuracy on the first images. notes: what a reader must know.
     """
 
     task: EvaluationTask
+    judged: Judged
     prepared: PreparedDataset
     loaded: LoadedModel
     sources: dict[str, Model]
@@ -156,7 +173,7 @@ class Evaluation:
 
     def told(self) -> list[tuple[str, str]]:
         """What a person reads before anything is attacked: a word and a sentence each."""
-        judged, chance = self.loaded.model.judged, self.chance
+        judged, chance = self.judged, self.chance
         sample = (
             f"right on {chance.right:.1%} of the first {chance.images} clean images; always saying "
             f"the most frequent class gives {chance.chance:.1%}"
@@ -165,7 +182,7 @@ class Evaluation:
         notes = [("Note:", note) for note in self.notes]
         return [*judged.lines(), *said, ("clean", sample), *notes]
 
-    def judged(self, threat: ThreatModel) -> Result:
+    def result(self, threat: ThreatModel) -> Result:
         """The whole split at one epsilon."""
         begin = time.monotonic()
         model = self.loaded.model
@@ -174,7 +191,7 @@ class Evaluation:
         )
         work = self._work_folder(threat)
         ids, verdict = self._verdict(judge, work)
-        write_examples(work / "examples.csv", ids, verdict)
+        write_examples(work / "examples.csv", ids, verdict, self.judged.class_names)
         return Result(
             norm=threat.norm,
             epsilon=threat.epsilon,

@@ -29,6 +29,7 @@ class EvaluationTask:
         them itself, or has the data's order.
     batch: images that are attacked at once; None follows from what the model needs of memory.
     trust: whether code that lies in a model's file may run.
+    resize: height and width to which the images of a folder are brought.
 
     Raises:
         ConfigError: a radius that is none, or an attack or a class that is named twice.
@@ -53,6 +54,7 @@ class EvaluationTask:
     classes: tuple[str, ...] = ()
     batch: int | None = None
     trust: bool = False
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):

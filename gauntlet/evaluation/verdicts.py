@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from robustness.evaluation import Judge, Verdict
 
 COLUMNS = ("label", "prediction", "broken_by", "certified_by")
 """What a verdict says of each image, beside the attacked image."""
+
+CLASSES = ("label", "prediction")
+"""Those of them that are classes; -1 is none."""
 
 
 def kept_verdict(path: Path, batch: Batch, judge: Judge, seed: int) -> Verdict:
@@ -83,11 +86,18 @@ def joined(verdicts: list[Verdict]) -> Verdict:
     return Verdict(**columns, x_adv=np.zeros((0, 0, 0, 0), np.float32), seconds=seconds)
 
 
-def write_examples(path: Path, ids: list[bytes], verdict: Verdict) -> None:
-    """A row an image: its id, and the columns of the verdict."""
-    names = [identity.decode() for identity in ids]
-    columns = (getattr(verdict, name) for name in COLUMNS)
+def write_examples(path: Path, ids: list[bytes], verdict: Verdict, names: Sequence[str]) -> None:
+    """A row an image: its id, the columns of the verdict, and beside each class its name.
+
+    names: of the classes, in the order of the model's outputs.
+    """
+    columns: dict[str, Iterable[Any]] = {"id": [identity.decode() for identity in ids]}
+    for name in COLUMNS:
+        values = getattr(verdict, name).tolist()
+        columns[name] = values
+        if name in CLASSES:
+            columns[f"{name}_name"] = [names[c] if 0 <= c < len(names) else "" for c in values]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", *COLUMNS])
-        writer.writerows(zip(names, *columns, strict=True))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))

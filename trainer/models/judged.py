@@ -5,6 +5,8 @@ An evaluation begins with it and every report holds it. Read without TensorFlow.
 
 from dataclasses import dataclass
 
+from trainer.classes import shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedInput:
@@ -34,8 +36,9 @@ class Judged:
     """A model as it was asked.
 
     file: file or folder. format: such as `Keras 3 .keras file`. signature: '' where the format has
-    none. classes: how many. class_names: in the order of the outputs, as the model itself or the
-    user names them; empty where nobody does.
+    none. classes: how many. class_names: in the order of the outputs; empty where nobody names them.
+    named_by: who does: `the model`, `--classes`, or `the data`, whose order is taken for that of
+    the outputs.
     said: what was done to fit it to the images. doubts: what may be wrong.
     """
 
@@ -46,6 +49,7 @@ class Judged:
     output: JudgedOutput
     classes: int
     class_names: tuple[str, ...] = ()
+    named_by: str = ""
     said: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -71,11 +75,15 @@ class Judged:
 
     def _classes(self) -> str:
         if not self.class_names:
-            return f"{self.classes}, in the order of the data's labels"
-        named = [f"{place} {name}" for place, name in enumerate(self.class_names)]
-        more = ["..."] if len(named) > SHOWN else []
-        return f"{self.classes}: {', '.join(named[:SHOWN] + more)}"
+            return str(self.classes)
+        names = [shown(place, self.class_names) for place in range(len(self.class_names))]
+        more = ["..."] if len(names) > SHOWN else []
+        order = "in the order of the data's labels" if self.named_by == DATA else self.named_by
+        return f"{self.classes}: {', '.join(names[:SHOWN] + more)} ({order})"
 
+
+DATA = "the data"
+"""Who names classes where neither the model nor the user does."""
 
 SHOWN = 10
 """Names of classes in a line."""

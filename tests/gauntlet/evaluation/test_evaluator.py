@@ -82,7 +82,7 @@ def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
     )
     written = (report.folder / "results.json").read_text()
     assert written == report.to_json()
-    keys = "model fingerprint dataset split suite notes results corruptions folder"
+    keys = "model judged sample fingerprint dataset split suite notes results corruptions folder"
     assert list(json.loads(written)) == keys.split()
     (entry,) = json.loads(written)["results"]
     keys = "norm epsilon examples seed clean attacks worst_case certified certified_by checks "
@@ -93,9 +93,9 @@ def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
     assert {"name", "passed", "value", "sentence"} == set(entry["checks"][0])
     assert (report.folder / "curve.png").stat().st_size > 5_000
     rows = Path(entry["examples_file"]).read_text().splitlines()
-    assert rows[0] == "id,label,prediction,broken_by,certified_by"
+    assert rows[0] == "id,label,label_name,prediction,prediction_name,broken_by,certified_by"
     assert len(rows) == 121
-    broken = sum(not row.split(",")[3] for row in rows[1:]) / 120
+    broken = sum(not row.split(",")[5] for row in rows[1:]) / 120
     assert broken == pytest.approx(entry["worst_case"])
 
 
@@ -162,7 +162,7 @@ def test_a_model_for_other_images_or_fewer_classes_is_refused(
     layers = tf_keras.layers
     for shape, classes, message in (
         ((9, 8, 1), 3, r"takes images of shape \(9, 8, 1\)"),
-        (SHAPE, 2, "largest label"),
+        (SHAPE, 2, "fewer classes than the data has: 3"),
     ):
         other = tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(classes)])
         other.save(tmp_path / "other", save_format="tf")
