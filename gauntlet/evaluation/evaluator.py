@@ -156,7 +156,8 @@ class Evaluation:
 
     fingerprint: what the files of all models hash to. folder: place of all results.
     first: the first images, labelled by outputs of the model. order: the output of the model for
-    each label of the data. judged: what is judged. chance: accuracy on the first images. notes: what a reader must know.
+    each label of the data. judged: what is judged. chance: accuracy on the first images. notes:
+    what a reader must know.
     """
 
     task: EvaluationTask

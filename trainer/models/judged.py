@@ -36,9 +36,9 @@ class Judged:
     """A model as it was asked.
 
     file: file or folder. format: such as `Keras 3 .keras file`. signature: '' where the format has
-    none. classes: how many. class_names: in the order of the outputs; empty where nobody names them.
-    named_by: who does: `the model`, `--classes`, or `the data`, whose order is taken for that of
-    the outputs.
+    none. classes: how many. class_names: in the order of the outputs; empty where nobody names
+    them. named_by: who does: `the model`, `--classes`, or `the data`, whose order is taken for that
+    of the outputs.
     said: what was done to fit it to the images. doubts: what may be wrong.
     """
 
