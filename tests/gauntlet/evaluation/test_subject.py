@@ -1,0 +1,86 @@
+"""What makes one doubt that a model and its data belong together."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from foundation.errors import DataError
+from gauntlet.evaluation.subject import chance_of, doubts, matched
+
+CLASSES = 4
+
+
+def pictures(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose brightest quarter tells the class, in colours that tell channels apart."""
+    draw = np.random.default_rng(0)
+    y = draw.integers(0, CLASSES, n)
+    x = draw.uniform(0.0, 0.3, (n, 8, 8, 3)).astype(np.float32)
+    for image, label in zip(x, y, strict=True):
+        row, column = divmod(int(label), 2)
+        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += np.float32([0.7, 0.35, 0.0])
+    return x, y
+
+
+def quarters(x: np.ndarray) -> np.ndarray:
+    """Right on pictures as they are: by brightness of red, in any unit."""
+    red = x[..., 0]
+    means = [red[:, i : i + 4, j : j + 4].mean(axis=(1, 2)) for i in (0, 4) for j in (0, 4)]
+    best = np.argmax(means, axis=0)
+    low, high = red.min(axis=(1, 2)), red.max(axis=(1, 2))
+    return np.where((low >= 0.0) & (low < 0.2) & (high > 0.5) & (high <= 1.0), best, 0)
+
+
+def sentences(predict: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    x, y = pictures()
+    return list(doubts(predict, x, y, chance_of(predict, x, y)))
+
+
+def test_a_model_that_belongs_to_the_data_is_not_doubted() -> None:
+    x, y = pictures()
+    clean = chance_of(quarters, x, y)
+    assert (clean.images, clean.right) == (200, 1.0)
+    assert clean.chance == np.bincount(y).max() / 200
+    assert sentences(quarters) == []
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "word"),
+    [
+        (lambda x: x / 255, "--pixels 0:255"),
+        (lambda x: (x + 1) / 2, "--pixels -1:1"),
+        (lambda x: 1 - x, "light and dark exchanged"),
+        (lambda x: x[..., ::-1], "BGR"),
+        (lambda x: np.swapaxes(x, 1, 2), "rows and columns exchanged"),
+    ],
+)
+def test_another_reading_of_the_pixels_is_found(
+    trained_on: Callable[[np.ndarray], np.ndarray], word: str
+) -> None:
+    assert any(word in sentence for sentence in sentences(lambda x: quarters(trained_on(x))))
+
+
+def test_another_order_of_the_classes_is_found() -> None:
+    order = np.array([1, 2, 3, 0])
+    *_, sentence = sentences(lambda x: order[quarters(x)])
+    assert "another order" in sentence
+    assert "--classes" in sentence
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [lambda x: np.zeros(len(x), int), lambda x: np.full(len(x), -1)],
+    ids=["one class", "no number"],
+)
+def test_a_model_no_better_than_guessing_is_said_aloud(
+    predict: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    (sentence,) = sentences(predict)
+    assert "always saying the most frequent class" in sentence
+    assert "--pixels" in sentence
+
+
+def test_labels_are_matched_with_outputs_by_name() -> None:
+    assert matched(("b", "c", "a"), ("a", "b")).tolist() == [2, 0]
+    with pytest.raises(DataError, match="classes that the model does not know: cow; the model"):
+        matched(("cat", "dog"), ("cow", "dog"))
