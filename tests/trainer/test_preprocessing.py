@@ -49,9 +49,9 @@ def test_an_image_of_the_size_is_not_changed(shape: tuple[int, int, int]) -> Non
 def test_a_smaller_image_is_the_mean_of_what_it_shows() -> None:
     """Nothing is skipped: fine stripes become grey, and light stays light."""
     stripes = np.zeros((64, 64, 1), np.uint8)
-    stripes[:, ::2] = 200
+    stripes[:, ::4] = 200
     small = resized(stripes, (8, 8)).numpy()
-    assert np.abs(small[1:-1, 1:-1].astype(int) - 100).max() <= 1
+    assert np.abs(small[1:-1, 1:-1].astype(int) - 50).max() <= 2
     np.testing.assert_array_equal(resized(np.full((9, 40, 3), 77, np.uint8), (30, 7)), 77)
 
 
