@@ -79,6 +79,7 @@ def draw_training(training: Training, caption: str, path: Path) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.axvline(training.best_epoch, color="tab:orange", linestyle=":", label="exported")
     axis.set(xlabel="epoch", ylabel="accuracy, validation split", ylim=(-0.02, 1.02), title=caption)
+    axis.title.set_parse_math(False)  # a folder's name may have a dollar sign
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right")
     figure.savefig(path, dpi=110)
@@ -132,6 +133,7 @@ def draw_front(tuning: Tuning, caption: str, path: Path) -> None:
         ylabel="accuracy",
         title=f"{caption}\nvalidation split, {len(trials)} trials",
     )
+    axis.title.set_parse_math(False)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
