@@ -4,7 +4,9 @@ Nobody else spells a name in that folder. Read without TFX, which is imported wh
 opened.
 """
 
+import contextlib
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 LOG = "log.txt"
+
+PATIENCE = 10.0
+"""Seconds that another process may hold the file of the metadata."""
 
 log = logging.getLogger("gauntlet.root")
 
@@ -77,7 +82,12 @@ class Root:
 
     @contextmanager
     def metadata(self) -> Iterator["MetadataStore"]:
-        """The metadata store, which is created where there is none."""
+        """The metadata store, which is created where there is none.
+
+        Raises:
+            RunError: another process holds its file, or it is damaged or cannot be written.
+        """
+        self.check_metadata()
         from tfx.orchestration.metadata import Metadata
 
         with Metadata(self.connection) as connected:
@@ -137,6 +147,27 @@ class Root:
             )
             return directory
         return str(link)
+
+    def check_metadata(self) -> None:
+        """Raises RunError unless the metadata can be written. ML Metadata itself would try for five
+        minutes, and then say no more than that it has."""
+        if not (file := self._metadata).exists():
+            return
+        try:
+            opened = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
+            with contextlib.closing(opened) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise RunError(
+                    f"another process holds {file}: another run, or a program that looks into it; "
+                    "end that, and try again"
+                ) from error
+            raise RunError(
+                f"{file} cannot be used: {error}; mend it or its rights, or name another root with "
+                "--root"
+            ) from error
 
     @property
     def _metadata(self) -> Path:

@@ -41,9 +41,13 @@ def test_what_is_no_pattern_is_taken_and_found(name: str, tmp_path: Path) -> Non
     assert plain_path(tmp_path / name) == tmp_path / name
 
 
+@pytest.mark.parametrize("others", [(), ("m1", "mQy", "md")], ids=["alone", "among others"])
 @pytest.mark.parametrize("name", ["m[1]", "m*y", "m?", "m\\d"])
-def test_a_model_of_such_a_name_is_opened_and_no_other(name: str, tmp_path: Path) -> None:
-    for folder, value in ((name, 1.0), ("m1", 2.0), ("mQy", 2.0), ("md", 2.0)):
+def test_a_model_of_such_a_name_is_opened_and_no_other(
+    name: str, others: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Alone, `m[1]` would not be found at all."""
+    for folder, value in ((name, 1.0), *((other, 2.0) for other in others)):
         tf.saved_model.save(Times(value), str(tmp_path / "saved"))
         (tmp_path / "saved").rename(tmp_path / folder)
     opened = plain_path(tmp_path / name)

@@ -28,7 +28,7 @@ def command(arguments: Sequence[str | Path]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
+    return tmp_path_factory.mktemp("Läufe (neu) 猫")
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
-import tf_keras
+from bright_images import classifier, write_images
 from click.testing import CliRunner
 
 from gauntlet.cli import main
-
-SHAPE = (8, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -53,30 +49,10 @@ def test_the_default_root_of_such_a_folder_is_refused_too(
     assert f"--root {folder}/runs: TensorFlow and Beam take '['" in done.stderr
 
 
-def write_images(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for label, name in enumerate(("dark*", "light [x]")):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(8):
-                pixels = rng.integers(100 * label, 100 * label + 99, SHAPE, dtype=np.uint8)
-                png = tf.io.encode_png(pixels).numpy()
-                (folder / split / name / f"{number}?.png").write_bytes(png)
-
-
-def classifier(bias: float) -> tf_keras.Model:
-    """Right on `write_images` with a bias of 0.39, always the first class with one of 9."""
-    layers = tf_keras.layers
-    model = tf_keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(2)])
-    half = np.ones((64, 1), np.float32) / 64
-    model.layers[-1].set_weights([np.hstack([-half, half]), np.array([bias, -bias], np.float32)])
-    return model
-
-
 def test_models_images_and_outputs_of_such_names_are_what_is_used(tmp_path: Path) -> None:
     """Beside each model lies one that its name would match as a pattern."""
     images, output = tmp_path / "pets [2026]*", tmp_path / "out [?]"
-    write_images(images)
+    write_images(images, ("dark*", "light [x]"))
     for name, bias in (("m*y", 0.39), ("mQy", 9.0), ("net[1].keras", 0.39), ("net1.keras", 9.0)):
         classifier(bias).save(tmp_path / name)
     for name in ("m*y", "net[1].keras"):

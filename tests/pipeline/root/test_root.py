@@ -1,11 +1,15 @@
 """The layout of a root, its lock and its metadata."""
 
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from foundation.errors import ConfigError, RunError
+from pipeline.root import root as module
 from pipeline.root.root import Root
 
 
@@ -53,3 +57,39 @@ def test_a_change_by_hand_needs_a_root_and_peace(tmp_path: Path) -> None:
 def test_where_no_link_can_be_made_the_data_is_read_where_it_is(tmp_path: Path) -> None:
     (tmp_path / ".data").mkdir()
     assert Root(tmp_path).link_data("/data/mnist/3.0.1") == "/data/mnist/3.0.1"
+
+
+HOLD = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+input()
+"""
+
+
+def test_metadata_that_another_process_holds_are_told_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Root(tmp_path)
+    sqlite3.connect(tmp_path / "metadata.sqlite").close()
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "metadata.sqlite")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=r"another process holds .*/metadata.sqlite:"):
+            root.check_metadata()
+        holder.communicate("\n")
+    root.check_metadata()
+
+
+def test_a_file_of_metadata_that_is_none_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "metadata.sqlite").write_bytes(b"no database at all, " * 100)
+    with (
+        pytest.raises(RunError, match=r"sqlite cannot be used: file is not a database; mend it"),
+        Root(tmp_path).metadata(),
+    ):
+        pass
