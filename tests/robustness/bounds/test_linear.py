@@ -1,5 +1,5 @@
-"""Every linear layer by itself: what it says of its transpose, of |W| and of its box, in all the ways
-in which it is used."""
+"""Every linear layer by itself, in all the ways in which it is used: what it says of its transpose,
+of |W| and of its box."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ LAYERS: dict[str, Linear] = {
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_a_linear_layer_is_what_it_says_of_itself(layer: Linear) -> None:
-    """On a network of one layer: the matrix by its columns, which is exact for weights of 0 and 1."""
+    """Against its matrix, which it gives column by column."""
     units = tf.reshape(tf.eye(120), [120, *SHAPE])
     columns = layer.apply(units, False)
     matrix = np.reshape(columns, [120, -1]).astype(np.float64)
