@@ -109,6 +109,23 @@ def test_a_linear_layer_is_what_it_says_of_itself(layer: Linear) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_a_transpose_has_a_gradient(layer: Linear) -> None:
+    """alpha-CROWN climbs along it; the transpose of the transpose is the layer itself."""
+    x = weights(2, *SHAPE)
+    outputs = layer.apply(x, False)
+
+    @tf.function
+    def gradient() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            a = tf.zeros_like(outputs)
+            tape.watch(a)
+            product = tf.reduce_sum(layer.transpose(a, x) * x)
+        return tape.gradient(product, a)
+
+    np.testing.assert_allclose(gradient(), outputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_a_box_is_the_exact_one_widened_by_what_rounding_adds(layer: Linear) -> None:
     """Where values cancel, too: magnitudes from a thousandth to a thousand beside each other."""
     random = np.random.default_rng(4)
