@@ -47,7 +47,8 @@ def extremum(node: Node) -> list[Layer]:
     (operand,) = node.places
     if node.op.type == "Minimum":
         return _smaller(node, operand, bound, node.place)
-    if not np.any(bound()):
+    constant = tf.get_static_value(other)  # a variable may be 0 only now
+    if constant is not None and not np.any(constant):
         return relu(node)
     return [
         linear.Shift(node.name, [operand], lambda: -bound()),
