@@ -252,6 +252,7 @@ class Evaluation:
             self.task.signature,
             self.task.pixels,
             self.order.tolist(),
+            self.judged.class_names,
             code_of(__name__),
         )
         key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]

@@ -120,7 +120,7 @@ def line_below(curve: Curve, box: Box) -> Line:
         first, last = _clip(low, start, end), _clip(high, start, end)
         points += [_clip(start, low, high), _clip(end, low, high)]
         inside = (curve.slope(first) < slope) & (slope < curve.slope(last))
-        tangent = _touching(curve, first, last, low, high)
+        tangent = _clip(_touching(curve, first, last, low, high), start, end)
         touch = tf.where(inside, tangent, touch)
         slope = tf.where(inside, curve.slope(tangent), slope)
     rounded = tf.cast(slope, tf.float32)
@@ -137,7 +137,8 @@ def _touching(
     curve: Curve, first: tf.Tensor, last: tf.Tensor, low: tf.Tensor, high: tf.Tensor
 ) -> tf.Tensor:
     """The point of a convex stretch, from first to last, whose tangent lies nowhere above the curve
-    from low to high, as near to the middle as there is one: by bisection, so nearly."""
+    from low to high, as near to the middle as there is one: by bisection in float32, so nearly."""
+    low, high, first, last = (tf.cast(each, tf.float32) for each in (low, high, first, last))
     middle, at_low, at_high = (low + high) / 2, curve.value(low), curve.value(high)
 
     def halved(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,9 +149,9 @@ def _touching(
         left = too_steep | (~too_flat & (point > middle))
         return tf.where(left, first, point), tf.where(left, point, last)
 
-    ends = _clip(first, -STRAIGHT, STRAIGHT), _clip(last, -STRAIGHT, STRAIGHT)
+    ends = tuple(tf.clip_by_value(end, -STRAIGHT, STRAIGHT) for end in (first, last))
     first, last = tf.while_loop(lambda *_: True, halved, ends, maximum_iterations=HALVINGS)
-    return (first + last) / 2
+    return tf.cast((first + last) / 2, tf.float64)
 
 
 def _clip(x: tf.Tensor | float, low: tf.Tensor | float, high: tf.Tensor | float) -> tf.Tensor:

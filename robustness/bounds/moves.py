@@ -156,6 +156,13 @@ class Nearest(Linear):
         return tf.raw_ops.ResizeNearestNeighbor(images=x, size=self._output, **self._how)
 
     def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
+        """With its gradient, which alpha-CROWN needs and TensorFlow has not."""
+        transposed = tf.custom_gradient(
+            lambda a: (self._transposed(a, like), lambda upstream: self.apply(upstream, False))
+        )
+        return transposed(a)
+
+    def _transposed(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
         return tf.raw_ops.ResizeNearestNeighborGrad(grads=a, size=self._size, **self._how)
 
 
@@ -177,7 +184,7 @@ class Bilinear(Nearest):
     def apply(self, x: BatchTensor, absolute: bool) -> BatchTensor:
         return tf.raw_ops.ResizeBilinear(images=x, size=self._output, **self._how)
 
-    def transpose(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
+    def _transposed(self, a: BatchTensor, like: BatchTensor) -> BatchTensor:
         return tf.raw_ops.ResizeBilinearGrad(grads=a, original_image=like, **self._how)
 
     def interval(self, *boxes: Box) -> Box:

@@ -88,11 +88,11 @@ def decoder(x: tf.Tensor) -> tf.Tensor:
     down = keras.Conv2D(3, 3, strides=2, padding="same", activation="relu")(x)
     up = keras.Conv2DTranspose(3, 3, strides=2, padding="same", activation="relu")(down)
     near = keras.UpSampling2D(2)(down)
-    blended = keras.Resizing(8, 8)(keras.UpSampling2D((3, 2), interpolation="bilinear")(down))
+    blended = keras.UpSampling2D(2, interpolation="bilinear")(down)
     tiled = keras.Lambda(lambda x: tf.tile(x, [1, 2, 2, 1]))(down)
     x = keras.Concatenate()([x, up, near, blended, tiled])
     x = keras.Lambda(lambda x: tf.concat([tf.ones_like(x[..., :1]), x], axis=-1))(x)
-    return keras.GlobalMaxPooling2D()(keras.Conv2D(6, 3, strides=2, activation="relu")(x))
+    return 0.3 * keras.GlobalMaxPooling2D()(keras.Conv2D(6, 3, strides=2, activation="relu")(x))
 
 
 def moved(x: tf.Tensor) -> tf.Tensor:
@@ -111,7 +111,7 @@ def moved(x: tf.Tensor) -> tf.Tensor:
         tf.reduce_mean(fifth, axis=2)[:, :, 1],
         tf.matmul(rows, tf.constant([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.4]])),
     ]
-    return keras.ReLU()(keras.Concatenate()([keras.Flatten()(part) for part in parts]))
+    return 0.2 * keras.ReLU()(keras.Concatenate()([keras.Flatten()(part) for part in parts]))
 
 
 NETWORKS = [

@@ -1,5 +1,5 @@
-"""Every linear layer by itself: what it says of its transpose, of |W| and of its box, in all the
-ways in which it is used."""
+"""Every linear layer by itself, in all the ways in which it is used: what it says of its transpose,
+of |W| and of its box."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ LAYERS: dict[str, Linear] = {
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_a_linear_layer_is_what_it_says_of_itself(layer: Linear) -> None:
-    """On a network of one layer: the matrix by its columns, exact for weights of 0 and 1."""
+    """Against its matrix, which it gives column by column."""
     units = tf.reshape(tf.eye(120), [120, *SHAPE])
     columns = layer.apply(units, False)
     matrix = np.reshape(columns, [120, -1]).astype(np.float64)
@@ -106,6 +106,23 @@ def test_a_linear_layer_is_what_it_says_of_itself(layer: Linear) -> None:
     assert layer.terms > 0 or set(np.unique(matrix)) <= {0.0, 1.0}
     assert layer.terms >= (np.count_nonzero(matrix, axis=0).max() if layer.terms else 0)
     assert layer.back_terms >= (np.count_nonzero(matrix, axis=1).max() if layer.terms else 0)
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_a_transpose_has_a_gradient(layer: Linear) -> None:
+    """alpha-CROWN climbs along it; the transpose of the transpose is the layer itself."""
+    x = weights(2, *SHAPE)
+    outputs = layer.apply(x, False)
+
+    @tf.function
+    def gradient() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            a = tf.zeros_like(outputs)
+            tape.watch(a)
+            product = tf.reduce_sum(layer.transpose(a, x) * x)
+        return tape.gradient(product, a)
+
+    np.testing.assert_allclose(gradient(), outputs, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)

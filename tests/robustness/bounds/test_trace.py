@@ -173,6 +173,15 @@ def test_bounds_follow_the_variables_of_a_function_that_the_model_calls() -> Non
         np.testing.assert_allclose((low + high) / 2, model(x), rtol=1e-3, atol=1e-3)
 
 
+def test_a_threshold_that_is_learned_is_followed_from_0() -> None:
+    threshold, x = tf.Variable(0.0), tf.constant(images())
+    model = lambda x, training=False: tf.reshape(tf.maximum(x, threshold), [-1, 128])  # noqa: E731
+    network = Propagation(trace(model, SHAPE), 0.0)
+    threshold.assign(0.7)
+    low, high = network.boxes(x)[-1]
+    np.testing.assert_allclose((low + high) / 2, model(x), atol=1e-4)
+
+
 def test_the_same_network_however_it_was_saved(tmp_path: Path) -> None:
     """Keras 2 in memory, a SavedModel's signature (its graph calls functions), and Keras 3."""
     import keras as keras3
