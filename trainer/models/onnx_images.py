@@ -380,6 +380,9 @@ def _resize(node: Node, image: Value, mode: str, coordinates: str, rounding: str
         out = [math.floor(n * factor) for n, factor in zip(before, factors, strict=True)]
     if not 1 <= min(out) <= max(out) <= LARGEST:
         raise node.refusal(f"expected sizes from 1 to {LARGEST} pixels, got {out}")
+    whole = all(abs(n * f - o) < 1e-6 * o for n, f, o in zip(before, factors, out, strict=True))
+    if coordinates == "align_corners" and not whole:  # the standard leaves open what is aligned
+        raise node.refusal(f"expected scales that lead to whole sizes, got {factors} of {before}")
     places = [
         COORDINATES[coordinates](np.arange(new, dtype=np.float64), factor, old, new)
         for new, factor, old in zip(out, factors, before, strict=True)

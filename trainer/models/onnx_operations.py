@@ -6,6 +6,7 @@ Where several operations would do, those are taken that the bounds know
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,7 @@ def aligned(
     rank, images = max(ranks), None
     for value in values:
         if value.images is not None:
-            own = Images(value.images.axis + rank - value.rank, value.images.factor)
+            own = replace(value.images, axis=value.images.axis + rank - value.rank)
             if images not in (None, own):
                 raise node.refusal("expected the images of all operands along the same axis")
             images = own
@@ -256,6 +257,13 @@ OPERATORS |= {
     "Sub": _combined(tf.subtract),
     "Sum": _combined(tf.add),
 }
+
+
+@operator("Mod")
+def modulo(node: Node, x: Operand, y: Operand) -> Value:
+    node.expect_attribute("fmod", 0)
+    tensors, value = aligned(node, [x, y])
+    return value(tf.math.floormod(*tensors))
 
 
 @operator("Where")
@@ -334,7 +342,7 @@ def matmul(node: Node, x: Operand, y: Operand) -> Value:
     for operand, own_rank, summed in ((x, ranks[0], 1), (y, ranks[1], 2)):
         if not isinstance(operand, Value) or operand.images is None:
             continue
-        own = Images(operand.images.axis + rank - own_rank, operand.images.factor)
+        own = replace(operand.images, axis=operand.images.axis + rank - own_rank)
         if own.axis == rank - summed:
             raise node.refusal("expected every image to be computed by itself, got a sum over them")
         if images is not None and (images != own or own.axis >= rank - 2):
@@ -383,7 +391,8 @@ def reduce(node: Node, x: Value, given: Operand | None = None) -> Value:
         return value.like(result)
     images = value.images
     if images is not None:
-        images = Images(images.axis - sum(axis < images.axis for axis in axes), images.factor)
+        before = sum(axis < images.axis for axis in axes)
+        images = replace(images, axis=images.axis - before)
     return Value(result, images)
 
 

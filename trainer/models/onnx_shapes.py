@@ -3,6 +3,7 @@ arithmetic on sizes, among which the number of images stays a symbol."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,14 @@ def reshaped(node: Node, value: Value, target: list[Any]) -> Value:
     sizes = value.sizes()
     if value.images is None:
         return Value(tf.reshape(value.in_onnx_order(), target), None)
-    axis, target = _image_axis(node, sizes, value.images, target)
-    before, behind = _volume(sizes[: value.images.axis]), _volume(target[:axis])
-    if before != behind or _volume(sizes) != _volume(target):
+    target = _resolved(node, value.images, sizes, target)
+    axis = next(axis for axis, size in enumerate(target) if isinstance(size, ImageCount))
+    images = _places(value.images, sizes, target, axis, target[axis].factor)
+    if images is None or _volume(sizes) != _volume(target):
         raise node.refusal(
             f"expected every image of {value.shape} to stay together, got the shape "
             f"{_shown(target)}"
         )
-    images = Images(axis, target[axis].factor)
     stored = [-1 if isinstance(size, ImageCount) else size for size in target]
     tensor = value.tensor
     if value.channels_last and not _same_order(tensor):
@@ -67,49 +68,58 @@ def _shown(target: Sequence[Any]) -> list[Any]:
     return [None if isinstance(size, ImageCount) else size for size in target]
 
 
-def _image_axis(
-    node: Node, sizes: list[Any], images: Images, target: list[Any]
-) -> tuple[int, list[Any]]:
-    """Where the images are in a new shape, and that shape without -1.
+def _places(
+    images: Images, sizes: list[Any], target: list[Any], axis: int, places: int
+) -> Images | None:
+    """How images lie along an axis of a new shape; None if that axis cannot be theirs."""
+    before = _volume(sizes[: images.axis]) * images.outer
+    behind = _volume(target[:axis])
+    outer = before // behind if behind else 0
+    if not outer or before % behind or places % outer:
+        return None
+    return Images(axis, places // outer, outer)
 
-    A file that was exported for a fixed number of images has that number in its shapes. The axis
-    with as many elements before it as in the old shape can be read as that of the images; where
-    there are several, each is right: an axis of size 1 is as good as its neighbour, as long as no
-    operator computes along the one that was taken.
-    """
+
+def _resolved(node: Node, images: Images, sizes: list[Any], target: list[Any]) -> list[Any]:
+    """A new shape without -1, in which one size is that of the images."""
     counted = [axis for axis, size in enumerate(target) if isinstance(size, ImageCount)]
     if len(counted) > 1 or target.count(-1) > 1:
         raise node.refusal(f"expected images along one axis, got the shape {_shown(target)}")
-    value: Value = sizes[images.axis].of
-    known = _volume([size for size in target if size != -1]) or 1
+    rest = _volume(sizes) // (_volume([size for size in target if size != -1]) or 1)
     if counted:
-        return counted[0], [_volume(sizes) // known if s == -1 else s for s in target]
-    if node.file_images is None:
-        if -1 not in target:
-            raise node.refusal(
-                f"expected a shape for any number of images, got {target}, although the input of "
-                "the file takes any number"
-            )
-        axis = target.index(-1)
-        factor = ImageCount(_volume(sizes) // known, value)
-        return axis, [factor if size == -1 else size for size in target]
-    total = _volume(sizes) * node.file_images
-    full = [total // known if size == -1 else size for size in target]
-    before = _volume(sizes[: images.axis])
+        return [rest if size == -1 else size for size in target]
+    if node.file_images is not None:
+        return _of_fixed_file(node, images, sizes, target)
+    if -1 not in target:
+        raise node.refusal(
+            f"expected a shape for any number of images, got {target}, although the input of the "
+            "file takes any number"
+        )
+    return [ImageCount(rest, sizes[images.axis].of) if size == -1 else size for size in target]
+
+
+def _of_fixed_file(node: Node, images: Images, sizes: list[Any], target: list[Any]) -> list[Any]:
+    """A new shape of a file that was exported for a fixed number of images, which is in it.
+
+    Several axes may be read as that of the images. Whichever is taken, an answer is right, as no
+    operator computes along it: where one has to, the file is refused. So the likeliest is taken:
+    not the last, where features are, and the one with the fewest places an image.
+    """
+    number = node.file_images or 1
+    known = math.prod(size for size in target if size != -1) or 1
+    full = [_volume(sizes) * number // known if size == -1 else size for size in target]
     fitting = [
-        axis
+        (axis == len(full) - 1 > 0, found.outer, found.factor, axis)
         for axis, size in enumerate(full)
-        if math.prod(full[:axis]) == before and size and size % node.file_images == 0
+        if size > 0 and size % number == 0
+        for found in [_places(images, sizes, full, axis, size // number)]
+        if found
     ]
     if not fitting:
-        raise node.refusal(
-            f"expected {node.file_images} images in the shape {target}, as in the input of the "
-            "file, got another number; export it with an open number of images (dynamic_axes)"
-        )
-    same = [axis for axis in fitting if full[axis] == node.file_images * images.factor]
-    axis = (same or fitting)[0]
-    full[axis] = ImageCount(full[axis] // node.file_images, value)
-    return axis, full
+        raise node.refusal(f"expected {number} images in the shape {target}, as in the input")
+    axis = min(fitting)[-1]
+    full[axis] = ImageCount(full[axis] // number, sizes[images.axis].of)
+    return full
 
 
 def _target(node: Node, operand: Operand) -> list[Any]:
@@ -164,7 +174,7 @@ def transpose(node: Node, x: Value) -> Value:
     order = node.attribute("perm", list(range(only_value(node, x).rank))[::-1])
     if sorted(order) != list(range(x.rank)):
         raise node.refusal(f"expected an order of {x.rank} axes, got {order}")
-    images = x.images and Images(order.index(x.images.axis), x.images.factor)
+    images = x.images and replace(x.images, axis=order.index(x.images.axis))
     stored = [x.stored_axis(axis) for axis in order]
     if stored == sorted(stored):
         return Value(x.tensor, images, nonnegative=x.nonnegative)
@@ -194,7 +204,7 @@ def _for_all_images(node: Node, operand: Operand, like: Value) -> Value:
     if isinstance(operand, Value) or like.images is None:
         return operand if isinstance(operand, Value) else Value(node.tensor(operand), None)
     shape, axis = list(operand.array.shape), like.images.axis
-    if len(shape) != like.rank or shape[axis] != 1 or like.images.factor != 1:
+    if len(shape) != like.rank or shape[axis] != 1 or like.images.places != 1:
         raise node.refusal(f"expected the same constant for every image, got shape {shape}")
     if node.file_images != 1:
         raise node.refusal("expected a constant for any number of images, got one for one image")
@@ -259,7 +269,7 @@ def gather(node: Node, x: Value, indices: Operand) -> Value:
     result = tf.gather(value.tensor, array % size, axis=value.stored_axis(axis))
     images = value.images
     if images is not None and axis < images.axis:
-        images = Images(images.axis + array.ndim - 1, images.factor)
+        images = replace(images, axis=images.axis + array.ndim - 1)
     return Value(result, images, value.channels_last, x.nonnegative)
 
 

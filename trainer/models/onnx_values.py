@@ -16,15 +16,23 @@ import tensorflow as tf
 
 from foundation.errors import DataError
 
+OPEN = ", with an open number of images (dynamic_axes)"
 TO_CHANNELS_LAST, TO_CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class Images:
-    """The axis that counts images, in ONNX's order; each image has `factor` places on it."""
+    """The axis that counts images, in ONNX's order: `outer` times all images in their order, with
+    `factor` places for each of them."""
 
     axis: int
     factor: int = 1
+    outer: int = 1
+
+    @property
+    def places(self) -> int:
+        """Places of one image."""
+        return self.factor * self.outer
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +70,13 @@ class Value:
 
     def sizes(self) -> list[Any]:
         """The sizes in ONNX's order, an `ImageCount` along the images."""
-        return [ImageCount(self.images.factor, self) if s is None else s for s in self.shape]  # type: ignore[union-attr]
+        return [ImageCount(self.images.places, self) if s is None else s for s in self.shape]  # type: ignore[union-attr]
 
     def image_count(self) -> tf.Tensor:
         """How many images there are, an integer of the graph."""
         assert self.images is not None
         size = tf.shape(self.tensor)[self.stored_axis(self.images.axis)]
-        return size // self.images.factor if self.images.factor > 1 else size
+        return size // self.images.places if self.images.places > 1 else size
 
     def in_onnx_order(self) -> tf.Tensor:
         return _reordered(self.tensor, TO_CHANNELS_FIRST) if self.channels_last else self.tensor
@@ -203,7 +211,8 @@ class Node:
     def refusal(self, reason: str) -> DataError:
         return DataError(
             f"{self.file}: {self.operator} (node {self.name!r}): {reason}; export the network "
-            "without it, or as a SavedModel or .keras file"
+            f"without it{'' if self.file_images is None else OPEN}, or as a SavedModel or .keras "
+            "file"
         )
 
     def constant(self, operand: Operand | None, what: str) -> Constant:
