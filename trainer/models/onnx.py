@@ -37,10 +37,11 @@ QUANTISED = {
     *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger"),
     *("QLinearConv", "QLinearMatMul", "MatMulInteger"),
 }
-DIRECT = {"Constant", "ConstantOfShape", "Expand", "Identity", "Shape"}
+DIRECT = {"Constant", "ConstantOfShape", "Identity", "Shape"}
 """Operators that take constants as they are."""
 MISTAKES = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError),
+    NotImplementedError,
     *(tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError),
 )
 """What NumPy and TensorFlow raise for operands that do not fit."""
@@ -165,6 +166,8 @@ class OnnxModel(tf.Module):
         if compute is None:
             raise node.refusal("expected sizes to be its operands, got others")
         if only and not counted and node.operator not in DIRECT:
+            if not given:
+                raise node.refusal("expected operands, got none")
             return self._evaluate(node, operands)
         return compute(node, *operands)
 

@@ -109,11 +109,11 @@ def _of_fixed_file(node: Node, images: Images, sizes: list[Any], target: list[An
     known = math.prod(size for size in target if size != -1) or 1
     full = [_volume(sizes) * number // known if size == -1 else size for size in target]
     fitting = [
-        (axis == len(full) - 1 > 0, found.outer, found.factor, axis)
+        (axis == len(full) - 1 > 0, taken.outer, taken.factor, axis)
         for axis, size in enumerate(full)
         if size > 0 and size % number == 0
-        for found in [_places(images, sizes, full, axis, size // number)]
-        if found
+        for taken in [_places(images, sizes, full, axis, size // number)]
+        if taken
     ]
     if not fitting:
         raise node.refusal(f"expected {number} images in the shape {target}, as in the input")
