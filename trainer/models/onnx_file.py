@@ -107,7 +107,8 @@ def _graph(path: Path, model: Any) -> OnnxGraph:
     graph = model.graph
     if graph.sparse_initializer:
         raise DataError(f"{path}: expected dense weights, got sparse ones; export them dense")
-    weights = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
+    read: dict[Path, int] = {}
+    weights = {tensor.name: _array(path, tensor, read) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -127,7 +128,7 @@ def _graph(path: Path, model: Any) -> OnnxGraph:
         input_shape=tuple(map(_size, tensor.shape.dim)),
         input_type=np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)),
         output_names=tuple(value.name for value in graph.output),
-        nodes=tuple(_nodes(path, graph)),
+        nodes=tuple(_nodes(path, graph, read)),
         weights=weights,
         opset=opset,
     )
@@ -175,7 +176,7 @@ def _inlined(path: Path, model: Any) -> Any:
     return inliner.inline_local_functions(model)
 
 
-def _nodes(path: Path, graph: Any) -> Iterator[OnnxNode]:
+def _nodes(path: Path, graph: Any, read: dict[Path, int]) -> Iterator[OnnxNode]:
     from onnx import AttributeProto, helper
 
     for node in graph.node:
@@ -188,7 +189,7 @@ def _nodes(path: Path, graph: Any) -> Iterator[OnnxNode]:
         attributes: dict[str, Any] = {}
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
-                value: Any = _array(path, attribute.t)
+                value: Any = _array(path, attribute.t, read)
             else:
                 value = helper.get_attribute_value(attribute)
             attributes[attribute.name] = _plain(value)
@@ -205,8 +206,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _array(path: Path, tensor: Any) -> np.ndarray:
-    """The numbers of a tensor, which must be as many as its sizes say."""
+def _array(path: Path, tensor: Any, read: dict[Path, int]) -> np.ndarray:
+    """The numbers of a tensor, which must be as many as its sizes say; `read` counts the bytes
+    that were read from each other file."""
     from onnx import TensorProto, numpy_helper
 
     if tensor.data_type == TensorProto.STRING or tensor.HasField("segment"):
@@ -215,12 +217,12 @@ def _array(path: Path, tensor: Any) -> np.ndarray:
         raise DataError(f"{path}: expected sizes in {tensor.name!r}, got {list(tensor.dims)}")
     if tensor.data_location == TensorProto.EXTERNAL:
         copy = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        copy.raw_data = _external_bytes(path, tensor)
+        copy.raw_data = _external_bytes(path, tensor, read)
         tensor = copy
     return np.asarray(numpy_helper.to_array(tensor))
 
 
-def _external_bytes(path: Path, tensor: Any) -> bytes:
+def _external_bytes(path: Path, tensor: Any, read: dict[Path, int]) -> bytes:
     """The bytes of a tensor that lie in another file of the model's folder."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     folder = path.parent.resolve()
@@ -241,6 +243,12 @@ def _external_bytes(path: Path, tensor: Any) -> bytes:
         raise DataError(
             f"{path}: expected {offset + length} bytes in {entries['location']!r}, got {present}; "
             "copy the file again"
+        )
+    read[file] = read.get(file, 0) + length
+    if read[file] > 2 * present:
+        raise DataError(
+            f"{path}: expected every weight to have bytes of its own in {entries['location']!r}, "
+            "got the same ones again and again; export the network again"
         )
     with open(file, "rb") as opened:
         opened.seek(offset)

@@ -285,7 +285,9 @@ def test_the_reference_gives_the_same(one: Case, tmp_path: Path) -> None:
     path = onnx_models.saved(model, tmp_path)
     layouts = (False, True) if len(one.shape) == 3 else (False,)
     for last in layouts:
-        read = tf.function(read_onnx(path, channels_last_images=last))
+        shape = [one.shape[axis] for axis in (1, 2, 0)] if last else one.shape
+        spec = tf.TensorSpec([None, *shape], one.dtype)
+        read = tf.function(read_onnx(path, channels_last_images=last), input_signature=[spec])
         for batch in batches(one):
             x = onnx_models.numbers(batch, *one.shape, seed=batch, dtype=one.dtype)
             expected = onnx_models.reference(model, x)
@@ -300,10 +302,8 @@ def test_the_reference_gives_the_same(one: Case, tmp_path: Path) -> None:
             assert np.isfinite(tape.gradient(total, images)).all()
 
 
-@pytest.mark.parametrize("one", CASES)
+@pytest.mark.parametrize("one", [case for case in CASES if batches(case.values[0]) != (2,)])
 def test_a_file_of_one_image_takes_any_number(one: Case, tmp_path: Path) -> None:
-    if batches(one) == (2,):
-        pytest.skip("the sizes of the case are of two images")
     fixed = one.model(batch=1)
     read = read_onnx(onnx_models.saved(fixed, tmp_path))
     x = onnx_models.numbers(3, *one.shape, seed=5, dtype=one.dtype)
