@@ -128,7 +128,7 @@ def networks_in(file: ModelFile[Any], wanted: Wanted) -> list[Network]:
         keras = None if name else keras_saved_model(folder, wanted.trust)
         networks = [keras] if keras else networks_of(folder)
     elif file.format is Format.ONNX:
-        from trainer.models.onnx_model import onnx_network
+        from trainer.models.onnx_reader.network import onnx_network
 
         networks = [onnx_network(Path(file.path))]
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from trainer.models.network import Network
-from trainer.models.onnx import read_onnx
+from trainer.models.onnx_reader.model import read_onnx
 
 
 def onnx_network(path: Path) -> Network:

@@ -16,8 +16,8 @@ from onnx_models import graph, node, numbers, reference, saved
 
 from foundation.errors import DataError
 from robustness.bounds.trace import trace
-from trainer.models import onnx as onnx_module
-from trainer.models.onnx import OnnxModel, read_onnx
+from trainer.models.onnx_reader import model as onnx_module
+from trainer.models.onnx_reader.model import OnnxModel, read_onnx
 
 SHAPE = ["n", 3, 8, 8]
 

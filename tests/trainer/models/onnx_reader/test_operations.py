@@ -9,7 +9,7 @@ import onnx_models
 import pytest
 import tensorflow as tf
 
-from trainer.models.onnx import read_onnx
+from trainer.models.onnx_reader.model import read_onnx
 
 
 @dataclass

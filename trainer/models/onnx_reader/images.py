@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer.models.onnx_operations import operator
-from trainer.models.onnx_values import Node, Operand, Value
+from trainer.models.onnx_reader.operations import operator
+from trainer.models.onnx_reader.values import Node, Operand, Value
 
 Pads = list[tuple[int, int]]
 """Of height and width: before, behind."""

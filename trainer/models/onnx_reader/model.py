@@ -7,8 +7,8 @@ constants and whose transposed axes they guess and correct by running the model,
 bounds need the very network: its weights as variables, the operations that the bounds know, and a
 refusal where something is not certain.
 
-What a file says of one image holds for any number of them, see `onnx_values`. The file is read in
-`onnx_file`; this module runs its nodes.
+What a file says of one image holds for any number of them, see `values`. The file is read in
+`file`; this module runs its nodes.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from typing import Any
 import tensorflow as tf
 
 from foundation.errors import DataError
-from trainer.models import onnx_images  # noqa: F401  its operators are in the table
-from trainer.models.onnx_file import STANDARD, OnnxGraph, OnnxNode, read_graph
-from trainer.models.onnx_operations import OPERATORS
-from trainer.models.onnx_shapes import LARGEST, SIZES, sizes_constant
-from trainer.models.onnx_values import (
+from trainer.models.onnx_reader import images  # noqa: F401  its operators are in the table
+from trainer.models.onnx_reader.file import STANDARD, OnnxGraph, OnnxNode, read_graph
+from trainer.models.onnx_reader.operations import OPERATORS
+from trainer.models.onnx_reader.shapes import LARGEST, SIZES, sizes_constant
+from trainer.models.onnx_reader.values import (
     TO_CHANNELS_LAST,
     Constant,
     Images,

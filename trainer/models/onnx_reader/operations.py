@@ -1,8 +1,8 @@
 """ONNX's operators as TensorFlow operations: the table, and those that compute numbers.
 
 Where several operations would do, those are taken that the bounds know
-(`robustness.bounds.trace.RULES`). Operators on images are in `onnx_images`, on shapes in
-`onnx_shapes`.
+(`robustness.bounds.trace.RULES`). Operators on images are in `images`, on shapes in
+`shapes`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.models.onnx_values import (
+from trainer.models.onnx_reader.values import (
     TO_CHANNELS_LAST,
     Constant,
     Images,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.models.onnx_operations import only_value, operator
-from trainer.models.onnx_values import (
+from trainer.models.onnx_reader.operations import only_value, operator
+from trainer.models.onnx_reader.values import (
     TO_CHANNELS_FIRST,
     Constant,
     ImageCount,
