@@ -106,6 +106,24 @@ def versions(weights: Weights, path: Path) -> None:
     network(weights).save(path / "10", save_format="tf")
 
 
+def onnx_of(*shape: int | str) -> Writer:
+    def write(weights: Weights, path: Path) -> None:
+        from onnx_models import graph, node, saved
+
+        first, first_bias, second, second_bias = weights
+        nodes = [
+            node("Flatten", "x", "rows"),
+            node("Gemm", "rows first first_bias", "sums"),
+            node("Relu", "sums", "hidden"),
+            node("Gemm", "hidden second second_bias", "y"),
+        ]
+        named = {"first": first, "first_bias": first_bias, "second": second}
+        model = graph(nodes, shape, named | {"second_bias": second_bias})
+        saved(model, path.parent, path.name)
+
+    return write
+
+
 FORMATS: dict[str, Writer] = {
     "keras2.keras": lambda weights, path: network(weights).save(path),
     "keras2.h5": lambda weights, path: network(weights).save(path),
@@ -125,5 +143,8 @@ FORMATS: dict[str, Writer] = {
     "flat.keras": of_shape(SHAPE[0] * SHAPE[1]),
     "no_channels.keras": of_shape(*SHAPE[:2]),
     "channels_first.keras": of_shape(SHAPE[2], *SHAPE[:2]),
+    "model.onnx": onnx_of("n", *SHAPE),
+    "pytorch.onnx": onnx_of("n", SHAPE[2], *SHAPE[:2]),
+    "one_at_a_time.onnx": onnx_of(1, SHAPE[2], *SHAPE[:2]),
 }
 """What writes each; the ending of a name is that of the file."""

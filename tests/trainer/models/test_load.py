@@ -87,6 +87,7 @@ def said(loaded: LoadedModel) -> str:
         ("no_channels.keras", "it takes grey images without an axis of channels"),
         ("channels_first.keras", "channels first"),
         ("subclassed", "signature serving_default"),
+        ("pytorch.onnx", r"\(ONNX file\)\n.*x: float32 \[n, 1, 8, 8\].*channels first"),
         ("versions", "versions/10 "),
         ("artifact", "artifact/Format-Serving "),
     ],
@@ -139,6 +140,19 @@ def test_pixels_in_another_range(
     logits = loaded.model(tf.constant(batch.x), training=False)
     np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-5)
     assert f"its pixels are {pixels}" in said(loaded)
+
+
+def test_an_open_shape_is_that_of_the_data(batch: Any, tmp_path: Path) -> None:
+    layers = tf_keras.layers
+    image = tf_keras.Input((None, None, 1))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(image))
+    model = tf_keras.Model(image, layers.Dense(CLASSES)(pooled))
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", wanted(batch))
+    assert "leaves the shape of an image open, and is asked with (8, 8, 1)" in said(loaded)
+    np.testing.assert_allclose(loaded.model(tf.constant(batch.x)), model(batch.x), atol=1e-6)
+    with pytest.raises(DataError, match="images of a fixed shape"):
+        load_model(tmp_path / "model.keras")
 
 
 def save_two_signatures(weights: list[np.ndarray], path: Path, *names: str) -> None:

@@ -11,11 +11,13 @@ from trainer.models.onnx_reader.model import read_onnx
 def onnx_network(path: Path) -> Network:
     """The network of an `.onnx` file; raises DataError where it cannot be read."""
     model, of_images = read_onnx(path), read_onnx(path, channels_last_images=True)
+    # What a file says of one image holds for any number (see `values`), also where its batch is
+    # fixed, as PyTorch exports it.
     return Network(
         kind="ONNX file",
         call=model,
         call_images=of_images,
         input_name=model.input_name,
-        shape=model.input_shape,
+        shape=(None, *model.input_shape[1:]),
         dtype=tf.as_dtype(model.input_dtype),
     )
