@@ -201,8 +201,8 @@ def test_channels_last_asks_for_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "made",
-    [classifier(), classifier(["n", 1, 8, 8])],
-    ids=["three channels", "one channel"],
+    [classifier(), classifier(["n", 1, 8, 8]), classifier(pooled=False)],
+    ids=["three channels", "one channel", "flattened"],
 )
 def test_the_bounds_know_a_network_that_was_read(made: Any, tmp_path: Path) -> None:
     model = read_onnx(saved(made, tmp_path), channels_last_images=True)
