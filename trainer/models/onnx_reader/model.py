@@ -18,10 +18,18 @@ from typing import Any
 import tensorflow as tf
 
 from foundation.errors import DataError
-from trainer.models.onnx_reader import images  # noqa: F401  its operators are in the table
+from trainer.models.onnx_reader import (  # noqa: F401  their operators are in the table
+    activations,
+    convolutions,
+    normalisations,
+    pools,
+    products,
+    resizing,
+    shapes,
+)
 from trainer.models.onnx_reader.file import STANDARD, OnnxGraph, OnnxNode, read_graph
 from trainer.models.onnx_reader.operations import OPERATORS
-from trainer.models.onnx_reader.shapes import LARGEST, SIZES, sizes_constant
+from trainer.models.onnx_reader.sizes import LARGEST, SIZES, sizes_constant
 from trainer.models.onnx_reader.values import (
     TO_CHANNELS_LAST,
     Constant,

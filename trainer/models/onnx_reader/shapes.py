@@ -1,8 +1,7 @@
-"""ONNX's operators on shapes and places: reshaping, transposing, joining, cutting; and integer
-arithmetic on sizes, among which the number of images stays a symbol."""
+"""ONNX's operators on shapes and places: reshaping, transposing, joining, cutting."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,21 +16,17 @@ from trainer.models.onnx_reader.values import (
     Images,
     Node,
     Operand,
-    Result,
     Value,
 )
 
-LARGEST = 1 << 26
-"""Elements of a constant that is computed from sizes."""
 
-
-def _factor(size: Any) -> int:
+def size_for_one(size: Any) -> int:
     """A size for one image."""
     return size.factor if isinstance(size, ImageCount) else int(size)
 
 
 def _volume(sizes: Sequence[Any]) -> int:
-    return math.prod(map(_factor, sizes))
+    return math.prod(map(size_for_one, sizes))
 
 
 def reshaped(node: Node, value: Value, target: list[Any]) -> Value:
@@ -48,8 +43,7 @@ def reshaped(node: Node, value: Value, target: list[Any]) -> Value:
     images = _places(value.images, sizes, target, axis, target[axis].factor)
     if images is None or _volume(sizes) != _volume(target):
         raise node.refusal(
-            f"expected every image of {value.shape} to stay together, got the shape "
-            f"{_shown(target)}"
+            f"expected every image of {value.shape} to stay together, got the shape {shown(target)}"
         )
     stored = [-1 if isinstance(size, ImageCount) else size for size in target]
     tensor = value.tensor
@@ -64,7 +58,7 @@ def _same_order(tensor: tf.Tensor) -> bool:
     return channels == 1 or height * width == 1
 
 
-def _shown(target: Sequence[Any]) -> list[Any]:
+def shown(target: Sequence[Any]) -> list[Any]:
     return [None if isinstance(size, ImageCount) else size for size in target]
 
 
@@ -84,7 +78,7 @@ def _resolved(node: Node, images: Images, sizes: list[Any], target: list[Any]) -
     """A new shape without -1, in which one size is that of the images."""
     counted = [axis for axis, size in enumerate(target) if isinstance(size, ImageCount)]
     if len(counted) > 1 or target.count(-1) > 1:
-        raise node.refusal(f"expected images along one axis, got the shape {_shown(target)}")
+        raise node.refusal(f"expected images along one axis, got the shape {shown(target)}")
     rest = _volume(sizes) // (_volume([size for size in target if size != -1]) or 1)
     if counted:
         return [rest if size == -1 else size for size in target]
@@ -122,7 +116,7 @@ def _of_fixed_file(node: Node, images: Images, sizes: list[Any], target: list[An
     return full
 
 
-def _target(node: Node, operand: Operand) -> list[Any]:
+def sizes_of(node: Node, operand: Operand) -> list[Any]:
     """Sizes, of which one may be the number of images."""
     if isinstance(operand, Constant) and operand.counts_images:
         return list(operand.array.reshape(-1))
@@ -131,11 +125,11 @@ def _target(node: Node, operand: Operand) -> list[Any]:
 
 @operator("Reshape")
 def reshape(node: Node, x: Value, shape: Operand) -> Value:
-    target, kept = _target(node, shape), node.attribute("allowzero", 0)
+    target, kept = sizes_of(node, shape), node.attribute("allowzero", 0)
     sizes = only_value(node, x).sizes()
     if not kept:
         if any(size == 0 for size in target[len(sizes) :]):
-            raise node.refusal(f"expected sizes to keep, got the shape {_shown(target)}")
+            raise node.refusal(f"expected sizes to keep, got the shape {shown(target)}")
         target = [sizes[axis] if size == 0 else size for axis, size in enumerate(target)]
     return reshaped(node, x, target)
 
@@ -209,10 +203,10 @@ def _for_all_images(node: Node, operand: Operand, like: Value) -> Value:
     if node.file_images != 1:
         raise node.refusal("expected a constant for any number of images, got one for one image")
     shape[axis] = like.image_count()
-    return _spread(node.tensor(operand), shape, like.images)
+    return spread(node.tensor(operand), shape, like.images)
 
 
-def _spread(tensor: tf.Tensor, sizes: list[Any], images: Images) -> Value:
+def spread(tensor: tf.Tensor, sizes: list[Any], images: Images) -> Value:
     """A constant, repeated for every image, with the sizes that are known kept known."""
     repeated = tf.broadcast_to(tensor, tf.stack([tf.cast(size, tf.int32) for size in sizes]))
     known = [None if axis == images.axis else size for axis, size in enumerate(sizes)]
@@ -302,152 +296,3 @@ def pad(
     return x.like(
         tf.pad(x.tensor, around, constant_values=constant), x.nonnegative and constant >= 0
     )
-
-
-# Sizes.
-
-
-@operator("Shape")
-def shape(node: Node, x: Operand) -> Constant:
-    start, end = node.attribute("start", 0), node.attribute("end", None)
-    sizes = x.sizes() if isinstance(x, Value) else list(x.array.shape)
-    return sizes_constant(np.array(sizes[slice(start, end)], dtype=object))
-
-
-@operator("Constant")
-def constant(node: Node) -> Constant:
-    for name in ("value", "value_float", "value_int", "value_floats", "value_ints"):
-        value = node.attribute(name, None)
-        if value is not None:
-            dtype = np.float32 if "float" in name else np.int64 if "int" in name else None
-            return Constant(np.asarray(value, dtype))
-    raise node.refusal("expected numbers")
-
-
-@operator("Expand")
-def expand(node: Node, x: Operand, shape: Operand) -> Value:
-    target = _target(node, shape)
-    sizes = x.sizes() if isinstance(x, Value) else list(x.array.shape)
-    rank = max(len(sizes), len(target))
-    sizes, target = ([*[1] * (rank - len(s)), *s] for s in (sizes, target))
-    full = [new if old == 1 else old for old, new in zip(sizes, target, strict=True)]
-    pairs = zip(full, target, strict=True)
-    if any(new not in (1, size) and not _images_of_file(node, size, new) for size, new in pairs):
-        raise node.refusal(f"expected a shape that {_shown(sizes)} fits, got {_shown(target)}")
-    counted = [axis for axis, size in enumerate(full) if isinstance(size, ImageCount)]
-    tensor = node.tensor(x)
-    if not counted:
-        return Value(tf.broadcast_to(tensor, full), None)
-    if len(counted) > 1:
-        raise node.refusal("expected images along one axis")
-    (axis,) = counted
-    images = Images(axis, full[axis].factor)
-    return _spread(tensor, [s.tensor() if isinstance(s, ImageCount) else s for s in full], images)
-
-
-def _images_of_file(node: Node, size: Any, new: Any) -> bool:
-    """Whether a size is the number of images, written out."""
-    if not isinstance(size, ImageCount) or node.file_images is None:
-        return False
-    return new == size.factor * node.file_images
-
-
-@operator("ConstantOfShape")
-def constant_of_shape(node: Node, shape: Operand) -> Result:
-    fill = np.asarray(node.attribute("value", np.zeros(1, np.float32))).reshape(())
-    sizes = _target(node, shape)
-    if math.prod(map(_factor, sizes)) > LARGEST:
-        raise node.refusal(f"expected at most {LARGEST} elements, got {_shown(sizes)}")
-    if any(isinstance(size, ImageCount) for size in sizes):
-        return expand(node, Constant(fill), shape)
-    return Constant(np.full(sizes, fill))
-
-
-def sizes_constant(array: Any) -> Constant:
-    """Sizes as plain integers, if the number of images is not among them."""
-    array = np.asarray(array)
-    if array.dtype == object and not any(isinstance(n, ImageCount) for n in array.flat):
-        array = array.astype(np.int64)
-    return Constant(array)
-
-
-def _sizes_gather(node: Node, data: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return _as_array(np.take(data, indices.astype(np.int64), node.attribute("axis", 0)), data)
-
-
-def _as_array(result: Any, like: np.ndarray) -> np.ndarray:
-    """An array, although NumPy gives an element of an array of objects as itself."""
-    return np.asarray(result, dtype=like.dtype)
-
-
-def _sizes_slice(node: Node, data: np.ndarray, *given: np.ndarray) -> np.ndarray:
-    names = ("starts", "ends", "axes", "steps")
-    operands = [*map(Constant, given), *[None] * 4][:4]
-    numbers = [node.integers(name, o) for name, o in zip(names, operands, strict=True)]
-    starts, ends = numbers[0] or [], numbers[1] or []
-    axes = list(range(len(starts))) if numbers[2] is None else numbers[2]
-    steps = [1] * len(starts) if numbers[3] is None else numbers[3]
-    slices = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        slices[node.axis(axis, data.ndim)] = slice(start, end, step)
-    return data[tuple(slices)]
-
-
-def _sizes_unsqueeze(node: Node, data: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
-    axes = node.integers("axes", None if given is None else Constant(given))
-    return np.expand_dims(data, tuple(axes or []))
-
-
-def _sizes_squeeze(node: Node, data: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
-    axes = node.integers("axes", None if given is None else Constant(given))
-    return np.squeeze(data, None if axes is None else tuple(axes))
-
-
-def _sizes_divide(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if object in (x.dtype, y.dtype):
-        return _as_array(x // y, np.empty(0, object))
-    return np.trunc(x / y).astype(x.dtype)
-
-
-def _sizes_multiply(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(x * y, dtype=object if object in (x.dtype, y.dtype) else x.dtype)
-
-
-def _sizes_product(node: Node, data: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
-    node.integers("axes", None if given is None else Constant(given))
-    keep = node.attribute("keepdims", 1)
-    if data.ndim != 1:
-        raise node.refusal(f"expected a list of sizes, got shape {data.shape}")
-    return np.array([math.prod(data)] if keep else math.prod(data), dtype=data.dtype)
-
-
-def _sizes_equal(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(np.equal(x, y), dtype=bool)
-
-
-def _sizes_cast(node: Node, data: np.ndarray) -> np.ndarray:
-    node.attribute("to", 0), node.attribute("saturate", 1), node.attribute("round_mode", "up")
-    return data
-
-
-def _sizes_reshape(node: Node, data: np.ndarray, target: np.ndarray) -> np.ndarray:
-    node.attribute("allowzero", 0)
-    return data.reshape(target.tolist())
-
-
-SIZES: dict[str, Callable[..., Any]] = {
-    "Cast": _sizes_cast,
-    "Concat": lambda node, *arrays: np.concatenate(arrays, node.attribute("axis", 0)),
-    "Div": _sizes_divide,
-    "Equal": _sizes_equal,
-    "Gather": _sizes_gather,
-    "Identity": lambda node, x: x,
-    "Mul": _sizes_multiply,
-    "ReduceProd": _sizes_product,
-    "Reshape": _sizes_reshape,
-    "Slice": _sizes_slice,
-    "Squeeze": _sizes_squeeze,
-    "Unsqueeze": _sizes_unsqueeze,
-    "Where": lambda node, condition, x, y: np.where(condition, x, y),
-}
-"""Operators on sizes among which is the number of images."""
