@@ -18,8 +18,14 @@ from robustness.types import Images, IntArray, Labels
 NO_BETTER = 0.01
 """Probability with which guessing is right so often, above which nothing tells the two apart."""
 
-BETTER = 0.05
+BETTER = 0.02
 """Accuracy by which another reading of the pixels must be better to be worth a word."""
+
+BY_CHANCE = 1e-3
+"""Probability below which it is not better by chance (exact sign test)."""
+
+READ = 128
+"""Images that are read in other ways."""
 
 Predict = Callable[[Images], Labels]
 
@@ -50,7 +56,7 @@ def doubts(predict: Predict, x: Images, y: Labels, clean: Chance) -> Iterator[st
         x, y: a sample.
         clean: the accuracy on it.
     """
-    other = list(_readings(predict, x, y, clean.right))
+    other = list(_readings(predict, x, y))
     if order := _order(predict(x), y, clean.right):
         other.append(order)
     yield from other
@@ -69,17 +75,20 @@ def _may_be_chance(clean: Chance) -> bool:
     return bool(binom.sf(right - 1, clean.images, clean.chance) > NO_BETTER)
 
 
-def _readings(predict: Predict, x: Images, y: Labels, right: float) -> Iterator[str]:
+def _readings(predict: Predict, x: Images, y: Labels) -> Iterator[str]:
+    x, y = x[:READ], y[:READ]
+    right = predict(x) == y
     for reading, change in READINGS.items():
         changed = np.ascontiguousarray(change(x), np.float32)
         if changed.shape != x.shape or np.array_equal(changed, x):
             continue
-        share = float(np.mean(predict(changed) == y))
-        if share > right + BETTER:
+        other = predict(changed) == y
+        won, lost = int(np.sum(other & ~right)), int(np.sum(right & ~other))
+        if won - lost > BETTER * len(y) and binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE:
             yield (
-                f"The model is right on {right:.1%} of the first {len(y)} clean images, and with "
-                f"{reading} on {share:.1%}: it was probably trained that way, and then every "
-                "number here is wrong."
+                f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, "
+                f"and with {reading} on {np.mean(other):.1%}: it was probably trained that way, "
+                "and then every number here is wrong."
             )
 
 
