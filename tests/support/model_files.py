@@ -145,6 +145,7 @@ FORMATS: dict[str, Writer] = {
     "channels_first.keras": of_shape(SHAPE[2], *SHAPE[:2]),
     "model.onnx": onnx_of("n", *SHAPE),
     "pytorch.onnx": onnx_of("n", SHAPE[2], *SHAPE[:2]),
+    "flat.onnx": onnx_of("n", SHAPE[0] * SHAPE[1]),
     "one_at_a_time.onnx": onnx_of(1, SHAPE[2], *SHAPE[:2]),
 }
 """What writes each; the ending of a name is that of the file."""

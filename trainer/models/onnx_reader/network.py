@@ -7,16 +7,20 @@ import tensorflow as tf
 from trainer.models.network import Network
 from trainer.models.onnx_reader.model import read_onnx
 
+IMAGES = 4
+"""Axes of an input that may be images with their channels first."""
+
 
 def onnx_network(path: Path) -> Network:
     """The network of an `.onnx` file; raises DataError where it cannot be read."""
-    model, of_images = read_onnx(path), read_onnx(path, channels_last_images=True)
+    model = read_onnx(path)
+    four = len(model.input_shape) == IMAGES
     # What a file says of one image holds for any number (see `values`), also where its batch is
     # fixed, as PyTorch exports it.
     return Network(
         kind="ONNX file",
         call=model,
-        call_images=of_images,
+        call_images=read_onnx(path, channels_last_images=True) if four else None,
         input_name=model.input_name,
         shape=(None, *model.input_shape[1:]),
         dtype=tf.as_dtype(model.input_dtype),
