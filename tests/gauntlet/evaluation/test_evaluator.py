@@ -1,5 +1,6 @@
 """The stand-alone evaluator: reports, interruptions, mistakes, and the command around it."""
 
+import csv
 import dataclasses
 import json
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tf_keras
 from small_classifier import EPSILON, some_images, trained_model
@@ -19,6 +21,8 @@ from gauntlet.evaluation.evaluator import run_evaluation
 from gauntlet.evaluation.task import EvaluationTask
 from robustness.config import AttackName
 from robustness.evaluation import Judge, Verdict
+from trainer.classes import CLASS_NAMES, file_of
+from trainer.models.pixels import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,101 @@ def test_a_model_for_other_images_or_fewer_classes_is_refused(
         other.save(tmp_path / "other", save_format="tf")
         with pytest.raises(DataError, match=message):
             run_evaluation(dataclasses.replace(task, model=tmp_path / "other"))
+
+
+def turned(model: tf_keras.Model, path: Path, names: tuple[str, ...] = ()) -> Path:
+    """The model with its outputs in the order 2, 0, 1, as a SavedModel that may name them."""
+    logits = tf_keras.layers.Dense(3, use_bias=False, name="turned")
+    whole = tf_keras.Sequential([model, logits])
+    whole.build((None, *SHAPE))
+    logits.set_weights([np.eye(3, dtype=np.float32)[:, [2, 0, 1]]])
+    whole.save(path, save_format="tf", include_optimizer=False)
+    if names:
+        (path / "assets").mkdir(exist_ok=True)
+        (path / "assets" / CLASS_NAMES).write_bytes(file_of(names))
+    return path
+
+
+def test_outputs_in_another_order_are_matched_by_name(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    """As the file names them, or as the user does; the same images are broken."""
+    expected = run_evaluation(task)
+    named = turned(model, tmp_path / "named", ("2", "0", "1"))
+    by_user = dataclasses.replace(task, model=turned(model, tmp_path / "turned"))
+    for report, by in (
+        (run_evaluation(dataclasses.replace(task, model=named)), "the model"),
+        (run_evaluation(dataclasses.replace(by_user, classes=("2", "0", "1"))), "--classes"),
+    ):
+        assert (report.judged.class_names, report.judged.named_by) == (("2", "0", "1"), by)
+        assert report.notes == ()
+        (entry,), (other,) = report.results, expected.results
+        assert (entry.clean, entry.worst_case) == (other.clean, other.worst_case)
+        mine, theirs = (list(csv.DictReader(each.examples_file.open())) for each in (entry, other))
+        assert [row["prediction_name"] for row in mine] == [
+            row["prediction_name"] for row in theirs
+        ]
+        assert [row["label_name"] for row in mine] == [row["label"] for row in theirs]
+    unnamed = run_evaluation(by_user)
+    assert unnamed.judged.named_by == "the data"
+    assert any("its outputs stood in another order" in note for note in unnamed.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("0", "1", "x"), "classes that the model does not know: 2; the model knows 0, 1, x"),
+        (("0", "1"), "the model gives 3 classes, 2 are named: 0, 1"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(
+    task: EvaluationTask, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        run_evaluation(dataclasses.replace(task, classes=names))
+
+
+def test_attacks_are_not_transferred_between_orders_of_classes(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    source = turned(model, tmp_path / "source", ("2", "0", "1"))
+    with pytest.raises(DataError, match="another order than those of the model"):
+        run_evaluation(dataclasses.replace(task, sources=(source,)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pixels": Pixels.SIGNED},
+        {"signature": ":out"},
+        {"classes": ("2", "0", "1")},
+    ],
+    ids=["pixels", "signature", "classes"],
+)
+def test_what_decides_the_numbers_has_a_folder_of_its_own(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    both = {"logits": model.output, "out": model.output}
+    tf_keras.Model(model.input, both).save(tmp_path / "two.keras")
+    task = dataclasses.replace(task, model=tmp_path / "two.keras")
+    first, second = (run_evaluation(each) for each in (task, dataclasses.replace(task, **change)))
+    assert first.results[0].examples_file != second.results[0].examples_file
+    assert run_evaluation(task).results[0].examples_file == first.results[0].examples_file
+
+
+def test_a_model_that_is_no_better_than_guessing_is_said_to_be(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    """And its JSON is valid, whatever it answers."""
+    weights = model.get_weights()
+    broken = tf_keras.models.clone_model(model)
+    broken.set_weights([np.full_like(each, np.nan) for each in weights])
+    broken.save(tmp_path / "nan.keras")
+    report = run_evaluation(dataclasses.replace(task, model=tmp_path / "nan.keras", checks=True))
+    assert any("always saying the most frequent class" in note for note in report.notes)
+    json.loads(report.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    passed = {check.name for check in report.results[0].checks if check.passed}
+    assert passed <= {"proofs_hold"}
 
 
 def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
