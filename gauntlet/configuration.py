@@ -44,7 +44,7 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     derived |= {
         "data.image_shape": ",".join(map(str, images.image_shape)),
         "data.classes": str(len(images.classes)),
-        "data.class_names": json.dumps(images.classes),  # a name may have a comma
+        "data.class_names": json.dumps(images.classes, allow_nan=False),  # a name may have a comma
     }
     chosen = (f"data.dataset={images.root}", f"data.span={span}")
     return override(start, (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen))

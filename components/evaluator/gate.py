@@ -9,6 +9,7 @@ TensorFlow.
 
 import abc
 import bisect
+import math
 import operator
 import re
 from dataclasses import dataclass, replace
@@ -341,28 +342,24 @@ class NoWorse(Gate):
         won = subject.where(lambda images: right(images) == (True, False)).count
         p_value = sign_test(lost.count, won)
         where = "On clean images" if clean else "In the worst case"
+        tells, n = sign_test(subject.images, 0) < self.bound, subject.images
+        few = f" {n:,} images are too few: a loss of all of them would not be significant."
         note = f" Note: {tally.note}." if tally.note else ""
-        finding = Finding(
-            value=(won - lost.count) / subject.images,
-            compared=p_value,
+        return Finding(
+            value=(won - lost.count) / n,
+            compared=p_value if tells else math.nan,
             images_against=lost.count,
             ids=lost.ids,
-            if_corrected=lambda corrected: sign_test(lost.count - corrected, won),
+            if_corrected=(
+                (lambda corrected: sign_test(lost.count - corrected, won)) if tells else None
+            ),
             sentence=(
                 f"{where}, the candidate is wrong on {lost.count:,} images on which the champion "
                 f"is right, and right on {won:,} on which it is wrong; were it as good, it would "
                 f"lose so many with probability {p_value:.2g}, which must be {self.op} "
-                f"{self.bound:g}.{note}"
+                f"{self.bound:g}.{'' if tells else few}{note}"
             ),
         )
-        if sign_test(subject.images, 0) < self.bound:
-            return finding
-        few = (
-            f" {subject.images:,} images are too few: a loss of all of them would not be "
-            "significant. Take more images."
-        )
-        sentence = finding.sentence + few
-        return replace(finding, compared=float("nan"), if_corrected=None, sentence=sentence)
 
 
 def _not_compared(reason: str) -> Finding:

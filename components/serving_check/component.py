@@ -27,6 +27,7 @@ from components.serving_check.process import Answer, Answers, Requests
 from foundation.errors import GauntletError, ProcessDied
 from foundation.process import NO_GPU, Child
 from robustness.checks import batches
+from trainer.classes import class_names_of
 
 SAMPLE = 64
 """Images that are asked for."""
@@ -37,9 +38,6 @@ relative to the largest logit; float32 sums in another order differ by about a h
 
 TIMEOUT = 300
 """Seconds in which the fresh process must have answered."""
-
-CLASS_NAMES = "assets/class_names.txt"
-"""File in an export whose signatures name the classes: a name a line, in label order."""
 
 PROBLEMS = "problems.json"
 """File in the blessing: a list of sentences, empty for a model that may be served."""
@@ -96,7 +94,7 @@ def find_problems(path: str, records: list[bytes], resize: bool = False) -> Iter
         for r in records
     ]
     x = np.stack([tf.io.decode_png(image).numpy() for image in encoded]).astype(np.float32) / 255.0
-    evaluated = Evaluated(network(tf.constant(x), training=False).numpy(), class_names(path))
+    evaluated = Evaluated(network(tf.constant(x), training=False).numpy(), class_names_of(path))
     requests = requests_for(encoded, records, x)
     if resize:
         take_any_shape(requests)
@@ -111,11 +109,11 @@ def find_problems(path: str, records: list[bytes], resize: bool = False) -> Iter
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What must be served. logits: of the images. names: of the classes, in label order; None where
+    """What must be served. logits: of the images. names: of the classes, in label order; none where
     the export has none."""
 
     logits: np.ndarray
-    names: list[bytes] | None = None
+    names: tuple[str, ...] = ()
 
     def __getitem__(self, places: np.ndarray) -> "Evaluated":
         """The same for some of the images."""
@@ -209,15 +207,6 @@ def ask(path: str, requests: Requests) -> Answers:
             raise ProcessDied(f"{error}: {noise.read().strip()[-300:]}") from error
 
 
-def class_names(path: str) -> list[bytes] | None:
-    """The names of an export's classes, in label order; None where it has none."""
-    file = os.path.join(path, CLASS_NAMES)
-    if not fileio.exists(file):
-        return None
-    with fileio.open(file, "rb") as opened:
-        return list(opened.read().split(b"\n")[:-1])
-
-
 def wrong_answer(signature: str, kind: str, answer: Answer, evaluated: Evaluated) -> Iterator[str]:
     """What is wrong with the answer to a good request. kind: what it asks for."""
     if isinstance(answer, str):
@@ -248,9 +237,9 @@ def differences(answer: dict[str, np.ndarray], evaluated: Evaluated) -> Iterator
             most = float(np.max(np.abs(value - right)))
             if not most <= near:  # nor where one of the two is not a number
                 yield f"{name} that differ by up to {most:.2g} from the evaluated model's"
-    if "label" in answer and names is None:
-        yield f"label, but there is no {CLASS_NAMES} in the export to compare it with"
-    elif "label" in answer and names is not None:
-        named = [names[place] for place in expected["class"]]
+    if "label" in answer and len(names) != logits.shape[1]:
+        yield f"label, and the export has {len(names)} names of its {logits.shape[1]} classes"
+    elif "label" in answer:
+        named = [names[place].encode() for place in expected["class"]]
         if wrong := int(np.sum(answer["label"] != np.array(named, object))):
             yield f"another label than the name of the evaluated model's class for {wrong} images"

@@ -121,10 +121,11 @@ def check_class_names(builder: tfds.core.DatasetBuilder, class_names: list[str])
         return
     both = min(len(label.names), len(class_names))
     if difference := changes(class_names[:both], label.names[:both]):
+        own = json.dumps(label.names, ensure_ascii=False, allow_nan=False)
         raise DataError(
             f"the labels of {builder.name} in {builder.data_dir} have other names than "
-            f"data.class_names says: {difference}. The data's own are "
-            f"{json.dumps(label.names, ensure_ascii=False)}: set these, or prepare the data again"
+            f"data.class_names says: {difference}. The data's own are {own}: set these, or prepare "
+            "the data again"
         )
 
 

@@ -99,7 +99,7 @@ def prepared(order: Order) -> tuple["PreparedDataset", dict[str, str]]:
         settings = {
             "data.image_shape": ",".join(map(str, own.image_shape)),
             "data.classes": str(len(own.classes)),
-            "data.class_names": json.dumps(own.classes, ensure_ascii=False),
+            "data.class_names": json.dumps(own.classes, ensure_ascii=False, allow_nan=False),
             **{f"data.{name}": split for name, split in own.splits.items()},
         }
         if own.resize:

@@ -31,6 +31,7 @@ from components.serving_check.component import (
 from components.serving_check.process import answers
 from foundation.errors import GauntletError
 from trainer import export
+from trainer.classes import CLASS_NAMES
 from trainer.config import TrainerConfig
 from trainer.network import build_network
 
@@ -216,7 +217,7 @@ def exported(
         (turned_if(twice), [DIFFERENT, "asked for an image twice"]),
         (turned_if(out_of_order), [DIFFERENT]),
         (by_the_batch, ["transformed_examples gives logits that differ by up to"]),
-        (labelled("a", "b", "c"), ["gives label, but there is no assets/class_names.txt"]),
+        (labelled("a", "b", "c"), ["gives label, and the export has 0 names of its 3 classes"]),
         (
             without("serialized_examples"),
             ["signature serialized_examples: there is no such signature"],
@@ -284,7 +285,7 @@ def test_labels_are_the_names_of_the_classes(
     change = labelled("cat", "fish with bones", "Möwe")
     folder = exported(small_world, small_models, tmp_path, change)
     monkeypatch.setattr(component, "ask", answers)
-    names = Path(folder, component.CLASS_NAMES)
+    names = Path(folder, "assets", CLASS_NAMES)
     names.parent.mkdir(exist_ok=True)
     names.write_text("cat\nfish with bones\nMöwe\n")
     assert list(find_problems(folder, records)) == []

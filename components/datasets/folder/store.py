@@ -84,7 +84,7 @@ def store(folder: ImageFolder, data_dir: str, config: str) -> None:
     if not work.digest.hexdigest().startswith(config):
         raise DataError(f"{folder.root} was changed while it was being prepared; run again")
     notes = Path(data_dir) / NAME / config / VERSION / NOTES
-    notes.write_text(json.dumps(work.notes(), indent=2) + "\n")
+    notes.write_text(json.dumps(work.notes(), indent=2, allow_nan=False) + "\n")
 
 
 def read_notes(directory: Path) -> list[str]:
