@@ -24,8 +24,8 @@ from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Sc
 from tfx.utils import io_utils
 
 from components.champion import WAYS_OUT
+from components.class_names import names_in
 from components.curated_schema import read_schema
-from components.schema import names_in
 from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names

@@ -12,8 +12,8 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Schema
 
+from components.class_names import names_in
 from components.curated_schema import read_schema
-from components.schema import names_in
 from components.versions import read_card
 from foundation.errors import DataError
 from foundation.versions import versions

@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import version
 from pathlib import Path
 
+from foundation.environment import numbers
+
 OURS = ("components", "foundation", "robustness", "trainer")
 """Top-level packages that nodes run; what a user wrote is in a key wherever it is not installed."""
 
@@ -48,14 +50,15 @@ NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(OURS)})(?:\.\w+)+")
 
 
 def code_of(*names: str) -> str:
-    """Hash of the named modules, of all code of ours that they need, and of the stack's versions.
+    """Hash of the named modules, of all code of ours that they need, of the stack's versions, and
+    of what in the shell changes numbers.
 
     names: modules, or things in them, such as `trainer.train.run_fn`; ours, or a user's own.
 
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    digest = hashlib.sha256(_versions().encode())
+    digest = hashlib.sha256(f"{_versions()} {numbers(os.environ)}".encode())
     for module, path in sorted(modules_of(*names).items()):
         digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

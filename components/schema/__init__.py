@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from components.class_names import NAMES, names_in, parsed
 from components.datasets.image_folder import NAME, is_folder
 from foundation.errors import ConfigError, DataError
 from trainer.classes import changes
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
-
-NAMES = "label"
-"""The string domain with the names of the classes."""
 
 
 def schema_text(dataset: str) -> str:
@@ -52,7 +50,7 @@ def schema_of(
     if own:
         return derived_schema(image_shape, classes, class_names)
     text = schema_text(dataset)
-    return _named(_parsed(text), class_names) if not names_in(text) else text
+    return _named(parsed(text), class_names) if not names_in(text) else text
 
 
 def derived_schema(
@@ -60,7 +58,7 @@ def derived_schema(
 ) -> str:
     """The schema of a user's own images, all of one shape: what the curated ones say, with other
     numbers and names."""
-    schema = _parsed(schema_text("mnist"))
+    schema = parsed(schema_text("mnist"))
     del schema.string_domain[:]
     sizes = dict(zip(("height", "width", "channels"), image_shape, strict=True))
     for feature in schema.feature:
@@ -71,14 +69,6 @@ def derived_schema(
     return _named(schema, class_names)
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """The names of the classes that a schema has, in label order; empty where it has none."""
-    for domain in _parsed(text).string_domain:
-        if domain.name == NAMES:
-            return tuple(domain.value)
-    return ()
-
-
 def check_schema(
     text: str, image_shape: tuple[int, int, int], classes: int, class_names: Sequence[str] = ()
 ) -> None:
@@ -87,7 +77,7 @@ def check_schema(
 
     class_names: empty for those of the schema.
     """
-    domains = {feature.name: feature.int_domain for feature in _parsed(text).feature}
+    domains = {feature.name: feature.int_domain for feature in parsed(text).feature}
     for name, size in zip(("height", "width", "channels"), image_shape, strict=True):
         if not domains[name].min <= size <= domains[name].max:
             raise ConfigError(
@@ -111,13 +101,6 @@ def check_schema(
             f"data.class_names contradicts the schema: {difference}; leave it out for the schema's "
             f"own names, {', '.join(names)}"
         )
-
-
-def _parsed(text: str) -> "schema_pb2.Schema":
-    from google.protobuf import text_format
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    return text_format.Parse(text, schema_pb2.Schema())
 
 
 def _named(schema: "schema_pb2.Schema", class_names: Sequence[str]) -> str:

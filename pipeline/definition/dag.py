@@ -29,10 +29,11 @@ from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate, LastSpan
 from components.champion import Champion
 from components.champion_challenge.component import ChampionChallenge
+from components.class_names import names_in
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
 from components.records.names import ROBUST, UNDEFENDED
-from components.schema import check_schema, names_in, schema_of
+from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.trainer import BEGIN, JOB, JobExecutor, TrainerExecutor

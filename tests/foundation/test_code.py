@@ -40,7 +40,9 @@ SUPPORT = (
     "filelock",
     "google",
     "google_crc32c",
+    "h5py",
     "jaxtyping",
+    "onnx",
     "requests",
     "tensorflow_metadata",
     "tensorflow_serving",
@@ -105,6 +107,17 @@ def test_an_edit_is_another_key_where_the_file_is_needed(
     before = code_of("mine.nets")
     (mine / edited).write_text((mine / edited).read_text() + "\n# edited")
     assert (code_of("mine.nets") != before) == changes
+
+
+def test_what_in_the_shell_changes_numbers_is_another_key(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = code_of("mine.nets")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert code_of("mine.nets") != before
+    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert code_of("mine.nets") == before
 
 
 def test_a_module_that_is_not_there_is_named(mine: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gauntlet.evaluation.chance import Chance
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.evaluation import print_evaluation
 from robustness.config import Check, CheckName, Norm
+from trainer.models.judged import Judged, JudgedInput, JudgedOutput
 
 RESULT = Result(
     norm=Norm.LINF,
@@ -29,8 +31,22 @@ RESULT = Result(
     seconds=61.6,
     examples_file=Path("/out/[x]/examples.csv"),
 )
+JUDGED = Judged(
+    file="/m",
+    format="SavedModel",
+    signature="serving_[default]",
+    input=JudgedInput(
+        name="x", shape=(None, 28, None, 1), dtype="float32", channels="first", pixels="0:255"
+    ),
+    output=JudgedOutput(name="z", dtype="float16", taken_off=("softmax", "tanh"), single=False),
+    classes=2,
+    class_names=("cat", "dog"),
+    named_by="--classes",
+)
 REPORT = Report(
     model=Path("/m"),
+    judged=JUDGED,
+    sample=Chance(images=500, right=0.9, chance=0.5),
     fingerprint="abc",
     dataset="mnist",
     split="test",
@@ -67,3 +83,17 @@ def test_everything_is_shown() -> None:
         "62 s; every image's verdict, results.json and curve.png are in /out/[x]",
     ):
         assert part in text
+
+
+def test_what_was_judged_is_in_words() -> None:
+    assert JUDGED.lines() == [
+        ("model", "/m (SavedModel, signature serving_[default])"),
+        ("input", "x: float32 [n, 28, open, 1], pixels 0:255, channels first"),
+        ("output", "z: float16 logits; the softmax and tanh at its end was taken off"),
+        ("classes", "2: 0 (cat), 1 (dog) (--classes)"),
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_evaluation(REPORT, console)
+    text = console.export_text()
+    for _, sentence in JUDGED.lines():
+        assert sentence in text
