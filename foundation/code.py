@@ -24,6 +24,7 @@ OURS = ("components", "foundation", "robustness", "trainer")
 
 STACK = (
     "apache-beam",
+    "h5py",
     "keras",
     "keras-tuner",
     "neural-structured-learning",
@@ -41,6 +42,9 @@ STACK = (
     "tfx-bsl",
 )
 """What computes beneath us: another version of any of it is another key of every node."""
+
+OPTIONAL = ("onnx",)
+"""The same, where it is installed."""
 
 LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 """Folders whose modules are Python's own or installed."""
@@ -66,7 +70,12 @@ def code_of(*names: str) -> str:
 
 @cache
 def _versions() -> str:
-    return " ".join(f"{name}=={version(name)}" for name in STACK)
+    return " ".join(f"{name}=={version(name)}" for name in (*STACK, *_optional()))
+
+
+def _optional() -> list[str]:
+    """Those of `OPTIONAL` that are installed."""
+    return [name for name in OPTIONAL if util.find_spec(name)]
 
 
 def named_in(text: str) -> list[str]:

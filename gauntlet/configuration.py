@@ -1,6 +1,7 @@
 """The configuration that --preset and --set name."""
 
 import json
+import logging
 
 from rich.console import Console
 
@@ -14,10 +15,12 @@ from components.datasets.image_folder import (
 )
 from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from gauntlet.supervisor import shown
 from pipeline.definition.config import DataConfig, RunConfig, override
 from pipeline.definition.presets import preset as named_preset
+
+log = logging.getLogger("gauntlet.data")
 
 FOLDER = ("data.dataset", "data.span", "data.resize")
 """Settings that say which folder is looked at, and how."""
@@ -38,8 +41,7 @@ def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
     if not is_folder(data.dataset):
         refuse_for_named(data)
         return override(start, assignments)
-    span, root = chosen_span(data.dataset, data.span)
-    images = looked_at(root, data)
+    span, images = looked_at(data)
     derived = {f"data.{name}": split for name, split in images.splits.items()}
     derived |= {
         "data.image_shape": ",".join(map(str, images.image_shape)),
@@ -64,39 +66,45 @@ def refuse_for_named(data: DataConfig) -> None:
         load_builder(data.dataset, None)
 
 
-def looked_at(root: str, data: DataConfig) -> ImageFolder:
-    """What lies in a folder; how that goes is shown.
+def looked_at(data: DataConfig) -> tuple[int, ImageFolder]:
+    """The span that is taken, 0 where there are none, and what lies in its folder; how that goes is
+    shown. Without a wish it is the newest complete one, and each newer one is named.
 
     Raises:
-        DataError: it cannot be taken; of the newest span, the message says how to take another.
+        ConfigError: there is no such span.
+        DataError: it cannot be taken, or none of all.
     """
-    try:
-        with shown(Console()), phase("images"):
-            images = describe(root, data.resize)
-            _ = images.splits  # a run needs train and test
-            return images
-    except DataError as error:
-        series = spans(data.dataset)
-        if len(series) < 2 or data.span:
-            raise
-        others = ", ".join(map(str, series))
-        raise DataError(
-            f"{error}\nThis is the newest of the spans {others}; mend it, or name another one with "
-            "--span"
-        ) from error
+    with shown(Console()), phase("images"):
+        wanted, folders = chosen_spans(data.dataset, data.span)
+        for span, root in folders:
+            try:
+                images = describe(root, data.resize)
+                _ = images.splits  # a run needs train and test
+            except DataError as error:
+                if wanted or span == folders[-1][0]:
+                    raise
+                message = "note: span %d is not complete, an older one is taken: %s"
+                log.warning(message, span, error, extra=Fields(stays=True))
+            else:
+                if len(folders) > 1:
+                    log.info("span %d is taken", span, extra=Fields(stays=True))
+                return span, images
+    raise AssertionError("the last folder is taken or raises")
 
 
-def chosen_span(dataset: str, wanted: int) -> tuple[int, str]:
-    """The span that was asked for, or (0) the newest, and its folder; 0 and the folder itself where
-    there are no spans.
+def chosen_spans(dataset: str, wanted: int) -> tuple[int, list[tuple[int, str]]]:
+    """The span that was asked for, 0 for none, and the folders that may be taken: its own, or those
+    of all spans, the newest first; the data set's own as span 0 where there are no spans.
 
     Raises:
         ConfigError: there is no such span.
         DataError: it is not clear which folder is which span.
     """
     found = spans(dataset)
+    if not found and not wanted:
+        return 0, [(0, dataset)]
     if wanted and wanted not in found:
         known = ", ".join(map(str, sorted(found))) or "none"
         raise ConfigError(f"{dataset} has no folder span-{wanted}; its spans are {known}")
-    span = wanted or max(found, default=0)
-    return span, str(found[span]) if found else dataset
+    numbers = [wanted] if wanted else sorted(found, reverse=True)
+    return wanted, [(number, str(found[number])) for number in numbers]

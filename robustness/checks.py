@@ -109,7 +109,7 @@ class Subject:
         attacker = self.attacker
         if epsilon is not None:
             threat = ThreatModel(norm=attacker.threat.norm, epsilon=epsilon)
-            attacker = Attacker(attacker.model, threat)
+            attacker = Attacker(attacker.model, threat, attacker.batch)
         x_adv = attacker.run(attack, self.x, self.y, self.seeds)
         return np.asarray(self.right & (attacker.predict(x_adv) == self.y))
 
@@ -339,7 +339,8 @@ def transfer_finds_no_more(subject: Subject) -> Measured | None:
     x, y, seeds = subject.x[left], subject.y[left], subject.seeds[left]
     broken = np.zeros(len(left), bool)
     for source in subject.sources.values():
-        x_adv = Attacker(source, subject.attacker.threat).transferable(x, y, seeds)
+        attacker = Attacker(source, subject.attacker.threat, subject.attacker.batch)
+        x_adv = attacker.transferable(x, y, seeds)
         broken |= subject.attacker.predict(x_adv) != y
     n, more = len(subject.y), count(broken)
     return judged(

@@ -150,7 +150,7 @@ class Judge:
             self.not_certified = "no bound was asked for"
         else:
             try:
-                self.certifier = Certifier(model, image_shape, threat.epsilon)
+                self.certifier = Certifier(model, image_shape, threat.epsilon, batch)
             except NoBoundError as error:
                 self.not_certified = str(error)
 

@@ -17,14 +17,16 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 """Operations that call a function of a graph."""
 
 MARKS = ("_XlaMustCompile", "_noinline")
-"""What keeps a call from being inlined: Keras compiles convolutions in groups whole."""
+"""What keeps a call from being inlined: Keras compiles convolutions in groups whole, which have no
+kernel of their own on a CPU."""
 
 
 class Inlined:
     """A concrete function of one tensor; calling it, inside of a graph, adds its operations there.
 
     A gradient tape does not see operations that are added like this; the gradient of a function
-    around them does.
+    around them does. Where something in it is compiled as a whole (`compiled_whole`), they are
+    there to be read, and not to be run.
     """
 
     def __init__(self, concrete: Concrete) -> None:
@@ -50,7 +52,7 @@ class Inlined:
 
 
 def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
-    """The function of a tensor of that specification, without the calls in it."""
+    """The function of a tensor of that specification, without the calls in it; see `Inlined`."""
     if not has_calls(concrete):
         return concrete
     body = Inlined(concrete)
@@ -60,6 +62,12 @@ def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
 def has_calls(concrete: Concrete) -> bool:
     """Whether a concrete function calls others."""
     return any(op.type in CALLS for op in concrete.graph.get_operations())
+
+
+def compiled_whole(concrete: Concrete) -> bool:
+    """Whether a function that it calls is compiled as a whole."""
+    functions = concrete.graph.as_graph_def().library.function
+    return any(mark in function.attr for function in functions for mark in MARKS)
 
 
 def _unmarked(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from foundation.errors import DataError
 from robustness.bounds.graph import PASS_ON, RESHAPES, passed_on
-from robustness.inlining import CALLS, Inlined
+from robustness.inlining import Inlined, compiled_whole, has_calls, inlined
 from robustness.types import Images, ImagesTensor, Logits, LogitsTensor, Model
 
 LOGARITHM = (
@@ -43,6 +43,22 @@ SQUASHING = {
 OF_ALL = {"Softmax", "LogSoftmax"}
 """Those of all logits; of a single one they say nothing."""
 
+FLATTENED = (
+    "The outputs go through {} at the end, which is flat somewhere and could not be taken off: "
+    "gradients vanish there, and the accuracies under attack may be too high. Export the model "
+    "with logits."
+)
+KEPT = (
+    "The model ends in {}, which could not be taken off, because the function around it is "
+    "compiled as a whole: where it saturates, gradients vanish, and the accuracies under attack "
+    "are too high. Export the model with logits."
+)
+
+FLAT = {"Relu", "Relu6", "Minimum", "Maximum", "ClipByValue", "Sign", "Floor", "Round", "Rint"}
+"""Operations that are flat somewhere, and no increasing functions."""
+
+MOVING = {"Neg", "Cast", "StridedSlice", "GatherV2", "ConcatV2", "Transpose", "Pack", "BiasAdd"}
+
 STRETCHING = {"Mul", "RealDiv", "AddV2", "Add", "Sub", "Log"}
 """Operations through which a squashing is looked for: a factor and a summand that are numbers."""
 
@@ -55,14 +71,14 @@ class Read:
     classes: number of its classes.
     taken_off: what came off its end, the last one first.
     single: whether it has one output, the logit of class 1 against class 0.
-    note: what a reader must know; '' where nothing.
+    notes: what a reader must know.
     """
 
     model: Model
     classes: int
     taken_off: tuple[str, ...] = ()
     single: bool = False
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def as_logits(model: Model, image_shape: tuple[int, int, int], sample: Images) -> Read:
@@ -83,15 +99,20 @@ def as_logits(model: Model, image_shape: tuple[int, int, int], sample: Images) -
     answer = np.asarray(compiled(model)(tf.constant(sample)))
     if answer.ndim != 2 or answer.shape[1] < 1:
         raise DataError(f"expected an output [n, classes], got {list(answer.shape)}")
-    logits, taken_off = _unsquashed(model, image_shape)
+    logits, taken_off, notes = _unsquashed(model, image_shape)
     if answer.shape[1] == 1:
-        return _of_two(logits, taken_off, image_shape)
-    note = _doubt(answer) if not taken_off else ""
-    if note == LOGARITHM:
-        logits = _logarithm(model)
-    logits, reached = _differentiable(logits, image_shape)
-    note = note if reached else UNREACHED
-    return Read(model=logits, classes=answer.shape[1], taken_off=taken_off, note=note)
+        return _of_two(logits, taken_off, notes, answer, image_shape, sample)
+    if not taken_off:
+        notes += _doubts(answer)
+    if LOGARITHM in notes:
+        logits, notes = _logarithm(model), (LOGARITHM,)
+    logits, reached = _differentiable(logits, image_shape, sample)
+    return Read(
+        model=logits,
+        classes=answer.shape[1],
+        taken_off=taken_off,
+        notes=notes if reached else (*notes, UNREACHED),
+    )
 
 
 def compiled(model: Model) -> Callable[[ImagesTensor], LogitsTensor]:
@@ -100,39 +121,53 @@ def compiled(model: Model) -> Callable[[ImagesTensor], LogitsTensor]:
     return function
 
 
-def _of_two(logit: Model, taken_off: tuple[str, ...], image_shape: tuple[int, int, int]) -> Read:
+def _of_two(
+    logit: Model,
+    taken_off: tuple[str, ...],
+    notes: tuple[str, ...],
+    answer: Logits,
+    image_shape: tuple[int, int, int],
+    sample: Images,
+) -> Read:
     """Two classes from the logit of the second: 0 and z (their softmax is 1 - sigmoid and
     sigmoid)."""
-    if OF_ALL & {name for name in SQUASHING if SQUASHING[name] in taken_off}:
+    if {"softmax", "log-softmax"} & set(taken_off):
         raise DataError(
             f"the model ends in a {taken_off[0]} over one output, which always gives the same; "
             "export it with a sigmoid, or with one output a class"
+        )
+    if not taken_off and np.all((answer >= 0) & (answer <= 1)):
+        raise DataError(
+            "the model has one output, between 0 and 1 for all images, and no sigmoid at the end "
+            "of its graph: whether its boundary is 0 or 0.5 cannot be told; export it with the "
+            "logit, or with a sigmoid as its last operation"
         )
     columns = tf.constant([[0.0, 1.0]])
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
         return tf.matmul(logit(x, training=training), columns)
 
-    note = "" if taken_off else ONE_OUTPUT
-    model, reached = _differentiable(logits, image_shape)
-    note = note if reached else UNREACHED
-    return Read(model=model, classes=2, taken_off=taken_off, single=True, note=note)
+    model, reached = _differentiable(logits, image_shape, sample)
+    if not taken_off:
+        notes += (ONE_OUTPUT,)
+    if not reached:
+        notes += (UNREACHED,)
+    return Read(model=model, classes=2, taken_off=taken_off, single=True, notes=notes)
 
 
 ONE_OUTPUT = (
     "The model has one output without a sigmoid. It is taken as the logit of class 1: class 1 "
-    "where it is above 0. If it is a probability, its boundary is 0.5, and every number here is "
-    "wrong."
+    "where it is above 0."
 )
 
 
-def _doubt(answer: Logits) -> str:
+def _doubts(answer: Logits) -> tuple[str, ...]:
     """What the values say where the graph says nothing."""
     if not np.all(np.isfinite(answer)) or np.any(answer < 0) or np.any(answer > 1):
-        return ""
+        return ()
     if np.all(np.abs(answer.sum(axis=1) - 1.0) <= 1e-2):
-        return LOGARITHM
-    return SQUASHED
+        return (LOGARITHM,)
+    return (SQUASHED,)
 
 
 def _logarithm(model: Model) -> Model:
@@ -145,118 +180,165 @@ def _logarithm(model: Model) -> Model:
     return logits
 
 
-def _unsquashed(model: Model, image_shape: tuple[int, int, int]) -> tuple[Model, tuple[str, ...]]:
-    """The model without what squashes its output, and what that was."""
+def _unsquashed(
+    model: Model, image_shape: tuple[int, int, int]
+) -> tuple[Model, tuple[str, ...], tuple[str, ...]]:
+    """The model without what squashes its output, what that was, and notes on what stays."""
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     whole = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    if _last(whole.outputs[0]).op.type in CALLS:  # what stands at its end is inside of a function
-        inlined = Inlined(whole)
-        inner = tf.function(lambda x: inlined(x)[0]).get_concrete_function(spec)
-        (output,) = inner.outputs
-    else:
-        inlined, (output,) = None, whole.outputs
-    taken_off = behind(output)[1]
-    if not taken_off:
-        return model, ()
+    end = behind(inlined(whole, spec).outputs[0])
+    notes = (FLATTENED.format(end.flat),) if end.flat else ()
+    if not end.taken_off:
+        return model, (), notes
+    if compiled_whole(whole) and behind(whole.outputs[0]).taken_off != end.taken_off:
+        return model, (), (*notes, KEPT.format(" and ".join(end.taken_off)))
+    body = Inlined(whole) if has_calls(whole) and not compiled_whole(whole) else None
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
         if tf.executing_eagerly():
             return in_graph(x)
-        squashed = inlined(x)[0] if inlined else model(x, training=training)
-        front = tf.cast(behind(squashed)[0], tf.float32)
+        squashed = body(x)[0] if body else model(x, training=training)
+        found = behind(squashed)
+        front = found.sign * tf.cast(found.logits, tf.float32)
         return front if front.shape.rank == 2 else tf.reshape(front, tf.shape(squashed))
 
-    in_graph = tf.function(logits, reduce_retracing=True)
-    return logits, taken_off
+    in_graph = tf.function(logits, reduce_retracing=True, autograph=False)
+    return logits, end.taken_off, notes
 
 
-def behind(output: tf.Tensor) -> tuple[tf.Tensor, tuple[str, ...]]:
-    """The tensor in front of all that squashes an output, and what does, the last one first."""
-    tensor, logits = output, output
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """The end of a graph.
+
+    logits: tensor in front of all that squashes the output. sign: -1.0 where the output falls as
+    the logits rise. taken_off: what squashes, the last one first. flat: what in front of the logits
+    is flat somewhere and stays; '' where nothing.
+    """
+
+    logits: tf.Tensor
+    sign: float
+    taken_off: tuple[str, ...]
+    flat: str
+
+
+def behind(output: tf.Tensor) -> End:
+    """What stands at the end of a graph."""
+    tensor, sign = output, 1.0
+    logits, logits_sign = output, 1.0
     taken_off: list[str] = []
-    while (operand := _operand(tensor)) is not None:
+    while (step := _operand(tensor)) is not None:
         if tensor.op.type in OF_ALL and tensor.shape[-1] != output.shape[-1]:
             break  # its classes are not those of the output
+        operand, turned = step
+        sign *= turned
         if tensor.op.type in SQUASHING:
             taken_off.append(SQUASHING[tensor.op.type])
-            logits = operand
+            logits, logits_sign = operand, sign
         tensor = operand
-    return logits, tuple(taken_off)
+    return End(
+        logits=logits, sign=logits_sign, taken_off=tuple(taken_off), flat=_flat_before(logits)
+    )
 
 
-def _last(output: tf.Tensor) -> tf.Tensor:
-    """The tensor whose operation does something."""
-    while output.op.type in PASS_ON | {"Cast"}:
-        output = passed_on(output)
-    return output
+def _flat_before(tensor: tf.Tensor) -> str:
+    """A function that is flat somewhere, among what only moves, stretches and joins values in front
+    of a tensor."""
+    todo, seen = [tensor], set()
+    while todo:
+        tensor = todo.pop()
+        op = tensor.op
+        if op.name in seen:
+            continue
+        seen.add(op.name)
+        if op.type in SQUASHING or op.type in FLAT:
+            return SQUASHING.get(op.type, op.type)
+        if op.type in PASS_ON | RESHAPES | STRETCHING | MOVING:
+            todo += op.inputs
+    return ""
 
 
-def _operand(tensor: tf.Tensor) -> tf.Tensor | None:
-    """What an operation at the end of a model squashes, stretches or passes on; None where it does
-    none of these."""
+def _operand(tensor: tf.Tensor) -> tuple[tf.Tensor, float] | None:
+    """What an operation at the end of a model squashes, stretches or passes on, and 1.0, or -1.0
+    where it turns the order; None where it does none of these."""
     op = tensor.op
     if op.type in PASS_ON:
-        return passed_on(tensor)
-    if op.type in SQUASHING:
-        return op.inputs[0]
+        return passed_on(tensor), 1.0
+    if op.type in SQUASHING or op.type in RESHAPES:
+        return op.inputs[0], 1.0
+    if op.type == "Neg":
+        return op.inputs[0], -1.0
     if op.type == "Cast":
-        return op.inputs[0] if op.inputs[0].dtype.is_floating else None
-    if op.type in RESHAPES:
-        return op.inputs[0]
+        return (op.inputs[0], 1.0) if op.inputs[0].dtype.is_floating else None
     return _stretched(op) if op.type in STRETCHING else None
 
 
-def _stretched(op: tf.Operation) -> tf.Tensor | None:
-    """The operand of an operation with a number that leaves the order of the classes as it is."""
+def _stretched(op: tf.Operation) -> tuple[tf.Tensor, float] | None:
+    """The operand of an operation with a number that keeps, or turns, the order of the classes."""
     if op.type == "Log":
-        return op.inputs[0]
+        return op.inputs[0], 1.0
     numbers = [tf.get_static_value(operand) for operand in op.inputs]
     known = [place for place, number in enumerate(numbers) if number is not None]
-    if len(known) != 1 or np.size(numbers[known[0]]) != 1:
+    if len(known) != 1:
         return None
-    turned = op.type in ("Mul", "RealDiv") and float(numbers[known[0]].item()) <= 0
-    if turned or (op.type in ("RealDiv", "Sub") and known == [0]):
+    (place,) = known
+    number = np.unique(np.asarray(numbers[place], np.float64))
+    if number.size != 1 or not np.isfinite(number[0]):
         return None
-    return op.inputs[1 - known[0]]
+    factor = op.type in ("Mul", "RealDiv")
+    if (factor and number[0] == 0) or (op.type == "RealDiv" and place == 0):
+        return None
+    turned = (factor and number[0] < 0) or (op.type == "Sub" and place == 0)
+    return op.inputs[1 - place], -1.0 if turned else 1.0
 
 
-def _differentiable(model: Model, image_shape: tuple[int, int, int]) -> tuple[Model, bool]:
+def _differentiable(
+    model: Model, image_shape: tuple[int, int, int], sample: Images
+) -> tuple[Model, bool]:
     """The model as something that can be differentiated, and whether its image reaches its logits.
 
     Operations that were put into a graph are seen by the gradient of a function, not by a tape.
     """
-    if _is_reached(model, image_shape):
+    if _is_reached(model, image_shape, sample):
         return model, True
     function = compiled(model)
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
         return function(x)
 
-    reached = _is_reached(logits, image_shape)
+    reached = _is_reached(logits, image_shape, sample)
     return (logits if reached else model), reached
 
 
-def _is_reached(model: Model, image_shape: tuple[int, int, int]) -> bool:
-    """Whether there is a gradient for the image; DataError where an operation has none."""
-    gradients = []
+def _is_reached(model: Model, image_shape: tuple[int, int, int], sample: Images) -> bool:
+    """Whether there is a gradient for the image; DataError where an operation has none, or none on
+    this machine."""
+    reached = []
 
-    def traced(x: ImagesTensor) -> LogitsTensor:
+    def gradient(x: ImagesTensor) -> ImagesTensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = model(x, training=False)
-        gradients.append(tape.gradient(logits, x))
-        return logits
+        slope = tape.gradient(logits, x)
+        reached.append(slope is not None)
+        return x if slope is None else slope
 
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     try:
-        tf.function(traced, autograph=False).get_concrete_function(spec)
-    except (LookupError, TypeError, ValueError, NotImplementedError) as error:
+        tf.function(gradient, input_signature=[spec], autograph=False)(tf.constant(sample[:1]))
+    except (
+        *(LookupError, TypeError, ValueError, NotImplementedError),
+        tf.errors.OpError,
+    ) as error:
         raise DataError(
             f"the model has no gradient, without which it cannot be attacked: {first_line(error)}"
         ) from error
-    return gradients[-1] is not None
+    return reached[-1]
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The line of an error that says what is wrong: the first one, except where that only says
+    that more follows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if lines[0].endswith(":") else lines[0]

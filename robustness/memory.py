@@ -22,6 +22,11 @@ BUDGET = 1 << 30
 """Bytes that all intermediate values of one batch may take together. TensorFlow frees most of them
 before the last is made, so the peak lies well below."""
 
+FEW = 16
+"""Images at once of a network with values whose size is not known."""
+
+LOOPS = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+
 _KNOWN: "WeakKeyDictionary[Model, dict[tuple[int, ...], int]]" = WeakKeyDictionary()
 
 
@@ -40,9 +45,16 @@ def bytes_an_image(model: Model, image_shape: tuple[int, ...]) -> int:
     """Size of all values that a gradient for one image computes; at least that of the image."""
     known = _KNOWN.setdefault(model, {})
     if image_shape not in known:
-        one, two = (_bytes(model, (images, *image_shape)) for images in (1, 2))
-        known[image_shape] = max(two - one, 4 * int(np.prod(image_shape)))
+        known[image_shape] = max(_measured(model, image_shape), 4 * int(np.prod(image_shape)))
     return known[image_shape]
+
+
+def _measured(model: Model, image_shape: tuple[int, ...]) -> int:
+    batch = getattr(model, "batch", None)
+    if batch:  # it takes batches of one size, one after the other
+        return _bytes(model.one_batch, (batch, *image_shape)) // batch
+    one, two = (_bytes(model, (images, *image_shape)) for images in (1, 2))
+    return two - one
 
 
 def _bytes(model: Model, shape: tuple[int, ...]) -> int:
@@ -54,7 +66,11 @@ def _bytes(model: Model, shape: tuple[int, ...]) -> int:
         tensor for op in inlined(concrete, spec).graph.get_operations() for tensor in op.outputs
     ]
     sized = [tensor for tensor in tensors if tensor.shape.is_fully_defined()]
-    return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in sized)
+    known = sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in sized)
+    open_sizes = any(t.dtype.is_floating and not t.shape.is_fully_defined() for t in tensors)
+    loops = any(tensor.op.type in LOOPS for tensor in tensors)
+    # What nobody can count, as the values inside of a loop, takes few images at once.
+    return known + (shape[0] * BUDGET // FEW if open_sizes or loops else 0)
 
 
 def _sum(logits: tf.Tensor) -> tf.Tensor:

@@ -103,7 +103,7 @@ def changes(before: Sequence[str], now: Sequence[str]) -> str:
 
     The same name in another form of Unicode is the same: systems differ in how they write it.
     """
-    old, new = ([unicodedata.normalize("NFC", name) for name in names] for names in (before, now))
+    old, new = normalised(before), normalised(now)
     if old == new:
         return ""
     known, wanted = set(old), set(new)
@@ -118,6 +118,11 @@ def changes(before: Sequence[str], now: Sequence[str]) -> str:
         for names, what in parts
         if names
     )
+
+
+def normalised(names: Sequence[str]) -> tuple[str, ...]:
+    """The names in one form of Unicode (NFC)."""
+    return tuple(unicodedata.normalize("NFC", name) for name in names)
 
 
 def shown(label: int, names: Sequence[str]) -> str:

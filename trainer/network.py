@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -145,6 +146,8 @@ def users_network_key(name: str, image_shape: tuple[int, int, int], classes: int
         flat = inlined(traced.get_concrete_function(spec), spec)
         for line in _described(flat.graph):
             digest.update(line.encode())
+        for function in flat.graph.as_graph_def().library.function:  # bodies of loops, branches
+            digest.update(NAMED_BY_COUNT.sub("", str(function)).encode())
     for weight in network.get_weights():
         digest.update(weight.tobytes())
     return digest.hexdigest()[:16]
@@ -157,9 +160,16 @@ def _described(graph: tf.Graph) -> Iterator[str]:
         operands = [(places[tensor.op.name], tensor.value_index) for tensor in op.inputs]
         shapes = [str(tensor.shape) for tensor in op.outputs]
         attributes = sorted(op.node_def.attr.items())
-        kept = [(key, str(value)) for key, value in attributes if key not in OF_THIS_PROCESS]
+        kept = [
+            (key, NAMED_BY_COUNT.sub("", str(value)))
+            for key, value in attributes
+            if key not in OF_THIS_PROCESS
+        ]
         yield f"{op.type} {operands} {shapes} {kept}\n"
 
+
+NAMED_BY_COUNT = re.compile(r"_\d+\b")
+"""What is added to a name that was given before."""
 
 OF_THIS_PROCESS = {"_gradient_op_type", "shared_name", "container", "_user_specified_name"}
 """Attributes of operations that tell where they were made, not what they compute."""
@@ -189,7 +199,7 @@ def _check_users_network(
     if outputs.dtype != tf.float32:
         raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
     read = as_logits(network, image_shape, sample)
-    if read.note == LOGARITHM or read.taken_off:
+    if LOGARITHM in read.notes or read.taken_off:
         last = read.taken_off[0] if read.taken_off else "softmax"
         raise ConfigError(
             f"{setting} gives probabilities; it must give logits: drop its last {last}"

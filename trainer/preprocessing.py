@@ -54,7 +54,10 @@ def exact(encoded: tf.Tensor) -> list[tf.Operation]:
     JPEG too, with other pixels than those that were evaluated, and drop lower bits and alpha."""
     head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 26), tf.uint8, fixed_length=26)
     depth, colour = head[:, 24], head[:, 25]
-    with_alpha = tf.boolean_mask(encoded, tf.bitwise.bitwise_and(colour, 4) > 0)
+    transparent = tf.strings.regex_full_match(
+        encoded, "(?s).*tRNS.*"
+    )  # in a palette, or one colour
+    with_alpha = tf.boolean_mask(encoded, (tf.bitwise.bitwise_and(colour, 4) > 0) | transparent)
 
     def lowest(one: tf.Tensor) -> tf.Tensor:
         return tf.reduce_min(tf.io.decode_png(one, channels=4)[..., 3])

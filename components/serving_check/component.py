@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from tfx.components.util.model_utils import is_infra_validated
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -28,6 +27,7 @@ from foundation.errors import GauntletError, ProcessDied
 from foundation.process import NO_GPU, Child
 from robustness.checks import batches
 from trainer.classes import class_names_of
+from trainer.models.load import load_export
 
 SAMPLE = 64
 """Images that are asked for."""
@@ -88,7 +88,7 @@ def find_problems(path: str, records: list[bytes], resize: bool = False) -> Iter
     path: folder of the SavedModel. records: serialized raw examples, with `image` as PNG. resize:
     whether the model brings images of any shape to its own.
     """
-    network = tf_keras.models.load_model(path, compile=False)
+    network = load_export(path)
     encoded = [
         tf.train.Example.FromString(r).features.feature["image"].bytes_list.value[0]
         for r in records

@@ -97,6 +97,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
     judged = named(loaded, task.classes, names)
     order = matched(judged.class_names, names)
     others = [_source(path, wanted, names, order) for path in task.sources]
+    told = [note for other in others for note in _notes_of_source(other, first, task)]
     first = first._replace(y=order[first.y])
     predict = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch).predict
     chance = chance_of(predict, first.x, first.y)
@@ -114,7 +115,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         first=first,
         order=order,
         chance=chance,
-        notes=(*judged.doubts, *doubts(predict, first.x, first.y, chance)),
+        notes=(*judged.doubts, *doubts(predict, first.x, first.y, chance), *told),
     )
 
 
@@ -129,6 +130,20 @@ def _source(path: Path, wanted: Wanted, names: tuple[str, ...], order: IntArray)
             "judged; attacks cannot be transferred between the two"
         )
     return source
+
+
+def _notes_of_source(source: LoadedModel, first: Batch, task: EvaluationTask) -> Iterator[str]:
+    """What a reader must know of a model whose attacks are transferred: they are no attacks at all
+    where it does not see what it was trained on.
+
+    first: images, labelled by its outputs.
+    """
+    attacker = Attacker(source.model, ThreatModel(epsilon=0.0), task.batch)
+    chance = chance_of(attacker.predict, first.x, first.y)
+    found = (
+        *source.model.judged.doubts, *doubts(attacker.predict, first.x, first.y, chance)
+    )  # fmt: skip
+    yield from (f"{source.path}, whose attacks are transferred: {note}" for note in found)
 
 
 def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:
@@ -251,6 +266,7 @@ class Evaluation:
             self.task.stages,
             self.task.signature,
             self.task.pixels,
+            self.task.trust,
             self.order.tolist(),
             self.judged.class_names,
             code_of(__name__),

@@ -14,6 +14,7 @@ from scipy.stats import binom
 from foundation.errors import DataError
 from gauntlet.evaluation.chance import Chance
 from robustness.types import Images, IntArray, Labels
+from trainer.classes import normalised
 
 NO_BETTER = 0.01
 """Probability with which guessing is right so often, above which nothing tells the two apart."""
@@ -118,6 +119,7 @@ def matched(model: tuple[str, ...], data: tuple[str, ...]) -> IntArray:
     Raises:
         DataError: the model does not know a class of the data.
     """
+    model, data = (normalised(names) for names in (model, data))
     unknown = [name for name in data if name not in model]
     if unknown:
         raise DataError(

@@ -71,6 +71,7 @@ class Certifier:
         model: images in [0, 1] to logits.
         image_shape: height, width, channels.
         epsilon: radius of the L-infinity ball, in pixel units.
+        batch: images at once; None follows from what the model needs of memory.
 
     Raises:
         ConfigError: epsilon is negative or not finite.
@@ -78,7 +79,13 @@ class Certifier:
             computes in TensorFloat-32.
     """
 
-    def __init__(self, model: Model, image_shape: tuple[int, int, int], epsilon: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        image_shape: tuple[int, int, int],
+        epsilon: float,
+        batch: int | None = None,
+    ) -> None:
         ThreatModel(epsilon=epsilon)  # a ball; in a negative one everything would be proven
         if (
             tf.config.list_physical_devices("GPU")
@@ -91,7 +98,7 @@ class Certifier:
             )
         self._model = model  # its variables must live as long as the layers that read them
         self._network = Propagation(trace(model, image_shape), epsilon + 2 * BALL_TOLERANCE)
-        self._image_shape = image_shape
+        self._image_shape, self._batch = image_shape, batch
         self._images = tf.TensorSpec([None, *image_shape], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         one, pair = [self._images, labels], [self._images, labels, labels]
@@ -176,12 +183,13 @@ class Certifier:
     def _images_at_once(self) -> int:
         """Images whose margins are bounded by intervals together."""
         passes = 1 + self._classes / CLASSES_A_PASS
-        return images_at_once(self._model, self._image_shape, passes)
+        return self._batch or images_at_once(self._model, self._image_shape, passes)
 
     @cached_property
     def _rows(self) -> int:
         """Margins that are bounded backwards together."""
-        return min(ROWS, images_at_once(self._model, self._image_shape, BACKWARD_PASSES))
+        fitting = images_at_once(self._model, self._image_shape, BACKWARD_PASSES)
+        return min(ROWS, self._batch or fitting)
 
     @cached_property
     def _classes(self) -> int:

@@ -38,7 +38,8 @@ def trace(
         NoBoundError: an operation without a bound; the message names it.
     """
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
-    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
+    one_batch = getattr(model, "one_batch", model)  # of one that takes batches of one size
+    concrete = tf.function(lambda x: one_batch(x, training=False)).get_concrete_function(spec)
     owned = getattr(model, "variables", ()) if variables else ()
     graph = Graph(inlined(concrete, spec), concrete.graph.variables, owned, variables)
     return _Reader(graph).read()

@@ -40,7 +40,6 @@ SUPPORT = (
     "filelock",
     "google",
     "google_crc32c",
-    "h5py",
     "jaxtyping",
     "onnx",
     "requests",

@@ -1,5 +1,6 @@
 """What squashes a model's logits is taken off, or its cost is said."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +35,7 @@ def read(model: Any, x: np.ndarray, shape: tuple[int, int, int] = SHAPE) -> Any:
 def test_a_model_of_logits_is_left_as_it_is(model: tf_keras.Model, batch: Any) -> None:
     logits = read(model, batch.x)
     assert logits.model is model
-    assert (logits.classes, logits.taken_off, logits.note) == (3, (), "")
+    assert (logits.classes, logits.taken_off, logits.notes) == (3, (), ())
 
 
 INCREASING: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_what_squashes_the_logits_is_taken_off(
     squashed = tf_keras.Sequential([model, tf_keras.layers.Activation(INCREASING[name])])
     logits = read(squashed, batch.x)
     assert logits.taken_off == (name,)
-    assert not logits.note
+    assert not logits.notes
     x = tf.constant(batch.x)
     np.testing.assert_array_equal(logits.model(x, training=False), model(x))
     assert certifier(logits.model) is not None
@@ -80,8 +81,24 @@ def certifier(model: Any) -> Any:
         (lambda z: tf.reshape(tf.math.sigmoid(z[:, :, None, None]), [-1, 3]), ("sigmoid",)),
         (lambda z: tf.stop_gradient(tf.nn.softmax(z)), ("softmax",)),
         (tf.function(lambda z: tf.nn.softmax(z)), ("softmax",)),
+        (lambda z: tf.function(tf.nn.softmax)(z) * 100.0, ("softmax",)),
+        (lambda z: tf.nn.softmax(z) * tf.constant([100.0, 100.0, 100.0]), ("softmax",)),
+        (lambda z: -tf.math.sigmoid(-z), ("sigmoid",)),
+        (lambda z: 1.0 - tf.math.sigmoid(-z), ("sigmoid",)),
     ],
-    ids=["log", "two of them", "scaled", "cast", "reshaped", "stopped", "in a function"],
+    ids=[
+        "log",
+        "two of them",
+        "scaled",
+        "cast",
+        "reshaped",
+        "stopped",
+        "in a function",
+        "behind a function",
+        "equal factors",
+        "negated",
+        "turned",
+    ],
 )
 def test_wherever_it_stands(
     model: tf_keras.Model, batch: Any, end: Any, taken_off: tuple[str, ...]
@@ -116,6 +133,24 @@ def test_what_changes_the_order_stays(model: tf_keras.Model, batch: Any, end: An
     np.testing.assert_array_equal(predicted, np.argmax(turned(x, training=False), axis=1))
 
 
+@pytest.mark.parametrize(
+    ("end", "name"),
+    [
+        (lambda z: tf.nn.relu(z), "Relu"),
+        (lambda z: tf.clip_by_value(z, -1.0, 1.0), "Minimum|Maximum"),
+        (lambda z: tf.math.sigmoid(z) * tf.constant([1.0, 2.0, 3.0]), "sigmoid"),
+        (lambda z: tf.gather(tf.nn.softmax(z), [2, 1, 0], axis=1), "softmax"),
+    ],
+    ids=["relu", "clipped", "weighted", "in another order"],
+)
+def test_what_is_flat_and_stays_is_said(
+    model: tf_keras.Model, batch: Any, end: Any, name: str
+) -> None:
+    logits = read(lambda x, training: end(model(x, training=training)), batch.x)
+    assert logits.taken_off == ()
+    assert re.search(f"go through ({name}) at the end", logits.notes[0])
+
+
 def test_gradients_of_its_own_survive(model: tf_keras.Model, batch: Any) -> None:
     """A swish has one, which reaches into the graph where it was traced; this one doubles."""
 
@@ -143,7 +178,7 @@ def test_one_output_is_two_classes(batch: Any) -> None:
     for end, note in (("sigmoid", ""), (None, "one output without a sigmoid")):
         logits = read(tf_keras.Sequential([z, keras.Activation(end)]), batch.x)
         assert (logits.classes, logits.single) == (2, True)
-        assert note in logits.note
+        assert any(note in each for each in (*logits.notes, ""))
         answer = np.asarray(logits.model(tf.constant(batch.x), training=False))
         np.testing.assert_array_equal(answer[:, 0], 0.0)
         np.testing.assert_allclose(answer[:, 1:], z(batch.x), atol=1e-6)
@@ -158,7 +193,7 @@ def test_other_probabilities_are_used_with_a_warning(model: tf_keras.Model, batc
         return positive / tf.reduce_sum(positive, axis=1, keepdims=True)
 
     logits = read(probabilities, batch.x)
-    assert logits.note == LOGARITHM
+    assert logits.notes == (LOGARITHM,)
     np.testing.assert_allclose(
         logits.model(tf.constant(batch.x), training=False),
         tf.nn.log_softmax(model(batch.x)),
@@ -170,14 +205,14 @@ def test_outputs_between_0_and_1_are_doubted(model: tf_keras.Model, batch: Any) 
     def clipped(x: tf.Tensor, training: bool) -> tf.Tensor:
         return tf.clip_by_value(0.2 * model(x, training=training) + 0.5, 0.0, 1.0)
 
-    assert read(clipped, batch.x).note == SQUASHED
+    assert read(clipped, batch.x).notes[-1] == SQUASHED
 
 
 def test_a_model_without_gradients_says_so(model: tf_keras.Model, batch: Any) -> None:
     def stepped(x: tf.Tensor, training: bool) -> tf.Tensor:
         return model(tf.cast(tf.cast(x * 255.0, tf.uint8), tf.float32), training=training)
 
-    assert read(stepped, batch.x).note == UNREACHED
+    assert read(stepped, batch.x).notes == (UNREACHED,)
 
     @tf.custom_gradient
     def broken(z: tf.Tensor) -> Any:

@@ -123,3 +123,5 @@ def test_a_judge_hands_its_batch_on() -> None:
     judge = Judge(counted, ThreatModel(epsilon=EPSILON), STAGES[:1], SHAPE, batch=5)
     judge.judge(images.x, images.y, images.ids, seed=0)
     assert judge.attacker.batch == 5
+    assert judge.certifier is not None
+    assert judge.certifier._images_at_once == judge.certifier._rows == 5

@@ -140,6 +140,15 @@ def write_network(folder: Path, body: str) -> str:
 DENSE = "    x = layers.Dense(classes)(layers.Flatten()(image))"
 
 
+LOOP = (
+    "    import tensorflow as tf\n    factor = float(os.environ['FACTOR'])\n"
+    "    def grow(x):\n"
+    "        body = lambda i, x: (i + 1, x * factor)\n"
+    "        return tf.while_loop(lambda i, _: i < 2, body, [0, x])[1]\n"
+    "    x = layers.Dense(classes)(layers.Flatten()(layers.Lambda(grow)(image)))"
+)
+
+
 def test_the_input_gets_the_name_by_which_nsl_finds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,8 +168,9 @@ def test_the_input_gets_the_name_by_which_nsl_finds_it(
         DENSE.replace("Flatten()(image)", "Flatten()(layers.Dropout(0.5)(image))"),
         DENSE.replace("Flatten()(image)", "Flatten()(image * float(os.environ['FACTOR']))"),
         DENSE.replace("(image))", "(image * np.load('factor.npy')))"),
+        LOOP,
     ],
-    ids=["initializer", "layer", "only in training", "the shell", "a file"],
+    ids=["initializer", "layer", "only in training", "the shell", "a file", "a loop"],
 )
 def test_the_key_of_a_users_network_sees_what_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str

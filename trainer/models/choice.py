@@ -130,7 +130,7 @@ def _asked(network: Network, wanted: Wanted) -> list[Asked]:
         DataError: it takes other images, cannot be asked, or has no such output.
     """
     ready = fitted(network, wanted.image_shape, wanted.pixels)
-    sample = _sample(wanted, ready.image_shape)
+    sample = _sample(wanted, ready.image_shape, ready.batch or SAMPLE)
     try:
         answers = tf.function(ready.call)(tf.constant(sample))
     except Exception as error:
@@ -159,10 +159,11 @@ def _asked(network: Network, wanted: Wanted) -> list[Asked]:
     return outputs
 
 
-def _sample(wanted: Wanted, image_shape: ImageShape) -> Images:
+def _sample(wanted: Wanted, image_shape: ImageShape, count: int) -> Images:
+    """Images of the data as often as they are needed, or noise."""
     if wanted.sample is not None:
-        return wanted.sample[:SAMPLE]
-    noise = np.random.default_rng(0).uniform(size=(SAMPLE, *image_shape))
+        return wanted.sample[np.arange(count) % len(wanted.sample)]
+    noise = np.random.default_rng(0).uniform(size=(count, *image_shape))
     return noise.astype(np.float32)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from foundation.errors import DataError
-from robustness.types import ImagesTensor
+from robustness.types import ImagesTensor, LogitsTensor, Model
 from trainer.models.network import Network, Outputs
 from trainer.models.pixels import Pixels
 
@@ -22,14 +22,16 @@ ImageShape = tuple[int, int, int]
 class Fitted:
     """A network that takes images.
 
-    call: function from images in [0, 1] to all outputs.
+    call: function from images in [0, 1] to all outputs; where `batch` is fixed, of so many images.
     image_shape: height, width, channels.
+    batch: images that it takes at a time; None for any number.
     channels: where the network has them: `last`, `first`, or `none` where there is no such axis.
     said: what was done, a sentence each.
     """
 
     call: Callable[[ImagesTensor], Outputs]
     image_shape: ImageShape
+    batch: int | None = None
     channels: str = "last"
     said: tuple[str, ...] = field(default=())
 
@@ -53,8 +55,8 @@ def fitted(network: Network, image_shape: ImageShape | None, pixels: Pixels) -> 
     axes = None if network.shape is None else network.shape[1:]
     if image_shape is None:
         image_shape = _own_shape(axes)
-    form = _form(axes, image_shape)
-    call = network.call
+    form = _form(axes, image_shape, network.channels_first)
+    channels, call = form.channels, network.call
     if form.channels == "first" and network.call_images:
         call, form = network.call_images, _AS_IT_IS
     batch = None if network.shape is None else network.shape[0]
@@ -63,11 +65,11 @@ def fitted(network: Network, image_shape: ImageShape | None, pixels: Pixels) -> 
         said.append(f"it takes {batch} images at a time, and is asked so often")
 
     def outputs(x: ImagesTensor) -> Outputs:
-        given = form.of(tf.cast(_scaled(x, pixels), network.dtype))
-        return call(given) if batch is None else _in_batches(call, given, batch)
+        return call(form.of(tf.cast(_scaled(x, pixels), network.dtype)))
 
-    channels = _form(axes, image_shape).channels
-    return Fitted(call=outputs, image_shape=image_shape, channels=channels, said=tuple(said))
+    return Fitted(
+        call=outputs, image_shape=image_shape, batch=batch, channels=channels, said=tuple(said)
+    )
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,16 @@ def _own_shape(axes: Shape | None) -> ImageShape:
     return height or 0, width or 0, channels or 0
 
 
-def _form(axes: Shape | None, image_shape: ImageShape) -> Form:
-    """Raises DataError where the input takes other images."""
+def _form(axes: Shape | None, image_shape: ImageShape, channels_first: bool) -> Form:
+    """Raises DataError where the input takes other images. channels_first: what is meant where both
+    orders agree."""
     height, width, channels = image_shape
-    if axes is None or _agree(axes, image_shape):
-        return _AS_IT_IS
-    if _agree(axes, (channels, height, width)):
+    first = axes is not None and _agree(axes, (channels, height, width))
+    last = axes is None or _agree(axes, image_shape)
+    if first and (channels_first or not last):
         return Form("first", lambda x: tf.transpose(x, [0, 3, 1, 2]))
+    if last:
+        return _AS_IT_IS
     if channels == 1 and _agree(axes, (height, width)):
         return Form("none", lambda x: tf.squeeze(x, axis=3))
     if _agree(axes, (height * width * channels,)):
@@ -138,20 +143,15 @@ def _scaled(x: ImagesTensor, pixels: Pixels) -> tf.Tensor:
             return x * 2.0 - 1.0
 
 
-def _in_batches(call: Callable[[tf.Tensor], Outputs], x: tf.Tensor, batch: int) -> Outputs:
-    """Outputs of a network that takes batches of one size: the last one is filled with zeros."""
+def in_batches(model: Model, x: ImagesTensor, batch: int) -> LogitsTensor:
+    """Logits of a model that takes batches of one size: the last one is filled with zeros."""
     count = tf.shape(x)[0]
-    rows = tf.concat([x, tf.zeros([-count % batch, *x.shape[1:]], x.dtype)], axis=0)
+    rows = tf.concat([x, tf.zeros([-count % batch, *x.shape[1:]])], axis=0)
     parts = tf.reshape(rows, [-1, batch, *x.shape[1:]])
-    types = {name: output.dtype for name, output in _traced(call, parts).items()}
-    answers = tf.map_fn(call, parts, fn_output_signature=types)
-    return {
-        name: tf.reshape(answer, tf.concat([[-1], tf.shape(answer)[2:]], 0))[:count]
-        for name, answer in answers.items()
-    }
-
-
-def _traced(call: Callable[[tf.Tensor], Outputs], parts: tf.Tensor) -> Outputs:
-    spec = tf.TensorSpec(parts.shape[1:], parts.dtype)
-    outputs: Outputs = tf.function(call).get_concrete_function(spec).structured_outputs
-    return outputs
+    answers = tf.map_fn(
+        lambda part: model(part, training=False),
+        parts,
+        parallel_iterations=1,
+        fn_output_signature=tf.float32,
+    )
+    return tf.reshape(answers, tf.concat([[-1], tf.shape(answers)[2:]], 0))[:count]

@@ -38,7 +38,8 @@ def keras_file(file: ModelFile[Path], trust: bool) -> Network:
     three = version.startswith("3.")
     with _named(path, file.format) as named:
         model = _of_keras_3(named, trust) if three else _of_keras_2(named)
-    network = network_of(model, f"Keras {3 if three else 2} {file.format.value} file")
+    kind = f"Keras {3 if three else 2} {file.format.value} file"
+    network = network_of(model, kind, tuple(_modules(config)))
     if network is None:
         raise DataError(
             f"{path}: Keras does not tell the shape of its input; save the model as a SavedModel "
@@ -51,14 +52,20 @@ def keras_saved_model(path: str, trust: bool) -> Network | None:
     """The network of a SavedModel that Keras 2 wrote; None where it must be asked through a
     signature: it holds code, or Keras does not tell its shape."""
     metadata = os.path.join(path, KERAS_METADATA)
-    if not tf.io.gfile.exists(metadata):
-        return None
-    if not trust and next(_code(list(_saved_configs(metadata))), None):
+    if not tf.io.gfile.exists(metadata) or (not trust and code_in(path)):
         return None
     return network_of(_of_keras_2(path), "Keras 2 SavedModel")
 
 
-def network_of(model: Any, kind: str) -> Network | None:
+def code_in(path: str) -> str:
+    """What is code in the metadata of a SavedModel that Keras 2 wrote; '' where there is none."""
+    metadata = os.path.join(path, KERAS_METADATA)
+    if not tf.io.gfile.exists(metadata):
+        return ""
+    return next(_code(list(_saved_configs(metadata))), "")
+
+
+def network_of(model: Any, kind: str, modules: tuple[str, ...] = ()) -> Network | None:
     """A Keras model as a network; None where Keras does not tell the shape of its input.
 
     Raises:
@@ -81,7 +88,8 @@ def network_of(model: Any, kind: str) -> Network | None:
 
     dtype = tf.as_dtype(inputs[0].dtype) if inputs else tf.float32
     # Keras does not insist on the size of a batch.
-    return Network(kind=kind, call=call, input_name=name, shape=(None, *shape[1:]), dtype=dtype)
+    shape = (None, *shape[1:])
+    return Network(kind=kind, call=call, input_name=name, shape=shape, dtype=dtype, modules=modules)
 
 
 def _outputs(outputs: Any, model: Any) -> Outputs:
@@ -152,6 +160,18 @@ def refuse_code(path: Path, config: Any) -> None:
             "the file comes from and want that, add --trust; otherwise save the model as a "
             "SavedModel folder or as ONNX, which hold the operations themselves"
         )
+
+
+def _modules(config: Any) -> Iterator[str]:
+    """The modules outside of Keras that a configuration names."""
+    if isinstance(config, list):
+        for part in config:
+            yield from _modules(part)
+    if isinstance(config, dict):
+        module = config.get("module")
+        if isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES:
+            yield module
+        yield from _modules(list(config.values()))
 
 
 def _code(config: Any) -> Iterator[str]:

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.paths import plain_path
 from robustness.logits import Read, as_logits, first_line
 from robustness.types import FloatArray, ImagesTensor, IntArray, LogitsTensor
 from trainer.classes import class_names_of
 from trainer.models.choice import Asked, Wanted, chosen
-from trainer.models.fit import ImageShape
+from trainer.models.fit import in_batches
 from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
 from trainer.models.judged import Judged, JudgedInput, JudgedOutput
-from trainer.models.keras_model import keras_file, keras_saved_model
+from trainer.models.keras_model import code_in, keras_file, keras_saved_model
 from trainer.models.network import Network
 from trainer.models.signature import networks_of
 
@@ -31,17 +32,24 @@ class ImageModel:
     """Images float32 [n, h, w, c] in [0, 1] to logits float32 [n, k].
 
     image_shape: height, width, channels. classes: number of logits. judged: what it is.
+    one_batch: the same for as many images as it takes at a time. batch: how many; None for any
+    number. key: hash of what it computes beside its file.
     """
 
-    def __init__(self, read: Read, image_shape: ImageShape, judged: Judged) -> None:
-        self.image_shape, self.classes, self.judged = image_shape, read.classes, judged
-        self._read = read
+    def __init__(self, asked: Asked, read: Read, judged: Judged) -> None:
+        self.image_shape, self.batch = asked.fitted.image_shape, asked.fitted.batch
+        self.classes, self.judged, self.one_batch = read.classes, judged, read.model
+        self.key = _key(asked.network)
         self._in_graph = tf.function(self.__call__, reduce_retracing=True, autograph=False)
 
     def __call__(self, x: ImagesTensor, training: bool = False) -> LogitsTensor:
         if tf.executing_eagerly():
             return self._in_graph(x)
-        logits = self._read.model(tf.ensure_shape(x, [None, *self.image_shape]), training=False)
+        x = tf.ensure_shape(x, [None, *self.image_shape])
+        if self.batch is None:
+            logits = self.one_batch(x, training=False)
+        else:
+            logits = in_batches(self.one_batch, x, self.batch)
         return tf.ensure_shape(logits, [None, self.classes])
 
 
@@ -77,23 +85,27 @@ def load_model(path: Path, wanted: Wanted | None = None) -> LoadedModel:
         DataError: there is no model, or it cannot be used; the message says what was expected.
     """
     file = model_file(path)
-    opened = replace(file, path=plain_path(file.path))
+    # ONNX is opened by Python, for whom a path is no pattern, and its weights may lie beside it.
+    plain = file.path if file.format is Format.ONNX else plain_path(file.path)
+    opened = replace(file, path=plain)
+    model = ask_model(opened, wanted or Wanted(), file.path)
     return LoadedModel(
         path=file.path,
-        model=ask_model(opened, wanted or Wanted(), file.path),
-        fingerprint=_fingerprint(file.path),
+        model=model,
+        fingerprint=_fingerprint(file.path, model.key),
         class_names=class_names_of(str(opened.path)) if file.path.is_dir() else (),
         serve=serving_signature(str(opened.path)),
     )
 
 
 def load_export(folder: str) -> ImageModel:
-    """The model in a SavedModel folder, on this machine or in a store, by the shape that it says.
+    """The model in a SavedModel folder that a pipeline trained, on this machine or in a store, by
+    the shape that it says; what code it holds is that of the pipeline's user.
 
     Raises:
         DataError: it cannot be used; the message says what was expected.
     """
-    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(), folder)
+    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(trust=True), folder)
 
 
 def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageModel:
@@ -104,7 +116,7 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
     with explained(named):
         asked = chosen(networks_in(file, wanted), wanted)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
-    return ImageModel(read, asked.fitted.image_shape, _judged(named, asked, read, wanted))
+    return ImageModel(asked, read, _judged(named, asked, read, wanted))
 
 
 @contextlib.contextmanager
@@ -126,7 +138,7 @@ def networks_in(file: ModelFile[Any], wanted: Wanted) -> list[Network]:
     if file.format is Format.SAVED_MODEL:
         folder = str(file.path)
         keras = None if name else keras_saved_model(folder, wanted.trust)
-        networks = [keras] if keras else networks_of(folder)
+        networks = [keras] if keras else signatures_in(folder)
     elif file.format is Format.ONNX:
         from trainer.models.onnx_reader.network import onnx_network
 
@@ -140,9 +152,30 @@ def networks_in(file: ModelFile[Any], wanted: Wanted) -> list[Network]:
     return named
 
 
+def signatures_in(folder: str) -> list[Network]:
+    """The signatures of a SavedModel; raises DataError, which names what helps, where none can be
+    asked."""
+    try:
+        return networks_of(folder)
+    except DataError as error:
+        if code := code_in(folder):
+            raise DataError(
+                f"{error}; what Keras wrote of it holds code ({code}), which runs with --trust only"
+            ) from error
+        raise
+
+
+def _key(network: Network) -> str:
+    """Hash of what a network computes beside its own file; '' where that is all of it."""
+    digest = hashlib.sha256(code_of(*network.modules).encode() if network.modules else b"")
+    for file in network.files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest() if network.modules or network.files else ""
+
+
 def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judged:
     network = asked.network
-    doubts = [read.note] if read.note else []
+    doubts = list(read.notes)
     if wanted.classes is not None and read.classes > wanted.classes:
         doubts.append(
             f"The model has {read.classes} outputs, the data {wanted.classes} classes: the first "
@@ -168,8 +201,8 @@ def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judge
     )
 
 
-def _fingerprint(path: Path) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(path: Path, key: str) -> str:
+    digest = hashlib.sha256(key.encode())
     files = (
         [path]
         if path.is_file()

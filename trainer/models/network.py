@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -21,6 +22,9 @@ class Network:
     dtype: type of the input.
     call_images: function from images [n, height, width, channels], for a network whose input is
         their transposition [n, channels, height, width] and that can do without one.
+    channels_first: whether that order is meant where the shape fits both.
+    files: other files that decide what it computes.
+    modules: modules of the user's whose code it runs.
     """
 
     kind: str
@@ -30,3 +34,6 @@ class Network:
     shape: tuple[int | None, ...] | None
     dtype: tf.DType
     call_images: Callable[[tf.Tensor], Outputs] | None = None
+    channels_first: bool = False
+    files: tuple[Path, ...] = ()
+    modules: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from foundation.errors import DataError
-from robustness.inlining import Inlined
+from robustness.inlining import Inlined, compiled_whole
 from trainer.models.network import Network, Outputs
 
 SERVING = "serving_default"
@@ -22,9 +22,10 @@ def networks_of(path: str) -> list[Network]:
     Raises:
         DataError: there is none; the message says what signatures there are.
     """
-    signatures = tf.saved_model.load(path).signatures
+    loaded = tf.saved_model.load(path)
+    signatures = loaded.signatures
     names = sorted(signatures, key=lambda name: (name != SERVING, name))
-    networks = [network for name in names for network in _networks(name, signatures[name])]
+    networks = [network for name in names for network in _networks(name, signatures[name], loaded)]
     if not networks:
         raise DataError(
             f"{path}: expected a signature with one input, a batch of images as numbers; its "
@@ -45,7 +46,7 @@ def _spec(name: str, spec: tf.TensorSpec) -> str:
     return f"{name} {spec.dtype.name} {spec.shape}"
 
 
-def _networks(name: str, signature: Any) -> Iterator[Network]:
+def _networks(name: str, signature: Any, loaded: Any) -> Iterator[Network]:
     _, arguments = signature.structured_input_signature
     if len(arguments) != 1:
         return
@@ -54,15 +55,22 @@ def _networks(name: str, signature: Any) -> Iterator[Network]:
         yield Network(
             kind="SavedModel",
             signature=name,
-            call=_call_of(signature),
+            call=_call_of(signature, loaded),
             input_name=argument,
             shape=None if spec.shape.rank is None else tuple(spec.shape),
             dtype=spec.dtype,
         )
 
 
-def _call_of(signature: Any) -> Callable[[tf.Tensor], Outputs]:
-    """A signature as a function whose operations stand in the caller's graph."""
-    inlined = Inlined(signature)
+def _call_of(signature: Any, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
+    """A signature as a function whose operations stand in the caller's graph; one that holds
+    functions which are compiled as a whole is called instead, because they have a gradient only so.
+
+    loaded: what its variables live as long as.
+    """
     names = sorted(signature.structured_outputs)  # the order of `outputs`
+    if compiled_whole(signature):
+        ((argument, _),) = signature.structured_input_signature[1].items()
+        return lambda x, _=loaded: signature(**{argument: x})
+    inlined = Inlined(signature)
     return lambda x: dict(zip(names, inlined(x), strict=True))

@@ -234,6 +234,18 @@ def test_attacks_are_not_transferred_between_orders_of_classes(
         run_evaluation(dataclasses.replace(task, sources=(source,)))
 
 
+def test_a_source_that_sees_other_pixels_is_named(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    bytes_model = tf_keras.Sequential([tf_keras.layers.Rescaling(1 / 255), model])
+    bytes_model.build((None, *SHAPE))
+    bytes_model.save(tmp_path / "bytes.keras")
+    report = run_evaluation(dataclasses.replace(task, sources=(tmp_path / "bytes.keras",)))
+    (note,) = report.notes
+    assert "bytes.keras, whose attacks are transferred: " in note
+    assert "--pixels 0:255" in note
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -41,6 +41,7 @@ class OnnxGraph:
     input_type: NumPy's type.
     weights: arrays by name.
     opset: version of the standard's operators.
+    files: other files with weights.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class OnnxGraph:
     nodes: tuple[OnnxNode, ...]
     weights: dict[str, np.ndarray]
     opset: int
+    files: tuple[Path, ...]
 
 
 def read_graph(path: Path) -> OnnxGraph:
@@ -122,15 +124,17 @@ def _graph(path: Path, model: Any) -> OnnxGraph:
             f"{path}: expected an input of numbers with a shape, got {inputs[0].name!r} without; "
             "export the network with the shape of its images"
         )
+    nodes = tuple(_nodes(path, graph, read))
     return OnnxGraph(
         path=path,
         input_name=inputs[0].name,
         input_shape=tuple(map(_size, tensor.shape.dim)),
         input_type=np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)),
         output_names=tuple(value.name for value in graph.output),
-        nodes=tuple(_nodes(path, graph, read)),
+        nodes=nodes,
         weights=weights,
         opset=opset,
+        files=tuple(sorted(read)),
     )
 
 

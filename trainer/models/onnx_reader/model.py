@@ -72,8 +72,10 @@ class OnnxModel(tf.Module):
     """An ONNX network as TensorFlow operations.
 
     input_shape: as the file says, None where a size is open.
+    files: other files with its weights.
     """
 
+    files: tuple[Path, ...]
     input_name: str
     input_shape: tuple[int | None, ...]
     input_dtype: tf.DType
@@ -84,7 +86,7 @@ class OnnxModel(tf.Module):
         self._path, self._channels_last = graph.path, channels_last_images
         self.input_name, self.input_shape = graph.input_name, graph.input_shape
         self.input_dtype = tf.as_dtype(graph.input_type)
-        self.output_names = graph.output_names
+        self.output_names, self.files = graph.output_names, graph.files
         if not self.input_shape or (channels_last_images and len(self.input_shape) != 4):
             raise DataError(
                 f"{self._path}: expected images [n, c, h, w], got an input of shape "

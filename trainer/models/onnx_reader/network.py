@@ -24,4 +24,6 @@ def onnx_network(path: Path) -> Network:
         input_name=model.input_name,
         shape=(None, *model.input_shape[1:]),
         dtype=tf.as_dtype(model.input_dtype),
+        channels_first=True,
+        files=model.files,
     )

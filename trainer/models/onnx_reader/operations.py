@@ -2,7 +2,7 @@
 element.
 
 Where several operations would do, those are taken that the bounds know
-(`robustness.bounds.trace.RULES`).
+(`robustness.bounds.rules.RULES`).
 """
 
 from collections.abc import Callable, Sequence

@@ -76,16 +76,27 @@ def test_misspelt_spans_alone_are_asked_for(tmp_path: Path) -> None:
         describe(str(make(tmp_path, "span_1", "span_2")))
 
 
-def test_the_newest_is_refused_where_it_is_incomplete(tmp_path: Path) -> None:
-    """An older one is never taken in silence."""
+def test_the_newest_complete_one_is_taken_and_newer_ones_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(tmp_path, "span-1", "span-2")
     write_folder(tmp_path / "span-3", train=1)
     settings = (f"data.dataset={tmp_path}", "trainer.filters=4")
-    with pytest.raises(
-        DataError, match=r"has no images in test/CLASS/(?s:.*)newest of the spans 1, 2, 3"
-    ):
-        configured("smoke", settings)
-    assert configured("smoke", (*settings, "data.span=2")).data.span == 2
+    config = configured("smoke", settings)
+    assert (config.data.span, config.data.dataset) == (2, str(tmp_path / "span-2"))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "span 3 is not complete, an older one is taken: " in told
+    assert "has no images in test/CLASS/" in told
+    assert "span 2 is taken" in told
+    with pytest.raises(DataError, match="has no images in test/CLASS/"):
+        configured("smoke", (*settings, "data.span=3"))
+
+
+def test_where_no_span_is_complete_nothing_is_taken(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_folder(tmp_path / f"span-{number}", train=1)
+    with pytest.raises(DataError, match="has no images in test/CLASS/"):
+        configured("smoke", (f"data.dataset={tmp_path}", "trainer.filters=4"))
 
 
 def test_a_folder_of_spans_is_no_folder_of_images(tmp_path: Path) -> None:
