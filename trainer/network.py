@@ -146,8 +146,9 @@ def users_network_key(name: str, image_shape: tuple[int, int, int], classes: int
         flat = inlined(traced.get_concrete_function(spec), spec)
         for line in _described(flat.graph):
             digest.update(line.encode())
-        for function in flat.graph.as_graph_def().library.function:  # bodies of loops, branches
-            digest.update(NAMED_BY_COUNT.sub("", str(function)).encode())
+        inner = flat.graph.as_graph_def().library.function  # bodies of loops, branches
+        for text in sorted(NAMED_BY_COUNT.sub("", str(function)) for function in inner):
+            digest.update(text.encode())
     for weight in network.get_weights():
         digest.update(weight.tobytes())
     return digest.hexdigest()[:16]
@@ -168,7 +169,7 @@ def _described(graph: tf.Graph) -> Iterator[str]:
         yield f"{op.type} {operands} {shapes} {kept}\n"
 
 
-NAMED_BY_COUNT = re.compile(r"_\d+\b")
+NAMED_BY_COUNT = re.compile(r"_\d+(?!\d)")
 """What is added to a name that was given before."""
 
 OF_THIS_PROCESS = {"_gradient_op_type", "shared_name", "container", "_user_specified_name"}

@@ -93,8 +93,8 @@ def test_the_newest_complete_one_is_taken_and_newer_ones_are_named(
 
 
 def test_where_no_span_is_complete_nothing_is_taken(tmp_path: Path) -> None:
-    for number in (1, 2):
-        write_folder(tmp_path / f"span-{number}", train=1)
+    for each in ("span-1", "span-2"):
+        write_folder(tmp_path / each, train=1)
     with pytest.raises(DataError, match="has no images in test/CLASS/"):
         configured("smoke", (f"data.dataset={tmp_path}", "trainer.filters=4"))
 
