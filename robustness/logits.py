@@ -251,7 +251,7 @@ def _flat_before(tensor: tf.Tensor) -> str:
             continue
         seen.add(op.name)
         if op.type in SQUASHING or op.type in FLAT:
-            return SQUASHING.get(op.type, op.type)
+            return SQUASHING.get(str(op.type), str(op.type))
         if op.type in PASS_ON | RESHAPES | STRETCHING | MOVING:
             todo += op.inputs
     return ""

@@ -50,9 +50,10 @@ def bytes_an_image(model: Model, image_shape: tuple[int, ...]) -> int:
 
 
 def _measured(model: Model, image_shape: tuple[int, ...]) -> int:
-    batch = getattr(model, "batch", None)
+    batch: int | None = getattr(model, "batch", None)
     if batch:  # it takes batches of one size, one after the other
-        return _bytes(model.one_batch, (batch, *image_shape)) // batch
+        one_batch: Model = getattr(model, "one_batch")  # noqa: B009  a function has no such name
+        return _bytes(one_batch, (batch, *image_shape)) // batch
     one, two = (_bytes(model, (images, *image_shape)) for images in (1, 2))
     return two - one
 
@@ -66,7 +67,7 @@ def _bytes(model: Model, shape: tuple[int, ...]) -> int:
         tensor for op in inlined(concrete, spec).graph.get_operations() for tensor in op.outputs
     ]
     sized = [tensor for tensor in tensors if tensor.shape.is_fully_defined()]
-    known = sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in sized)
+    known: int = sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in sized)
     open_sizes = any(t.dtype.is_floating and not t.shape.is_fully_defined() for t in tensors)
     loops = any(tensor.op.type in LOOPS for tensor in tensors)
     # What nobody can count, as the values inside of a loop, takes few images at once.

@@ -23,6 +23,8 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
     """
     if summary.tuning:
         console.print(tuning_table(summary.tuning))
+    for word, sentence in summary.judged.lines():
+        console.print(f"{word:<8} {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(accuracy_table(summary))
     console.print(gate_table(summary.gates))
     for reason in dict.fromkeys(gate.not_compared for gate in summary.gates if gate.not_compared):

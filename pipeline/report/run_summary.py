@@ -6,6 +6,7 @@ from components.evaluator.explained import Explanation
 from foundation.json import dumps, plain
 from pipeline.root.blessings import Signature
 from robustness.config import Check, ThreatModel
+from trainer.models.judged import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class RunSummary:
     """A run: what was asked for, what was found, and what became of the model.
 
     class_names: of the robust model's classes, in label order; empty where its export has none.
+    judged: the robust model as it was attacked.
     attacks: by name, how hard each tried.
     examples: number of images by split.
     models, training: by model.
@@ -92,6 +94,7 @@ class RunSummary:
     preset: str
     dataset: str
     class_names: list[str]
+    judged: Judged
     seed: int
     threat: ThreatModel
     suite: str

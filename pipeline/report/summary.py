@@ -33,6 +33,8 @@ from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
 from trainer.export import read_history
+from trainer.models.judged import Judged
+from trainer.models.load import load_export
 from trainer.tuning import SCORES
 
 PICTURE_IMAGES = 32
@@ -95,6 +97,7 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         preset=config.preset,
         dataset=config.data.dataset,
         class_names=[*class_names_of(_export(outputs, ROBUST))],
+        judged=_judged(_export(outputs, ROBUST)),
         seed=config.seed,
         threat=config.threat,
         suite=str(config.attack.suite),
@@ -112,6 +115,14 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         tuning=tuning(config, outputs) if config.tuner.trials else None,
         caveats=notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),
         seconds=0.0,
+    )
+
+
+def _judged(export: str) -> Judged:
+    """A model as the nodes attacked it: through the same door."""
+    names = class_names_of(export)
+    return dataclasses.replace(
+        load_export(export).judged, class_names=names, named_by="the model" if names else ""
     )
 
 

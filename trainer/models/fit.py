@@ -95,8 +95,10 @@ def _form(axes: Shape | None, image_shape: ImageShape, channels_first: bool) -> 
     """Raises DataError where the input takes other images. channels_first: what is meant where both
     orders agree."""
     height, width, channels = image_shape
-    first = axes is not None and _agree(axes, (channels, height, width))
-    last = axes is None or _agree(axes, image_shape)
+    if axes is None:
+        return _AS_IT_IS
+    first = _agree(axes, (channels, height, width))
+    last = _agree(axes, image_shape)
     if first and (channels_first or not last):
         return Form("first", lambda x: tf.transpose(x, [0, 3, 1, 2]))
     if last:

@@ -55,22 +55,28 @@ def _networks(name: str, signature: Any, loaded: Any) -> Iterator[Network]:
         yield Network(
             kind="SavedModel",
             signature=name,
-            call=_call_of(signature, loaded),
+            call=_call_of(name, loaded),
             input_name=argument,
             shape=None if spec.shape.rank is None else tuple(spec.shape),
             dtype=spec.dtype,
         )
 
 
-def _call_of(signature: Any, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
+def _call_of(name: str, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
     """A signature as a function whose operations stand in the caller's graph; one that holds
     functions which are compiled as a whole is called instead, because they have a gradient only so.
 
     loaded: what its variables live as long as.
     """
+    signature = loaded.signatures[name]
     names = sorted(signature.structured_outputs)  # the order of `outputs`
     if compiled_whole(signature):
         ((argument, _),) = signature.structured_input_signature[1].items()
-        return lambda x, _=loaded: signature(**{argument: x})
+
+        def called(x: tf.Tensor) -> Outputs:
+            outputs: Outputs = loaded.signatures[name](**{argument: x})
+            return outputs
+
+        return called
     inlined = Inlined(signature)
     return lambda x: dict(zip(names, inlined(x), strict=True))

@@ -3,13 +3,13 @@
 import io
 from pathlib import Path
 
+from judged_model import JUDGED
 from rich.console import Console
 
 from gauntlet.evaluation.chance import Chance
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.evaluation import print_evaluation
 from robustness.config import Check, CheckName, Norm
-from trainer.models.judged import Judged, JudgedInput, JudgedOutput
 
 RESULT = Result(
     norm=Norm.LINF,
@@ -30,18 +30,6 @@ RESULT = Result(
     ),
     seconds=61.6,
     examples_file=Path("/out/[x]/examples.csv"),
-)
-JUDGED = Judged(
-    file="/m",
-    format="SavedModel",
-    signature="serving_[default]",
-    input=JudgedInput(
-        name="x", shape=(None, 28, None, 1), dtype="float32", channels="first", pixels="0:255"
-    ),
-    output=JudgedOutput(name="z", dtype="float16", taken_off=("softmax", "tanh"), single=False),
-    classes=2,
-    class_names=("cat", "dog"),
-    named_by="--classes",
 )
 REPORT = Report(
     model=Path("/m"),

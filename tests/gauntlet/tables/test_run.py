@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
+from judged_model import JUDGED
 from rich.console import Console
 
 from components.evaluator.explained import Explanation
@@ -51,6 +52,7 @@ def example_summary(pushed: str | None) -> RunSummary:
         run_id="r",
         preset="smoke",
         dataset="mnist",
+        judged=JUDGED,
         class_names=[],
         seed=0,
         threat=ThreatModel(epsilon=0.2),

@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 
+from judged_model import JUDGED
+
 from components.evaluator.explained import Explanation
 from pipeline.report.run_summary import (
     Accuracies,
@@ -19,7 +21,7 @@ from pipeline.root.blessings import Signature
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
-    "run_id", "preset", "dataset", "class_names", "seed", "threat", "suite", "attacks", "examples",
+    "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks", "examples",
     "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
     "caveats", "seconds", "withdrawn",
 }  # fmt: skip
@@ -40,7 +42,8 @@ SHARES = Accuracies(
     certified_by={},
 )  # fmt: skip
 SUMMARY = RunSummary(
-    run_id="r", preset="smoke", dataset="mnist", class_names=["a"], seed=1,
+    run_id="r", preset="smoke", dataset="mnist", judged=JUDGED,
+        class_names=["a"], seed=1,
     threat=ThreatModel(norm=Norm.L2, epsilon=0.5), suite="fast",
     attacks={"pgd": {"steps": 20, "restarts": 1}}, examples={"test": 7},
     models={"robust": SHARES},
