@@ -21,7 +21,8 @@ from pipeline.root.blessings import Signature
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
-    "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks", "examples",
+    "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks",
+    "examples",
     "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
     "caveats", "seconds", "withdrawn",
 }  # fmt: skip
