@@ -45,7 +45,7 @@ def Summary(
     gates = read_explanations(blessing.uri)
     problems = read_problems(servable.uri)
     withdrawn = json.loads(pushed.get_string_custom_property(WITHDRAWN) or "null")
-    refused_by = [gate.name for gate in gates if not gate.passed]
+    refused_by = [gate.name for gate in gates if gate.refuses]
     refused_by += [SERVING] * bool(problems) + [ROLLBACK] * bool(withdrawn)
     was_pushed = pushed.get_int_custom_property("pushed")
     version = pushed.get_string_custom_property("pushed_destination") if was_pushed else ""

@@ -89,7 +89,9 @@ class NodeDisplay:
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description:<24}"),
-            BarColumn(24),
+            BarColumn(
+                24, complete_style="cyan", pulse_style="cyan"
+            ),  # nothing red while all is well
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),

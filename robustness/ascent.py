@@ -35,6 +35,8 @@ def slope(model: Model, x: ImagesTensor, loss: Callable[[LogitsTensor], NumbersT
         logits = model(x, training=False)
         value = loss(logits)
     gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if gradient.shape != x.shape:  # some operations forget it on the way back
+        gradient = tf.ensure_shape(gradient, x.shape)
     return Slope(gradient, value, logits)
 
 

@@ -52,11 +52,15 @@ class Inlined:
 
 
 def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
-    """The function of a tensor of that specification, without the calls in it; see `Inlined`."""
+    """The function of a tensor of that specification, without the calls in it; see `Inlined`. With
+    them, where TensorFlow's own inlining loses what some branches call."""
     if not has_calls(concrete):
         return concrete
     body = Inlined(concrete)
-    return tf.function(body.__call__, autograph=False).get_concrete_function(spec)
+    try:
+        return tf.function(body.__call__, autograph=False).get_concrete_function(spec)
+    except (ValueError, tf.errors.OpError):
+        return concrete
 
 
 def has_calls(concrete: Concrete) -> bool:

@@ -48,6 +48,10 @@ FLATTENED = (
     "gradients vanish there, and the accuracies under attack may be too high. Export the model "
     "with logits."
 )
+UNREAD = (
+    "What stands at the end of the model cannot be read from its graph. If it gives probabilities, "
+    "gradients vanish where they round to 0 or 1, and the accuracies under attack are too high."
+)
 KEPT = (
     "The model ends in {}, which could not be taken off, because the function around it is "
     "compiled as a whole: where it saturates, gradients vanish, and the accuracies under attack "
@@ -186,7 +190,10 @@ def _unsquashed(
     """The model without what squashes its output, what that was, and notes on what stays."""
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     whole = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    end = behind(inlined(whole, spec).outputs[0])
+    flat = inlined(whole, spec)
+    if has_calls(flat):
+        return model, (), (UNREAD,)
+    end = behind(flat.outputs[0])
     notes = (FLATTENED.format(end.flat),) if end.flat else ()
     if not end.taken_off:
         return model, (), notes

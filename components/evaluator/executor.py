@@ -76,7 +76,7 @@ class Executor(tfx_evaluator.Executor):
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
             file.write(dumps(explanations))
-        refused = [each for each in explanations if not each.passed]
+        refused = [each for each in explanations if each.refuses]
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
         shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
         blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Explanation:
     """One gate after the evaluation.
 
+    passed: None where there was nothing to compare with, which refuses nothing.
     value: as counted; None where it is not a number.
     interval: exact 95 % confidence interval of the value, or None.
     judged: what was compared with the bound; None where it is not a number.
@@ -19,7 +20,7 @@ class Explanation:
     """
 
     name: str
-    passed: bool
+    passed: bool | None
     value: float | None
     interval: tuple[float, float] | None
     judged: float | None
@@ -30,3 +31,8 @@ class Explanation:
     ids: list[str]
     sentence: str
     not_compared: str = ""  # the same
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the model is refused by it."""
+        return self.passed is False

@@ -54,7 +54,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
     passed = not refused and gate.holds(finding.compared)
     return Explanation(
         name=gate.name,
-        passed=passed,
+        passed=None if passed and finding.not_compared else passed,
         value=_number(finding.value),
         interval=finding.interval,
         judged=_number(finding.compared),

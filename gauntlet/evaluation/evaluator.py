@@ -7,7 +7,7 @@ evaluation reads them.
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, summarise
-from robustness.types import IntArray, Model
+from robustness.types import Images, IntArray, Labels, Model
 from trainer.models.choice import Wanted
 from trainer.models.judged import DATA, Judged
 from trainer.models.load import LoadedModel, load_model
@@ -99,8 +99,9 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
     others = [_source(path, wanted, names, order) for path in task.sources]
     told = [note for other in others for note in _notes_of_source(other, first, task)]
     first = first._replace(y=order[first.y])
-    predict = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch).predict
-    chance = chance_of(predict, first.x, first.y)
+    attacker = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch)
+    chance = chance_of(attacker.predict, first.x, first.y)
+    doubted = doubts(attacker.predict, first.x, first.y, chance, least_of(attacker))
     return Evaluation(
         task=task,
         judged=judged,
@@ -115,7 +116,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         first=first,
         order=order,
         chance=chance,
-        notes=(*judged.doubts, *doubts(predict, first.x, first.y, chance), *told),
+        notes=(*judged.doubts, *doubted, *told),
     )
 
 
@@ -144,6 +145,11 @@ def _notes_of_source(source: LoadedModel, first: Batch, task: EvaluationTask) ->
         *source.model.judged.doubts, *doubts(attacker.predict, first.x, first.y, chance)
     )  # fmt: skip
     yield from (f"{source.path}, whose attacks are transferred: {note}" for note in found)
+
+
+def least_of(attacker: Attacker) -> Callable[[Images], Labels]:
+    """The classes with the smallest output."""
+    return lambda x: np.argmin(attacker.logits(x), axis=1)
 
 
 def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:

@@ -22,6 +22,9 @@ NO_BETTER = 0.01
 BETTER = 0.02
 """Accuracy by which another reading of the pixels must be better to be worth a word."""
 
+TURNED = 0.3
+"""Accuracy by which the smallest output must be better to be what was meant."""
+
 BY_CHANCE = 1e-3
 """Probability below which it is not better by chance (exact sign test)."""
 
@@ -49,16 +52,35 @@ def chance_of(predict: Predict, x: Images, y: Labels) -> Chance:
     )
 
 
-def doubts(predict: Predict, x: Images, y: Labels, clean: Chance) -> Iterator[str]:
+def doubts(
+    predict: Predict, x: Images, y: Labels, clean: Chance, least: Predict | None = None
+) -> Iterator[str]:
     """What speaks for another reading of images or classes, a sentence each.
 
     Args:
         predict: images, whose pixels may leave [0, 1], to classes.
         x, y: a sample.
         clean: the accuracy on it.
+        least: images to the classes with the smallest output; None where they are not known.
     """
-    other = list(_readings(predict, x, y))
-    if order := _order(predict(x), y, clean.right):
+    predicted = predict(x)
+    if lost := int(np.sum(predicted < 0)):
+        yield (
+            f"The logits are infinite or not a number for {lost} of the first {len(y)} clean "
+            "images: they count as wrong. Was the training of the model whole?"
+        )
+        return
+    if np.any(predict(x) != predicted):
+        return  # it is random, which is said elsewhere; nothing can be told from single answers
+    if least and np.mean(least(x) == y) > clean.right + TURNED:
+        yield (
+            f"The model is right on {clean.right:.1%} of the first {len(y)} clean images, and its "
+            f"smallest output on {np.mean(least(x) == y):.1%}: its outputs are probably distances, "
+            "or negative. Export their negatives."
+        )
+        return
+    other = list(_readings(predict, x, y))[:1]
+    if order := _order(predicted, y, clean.right):
         other.append(order)
     yield from other
     if not other and _may_be_chance(clean):
@@ -77,8 +99,10 @@ def _may_be_chance(clean: Chance) -> bool:
 
 
 def _readings(predict: Predict, x: Images, y: Labels) -> Iterator[str]:
+    """A sentence for each reading that is better than the one taken, the best first."""
     x, y = x[:READ], y[:READ]
     right = predict(x) == y
+    better: list[tuple[float, str]] = []
     for reading, change in READINGS.items():
         changed = np.ascontiguousarray(change(x), np.float32)
         if changed.shape != x.shape or np.array_equal(changed, x):
@@ -86,19 +110,20 @@ def _readings(predict: Predict, x: Images, y: Labels) -> Iterator[str]:
         other = predict(changed) == y
         won, lost = int(np.sum(other & ~right)), int(np.sum(right & ~other))
         if won - lost > BETTER * len(y) and binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE:
-            yield (
-                f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, "
-                f"and with {reading} on {np.mean(other):.1%}: it was probably trained that way, "
-                "and then every number here is wrong."
-            )
+            better.append((float(np.mean(other)), reading))
+    for share, reading in sorted(better, reverse=True):
+        yield (
+            f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, and "
+            f"with {reading} on {share:.1%}: it was probably trained that way, and then every "
+            "number here is wrong."
+        )
 
 
 def _order(predicted: Labels, y: Labels, right: float) -> str:
     """A sentence where the outputs fit the labels much better in another order."""
     classes = int(max(predicted.max(initial=0), y.max())) + 1
     counts = np.zeros((classes, classes), int)
-    known = predicted >= 0
-    np.add.at(counts, (y[known], predicted[known]), 1)
+    np.add.at(counts, (y, predicted), 1)
     share = float(counts[linear_sum_assignment(-counts)].sum() / len(y))
     if share <= right + max(BETTER, 2 * np.sqrt(classes / len(y))):
         return ""

@@ -15,14 +15,12 @@ VERDICTS = {True: "[green]passed", False: "[red]failed", None: "[yellow]could no
 def print_evaluation(report: Report, console: Console) -> None:
     """Print the tables of an evaluation's report."""
     results = report.results
-    for word, sentence in report.judged.lines():
-        console.print(f"{word:<8} {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(evaluation_table(results))
     reasons = [entry.not_certified for entry in results if entry.not_certified]
     for reason in dict.fromkeys(reasons):
         console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
     for note in report.notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     for entry in results:
         if entry.checks:
             console.print(check_table(entry))

@@ -115,7 +115,7 @@ def gate_table(gates: Iterable[Explanation]) -> Table:
         number = gate.value if share else gate.judged
         value = "did not run" if number is None else f"{number:.2%}" if share else f"{number:.2g}"
         bound = f"{gate.bound:.2%}" if share else f"{gate.bound:g}"
-        verdict = "[green]passed" if gate.passed else "[red]refused"
+        verdict = "[red]refused" if gate.refuses else "[green]passed"
         if gate.not_compared:
             value, verdict = "-", "[yellow]not compared"
         table.add_row(gate.name, value, " to ".join(shown), f"{gate.op} {bound}", verdict)
@@ -131,14 +131,14 @@ def print_refusal(summary: RunSummary, folder: Path, console: Console) -> None:
     for problem in summary.serving_problems:
         console.print(f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True)
     for gate in summary.gates:
-        for line in () if gate.passed else lines_on(gate, folder):
+        for line in lines_on(gate, folder) if gate.refuses else ():
             console.print(line, highlight=False, soft_wrap=True)
 
 
 def refusal(summary: RunSummary) -> str:
     """Who refused the model. Where every gate lets it through, its blessing was withdrawn after an
     earlier run, whose evaluation this one took from the cache."""
-    missed = [gate.name for gate in summary.gates if not gate.passed]
+    missed = [gate.name for gate in summary.gates if gate.refuses]
     missed += ["the serving check"] if summary.serving_problems else []
     if missed or not summary.withdrawn:
         return f" by {', '.join(missed)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.datasets.folder.store import read_notes
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
@@ -71,7 +72,10 @@ def _run_alone(job: Job) -> RunSummary:
         pipeline = _assemble(job, prepared)
     nodes = run_pipeline(pipeline, job.orchestrator, job.run_id)
     with phase("results"):
-        return write_results(job.config, folder, job.run_id, job.root.connection, nodes, begin)
+        notes = read_notes(Path(prepared.directory))
+        return write_results(
+            job.config, folder, job.run_id, job.root.connection, nodes, begin, notes
+        )
 
 
 def _write_schema(job: Job) -> None:

@@ -4,7 +4,6 @@ The served model is the version with the highest number.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,9 @@ import tensorflow as tf
 from foundation.errors import ConfigError, DataError
 from foundation.events import phase
 from foundation.versions import newest_version
+from pipeline.production.answers import Answer, Answers
 from pipeline.production.requests import Classification
 from trainer.classes import class_names_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a model says of one image: a class, its name (None where the export has none), and the
-    probability it gives to that."""
-
-    label: int
-    name: str | None
-    probability: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What the served version says of images, in their order."""
-
-    version: str
-    answers: tuple[Answer, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        answers = [
-            {"class": a.label, "label": a.name, "probability": a.probability} for a in self.answers
-        ]
-        return {"version": self.version, "answers": answers}
 
 
 def classify(request: Classification) -> Answers:
@@ -62,7 +37,7 @@ def classify(request: Classification) -> Answers:
         loaded = tf.saved_model.load(folder)
         signature = loaded.signatures["serving_default"]
         answers = tuple(_answer(signature, image, version, names) for image in request.images)
-    return Answers(version=version, answers=answers)
+    return Answers(version=version, images=request.images, answers=answers)
 
 
 def _answer(signature: Any, image: Path, version: str, names: tuple[str, ...]) -> Answer:

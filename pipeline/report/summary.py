@@ -47,6 +47,7 @@ def write_results(
     connection: Any,
     nodes: dict[str, NodeRun],
     begin: float,
+    data_notes: Sequence[str] = (),
 ) -> RunSummary:
     """Write `summary.json`, `attacked.png`, `training.png` and, after a search, `front.png` into
     the run's folder.
@@ -58,6 +59,7 @@ def write_results(
         connection: configuration of the connection to the metadata.
         nodes: what became of each node.
         begin: monotonic time at which the run began.
+        data_notes: what was found in the user's own images and is not used, or twice there.
 
     Returns:
         The summary.
@@ -68,6 +70,8 @@ def write_results(
         attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
     rows = os.path.join(attacked, "Split-test")
     draw_picture(config, summary.class_names, rows, folder / "attacked.png")
+    found = [f"Of the images: {note}." for note in data_notes]
+    summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
     threat = config.threat
     caption = (
         f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"

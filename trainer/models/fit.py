@@ -60,7 +60,7 @@ def fitted(network: Network, image_shape: ImageShape | None, pixels: Pixels) -> 
     if form.channels == "first" and network.call_images:
         call, form = network.call_images, _AS_IT_IS
     batch = None if network.shape is None else network.shape[0]
-    said = [*_said(axes, image_shape), *([f"its pixels are {pixels}"] if pixels != "0:1" else ())]
+    said = _said(axes, image_shape)
     if batch is not None:
         said.append(f"it takes {batch} images at a time, and is asked so often")
 

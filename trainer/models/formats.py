@@ -10,6 +10,9 @@ from typing import Any, Generic, TypeVar
 from foundation.errors import DataError
 from foundation.versions import versions
 
+LARGEST_CONFIG = 1 << 26
+"""Bytes of a description of layers."""
+
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 WAYS_IN = "expected a SavedModel folder, numbered versions of one, or a .keras, .h5 or .onnx file"
@@ -76,7 +79,7 @@ def _format(path: Path) -> Format:
         return Format.HDF5
     if head.startswith(b"PK"):
         return _zip(path)
-    if foreign := _foreign(head, path):
+    if foreign := _foreign(head):
         raise DataError(f"{path} is {foreign}; {WAYS_IN}")
     if path.suffix == ".onnx":
         return Format.ONNX
@@ -102,11 +105,11 @@ FROM_PYTORCH = (
 )
 
 
-def _foreign(head: bytes, path: Path) -> str:
+def _foreign(head: bytes) -> str:
     """What a file of another kind is; '' where nobody knows."""
     if head[4:8] == b"TFL3":
         return "a file of TensorFlow Lite, which has no gradients: give the model it was made from"
-    if head.startswith(b"\x80") or path.suffix in (".pt", ".pth"):
+    if head.startswith(b"\x80"):
         return f"a pickle, such as PyTorch writes: {FROM_PYTORCH}"
     return ""
 
@@ -119,6 +122,12 @@ def read_archive(path: Path, name: str) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(name).file_size
+            if size > LARGEST_CONFIG:
+                raise DataError(
+                    f"{path} is damaged: {name} in it is unpacked {size:,} bytes long, expected at "
+                    f"most {LARGEST_CONFIG:,}"
+                )
             return json.loads(archive.read(name))
     except (zipfile.BadZipFile, OSError, KeyError, ValueError, EOFError) as error:
         raise DataError(f"{path} is damaged: {name} in it cannot be read ({error})") from error

@@ -63,7 +63,7 @@ class Judged:
         given = self.input
         shape = "of any shape" if given.shape is None else _shown(given.shape)
         name = f"{given.name}: " if given.name else ""
-        order = "" if given.channels == "last" else f", channels {given.channels}"
+        order = ", channels first" if given.channels == "first" else ""
         return f"{name}{given.dtype} {shape}, pixels {given.pixels}{order}"
 
     def _output(self) -> str:
@@ -78,6 +78,9 @@ class Judged:
             return str(self.classes)
         names = [shown(place, self.class_names) for place in range(len(self.class_names))]
         more = ["..."] if len(names) > SHOWN else []
+        unnamed = self.classes - len(names)
+        if unnamed > 0:
+            more = [*more, f"and {unnamed} without a name"]
         order = "in the order of the data's labels" if self.named_by == DATA else self.named_by
         return f"{self.classes}: {', '.join(names[:SHOWN] + more)} ({order})"
 

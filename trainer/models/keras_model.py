@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,11 +187,33 @@ def _code(config: Any) -> Iterator[str]:
         inner = config.get("config")
         name = inner.get("name") if isinstance(inner, dict) else None
         yield f"a Lambda layer {name!r}" if name else "a lambda"
+    elif kind in CALLS_BY_NAME and not PURE.fullmatch(_called(config)):
+        yield f"a call of {_called(config)}"
     elif isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES:
         yield f"{kind} of the module {module}"
     for part in config.values():
         yield from _code(part)
 
+
+def _called(config: dict[str, Any]) -> str:
+    """What a layer calls by its name."""
+    inner = config.get("config")
+    return str((inner if isinstance(inner, dict) else config).get("function", ""))
+
+
+CALLS_BY_NAME = {
+    "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty",
+}  # fmt: skip
+"""Layers that Keras 2 makes of calls of TensorFlow; it calls whatever they name."""
+
+PURE = re.compile(
+    r"__operators__\.\w+|(math|nn|linalg|image|signal)\.[\w.]+|keras\.(activations|backend)\.\w+|"
+    r"reshape|concat|cast|transpose|squeeze|expand_dims|stack|unstack|split|pad|tile|gather|where|"
+    r"identity|stop_gradient|clip_by_value|convert_to_tensor|constant|abs|add|multiply|subtract|"
+    r"divide|matmul|maximum|minimum|pow|sqrt|square|exp|tanh|sigmoid|sign|round|ones_like|zeros_like|"
+    r"shape|broadcast_to|reverse|roll|slice|strided_slice|reduce_\w+|einsum|tensordot|normalize"
+)
+"""Functions that compute, and touch nothing."""
 
 OWN_MODULES = {"keras", "tf_keras", "builtins", "tensorflow", ""}
 """Whose classes and functions a file may name."""

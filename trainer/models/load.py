@@ -15,7 +15,7 @@ from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.paths import plain_path
 from robustness.logits import Read, as_logits, first_line
-from robustness.types import FloatArray, ImagesTensor, IntArray, LogitsTensor
+from robustness.types import FloatArray, Images, ImagesTensor, IntArray, LogitsTensor
 from trainer.classes import class_names_of
 from trainer.models.choice import Asked, Wanted, chosen
 from trainer.models.fit import in_batches
@@ -116,7 +116,51 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
     with explained(named):
         asked = chosen(networks_in(file, wanted), wanted)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
-    return ImageModel(asked, read, _judged(named, asked, read, wanted))
+        model = ImageModel(asked, read, _judged(named, asked, read, wanted))
+        if note := steadiness(model, asked.sample):
+            model.judged = replace(model.judged, doubts=(*model.judged.doubts, note))
+    return model
+
+
+def steadiness(model: ImageModel, sample: Images) -> str:
+    """What makes verdicts on single images doubtful; '' where nothing does.
+
+    Args:
+        model: what is asked.
+        sample: a few images.
+
+    Raises:
+        DataError: an image's logits depend on the images beside it.
+    """
+    logits, again, turned = (
+        np.asarray(model(tf.constant(x), training=False))[order]
+        for x, order in ((sample, slice(None)), (sample, slice(None)), (sample[::-1], TURNED))
+    )
+    if not np.all(np.isfinite(logits)):
+        return ""  # which the checks and the first images tell
+    exact = model.judged.output.dtype in ("float32", "float64")
+    allowed = (1e-3 if exact else 5e-2) * float(np.max(np.abs(logits)))
+    if np.max(np.abs(again - logits)) > allowed:
+        return RANDOM
+    others = [turned]
+    if model.batch is None:
+        others.append(np.concatenate([model(tf.constant(x[None])) for x in sample]))
+    most = max(float(np.max(np.abs(other - logits))) for other in others)
+    if most > allowed:
+        raise DataError(
+            f"the logits of an image depend on the images beside it: by up to {most:.2g} of "
+            f"{np.max(np.abs(logits)):.2g}. No verdict on an image would mean anything; batch "
+            "normalisation in training mode does that: export the model with training=False"
+        )
+    return ""
+
+
+TURNED = slice(None, None, -1)
+
+RANDOM = (
+    "Asked twice for the same images, the model gives other logits: it draws random numbers. "
+    "Attacks look weaker on it than they are, and every figure is one draw."
+)
 
 
 @contextlib.contextmanager

@@ -169,6 +169,9 @@ def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
         raise _NoImage(_reason(error)) from error
     if frames > 1:
         raise Unusable(f"has {frames} frames or pages; expected one: save one of them alone")
+    if bits > 8 or image.mode.startswith(("I", "F")):
+        depth = bits if bits > 8 else 32
+        raise Unusable(f"has {depth} bits a channel; expected 8: scale its values to 0 to 255")
     if image.mode not in CHANNELS or clear:
         cure = (
             "some of its pixels are transparent: put it on a background"
@@ -178,8 +181,6 @@ def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
         raise Unusable(
             f"has the colour mode {image.mode}; expected grey or RGB with 8 bits a channel: {cure}"
         )
-    if bits > 8:
-        raise Unusable(f"has {bits} bits a channel; expected 8: scale its values to 0 to 255")
     width, height = image.size
     across = orientation > 4 and image.format != "TIFF"  # of a TIFF, Pillow tells the turned size
     return (*((width, height) if across else (height, width)), CHANNELS[image.mode])
@@ -241,4 +242,7 @@ def _too_large(size: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    text = " ".join(str(error).split())
+    if text.startswith("cannot identify image file"):  # and then an object of Python's
+        return "its content is that of no known format"
+    return text[:120] or type(error).__name__

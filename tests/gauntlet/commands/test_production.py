@@ -100,7 +100,9 @@ def test_predict_shows_and_writes_the_answers(
         prediction.Answer(label=2, name="fox [red]", probability=0.9707),
         prediction.Answer(label=3, name=None, probability=0.5),
     )
-    requests = answered(monkeypatch, "predict", prediction.Answers(version="7", answers=answers))
+    images = (Path("a[1].png"), Path("b.png"))
+    given = prediction.Answers(version="7", images=images, answers=answers)
+    requests = answered(monkeypatch, "predict", given)
     file = tmp_path / "answers.json"
     arguments = ["predict", "--root", str(tmp_path), "a[1].png", "b.png", "--json", str(file)]
     done = CliRunner().invoke(main, arguments)
@@ -110,9 +112,8 @@ def test_predict_shows_and_writes_the_answers(
     assert json.loads(file.read_text()) == {
         "version": "7",
         "answers": [
-            {"class": 2, "label": "fox [red]", "probability": 0.9707},
-            {"class": 3, "label": None, "probability": 0.5},
+            {"image": "a[1].png", "class": 2, "label": "fox [red]", "probability": 0.9707},
+            {"image": "b.png", "class": 3, "label": None, "probability": 0.5},
         ],
     }
-    images = (Path("a[1].png"), Path("b.png"))
     assert requests == [Classification(root=Root(tmp_path), images=images)]

@@ -67,17 +67,28 @@ def test_another_order_of_the_classes_is_found() -> None:
     assert "--classes" in sentence
 
 
-@pytest.mark.parametrize(
-    "predict",
-    [lambda x: np.zeros(len(x), int), lambda x: np.full(len(x), -1)],
-    ids=["one class", "no number"],
-)
-def test_a_model_no_better_than_guessing_is_said_aloud(
-    predict: Callable[[np.ndarray], np.ndarray],
-) -> None:
-    (sentence,) = sentences(predict)
+def test_a_model_no_better_than_guessing_is_said_aloud() -> None:
+    (sentence,) = sentences(lambda x: np.zeros(len(x), int))
     assert "always saying the most frequent class" in sentence
     assert "--pixels" in sentence
+
+
+def test_logits_that_are_no_numbers_are_said_first() -> None:
+    (sentence,) = sentences(lambda x: np.full(len(x), -1))
+    assert "not a number for 200 of the first 200 clean images" in sentence
+
+
+def test_outputs_that_fall_are_named_first() -> None:
+    x, y = pictures()
+    wrong = lambda x: (quarters(x) + 1) % CLASSES  # noqa: E731
+    clean = chance_of(wrong, x, y)
+    (sentence,) = doubts(wrong, x, y, clean, least=quarters)
+    assert "its smallest output on 100.0%" in sentence
+
+
+def test_nothing_is_told_from_answers_that_are_random() -> None:
+    draw = np.random.default_rng(0)
+    assert sentences(lambda x: draw.integers(0, CLASSES, len(x))) == []
 
 
 def test_labels_are_matched_with_outputs_by_name() -> None:

@@ -44,7 +44,9 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
     assert found.version == max((path.name for path in root.serving.iterdir()), key=int)
     plain = found.plain()
     assert plain["version"] == found.version
-    assert [list(answer) for answer in plain["answers"]] == 8 * [["class", "label", "probability"]]
+    keys = ["image", "class", "label", "probability"]
+    assert [list(answer) for answer in plain["answers"]] == 8 * [keys]
+    assert [answer["image"] for answer in plain["answers"]] == [*files]
     assert [answer["label"] for answer in plain["answers"]] == [
         NAMES[a.label] for a in found.answers
     ]

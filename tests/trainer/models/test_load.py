@@ -17,6 +17,7 @@ from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
 from trainer.models.choice import Wanted
+from trainer.models.formats import LARGEST_CONFIG
 from trainer.models.load import LoadedModel, load_export, load_model
 from trainer.models.pixels import Pixels
 
@@ -129,7 +130,7 @@ def test_pixels_in_another_range(
     loaded = load_model(tmp_path / "model.keras", wanted(batch, pixels=pixels))
     logits = loaded.model(tf.constant(batch.x), training=False)
     np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-5)
-    assert f"its pixels are {pixels}" in said(loaded)
+    assert f", pixels {pixels}" in said(loaded)
 
 
 def test_an_open_shape_is_that_of_the_data(batch: Any, tmp_path: Path) -> None:
@@ -352,6 +353,85 @@ def test_weights_beside_an_onnx_file_are_part_of_it(
     assert len(fingerprints) == 2
     (folder / "1.0.data").rename(folder / "model.onnx.data")
     assert load_model(folder / "model.onnx", wanted(batch)).fingerprint in fingerprints
+
+
+def test_answers_that_depend_on_their_neighbours_are_refused(batch: Any, tmp_path: Path) -> None:
+    weight = tf.Variable(tf.random.stateless_normal([64, CLASSES], [1, 2]))
+
+    def normalised(x: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(x, [-1, 64])
+        mean, variance = tf.nn.moments(rows, [0])
+        return tf.matmul((rows - mean) * tf.math.rsqrt(variance + 1e-3), weight)
+
+    save_function(tmp_path / "model", normalised, weight)
+    with pytest.raises(DataError, match="depend on the images beside it.*training=False"):
+        load_model(tmp_path / "model", wanted(batch))
+
+
+def test_a_random_model_is_said_to_be(batch: Any, tmp_path: Path) -> None:
+    layers = tf_keras.layers
+    image = tf_keras.Input(SHAPE)
+    noisy = layers.Dropout(0.5)(layers.Flatten()(image), training=True)
+    tf_keras.Model(image, layers.Dense(CLASSES)(noisy)).save(tmp_path / "model.keras")
+    assert "it draws random numbers" in said(load_model(tmp_path / "model.keras", wanted(batch)))
+
+
+def save_function(path: Path, body: Any, *weights: tf.Variable) -> None:
+    module = tf.Module()
+    module.weights = weights
+    spec = tf.TensorSpec([None, *SHAPE], tf.float32)
+    serve = tf.function(lambda x: {"y": body(x)}, input_signature=[spec])
+    tf.saved_model.save(module, str(path), {"serving_default": serve})
+
+
+def test_branches_that_call_functions(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    net = network(weights)
+    inner = tf.function(lambda x: net(x, training=False))
+
+    def branched(x: tf.Tensor) -> tf.Tensor:
+        return tf.cond(tf.reduce_max(x) > 2.0, lambda: -inner(x), lambda: inner(x))
+
+    save_function(tmp_path / "model", branched, *net.variables)
+    loaded = load_model(tmp_path / "model", wanted(batch))
+    np.testing.assert_allclose(loaded.model(tf.constant(batch.x)), net(batch.x), atol=1e-6)
+    judge = Judge(loaded.model, ThreatModel(epsilon=EPSILON), STAGES, SHAPE)
+    judge.judge(batch.x, batch.y, batch.ids, seed=0)
+
+
+def test_calls_of_tensorflow_that_touch_files_are_code(batch: Any, tmp_path: Path) -> None:
+    """Keras 2 calls whatever function a layer of its own names."""
+    import json
+    import zipfile
+
+    image = tf_keras.Input(SHAPE)
+    pure = tf_keras.layers.Dense(CLASSES)(tf_keras.layers.Flatten()(tf.abs(image) * 2.0))
+    tf_keras.Model(image, pure).save(tmp_path / "pure.keras")
+    assert load_model(tmp_path / "pure.keras", wanted(batch))
+    with zipfile.ZipFile(tmp_path / "pure.keras") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    config = content["config.json"].decode()
+    assert '"math.abs"' in config
+    content["config.json"] = config.replace('"math.abs"', '"io.gfile.rmtree"').encode()
+    with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    json.loads(content["config.json"])
+    with pytest.raises(DataError, match=r"a call of io\.gfile\.rmtree.*--trust"):
+        load_model(tmp_path / "evil.keras", wanted(batch))
+
+
+def test_a_description_that_unpacks_to_gigabytes(
+    batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", '{"keras_version": "2.21.0"}')
+        archive.writestr("config.json", b" " * (LARGEST_CONFIG + 1))
+    with pytest.raises(DataError, match="is damaged: config.json in it is unpacked"):
+        load_model(tmp_path / "bomb.keras", wanted(batch))
 
 
 def save_lambda(path: Path) -> None:

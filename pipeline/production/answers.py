@@ -1,0 +1,32 @@
+"""What the served model says of images; read without TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model says of one image: a class, its name (None where the export has none), and the
+    probability it gives to that."""
+
+    label: int
+    name: str | None
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the served version says of images, in their order."""
+
+    version: str
+    images: tuple[Path, ...]
+    answers: tuple[Answer, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        answers = [
+            {"image": image, "class": a.label, "label": a.name, "probability": a.probability}
+            for image, a in zip(self.images, self.answers, strict=True)
+        ]
+        return {"version": self.version, "answers": answers}
