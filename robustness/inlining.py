@@ -6,6 +6,7 @@ themselves; variables stay variables.
 """
 
 import copy
+import itertools
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -21,12 +22,16 @@ MARKS = ("_XlaMustCompile", "_noinline")
 kernel of their own on a CPU."""
 
 
+BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
+
+NUMBERS = itertools.count()
+
+
 class Inlined:
     """A concrete function of one tensor; calling it, inside of a graph, adds its operations there.
 
     A gradient tape does not see operations that are added like this; the gradient of a function
-    around them does. Where something in it is compiled as a whole (`compiled_whole`), they are
-    there to be read, and not to be run.
+    around them does. Some are there to be read, and not to be run (`only_to_read`).
     """
 
     def __init__(self, concrete: Concrete) -> None:
@@ -41,6 +46,7 @@ class Inlined:
         )
         pruned = whole.prune([*captured, self._input], self._outputs)
         self._graph = _run_inline_graph_optimization(pruned, False, False)
+        _rename(self._graph, f"_inlined_{next(NUMBERS)}")
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
         graph = tf.compat.v1.get_default_graph()
@@ -68,10 +74,34 @@ def has_calls(concrete: Concrete) -> bool:
     return any(op.type in CALLS for op in concrete.graph.get_operations())
 
 
-def compiled_whole(concrete: Concrete) -> bool:
-    """Whether a function that it calls is compiled as a whole."""
-    functions = concrete.graph.as_graph_def().library.function
-    return any(mark in function.attr for function in functions for mark in MARKS)
+def only_to_read(concrete: Concrete) -> bool:
+    """Whether what `Inlined` makes of a function can be read, and not run: a function that it calls
+    is compiled as a whole, or stands in a branch, which TensorFlow's own inlining loses."""
+    graph = concrete.graph.as_graph_def()
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    marked = any(mark in function.attr for function in functions for mark in MARKS)
+    return marked or any(node.op in BRANCHES for node in nodes)
+
+
+def _rename(graph: tf.compat.v1.GraphDef, suffix: str) -> None:
+    """Give the functions that are left, as bodies of loops and branches, names of their own: what
+    was inlined in them makes them others than those of the same name."""
+    library = graph.library
+    names = {function.signature.name for function in library.function}
+    nodes = [*graph.node, *(node for function in library.function for node in function.node_def)]
+    for node in nodes:
+        if node.op in names:
+            node.op += suffix
+        for value in node.attr.values():
+            for function in (value.func, *value.list.func):
+                if function.name in names:
+                    function.name += suffix
+    for function in library.function:
+        function.signature.name += suffix
+    for gradient in library.gradient:
+        gradient.function_name += suffix * (gradient.function_name in names)
+        gradient.gradient_func += suffix * (gradient.gradient_func in names)
 
 
 def _unmarked(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:

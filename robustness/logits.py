@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from foundation.errors import DataError
 from robustness.bounds.graph import PASS_ON, RESHAPES, passed_on
-from robustness.inlining import Inlined, compiled_whole, has_calls, inlined
+from robustness.inlining import Inlined, has_calls, inlined, only_to_read
 from robustness.types import Images, ImagesTensor, Logits, LogitsTensor, Model
 
 LOGARITHM = (
@@ -197,9 +197,9 @@ def _unsquashed(
     notes = (FLATTENED.format(end.flat),) if end.flat else ()
     if not end.taken_off:
         return model, (), notes
-    if compiled_whole(whole) and behind(whole.outputs[0]).taken_off != end.taken_off:
+    if only_to_read(whole) and behind(whole.outputs[0]).taken_off != end.taken_off:
         return model, (), (*notes, KEPT.format(" and ".join(end.taken_off)))
-    body = Inlined(whole) if has_calls(whole) and not compiled_whole(whole) else None
+    body = Inlined(whole) if has_calls(whole) and not only_to_read(whole) else None
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
         if tf.executing_eagerly():

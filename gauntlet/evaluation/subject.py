@@ -72,15 +72,17 @@ def doubts(
         return
     if np.any(predict(x) != predicted):
         return  # it is random, which is said elsewhere; nothing can be told from single answers
-    if least and np.mean(least(x) == y) > clean.right + TURNED:
+    ordered = _ordered(predicted, y)
+    smallest = float(np.mean(least(x) == y)) if least else 0.0
+    if smallest > clean.right + TURNED and smallest >= ordered:
         yield (
             f"The model is right on {clean.right:.1%} of the first {len(y)} clean images, and its "
-            f"smallest output on {np.mean(least(x) == y):.1%}: its outputs are probably distances, "
-            "or negative. Export their negatives."
+            f"smallest output on {smallest:.1%}: its outputs are probably distances, or negative. "
+            "Export their negatives."
         )
         return
     other = list(_readings(predict, x, y))[:1]
-    if order := _order(predicted, y, clean.right):
+    if order := _order(ordered, y, clean.right):
         other.append(order)
     yield from other
     if not other and _may_be_chance(clean):
@@ -119,17 +121,22 @@ def _readings(predict: Predict, x: Images, y: Labels) -> Iterator[str]:
         )
 
 
-def _order(predicted: Labels, y: Labels, right: float) -> str:
-    """A sentence where the outputs fit the labels much better in another order."""
+def _ordered(predicted: Labels, y: Labels) -> float:
+    """The accuracy if the outputs stood in the order that fits best."""
     classes = int(max(predicted.max(initial=0), y.max())) + 1
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (y, predicted), 1)
-    share = float(counts[linear_sum_assignment(-counts)].sum() / len(y))
-    if share <= right + max(BETTER, 2 * np.sqrt(classes / len(y))):
+    return float(counts[linear_sum_assignment(-counts)].sum() / len(y))
+
+
+def _order(ordered: float, y: Labels, right: float) -> str:
+    """A sentence where the outputs fit the labels much better in another order."""
+    classes = int(y.max()) + 1
+    if ordered <= right + max(0.05, 2 * np.sqrt(classes / len(y))):
         return ""
     return (
         f"The model is right on {right:.1%} of the first {len(y)} clean images, and would be on "
-        f"{share:.1%} if its outputs stood in another order: its classes are probably not in the "
+        f"{ordered:.1%} if its outputs stood in another order: its classes are probably not in the "
         "data's order. Name them in the order of its outputs with --classes."
     )
 

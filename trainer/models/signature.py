@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from foundation.errors import DataError
-from robustness.inlining import Inlined, compiled_whole
+from robustness.inlining import Inlined, only_to_read
 from trainer.models.network import Network, Outputs
 
 SERVING = "serving_default"
@@ -62,25 +62,15 @@ def _networks(name: str, signature: Any, loaded: Any) -> Iterator[Network]:
         )
 
 
-def _can_be_inlined(signature: Any) -> bool:
-    """TensorFlow's own inlining loses what some branches call."""
-    ((_, spec),) = signature.structured_input_signature[1].items()
-    try:
-        tf.function(Inlined(signature).__call__, autograph=False).get_concrete_function(spec)
-    except (ValueError, tf.errors.OpError):
-        return False
-    return True
-
-
 def _call_of(name: str, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
-    """A signature as a function whose operations stand in the caller's graph; one that holds
-    functions which are compiled as a whole is called instead, because they have a gradient only so.
+    """A signature as a function whose operations stand in the caller's graph; one that
+    would not run like that is called instead.
 
     loaded: what its variables live as long as.
     """
     signature = loaded.signatures[name]
     names = sorted(signature.structured_outputs)  # the order of `outputs`
-    if compiled_whole(signature) or not _can_be_inlined(signature):
+    if only_to_read(signature):
         ((argument, _),) = signature.structured_input_signature[1].items()
 
         def called(x: tf.Tensor) -> Outputs:
