@@ -245,7 +245,7 @@ def sixteen_bits(path: Path) -> None:
             r"\(such as train/dog/9.png\); expected one: have them resized, for instance with "
             r"data.resize=6,5",
         ),
-        (sixteen_bits, "dog/9.png has the colour mode I;16; expected grey or RGB with 8 bits"),
+        (sixteen_bits, "dog/9.png has 16 bits a channel; expected 8"),
     ],
     ids=["truncated", "other-size", "sixteen-bits"],
 )

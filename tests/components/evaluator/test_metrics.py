@@ -58,7 +58,7 @@ def computed(gate: Gate, rows: Rows, served: np.ndarray) -> tuple[float, Tally]:
         Certified(name="x", bound=0),
         Gap(name="x", bound=0),
         WorstClass(name="x", bound=0),
-        NoWorse(name="x", bound=0, argument=("worst_case",)),
+        NoWorse(name="x", bound=0.025, argument=("worst_case",)),
         Disagreement(name="x", bound=0),
     ],
     ids=lambda gate: gate.quantity,

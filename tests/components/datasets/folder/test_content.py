@@ -150,18 +150,18 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "palette": (clear_palette, "the colour mode P; .*transparent"),
     "16-bit-grey": (
         lambda: encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"),
-        "the colour mode I;16; expected grey or RGB with 8 bits a channel: convert it",
+        "has 16 bits a channel; expected 8: scale its values to 0 to 255",
     ),
     "16-bit-colours": (sixteen_bit_colours, "has 16 bits a channel; expected 8: scale its values"),
     "16-bit-TIFF": (lambda: tiff(16, 3, 1), "has 16 bits a channel"),
     "signed-TIFF": (lambda: tiff(8, 1, 2), "has numbers with a sign; expected 0 to 255"),
-    "16-bit-PGM": (lambda: b"P5 1 1 65535\n\x12\x34", "the colour mode I"),
+    "16-bit-PGM": (lambda: b"P5 1 1 65535\n\x12\x34", "has 32 bits a channel; expected 8"),
     "16-bit-PPM": (lambda: b"P6 1 1 65535\n" + b"\x12\x34" * 3, "has 16 bits a channel"),
     "float-TIFF": (
         lambda: encoded(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"),
-        "the colour mode F",
+        "has 32 bits a channel; expected 8",
     ),
-    "PFM": (lambda: b"Pf 1 1 -1.0\n" + b"\0" * 4, "the colour mode F"),
+    "PFM": (lambda: b"Pf 1 1 -1.0\n" + b"\0" * 4, "has 32 bits a channel; expected 8"),
     "CMYK": (
         lambda: encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "the colour mode CMYK"
     ),
