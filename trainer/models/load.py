@@ -211,7 +211,12 @@ def signatures_in(folder: str) -> list[Network]:
 
 def _key(network: Network) -> str:
     """Hash of what a network computes beside its own file; '' where that is all of it."""
-    digest = hashlib.sha256(code_of(*network.modules).encode() if network.modules else b"")
+    digest = hashlib.sha256()
+    for module in network.modules:
+        with contextlib.suppress(
+            ModuleNotFoundError
+        ):  # named by a file from elsewhere, and not run
+            digest.update(code_of(module).encode())
     for file in network.files:
         digest.update(file.read_bytes())
     return digest.hexdigest() if network.modules or network.files else ""

@@ -235,7 +235,12 @@ def test_an_edit_of_what_a_users_network_imports_is_another_training(
     package = tmp_path / "my_networks"
     package.mkdir()
     (package / "nets.py").write_text("from my_networks.layers import small")
-    (package / "layers.py").write_text("def small(shape, classes): ...")
+    source = (
+        "import tf_keras\nlayers = tf_keras.layers\n\ndef small(shape, classes):\n"
+        "    flat = [layers.Input(shape), layers.Flatten(), layers.Dense(classes)]\n"
+        "    return tf_keras.Sequential(flat)\n"
+    )
+    (package / "layers.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     settings = ["trainer.network=my_networks.nets:small"]
 
@@ -245,7 +250,7 @@ def test_an_edit_of_what_a_users_network_imports_is_another_training(
         return [json.loads(node.exec_properties["custom_config"]) for node in trainers]
 
     before = tasks()
-    (package / "layers.py").write_text("def small(shape, classes): return None")
+    (package / "layers.py").write_text(f"{source}# edited\n")
     for one, other in zip(before, tasks(), strict=True):
         assert one.pop("code") != other.pop("code")
         assert one == other
