@@ -140,8 +140,10 @@ def test_what_changes_the_order_stays(model: tf_keras.Model, batch: Any, end: An
         (lambda z: tf.clip_by_value(z, -1.0, 1.0), "Minimum|Maximum"),
         (lambda z: tf.math.sigmoid(z) * tf.constant([1.0, 2.0, 3.0]), "sigmoid"),
         (lambda z: tf.gather(tf.math.tanh(z), [2, 1, 0], axis=1), "tanh"),
+        (lambda z: tf.nn.softmax(z) + tf.nn.softmax(2.0 * z), "softmax"),
+        (lambda z: tf.math.log(tf.clip_by_value(tf.nn.softmax(z), 1e-7, 1.0)), "Minimum|Maximum"),
     ],
-    ids=["relu", "clipped", "weighted", "in another order"],
+    ids=["relu", "clipped", "weighted", "in another order", "an ensemble", "clipped and logged"],
 )
 def test_what_is_flat_and_stays_is_said(
     model: tf_keras.Model, batch: Any, end: Any, name: str
