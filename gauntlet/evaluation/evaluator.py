@@ -7,7 +7,7 @@ evaluation reads them.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,11 +97,10 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
     judged = named(loaded, task.classes, names)
     order = matched(judged.class_names, names)
     others = [_source(path, wanted, names, order) for path in task.sources]
-    told = [note for other in others for note in _notes_of_source(other, first, task)]
     first = first._replace(y=order[first.y])
+    told = [note for other in others for note in _notes_of_source(other, first, task)]
     attacker = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch)
     chance = chance_of(attacker.predict, first.x, first.y)
-    doubted = doubts(attacker.predict, first.x, first.y, chance, least_of(attacker))
     return Evaluation(
         task=task,
         judged=judged,
@@ -116,7 +115,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         first=first,
         order=order,
         chance=chance,
-        notes=(*judged.doubts, *doubted, *told),
+        notes=(*judged.doubts, *_doubts_about(attacker, first, chance), *told),
     )
 
 
@@ -141,15 +140,17 @@ def _notes_of_source(source: LoadedModel, first: Batch, task: EvaluationTask) ->
     """
     attacker = Attacker(source.model, ThreatModel(epsilon=0.0), task.batch)
     chance = chance_of(attacker.predict, first.x, first.y)
-    found = (
-        *source.model.judged.doubts, *doubts(attacker.predict, first.x, first.y, chance)
-    )  # fmt: skip
-    yield from (f"{source.path}, whose attacks are transferred: {note}" for note in found)
+    for note in (*source.model.judged.doubts, *_doubts_about(attacker, first, chance)):
+        yield f"{source.path}, whose attacks are transferred: {note}"
 
 
-def least_of(attacker: Attacker) -> Callable[[Images], Labels]:
-    """The classes with the smallest output."""
-    return lambda x: np.argmin(attacker.logits(x), axis=1)
+def _doubts_about(attacker: Attacker, first: Batch, chance: Chance) -> Iterator[str]:
+    """What the first images say of a model: see `doubts`."""
+
+    def least(x: Images) -> Labels:
+        return np.argmin(attacker.logits(x), axis=1)
+
+    return doubts(attacker.predict, first.x, first.y, chance, least)
 
 
 def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:

@@ -40,7 +40,8 @@ def keras_file(file: ModelFile[Path], trust: bool) -> Network:
     with _named(path, file.format) as named:
         model = _of_keras_3(named, trust) if three else _of_keras_2(named)
     kind = f"Keras {3 if three else 2} {file.format.value} file"
-    network = network_of(model, kind, tuple(_modules(config)))
+    modules = tuple(filter(None, map(_foreign, _parts(config))))
+    network = network_of(model, kind, modules)
     if network is None:
         raise DataError(
             f"{path}: Keras does not tell the shape of its input; save the model as a SavedModel "
@@ -163,36 +164,35 @@ def refuse_code(path: Path, config: Any) -> None:
         )
 
 
-def _modules(config: Any) -> Iterator[str]:
-    """The modules outside of Keras that a configuration names."""
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """All descriptions in a configuration."""
+    if isinstance(config, dict):
+        yield config
+        config = list(config.values())
     if isinstance(config, list):
         for part in config:
-            yield from _modules(part)
-    if isinstance(config, dict):
-        module = config.get("module")
-        if isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES:
-            yield module
-        yield from _modules(list(config.values()))
+            yield from _parts(part)
+
+
+def _foreign(part: dict[str, Any]) -> str:
+    """The module outside of Keras that a description names; '' where it names none."""
+    module = part.get("module")
+    named = isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES
+    return str(module) if named else ""
 
 
 def _code(config: Any) -> Iterator[str]:
     """What in a configuration is code, or names code outside of Keras."""
-    if isinstance(config, list):
-        for part in config:
-            yield from _code(part)
-    if not isinstance(config, dict):
-        return
-    kind, module = config.get("class_name"), config.get("module")
-    if kind in ("Lambda", "__lambda__"):
-        inner = config.get("config")
-        name = inner.get("name") if isinstance(inner, dict) else None
-        yield f"a Lambda layer {name!r}" if name else "a lambda"
-    elif kind in CALLS_BY_NAME and not PURE.fullmatch(_called(config)):
-        yield f"a call of {_called(config)}"
-    elif isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES:
-        yield f"{kind} of the module {module}"
-    for part in config.values():
-        yield from _code(part)
+    for part in _parts(config):
+        kind = part.get("class_name")
+        if kind in ("Lambda", "__lambda__"):
+            inner = part.get("config")
+            name = inner.get("name") if isinstance(inner, dict) else None
+            yield f"a Lambda layer {name!r}" if name else "a lambda"
+        elif kind in CALLS_BY_NAME and not PURE.fullmatch(_called(part)):
+            yield f"a call of {_called(part)}"
+        elif module := _foreign(part):
+            yield f"{kind} of the module {module}"
 
 
 def _called(config: dict[str, Any]) -> str:

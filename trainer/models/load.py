@@ -213,9 +213,8 @@ def _key(network: Network) -> str:
     """Hash of what a network computes beside its own file; '' where that is all of it."""
     digest = hashlib.sha256()
     for module in network.modules:
-        with contextlib.suppress(
-            ModuleNotFoundError
-        ):  # named by a file from elsewhere, and not run
+        # A file from elsewhere may name one that is not here, and is not run.
+        with contextlib.suppress(ModuleNotFoundError):
             digest.update(code_of(module).encode())
     for file in network.files:
         digest.update(file.read_bytes())

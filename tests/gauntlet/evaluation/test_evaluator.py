@@ -234,6 +234,13 @@ def test_attacks_are_not_transferred_between_orders_of_classes(
         run_evaluation(dataclasses.replace(task, sources=(source,)))
 
 
+def test_a_sound_source_in_the_same_other_order_is_not_doubted(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    judged, source = (turned(model, tmp_path / name, ("2", "0", "1")) for name in ("a", "b"))
+    assert run_evaluation(dataclasses.replace(task, model=judged, sources=(source,))).notes == ()
+
+
 def test_a_source_that_sees_other_pixels_is_named(
     task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
 ) -> None:
