@@ -77,7 +77,7 @@ def Verdict(summary: InputArtifact[ModelEvaluation], fail_on_refusal: Parameter[
     if content["pushed"]:
         log.info("pushed to %s", content["pushed"])
         return
-    reasons = [gate["sentence"] for gate in content["gates"] if not gate["passed"]]
+    reasons = [gate["sentence"] for gate in content["gates"] if gate["passed"] is False]
     reasons += content["serving_problems"]
     if withdrawn := content["withdrawn"]:
         reasons.append("A rollback of {at} by {by} went back from it: {reason}".format(**withdrawn))

@@ -146,7 +146,7 @@ def run(folder: Path, worst_case: float, attack: AttackConfig | None = None) -> 
         write_images(folder / "data" / "images.tfrecord")
     tfx.orchestration.LocalDagRunner().run(create_pipeline(folder, worst_case, attack))
     gates = read_explanations(last_blessing(folder))
-    return [f"{gate.name}: {gate.sentence}" for gate in gates if not gate.passed]
+    return [f"{gate.name}: {gate.sentence}" for gate in gates if gate.refuses]
 
 
 if __name__ == "__main__":

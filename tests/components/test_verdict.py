@@ -11,6 +11,12 @@ from three_runs import explained
 from components.verdict import Summary, Verdict
 from foundation.errors import Refused
 
+NO_CHAMPION = {
+    "passed": None,
+    "value": None,
+    "sentence": "No champion.",
+    "not_compared": "there is no champion",
+}
 REFUSED = explained("worst_case", 0.5) | {"passed": False, "sentence": "Half of them are wrong."}
 
 
@@ -61,6 +67,7 @@ def test_a_push_is_told_and_succeeds(tmp_path: Path) -> None:
     ("gates", "problems", "by"),
     [
         ([explained("clean", 0.9), REFUSED], [], "worst_case"),
+        ([explained("champion_clean", 0.0) | NO_CHAMPION, REFUSED], [], "worst_case"),
         ([REFUSED], ["It answers nothing."], "worst_case,serving"),
         ([explained("clean", 0.9)], ["It answers nothing."], "serving"),
     ],
@@ -76,6 +83,7 @@ def test_a_refusal_says_who_and_why_and_fails(
     assert error.value.exit_code == 3
     for reason in (*["Half of them are wrong."] * ("worst_case" in by), *problems):
         assert reason in str(error.value)
+    assert "No champion." not in str(error.value)
     verdict(made, fail_on_refusal=0)
 
 
