@@ -168,5 +168,5 @@ def images_against(gate: Explanation, folder: Path) -> str:
     elif known == against:
         rest = f" and {more:,} more in {file}"
     else:
-        rest = f" and {more:,} more; {known} of them all in {file}"
+        rest = f" and {more:,} more; {known} of the {against:,} are named in {file}"
     return f"Images against it: {', '.join(shown)}{rest}"

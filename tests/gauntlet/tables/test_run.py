@@ -185,7 +185,7 @@ def test_of_many_images_against_a_model_the_summary_names_a_sample() -> None:
     many = dataclasses.replace(gate, ids=[f"image-{i}" for i in range(100)], images_against=1234)
     assert images_against(many, Path("/runs/r")) == (
         "Images against it: image-0, image-1, image-2, image-3, image-4 and 1,229 more; 100 of "
-        "them all in /runs/r/summary.json"
+        "the 1,234 are named in /runs/r/summary.json"
     )
     one = dataclasses.replace(gate, ids=["a"], images_against=1)
     assert images_against(one, Path("r")) == "Images against it: a"
