@@ -41,10 +41,8 @@ STACK = (
     "tfx",
     "tfx-bsl",
 )
-"""What computes beneath us: another version of any of it is another key of every node."""
-
-OPTIONAL = ("onnx",)
-"""The same, where it is installed."""
+"""What computes beneath us: another version of any of it is another key of every node. All of it is
+in `requirements.lock`, so that a machine and an image have the same keys."""
 
 LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 """Folders whose modules are Python's own or installed."""
@@ -70,12 +68,7 @@ def code_of(*names: str) -> str:
 
 @cache
 def _versions() -> str:
-    return " ".join(f"{name}=={version(name)}" for name in (*STACK, *_optional()))
-
-
-def _optional() -> list[str]:
-    """Those of `OPTIONAL` that are installed."""
-    return [name for name in OPTIONAL if util.find_spec(name)]
+    return " ".join(f"{name}=={version(name)}" for name in STACK)
 
 
 def named_in(text: str) -> list[str]:

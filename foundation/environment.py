@@ -9,7 +9,8 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from foundation.errors import RunError
@@ -92,6 +93,17 @@ def _person(given: Mapping[str, str]) -> dict[str, str]:
 def numbers(given: Mapping[str, str]) -> str:
     """What of an environment changes numbers: part of the key of whatever is computed in it."""
     return " ".join(f"{name}={given[name]}" for name in CHANGE_NUMBERS if given.get(name))
+
+
+@contextmanager
+def unset(names: Iterable[str]) -> Iterator[None]:
+    """Variables are not set meanwhile: a key of what other machines will compute does not see this
+    shell."""
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def overruled(given: Mapping[str, str]) -> list[str]:

@@ -18,6 +18,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunnerConfig,
 )
 
+from foundation.environment import CHANGE_NUMBERS, unset
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from pipeline.definition.dag import Places, create_pipeline
@@ -69,6 +70,7 @@ def compile_pipeline(request: Compilation) -> dict[str, Any]:
     return dict(spec, **({"platforms": platforms} if platforms else {}))
 
 
+@unset(CHANGE_NUMBERS)
 def compiled_graph(request: Compilation) -> dict[str, Any]:
     """A pipeline job with everything except parameters that can be set when it is submitted."""
     refuse_what_cannot_run(request)

@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.environment import ENVIRONMENT, LEFT_OUT
+from foundation.environment import CHANGE_NUMBERS, ENVIRONMENT, LEFT_OUT, unset
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 from foundation.versions import STORED_AT
@@ -110,6 +110,7 @@ def run(arguments: list[str]) -> None:
         give_back_uris(Path(given.outputs.output_file), given)
 
 
+@unset(CHANGE_NUMBERS)
 def code_run_by(executor: str) -> str:
     """A key of what an executor runs, and of a Trainer's function. executor: its class, by path."""
     from foundation.code import code_of

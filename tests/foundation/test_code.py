@@ -220,6 +220,13 @@ def test_another_version_of_the_stack_is_another_key(monkeypatch: pytest.MonkeyP
     assert len(set(keys)) == len(STACK) + 1
 
 
+def test_a_machine_and_an_image_have_one_key() -> None:
+    """An image holds the locked packages and nothing else."""
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+    locked = {line.partition("==")[0] for line in lock.splitlines()}
+    assert set(STACK) <= locked
+
+
 @cache
 def imports() -> grimp.ImportGraph:
     return grimp.build_graph(

@@ -23,6 +23,7 @@ from foundation.environment import (
     child_environment,
     numbers,
     overruled,
+    unset,
 )
 from foundation.errors import ConfigError, RunError
 from foundation.process import Child
@@ -101,6 +102,20 @@ def test_what_a_user_may_set_and_changes_numbers_is_part_of_keys() -> None:
     assert len(keys) == len(CHANGE_NUMBERS)
     assert numbers({}) == numbers({"PATH": "/bin", CHANGE_NUMBERS[0]: ""}) == ""
     assert not {*CHANGE_NUMBERS} & {*LEFT_OUT, *ENVIRONMENT}
+
+
+def test_variables_are_set_again_after_their_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--a")
+    monkeypatch.delenv("TF_DETERMINISTIC_OPS", raising=False)
+    before = dict(os.environ)
+
+    def computes() -> None:
+        assert numbers(os.environ) == ""
+        raise KeyError("died")
+
+    with pytest.raises(KeyError, match="died"), unset(CHANGE_NUMBERS):
+        computes()
+    assert dict(os.environ) == before
 
 
 def test_what_a_user_set_in_vain_is_named() -> None:

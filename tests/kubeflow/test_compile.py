@@ -189,6 +189,14 @@ def test_every_task_knows_the_code_of_its_image(compiled: dict[Target, dict[str,
     assert keys["Evaluator"] != keys["Pusher"]
 
 
+def test_the_shell_that_compiles_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image without that setting would be refused as one of other code."""
+    executor = "components.pusher.Executor"
+    before = compiled_graph(request(Target.KFP_V2)), code_run_by(executor)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert (compiled_graph(request(Target.KFP_V2)), code_run_by(executor)) == before
+
+
 def test_beam_runs_inside_the_container(compiled: dict[Target, dict[str, Any]]) -> None:
     executors = compiled[Target.KFP_V2]["deploymentSpec"]["executors"]
     arguments = [executors[f"{name}_executor"]["container"]["args"] for name in NODES]

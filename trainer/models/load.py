@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -210,15 +211,18 @@ def signatures_in(folder: str) -> list[Network]:
 
 
 def _key(network: Network) -> str:
-    """Hash of what a network computes beside its own file; '' where that is all of it."""
+    """Hash of what decides what a network computes beside its own file; '' where that is all."""
     digest = hashlib.sha256()
+    for library in network.libraries:
+        digest.update(f"{library}=={version(library)}".encode())
     for module in network.modules:
         # A file from elsewhere may name one that is not here, and is not run.
         with contextlib.suppress(ModuleNotFoundError):
             digest.update(code_of(module).encode())
     for file in network.files:
         digest.update(file.read_bytes())
-    return digest.hexdigest() if network.modules or network.files else ""
+    beside = network.libraries or network.modules or network.files
+    return digest.hexdigest() if beside else ""
 
 
 def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judged:

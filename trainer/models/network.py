@@ -25,6 +25,7 @@ class Network:
     channels_first: whether that order is meant where the shape fits both.
     files: other files that decide what it computes.
     modules: modules of the user's whose code it runs.
+    libraries: installed packages, beside those that are always there, that read it.
     """
 
     kind: str
@@ -37,3 +38,4 @@ class Network:
     channels_first: bool = False
     files: tuple[Path, ...] = ()
     modules: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from small_world import CLASSES, SHAPE
 from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
+from trainer.models import load
 from trainer.models.choice import Wanted
 from trainer.models.formats import LARGEST_CONFIG
 from trainer.models.load import LoadedModel, load_export, load_model
@@ -327,10 +328,11 @@ def test_convolutions_that_run_compiled_only(batch: Any, tmp_path: Path, groups:
     assert judge.certifier is not None, judge.not_certified
 
 
-def test_weights_beside_an_onnx_file_are_part_of_it(
-    weights: list[np.ndarray], batch: Any, tmp_path: Path
+def test_what_is_beside_an_onnx_file_decides_too(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also in a folder whose name looks like a pattern."""
+    """Its weights, also in a folder whose name looks like a pattern, and the package that reads
+    it."""
     import onnx
 
     folder = tmp_path / "o[x]*"
@@ -353,6 +355,9 @@ def test_weights_beside_an_onnx_file_are_part_of_it(
     assert len(fingerprints) == 2
     (folder / "1.0.data").rename(folder / "model.onnx.data")
     assert load_model(folder / "model.onnx", wanted(batch)).fingerprint in fingerprints
+    monkeypatch.setattr(load, "version", lambda name: "0.1")
+    other_reader = load_model(folder / "model.onnx", wanted(batch)).fingerprint
+    assert other_reader not in fingerprints
 
 
 def test_answers_that_depend_on_their_neighbours_are_refused(batch: Any, tmp_path: Path) -> None:

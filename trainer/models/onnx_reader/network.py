@@ -28,4 +28,5 @@ def onnx_network(path: Path) -> Network:
         dtype=tf.as_dtype(model.input_dtype),
         channels_first=True,
         files=model.files,
+        libraries=("onnx",),
     )
