@@ -1,5 +1,6 @@
 """What the text of an argument or option may be, and what a command gets for it."""
 
+import json
 import os
 import re
 import tempfile
@@ -48,17 +49,30 @@ class ListOf(click.ParamType):
 
 
 class Names(click.ParamType):
-    """Names of classes with commas between them."""
+    """Names of classes with commas between them, or as a list of JSON."""
 
     name = "names"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not isinstance(value, str):  # a default
             return value
-        names = tuple(name.strip() for name in value.split(","))
-        if not all(names):
-            raise ConfigError(f"expected names with commas between them, got {value!r}")
-        return names
+        names = _names_of(value)
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ConfigError(
+                "expected names with commas between them, or a list of names as JSON, got "
+                f"{value!r}"
+            )
+        return tuple(name.strip() for name in names)
+
+
+def _names_of(text: str) -> list[Any]:
+    """Names of a list, which is written as JSON where a name may have a comma itself."""
+    if not text.lstrip().startswith("["):
+        return list(text.split(","))
+    try:
+        return list(json.loads(text))
+    except ValueError:
+        return []
 
 
 class HeightAndWidth(click.ParamType):

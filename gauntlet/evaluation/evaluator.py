@@ -35,6 +35,7 @@ from robustness.types import Images, IntArray, Labels, Model
 from trainer.models.choice import Wanted
 from trainer.models.judged import DATA, Judged
 from trainer.models.load import LoadedModel, load_model
+from trainer.models.pixels import Pixels
 
 log = logging.getLogger("gauntlet.evaluation")
 
@@ -98,7 +99,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
     order = matched(judged.class_names, names)
     others = [_source(path, wanted, names, order) for path in task.sources]
     first = first._replace(y=order[first.y])
-    told = [note for other in others for note in _notes_of_source(other, first, task)]
+    told = [note for other in others for note in _notes_of_source(other, first, task, names)]
     attacker = Attacker(loaded.model, ThreatModel(epsilon=0.0), task.batch)
     chance = chance_of(attacker.predict, first.x, first.y)
     return Evaluation(
@@ -115,7 +116,11 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         first=first,
         order=order,
         chance=chance,
-        notes=(*judged.doubts, *_doubts_about(attacker, first, chance), *told),
+        notes=(
+            *judged.doubts,
+            *_doubts_about(attacker, first, chance, task.pixels),
+            *told,
+        ),
     )
 
 
@@ -132,25 +137,30 @@ def _source(path: Path, wanted: Wanted, names: tuple[str, ...], order: IntArray)
     return source
 
 
-def _notes_of_source(source: LoadedModel, first: Batch, task: EvaluationTask) -> Iterator[str]:
+def _notes_of_source(
+    source: LoadedModel, first: Batch, task: EvaluationTask, names: tuple[str, ...]
+) -> Iterator[str]:
     """What a reader must know of a model whose attacks are transferred: they are no attacks at all
     where it does not see what it was trained on.
 
-    first: images, labelled by its outputs.
+    first: images, labelled by its outputs. names: of the data's classes.
     """
     attacker = Attacker(source.model, ThreatModel(epsilon=0.0), task.batch)
     chance = chance_of(attacker.predict, first.x, first.y)
-    for note in (*source.model.judged.doubts, *_doubts_about(attacker, first, chance)):
+    own = named(source, (), names).doubts
+    for note in (*own, *_doubts_about(attacker, first, chance, Pixels.UNIT)):
         yield f"{source.path}, whose attacks are transferred: {note}"
 
 
-def _doubts_about(attacker: Attacker, first: Batch, chance: Chance) -> Iterator[str]:
+def _doubts_about(
+    attacker: Attacker, first: Batch, chance: Chance, pixels: Pixels
+) -> Iterator[str]:
     """What the first images say of a model: see `doubts`."""
 
     def least(x: Images) -> Labels:
         return np.argmin(attacker.logits(x), axis=1)
 
-    return doubts(attacker.predict, first.x, first.y, chance, least)
+    return doubts(attacker.predict, first.x, first.y, chance, pixels, least)
 
 
 def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:
@@ -163,7 +173,13 @@ def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -
     judged = loaded.model.judged
     known = given or loaded.class_names
     if not known:
-        return replace(judged, class_names=names, named_by=DATA)
+        doubts = judged.doubts
+        if judged.classes > len(names):
+            doubts += (
+                f"The model has {judged.classes} outputs, the data {len(names)} classes: the first "
+                "outputs are taken for them, in the data's order.",
+            )
+        return replace(judged, class_names=names, named_by=DATA, doubts=doubts)
     if len(known) != judged.classes:
         raise DataError(
             f"{loaded.path}: the model gives {judged.classes} classes, {len(known)} are named: "

@@ -5,7 +5,9 @@ A model that expects other pixels, or whose outputs stand in another order, is n
 shows: its clean accuracy does.
 """
 
+import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -15,6 +17,7 @@ from foundation.errors import DataError
 from gauntlet.evaluation.chance import Chance
 from robustness.types import Images, IntArray, Labels
 from trainer.classes import normalised
+from trainer.models.pixels import Pixels
 
 NO_BETTER = 0.01
 """Probability with which guessing is right so often, above which nothing tells the two apart."""
@@ -34,13 +37,29 @@ READ = 128
 Predict = Callable[[Images], Labels]
 
 READINGS: dict[str, Callable[[Images], Images]] = {
-    "pixels from 0 to 255 (--pixels 0:255)": lambda x: x * np.float32(255),
-    "pixels from -1 to 1 (--pixels -1:1)": lambda x: x * np.float32(2) - np.float32(1),
     "light and dark exchanged": lambda x: np.float32(1) - x,
     "channels in the opposite order (BGR)": lambda x: x[..., ::-1],
     "rows and columns exchanged": lambda x: np.swapaxes(x, 1, 2),
 }
-"""How else the same images could have been given to a model in its training."""
+"""How else the same images could have been given to a model in its training, whatever it took for
+black and white."""
+
+
+def readings(pixels: Pixels) -> Iterator[tuple[str, Callable[[Images], Images]]]:
+    """All of them: by its name what to do to images in [0, 1], so that a model that is asked with
+    these pixels gets what the name says."""
+    black, white = pixels.ends
+    for other in Pixels:
+        if other is not pixels:
+            low, high = other.ends
+            factor, shift = (high - low) / (white - black), (low - black) / (white - black)
+            change = functools.partial(_line, factor=np.float32(factor), shift=np.float32(shift))
+            yield f"pixels from {low:g} to {high:g} (--pixels {other})", change
+    yield from READINGS.items()
+
+
+def _line(x: Images, factor: np.float32, shift: np.float32) -> Images:
+    return x * factor + shift
 
 
 def chance_of(predict: Predict, x: Images, y: Labels) -> Chance:
@@ -53,7 +72,12 @@ def chance_of(predict: Predict, x: Images, y: Labels) -> Chance:
 
 
 def doubts(
-    predict: Predict, x: Images, y: Labels, clean: Chance, least: Predict | None = None
+    predict: Predict,
+    x: Images,
+    y: Labels,
+    clean: Chance,
+    pixels: Pixels,
+    least: Predict | None = None,
 ) -> Iterator[str]:
     """What speaks for another reading of images or classes, a sentence each.
 
@@ -61,6 +85,7 @@ def doubts(
         predict: images, whose pixels may leave [0, 1], to classes.
         x, y: a sample.
         clean: the accuracy on it.
+        pixels: what the model is asked with.
         least: images to the classes with the smallest output; None where they are not known.
     """
     predicted = predict(x)
@@ -81,9 +106,13 @@ def doubts(
             "Export their negatives."
         )
         return
-    other = list(_readings(predict, x, y))[:1]
-    if order := _order(ordered, y, clean.right):
+    order = _order(ordered, y, clean.right)
+    tried = _better(predict, x, y, pixels)
+    other = [reading.sentence for reading in tried if reading.share >= ordered or not order][:1]
+    if order:
         other.append(order)
+    if not other and pixels is not Pixels.UNIT and (untold := _untold(predict, x, y, pixels)):
+        other.append(untold)
     yield from other
     if not other and _may_be_chance(clean):
         yield (
@@ -100,25 +129,50 @@ def _may_be_chance(clean: Chance) -> bool:
     return bool(binom.sf(right - 1, clean.images, clean.chance) > NO_BETTER)
 
 
-def _readings(predict: Predict, x: Images, y: Labels) -> Iterator[str]:
-    """A sentence for each reading that is better than the one taken, the best first."""
+def _untold(predict: Predict, x: Images, y: Labels, pixels: Pixels) -> str:
+    """A sentence where the pixels that a user named are no better than those from 0 to 1, of which
+    nobody would have had to tell; '' where they are."""
+    name, change = next(readings(pixels))
+    right, other = predict(x) == y, predict(np.ascontiguousarray(change(x), np.float32)) == y
+    won, lost = int(np.sum(right & ~other)), int(np.sum(other & ~right))
+    if binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE:
+        return ""
+    return (
+        f"With --pixels {pixels} the model is right on {np.mean(right):.1%} of the first {len(y)} "
+        f"clean images, and with {name} on {np.mean(other):.1%}: they do not tell which it was "
+        "trained with. With the wrong ones, gradients vanish and attacks find less than there is."
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Another reading that is better than the one taken: on what share of the images the model is
+    right then, and the sentence about it."""
+
+    share: float
+    sentence: str
+
+
+def _better(predict: Predict, x: Images, y: Labels, pixels: Pixels) -> list[Reading]:
+    """The readings that are better than the one taken, the best first."""
     x, y = x[:READ], y[:READ]
     right = predict(x) == y
-    better: list[tuple[float, str]] = []
-    for reading, change in READINGS.items():
+    better = []
+    for name, change in readings(pixels):
         changed = np.ascontiguousarray(change(x), np.float32)
         if changed.shape != x.shape or np.array_equal(changed, x):
             continue
         other = predict(changed) == y
         won, lost = int(np.sum(other & ~right)), int(np.sum(right & ~other))
         if won - lost > BETTER * len(y) and binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE:
-            better.append((float(np.mean(other)), reading))
-    for share, reading in sorted(better, reverse=True):
-        yield (
-            f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, and "
-            f"with {reading} on {share:.1%}: it was probably trained that way, and then every "
-            "number here is wrong."
-        )
+            share = float(np.mean(other))
+            sentence = (
+                f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, "
+                f"and with {name} on {share:.1%}: it was probably trained that way, and then every "
+                "number here is wrong."
+            )
+            better.append(Reading(share, sentence))
+    return sorted(better, key=lambda reading: -reading.share)
 
 
 def _ordered(predicted: Labels, y: Labels) -> float:

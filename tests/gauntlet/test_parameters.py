@@ -8,7 +8,15 @@ import click
 import pytest
 
 from foundation.errors import ConfigError, RunError
-from gauntlet.parameters import EXISTING_ROOT, LOCAL_PATH, Choices, ListOf, check_writable, created
+from gauntlet.parameters import (
+    EXISTING_ROOT,
+    LOCAL_PATH,
+    NAMES,
+    Choices,
+    ListOf,
+    check_writable,
+    created,
+)
 from pipeline.root.root import Root
 
 
@@ -32,6 +40,14 @@ def test_a_list_has_members_in_the_order_given() -> None:
         with pytest.raises(ConfigError) as error:
             several.convert(text, None, None)
         assert str(error.value) == f"unknown colour {unknown}; the colours are dark-red, blue"
+
+
+def test_names_may_have_commas_in_a_list_of_json() -> None:
+    assert NAMES.convert("cat, dog", None, None) == ("cat", "dog")
+    assert NAMES.convert('["cat, grey", "dog "]', None, None) == ("cat, grey", "dog")
+    for text in ("cat,,dog", "", '["cat"', '["cat", 3]', "[]", '["cat", " "]'):
+        with pytest.raises(ConfigError, match="expected names with commas between them"):
+            NAMES.convert(text, None, None)
 
 
 def test_a_path_is_absolute_and_local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -103,10 +103,12 @@ def chosen(networks: list[Network], wanted: Wanted) -> Asked:
             f"several outputs may be the logits: {', '.join(map(str, outputs))}; name one with "
             "--signature NAME:OUTPUT (or :OUTPUT where there is no signature)"
         )
-    if wanted.classes is not None and 1 < outputs[0].answer.shape[1] < wanted.classes:
+    columns = outputs[0].answer.shape[1]
+    if wanted.classes is not None and max(columns, 2) < wanted.classes:
+        told = ", which tells two classes apart," if columns == 1 else ""
         raise DataError(
-            f"{outputs[0]} gives fewer classes than the data has: {wanted.classes}; expected an "
-            "output [n, k] with k above the largest label"
+            f"{outputs[0]}{told} gives fewer classes than the data has: {wanted.classes}; expected "
+            "an output [n, k] with k above the largest label"
         )
     return outputs[0]
 

@@ -136,13 +136,10 @@ def _shown(shape: Sequence[int | None]) -> str:
 
 
 def _scaled(x: ImagesTensor, pixels: Pixels) -> tf.Tensor:
-    match pixels:
-        case Pixels.UNIT:
-            return x
-        case Pixels.BYTES:
-            return x * 255.0
-        case Pixels.SIGNED:
-            return x * 2.0 - 1.0
+    black, white = pixels.ends
+    if black:
+        return x * (white - black) + black
+    return x * white if white != 1 else x  # nothing is added to the graph without a need
 
 
 def in_batches(model: Model, x: ImagesTensor, batch: int) -> LogitsTensor:

@@ -15,6 +15,10 @@ LARGEST_CONFIG = 1 << 26
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+IR_VERSION = b"\x08"
+"""First byte of an ONNX file whose fields stand in their order, as exporters write them: the field
+with the version of the format."""
+
 WAYS_IN = "expected a SavedModel folder, numbered versions of one, or a .keras, .h5 or .onnx file"
 
 
@@ -81,7 +85,7 @@ def _format(path: Path) -> Format:
         return _zip(path)
     if foreign := _foreign(head):
         raise DataError(f"{path} is {foreign}; {WAYS_IN}")
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx" or head.startswith(IR_VERSION):
         return Format.ONNX
     raise DataError(f"{path} is no model that can be read; {WAYS_IN}")
 

@@ -24,9 +24,12 @@ from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
 from trainer.models.judged import Judged, JudgedInput, JudgedOutput
 from trainer.models.keras_model import code_in, keras_file, keras_saved_model
 from trainer.models.network import Network
-from trainer.models.signature import networks_of
+from trainer.models.signature import SERVING, networks_of, serves_numbers
 
 BLOCK = 1 << 20
+
+EXTRA = "assets.extra"
+"""Folder in a SavedModel that no model reads."""
 
 
 class ImageModel:
@@ -116,11 +119,38 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
     """
     with explained(named):
         asked = chosen(networks_in(file, wanted), wanted)
+        notes = []
+        if served := served_otherwise(file, wanted, asked):
+            asked = served
+            notes.append(SERVED_OTHERWISE)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
         model = ImageModel(asked, read, _judged(named, asked, read, wanted))
         if note := steadiness(model, asked.sample):
-            model.judged = replace(model.judged, doubts=(*model.judged.doubts, note))
+            notes.append(note)
+        model.judged = replace(model.judged, doubts=(*notes, *model.judged.doubts))
     return model
+
+
+SERVED_OTHERWISE = (
+    "The Keras model in the folder gives other classes than its signature serving_default, which a "
+    "server would ask: the signature is judged."
+)
+
+
+def served_otherwise(file: ModelFile[Any], wanted: Wanted, asked: Asked) -> Asked | None:
+    """What `serving_default` of a Keras SavedModel computes from numbers, where that is something
+    else than the Keras model."""
+    keras = file.format is Format.SAVED_MODEL and not asked.network.signature
+    if not keras or not serves_numbers(str(file.path)):
+        return None
+    networks = [n for n in networks_of(str(file.path)) if n.signature == SERVING]
+    try:
+        served = chosen(networks, wanted)
+    except DataError:  # it gives no logits: an embedding, for example
+        return None
+    classes = [answer.argmax(axis=1) for answer in (served.answer, asked.answer)]
+    same = served.answer.shape == asked.answer.shape and np.array_equal(*classes)
+    return None if same else served
 
 
 def steadiness(model: ImageModel, sample: Images) -> str:
@@ -227,12 +257,6 @@ def _key(network: Network) -> str:
 
 def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judged:
     network = asked.network
-    doubts = list(read.notes)
-    if wanted.classes is not None and read.classes > wanted.classes:
-        doubts.append(
-            f"The model has {read.classes} outputs, the data {wanted.classes} classes: the first "
-            "outputs are taken for them, in the data's order."
-        )
     return Judged(
         file=str(path),
         format=network.kind,
@@ -249,23 +273,46 @@ def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judge
         ),
         classes=read.classes,
         said=asked.fitted.said,
-        doubts=tuple(doubts),
+        doubts=read.notes,
     )
 
 
 def _fingerprint(path: Path, key: str) -> str:
+    """Hash of all that decides what a model computes. Names and contents have their lengths before
+    them, so that no two models run together to the same bytes."""
     digest = hashlib.sha256(key.encode())
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(p for p in path.rglob("*") if p.is_file() and "assets.extra" not in p.parts)
-    )
-    for file in files:
-        digest.update(os.fsencode(file.name))
+    for name, file in [("", path)] if path.is_file() else _files(path):
+        digest.update(b"%d %d " % (len(os.fsencode(name)), file.stat().st_size))
+        digest.update(os.fsencode(name))
         with open(file, "rb") as opened:
             while block := opened.read(BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """What a SavedModel holds, by the names that its files have in it, wherever links lead; what
+    was only put beside it is in `assets.extra`.
+
+    Raises:
+        DataError: a link leads back to a folder around it.
+    """
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if Path(parent) == folder:
+            folders[:] = [name for name in folders if name != EXTRA]
+        if any(
+            Path(parent, name).samefile(above) for name in folders for above in _to(folder, parent)
+        ):
+            raise DataError(f"{parent}: a link in it leads back to a folder around it")
+        files += [Path(parent, name) for name in names]
+    return sorted((str(file.relative_to(folder)), file) for file in files)
+
+
+def _to(folder: Path, parent: str) -> list[Path]:
+    """The folders from `folder` to one below it."""
+    inside = Path(parent).relative_to(folder)
+    return [folder / above for above in (inside, *inside.parents)]
 
 
 def serving_signature(path: str) -> Callable[[FloatArray], IntArray] | None:

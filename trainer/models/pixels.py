@@ -9,3 +9,9 @@ class Pixels(StrEnum):
     UNIT = "0:1"
     BYTES = "0:255"
     SIGNED = "-1:1"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The numbers for black and for white."""
+        black, white = map(float, self.value.split(":"))
+        return black, white

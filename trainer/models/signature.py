@@ -4,12 +4,15 @@ The graph of a signature is copied into the graph of whoever calls it, without i
 so attacks, bounds and what takes a squashing off see the operations themselves.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from foundation.errors import DataError
+from foundation.versions import SAVED_MODEL
 from robustness.inlining import Inlined, only_to_read
 from trainer.models.network import Network, Outputs
 
@@ -32,6 +35,18 @@ def networks_of(path: str) -> list[Network]:
             f"signatures are {'; '.join(map(described, signatures.values())) or 'none'}"
         )
     return networks
+
+
+def serves_numbers(path: str) -> bool:
+    """Whether `serving_default` takes one tensor of floats. It is read in the file, and nothing is
+    loaded."""
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString(tf.io.gfile.GFile(os.path.join(path, SAVED_MODEL), "rb").read())
+    for graph in content.meta_graphs:
+        inputs = list(graph.signature_def[SERVING].inputs.values())
+        if len(inputs) == 1 and tf.as_dtype(inputs[0].dtype or tf.string).is_floating:
+            return True
+    return False
 
 
 def described(signature: Any) -> str:

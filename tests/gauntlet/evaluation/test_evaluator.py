@@ -212,6 +212,21 @@ def test_outputs_in_another_order_are_matched_by_name(
     assert any("its outputs stood in another order" in note for note in unnamed.notes)
 
 
+def test_more_outputs_than_classes_are_doubted_where_nobody_names_them(
+    task: EvaluationTask, model: tf_keras.Model, tmp_path: Path
+) -> None:
+    layers = tf_keras.layers
+    whole = tf_keras.Sequential([model, layers.Dense(5, use_bias=True)])
+    whole.build((None, *SHAPE))
+    whole.layers[1].set_weights([np.eye(3, 5, dtype=np.float32), np.float32([0, 0, 0, -9, -9])])
+    whole.save(tmp_path / "more.keras")
+    more = dataclasses.replace(task, model=tmp_path / "more.keras")
+    doubt = "The model has 5 outputs, the data 3 classes"
+    assert any(doubt in note for note in run_evaluation(more).notes)
+    named = run_evaluation(dataclasses.replace(more, classes=("0", "1", "2", "x", "y")))
+    assert named.notes == ()
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 from foundation.errors import DataError
 from gauntlet.evaluation.subject import chance_of, doubts, matched
+from trainer.models.pixels import Pixels
 
 CLASSES = 4
 
@@ -31,9 +32,11 @@ def quarters(x: np.ndarray) -> np.ndarray:
     return np.where((low >= 0.0) & (low < 0.2) & (high > 0.5) & (high <= 1.0), best, 0)
 
 
-def sentences(predict: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+def sentences(
+    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels = Pixels.UNIT
+) -> list[str]:
     x, y = pictures()
-    return list(doubts(predict, x, y, chance_of(predict, x, y)))
+    return list(doubts(predict, x, y, chance_of(predict, x, y), pixels))
 
 
 def test_a_model_that_belongs_to_the_data_is_not_doubted() -> None:
@@ -60,6 +63,55 @@ def test_another_reading_of_the_pixels_is_found(
     assert any(word in sentence for sentence in sentences(lambda x: quarters(trained_on(x))))
 
 
+@pytest.mark.parametrize("trained_on", Pixels)
+@pytest.mark.parametrize("asked_with", Pixels)
+def test_the_pixels_that_are_named_are_those_of_the_training(
+    trained_on: Pixels, asked_with: Pixels
+) -> None:
+    """Whatever the model is asked with."""
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        black, white = trained_on.ends
+        return quarters((of(asked_with, x) - black) / (white - black))
+
+    def of(pixels: Pixels, x: np.ndarray) -> np.ndarray:
+        return x * (pixels.ends[1] - pixels.ends[0]) + pixels.ends[0]
+
+    told = sentences(predict, asked_with)
+    if trained_on is asked_with:
+        assert told == []
+    else:
+        assert f"(--pixels {trained_on}) on 100.0%" in told[0]
+
+
+def test_pixels_that_are_named_in_vain_are_doubted() -> None:
+    """By a model that sees the same in any unit; where none are named, there is nothing to say."""
+
+    def brightest(x: np.ndarray) -> np.ndarray:
+        return np.argmax(
+            [x[:, i : i + 4, j : j + 4, 0].mean(axis=(1, 2)) for i in (0, 4) for j in (0, 4)],
+            axis=0,
+        )
+
+    assert sentences(brightest) == []
+    for pixels in (Pixels.BYTES, Pixels.SIGNED):
+        (sentence,) = sentences(brightest, pixels)
+        assert "they do not tell which it was trained with" in sentence
+        assert "from 0 to 1 (--pixels 0:1) on 100.0%" in sentence
+
+
+def test_an_order_that_explains_more_is_all_that_is_said() -> None:
+    """Of classes turned round, exchanged light and dark would make a few right."""
+
+    def turned(x: np.ndarray) -> np.ndarray:
+        exchanged = x.mean(axis=(1, 2, 3)) > 0.5
+        label = quarters(np.where(exchanged[:, None, None, None], 1 - x, x))
+        return np.where(exchanged & (np.arange(len(x)) % 3 == 0), label, CLASSES - 1 - label)
+
+    (sentence,) = sentences(turned)
+    assert "another order" in sentence
+
+
 def test_another_order_of_the_classes_is_found() -> None:
     order = np.array([1, 2, 3, 0])
     *_, sentence = sentences(lambda x: order[quarters(x)])
@@ -82,7 +134,7 @@ def test_outputs_that_fall_are_named_first() -> None:
     x, y = pictures()
     wrong = lambda x: (quarters(x) + 1) % CLASSES  # noqa: E731
     clean = chance_of(wrong, x, y)
-    (sentence,) = doubts(wrong, x, y, clean, least=quarters)
+    (sentence,) = doubts(wrong, x, y, clean, Pixels.UNIT, least=quarters)
     assert "its smallest output on 100.0%" in sentence
 
 

@@ -219,6 +219,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda p: network_of(SHAPE, 2).save(p, save_format="tf"),
         "fewer classes than the data has: 3",
     ),
+    "one output": (
+        lambda p: network_of(SHAPE, 1).save(p, save_format="tf"),
+        r"\[n, 1\], which tells two classes apart, gives fewer classes than the data has: 3",
+    ),
     "integers": (
         lambda p: save_spec(p, tf.TensorSpec([None, *SHAPE], tf.uint8), lambda x, w: flat(x) @ w),
         "it takes uint8, which no gradient reaches",
@@ -482,7 +486,52 @@ def test_a_folder_with_code_is_asked_through_its_signature(batch: Any, tmp_path:
     assert load_export(str(tmp_path / "strings")).classes == CLASSES  # what a pipeline trained
 
 
-def test_more_outputs_than_classes_are_doubted(batch: Any, tmp_path: Path) -> None:
-    network_of(SHAPE, 5).save(tmp_path / "model.keras")
-    loaded = load_model(tmp_path / "model.keras", wanted(batch))
-    assert "The model has 5 outputs, the data 3 classes" in said(loaded)
+def test_weights_behind_a_link_are_part_of_the_model(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    """A link that was turned to other weights is another model, whatever its folder is called."""
+    folder = tmp_path / "assets.extra" / "model"
+    fingerprints = []
+    for factor in (1.0, 2.0):
+        path = write_model("signature", [factor * each for each in weights], tmp_path)
+        (path / "variables").rename(tmp_path / f"variables-{factor}")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path / "saved_model.pb", folder)
+        shutil.rmtree(path)
+        (folder / "variables").unlink(missing_ok=True)
+        (folder / "variables").symlink_to(tmp_path / f"variables-{factor}")
+        fingerprints.append(load_model(folder, wanted(batch)).fingerprint)
+    assert fingerprints[0] != fingerprints[1]
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "notes.txt").write_text("beside the model")
+    assert load_model(folder, wanted(batch)).fingerprint == fingerprints[1]
+    (folder / "loop").symlink_to(folder)
+    with pytest.raises(DataError, match="a link in it leads back"):
+        load_model(folder, wanted(batch))
+
+
+def test_a_signature_that_a_server_would_ask_is_judged(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path
+) -> None:
+    """Where it computes something else than the Keras model that was saved with it."""
+    model = network(weights)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE])])
+    def turned(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": model(x)[:, ::-1]}
+
+    for name, signatures, order in (("own", None, 1), ("other", {"serving_default": turned}, -1)):
+        model.save(tmp_path / name, save_format="tf", signatures=signatures)
+        loaded = load_model(tmp_path / name, wanted(batch))
+        logits = loaded.model(tf.constant(batch.x))
+        np.testing.assert_allclose(logits, model(batch.x)[:, ::order], atol=1e-6)
+        assert any("serving_default" in note for note in loaded.model.judged.doubts) == (order < 0)
+
+
+@pytest.mark.parametrize("name", ["model.ONNX", "model.bin", "model.h5"])
+def test_an_onnx_file_is_known_by_its_content(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, name: str
+) -> None:
+    path = write_model("model.onnx", weights, tmp_path).rename(tmp_path / name)
+    logits = load_model(path, wanted(batch)).model(tf.constant(batch.x))
+    np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-5)
