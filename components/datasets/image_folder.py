@@ -25,9 +25,8 @@ from foundation.errors import ConfigError, DataError
 from foundation.events import Progress
 from trainer.classes import normalised
 
-NAME, VERSION = "image_folder", "2.1.0"
-"""Of the prepared data set; the version goes up when other pixels or labels are stored for the same
-files."""
+NAME, VERSION = "image_folder", "2.0.0"
+"""Of the prepared data set; the version goes up when other pixels are stored for the same files."""
 
 LAYOUT = "SPLIT/CLASS/IMAGE, such as train/cat/1.png, with the splits train and test"
 FILENAME = "filename"
@@ -171,6 +170,7 @@ def class_of(name: str) -> str:
 
 
 def _class_folder(name: str) -> str:
+    """The name of a class as the folder has it."""
     return name.split("/")[1]
 
 
@@ -185,9 +185,8 @@ def _sha256(path: Path) -> str:
 def _set_strangers_aside(layout: Layout) -> None:
     """A folder of an unusual name with classes of its own is no split of these data."""
     usual = ("train", "test", *VALIDATION)
-    known = next(
-        (set(normalised(list(layout.files[s]))) for s in usual if layout.files.get(s)), set()
-    )
+    first = next((layout.files[split] for split in usual if layout.files.get(split)), {})
+    known = set(normalised(list(first)))
     for split, by_class in list(layout.files.items()):
         if split in usual or known.issuperset(normalised(list(by_class))):
             continue
