@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.datasets.image_folder import FILENAME
+from components.datasets.overlap import require_once
 from components.datasets.prepared import PreparedDataset
 from foundation.errors import ConfigError, DataError
 from robustness.types import FloatArray, IntArray
@@ -52,7 +53,8 @@ def image_batches(
         limit: at most so many images.
 
     Raises:
-        ConfigError: there is no such split; the message lists those that exist.
+        ConfigError: there is no such split, and the message lists those that exist; or it takes an
+            image twice.
         DataError: the data set is not one of labelled images with 8 bits a channel.
     """
     import tensorflow_datasets as tfds
@@ -86,9 +88,10 @@ def _part(prepared: PreparedDataset, split: str) -> Any:
     splits = tfds.builder_from_directory(prepared.directory).info.splits
     try:
         found = splits[split]
+        require_once(prepared.name, splits, {"split": split})
         if found.num_examples:
             return found
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, NotImplementedError) as error:  # the last: a part of `all`
         raise ConfigError(
             f"unknown split {split!r} of {prepared.name}; the splits are {', '.join(splits)}, and "
             "parts of them such as test[:500]"

@@ -9,6 +9,7 @@ prepared data set, so that nothing else knows folders.
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from components.datasets.folder.parallel import mapped
 from components.datasets.folder.problems import Problems
 from foundation.errors import ConfigError, DataError
 from foundation.events import Progress
+from trainer.classes import normalised
 
 NAME, VERSION = "image_folder", "2.0.0"
 """Of the prepared data set; the version goes up when other pixels are stored for the same files."""
@@ -162,7 +164,13 @@ def add_to_digest(digest: "hashlib._Hash", split: str, name: str, content: str) 
 
 
 def class_of(name: str) -> str:
-    """The class of an image, by its path below the folder."""
+    """The class of an image, by its path below the folder: in one form of Unicode (NFC), since
+    systems differ in how they write the same name."""
+    return unicodedata.normalize("NFC", _class_folder(name))
+
+
+def _class_folder(name: str) -> str:
+    """The name of a class as the folder has it."""
     return name.split("/")[1]
 
 
@@ -177,9 +185,10 @@ def _sha256(path: Path) -> str:
 def _set_strangers_aside(layout: Layout) -> None:
     """A folder of an unusual name with classes of its own is no split of these data."""
     usual = ("train", "test", *VALIDATION)
-    known = next((set(layout.files[split]) for split in usual if layout.files.get(split)), set())
+    first = next((layout.files[split] for split in usual if layout.files.get(split)), {})
+    known = set(normalised(list(first)))
     for split, by_class in list(layout.files.items()):
-        if split in usual or known.issuperset(by_class):
+        if split in usual or known.issuperset(normalised(list(by_class))):
             continue
         unused = layout.unused[f"in {split}, which has classes that no split has"]
         for names in layout.files.pop(split).values():
@@ -264,6 +273,8 @@ def _shape(root: Path, looks: Mapping[str, Look], resize: Size | None) -> tuple[
 
 
 def _classes(root: Path, files: dict[str, list[str]]) -> list[str]:
+    for split, names in files.items():
+        in_order(set(map(_class_folder, names)), str(root / split))
     by_split = {split: set(map(class_of, names)) for split, names in files.items()}
     split = "train" if "train" in files else max(files, key=lambda split: len(by_split[split]))
     classes = in_order(by_split[split], str(root / split))

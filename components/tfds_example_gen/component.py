@@ -52,6 +52,7 @@ def TfdsExampleGen(
     order; empty where nobody has said. data: prepared data in a store, instead of `data_dir`.
 
     Raises:
+        ConfigError: an image would be in two splits, or twice in one.
         DataError: the data is missing, no image classification or not stored as TFRecords, a split
             is unknown or empty, the data calls a label otherwise, or it changed since the run
             began.

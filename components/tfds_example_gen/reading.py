@@ -23,6 +23,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from components.datasets.image_folder import FILENAME
+from components.datasets.overlap import require_once
 from components.datasets.prepare import prepare
 from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
@@ -79,23 +80,32 @@ def data_directory(dataset: str, data_dir: str, fingerprint: str) -> str:
 def split_parts(
     builder: tfds.core.DatasetBuilder, splits: dict[str, str], shards: int
 ) -> list[tuple[str, Any, int, int]]:
-    """(output split, part of a tfds split, index, count) of every shard to write."""
+    """(output split, part of a tfds split, index, count) of every shard to write.
+
+    Raises:
+        ConfigError: an image would be in two splits, or twice in one.
+        DataError: a split is unknown or empty, or the data set is not one of labelled images in
+            TFRecords.
+    """
     check_is_image_classification(builder)
     check_is_tfrecord(builder)
-    parts = []
+    counts, parts = {}, []
     for name, split in splits.items():
         try:
-            examples = builder.info.splits[split].num_examples
-        except (ValueError, KeyError) as error:
+            counts[name] = builder.info.splits[split].num_examples
+        except (ValueError, KeyError, NotImplementedError) as error:  # the last: a part of `all`
             known = {found: info.num_examples for found, info in builder.info.splits.items()}
             raise DataError(
                 f"{builder.name} has no split {split!r}; its splits are {known}"
             ) from error
-        if not examples:
+        if not counts[name]:
             raise DataError(
                 f"the split {split!r} of {builder.name} is empty; choose another for data.{name}"
             )
-        count = min(shards, examples)
+    wanted = {f"data.{name}": split for name, split in splits.items()}
+    require_once(builder.name, builder.info.splits, wanted)
+    for name, split in splits.items():
+        count = min(shards, counts[name])
         parts += [(name, part, i, count) for i, part in enumerate(tfds.even_splits(split, n=count))]
     return parts
 

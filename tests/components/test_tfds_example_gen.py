@@ -27,7 +27,7 @@ from components.tfds_example_gen.reading import (
     split_parts,
     to_example,
 )
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError
 from pipeline.local.orchestrator import Orchestrator
 from pipeline.local.runner import run_pipeline
 from pipeline.root.root import Root
@@ -216,6 +216,43 @@ def test_unknown_and_empty_splits(
 ) -> None:
     with pytest.raises(DataError, match=message):
         split_parts(digits, {"test": split}, shards=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, ""),
+        ({"train": "train[:30]+train[32:33]", "test": "test[:5]+test[5:]"}, ""),
+        (
+            {"train": "train[:35]"},
+            r"data.train=train\[:35\] and data.validation=train\[33:\] have 2 images of digits in "
+            "common; expected none",
+        ),
+        (
+            {"test": "train[:5%]"},
+            r"data.train=train\[:33\] and data.test=.* have 2 images of digits",
+        ),
+        (
+            {"test": "train[-1shard:]"},
+            "data.train=.* and data.test=.* have 6 images",
+        ),
+        ({"test": "all"}, "data.train=.* and data.test=all have 33 images"),
+        (
+            {"test": "test+test[:3]+test[1:2]"},
+            "data.test=.* takes 4 images of digits more than once",
+        ),
+        ({"test": "test[10:9]"}, "a part ends before it begins; expected FIRST:AFTER_LAST"),
+    ],
+)
+def test_an_image_is_in_one_split_and_once(
+    digits: tfds.core.DatasetBuilder, change: dict[str, str], message: str
+) -> None:
+    splits = {"train": "train[:33]", "validation": "train[33:]", "test": "test"} | change
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            split_parts(digits, splits, shards=2)
+    else:
+        assert split_parts(digits, splits, shards=2)
 
 
 def test_data_sets_without_image_and_label() -> None:

@@ -162,6 +162,7 @@ def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
     try:
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         bits, orientation = _bits(image, file), _orientation(image)
+        altered = _altered(image) if bits <= 8 else ""
         clear = image.mode in CHANNELS and image.has_transparency_data and _is_transparent(image)
     except Unusable:
         raise
@@ -172,6 +173,8 @@ def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
     if bits > 8 or image.mode.startswith(("I", "F")):
         depth = bits if bits > 8 else 32
         raise Unusable(f"has {depth} bits a channel; expected 8: scale its values to 0 to 255")
+    if altered and image.mode in CHANNELS:
+        raise Unusable(altered)
     if image.mode not in CHANNELS or clear:
         cure = (
             "some of its pixels are transparent: put it on a background"
@@ -202,6 +205,27 @@ def _bits(image: "Image", file: IO[bytes]) -> int:
     if image.format == "PPM":
         return 16 if _highest(vars(image)["tile"]) > 255 else 8
     return 8
+
+
+def _altered(image: "Image") -> str:
+    """What Pillow does to an image of 8 bits a channel without a word, and the cure; '' where it
+    gives the pixels of the file. The fourth byte of a BMP with 32 bits is padding by its format."""
+    tiles = vars(image).get("tile") or []
+    if image.format == "TIFF":
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        bands = len(image.getbands())
+        if (stored := tags.get(277, bands)) > bands:
+            return (
+                f"has {stored} channels, of which {bands} are read ({image.mode}); expected no "
+                "others, such as near infrared: save it without them"
+            )
+        if tags.get(262) == 6 and tags.get(259, 1) == 1:  # of which Pillow reads 4 bytes a pixel
+            return "has the colour mode YCbCr, uncompressed; expected grey or RGB: convert it"
+    if image.format == "PPM" and (white := _highest(tiles)) != 255:
+        return f"has {white} for white; expected 255: scale its values to 0 to 255"
+    if image.format == "BMP" and tiles[0][3][0] in ("BGR;15", "BGR;16"):
+        return "has 16 bits a pixel, whose values have no one meaning in 8 bits; expected 24 or 32"
+    return ""
 
 
 def _highest(tiles: Any) -> int:

@@ -58,8 +58,10 @@ def in_order(names: Iterable[str], place: str) -> list[str]:
     for name in found:
         key = int(name) if whole else unicodedata.normalize("NFKC", name).casefold()
         if (other := alike.setdefault(key, name)) != name:
+            same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+            looks = f" (both look like {readable(name)}, in two forms of Unicode)" if same else ""
             raise DataError(
-                f"{place}: the classes {other!a} and {name!a} differ in spelling only; "
+                f"{place}: the classes {other!a} and {name!a} differ in spelling only{looks}; "
                 "expected one folder for each class: bring them together, or rename one"
             )
     return sorted(found, key=int) if whole else found

@@ -152,6 +152,9 @@ def test_another_seed_or_model_is_judged_anew(
         ({"model": Path("/nowhere")}, "/nowhere: there is no such file or folder"),
         ({"split": "tset"}, "unknown split 'tset' of small; the splits are test"),
         ({"split": "test[:0]"}, "the split 'test.:0.' of small is empty"),
+        ({"split": "all[:5]"}, "unknown split 'all.:5.' of small"),
+        ({"split": "test[:10]+test[4:12]"}, r"takes 6 images of small more than once; expected ea"),
+        ({"split": "test[6:5]"}, r"split=test\[6:5\]: a part ends before it begins"),
         ({"corruptions": True}, "of 11 or more"),  # these images are too small
     ],
 )

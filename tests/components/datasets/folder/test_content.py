@@ -57,6 +57,7 @@ TAKEN = {
     "opaque-LA": (with_alpha("LA", 255), "PNG", {}),
     "solid-WEBP": (with_alpha("RGBA", 255), "WEBP", {"lossless": True}),
     "deflated-TIFF": (Image.fromarray(RGB), "TIFF", {"compression": "tiff_deflate"}),
+    "opaque-RGBA-TIFF": (with_alpha("RGBA", 255), "TIFF", {}),
 }
 
 
@@ -102,27 +103,45 @@ def sixteen_bit_colours() -> bytes:
     )
 
 
-def tiff(bits: int, channels: int, kind: int) -> bytes:
-    """A TIFF of one pixel. kind: 1 for whole numbers, 2 for those with a sign."""
+def tiff(
+    bits: int, channels: int, kind: int, more: int = 0, planes: int = 1, colours: int = 0
+) -> bytes:
+    """A TIFF of one pixel. kind: 1 for whole numbers, 2 for those with a sign. more: channels among
+    them that are neither grey nor colours. planes: 2 for each channel alone. colours: how the
+    others are meant, if not as grey or RGB."""
     tags = [
-        (256, 1), (257, 1), (258, bits), (259, 1), (262, 2 if channels == 3 else 1), (273, 8),
-        (277, channels), (278, 1), (279, channels * bits // 8), (339, kind),
+        (256, 1), (257, 1), (258, bits), (259, 1),
+        (262, colours or (2 if channels - more == 3 else 1)), (273, 8), (277, channels), (278, 1),
+        (279, channels * bits // 8), (284, planes), *[(338, 0)] * (more > 0), (339, kind),
     ]  # fmt: skip
     pixel, entries, after = b"\x12\x34" * 8, b"", 24 + 2 + 12 * len(tags) + 4
     values = b""
     for tag, value in tags:
-        several = channels if tag in (258, 339) else 1
+        several = {258: channels, 338: more, 339: channels}.get(tag, 1)
         if several > 2:
             entries += struct.pack("<HHII", tag, 3, several, after + len(values))
             values += struct.pack(f"<{several}H", *[value] * several)
         else:
-            entries += struct.pack("<HHIHH", tag, 3, several, value, 0)
+            entries += struct.pack("<HHIHH", tag, 3, several, value, value * (several == 2))
     ifd = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
     return struct.pack("<2sHI", b"II", 42, 24) + pixel + ifd + values
 
 
 def test_the_written_tiff_is_one() -> None:
     np.testing.assert_array_equal(decode(tiff(8, 3, 1)).pixels, [[[0x12, 0x34, 0x12]]])
+
+
+def bmp(bits: int) -> bytes:
+    """A BMP of one pixel without palette."""
+    head = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, bits, 0, 4, 0, 0, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", 58, 0, 0, 54) + head + b"\x12\x34\x56\x00"
+
+
+def test_the_padding_of_a_bmp_is_no_channel() -> None:
+    for bits in (24, 32):
+        picture = decode(bmp(bits))
+        np.testing.assert_array_equal(picture.pixels, [[[0x56, 0x34, 0x12]]])
+        assert not picture.opaque
 
 
 def animated(format: str) -> bytes:
@@ -155,6 +174,37 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "16-bit-colours": (sixteen_bit_colours, "has 16 bits a channel; expected 8: scale its values"),
     "16-bit-TIFF": (lambda: tiff(16, 3, 1), "has 16 bits a channel"),
     "signed-TIFF": (lambda: tiff(8, 1, 2), "has numbers with a sign; expected 0 to 255"),
+    "near-infrared": (
+        lambda: tiff(8, 4, 1, more=1),
+        r"has 4 channels, of which 3 are read \(RGB\); expected no others, such as near infrared: "
+        "save it without them",
+    ),
+    "five-channels": (lambda: tiff(8, 5, 1, more=2), "has 5 channels, of which 3 are read"),
+    "five-channels-in-planes": (
+        lambda: tiff(8, 5, 1, more=2, planes=2), "has 5 channels, of which 3 are read"
+    ),
+    "near-infrared-in-planes": (
+        lambda: tiff(8, 4, 1, more=1, planes=2), "has 4 channels, of which 3 are read"
+    ),
+    "grey-and-more-in-planes": (
+        lambda: tiff(8, 2, 1, more=1, planes=2), r"has 2 channels, of which 1 are read \(L\)"
+    ),
+    "grey-and-more": (lambda: tiff(8, 2, 1, more=1), "cannot be decoded as an image"),
+    "YCbCr-TIFF": (
+        lambda: encoded(Image.fromarray(RGB).convert("YCbCr"), "TIFF") + bytes(9999),
+        "the colour mode YCbCr, uncompressed; expected grey or RGB",
+    ),
+    **{
+        f"{white}-is-white-{kind.decode()}": (
+            lambda white=white, kind=kind: kind + b" 1 1 %d\n1 1 1" % white,
+            f"has {white} for white; expected 255: scale its values to 0 to 255",
+        )
+        for white in (1, 15, 100, 254)
+        for kind in (b"P2", b"P3", b"P5", b"P6")
+    },
+    "16-bit-BMP": (
+        lambda: bmp(16), "has 16 bits a pixel, whose values have no one meaning in 8 bits"
+    ),
     "16-bit-PGM": (lambda: b"P5 1 1 65535\n\x12\x34", "has 32 bits a channel; expected 8"),
     "16-bit-PPM": (lambda: b"P6 1 1 65535\n" + b"\x12\x34" * 3, "has 16 bits a channel"),
     "float-TIFF": (

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,6 +195,10 @@ def latin_file(root: Path) -> None:
         (sizes, r"has images of 6 sizes .*: 10 of 6 x 5 .*, \.\.\.; expected one: .*resize=6,5 "),
         (two_spellings, "the classes 'Cat' and 'cat' differ in spelling only; expected one folder"),
         (decomposed, "'cafe.u0301' and 'caf.xe9' differ in spelling only"),
+        (
+            decomposed,
+            "only .both look like caf\u00e9, in two forms of Unicode.; expected one folder",
+        ),
         (two_lines, r"the name of the class 'a\\\\nb' cannot be kept; expected UTF-8 on one line"),
         (blank, "the name of the class 'fox ' cannot be kept"),
         (latin_class, r"/train/\\xe9t\\xe9/1.png has a name that is not UTF-8; rename it"),
@@ -215,6 +220,24 @@ def test_numbers_sort_as_numbers() -> None:
     assert in_order(["10", "9", "a"], "train") == ["10", "9", "a"]
     with pytest.raises(DataError, match="the classes '01' and '1' differ in spelling only"):
         in_order(["1", "01", "2"], "train")
+
+
+@pytest.mark.parametrize("split", ["test", "extra"])
+def test_a_class_is_one_in_both_forms_of_unicode(tmp_path: Path, split: str) -> None:
+    composed, decomposed = "z\u00e9ro", "ze\u0301ro"
+    root = write_folder(tmp_path, (composed, "zz"))
+    (root / "test").rename(root / split)
+    (root / split / composed).rename(root / split / decomposed)
+    found = describe(str(root))
+    assert found.classes == ["zz", composed]
+    assert f"{split}/{decomposed}/0.png" in found.files[split]
+    (root / "train" / composed).rename(root / "train" / decomposed)
+    assert describe(str(root)).classes == ["zz", composed], "the order depends on the form"
+    write_image(root / split / composed / "1.png", 1)
+    with pytest.raises(
+        DataError, match=f"{split}: the classes .*look like z\u00e9ro, in two forms"
+    ):
+        describe(str(root))
 
 
 LETTERS = [
@@ -242,7 +265,7 @@ def test_any_name_is_taken_passed_over_or_refused_in_words(seed: int, tmp_path: 
         return
     lines = summary(found)
     assert all(line.isprintable() for line in lines)
-    assert set(found.classes) <= {"cat", "dog", label}
+    assert set(found.classes) <= {"cat", "dog", unicodedata.normalize("NFC", label)}
     assert sum(map(len, found.files.values())) <= 2 + len(names)
 
 
