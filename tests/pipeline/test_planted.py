@@ -5,15 +5,11 @@ import pytest
 from planted import PLANTS, PlantedWorld, another_seed
 
 from pipeline.report.run_summary import RunSummary
-from robustness.config import CheckName
 
 pytestmark = pytest.mark.planted
 
 FEW = ("rounding front end", "random output", "not a number")
-"""They touch every gate, and every check but these."""
-
-UNTOUCHED = {CheckName.NOISE_DOES_NOT_HELP, CheckName.PROOFS_HOLD}
-"""The first by chance alone: noise helps a random model, or does not."""
+"""They touch every gate: of what is not a number, no check can tell anything."""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +53,7 @@ def test_a_little_worse_is_seen_by_the_comparison_alone(world: PlantedWorld) -> 
 def test_the_few_touch_every_gate(world: PlantedWorld) -> None:
     summaries = [world.run(name, PLANTS[name][0]) for name in FEW]
     touched = set().union(*map(refused_by, summaries))
-    untouched = {gate.name for gate in world.first.gates} - touched
-    assert {CheckName.PROOFS_HOLD} <= untouched <= UNTOUCHED
+    assert {gate.name for gate in world.first.gates} <= touched
     assert any(summary.serving_problems for summary in summaries)
 
 
