@@ -61,7 +61,8 @@ KEPT = (
 FLAT = {"Relu", "Relu6", "Minimum", "Maximum", "ClipByValue", "Sign", "Floor", "Round", "Rint"}
 """Operations that are flat somewhere, and no increasing functions."""
 
-MOVING = {"Neg", "Cast", "StridedSlice", "GatherV2", "ConcatV2", "Transpose", "Pack", "BiasAdd"}
+MOVING = {"Neg", "Cast", "StridedSlice", "GatherV2", "Transpose"}
+JOINING = {"Pack", "BiasAdd"}
 
 STRETCHING = {"Mul", "RealDiv", "AddV2", "Add", "Sub", "Log"}
 """Operations through which a squashing is looked for: a factor and a summand that are numbers."""
@@ -259,9 +260,21 @@ def _flat_before(tensor: tf.Tensor) -> str:
         seen.add(op.name)
         if op.type in SQUASHING or op.type in FLAT:
             return SQUASHING.get(str(op.type), str(op.type))
-        if op.type in PASS_ON | RESHAPES | STRETCHING | MOVING:
-            todo += op.inputs
+        todo += _values(tensor)
     return ""
+
+
+def _values(tensor: tf.Tensor) -> list[tf.Tensor]:
+    """The operands whose values an operation moves, stretches and joins; not those that only say
+    where to (a shape, an axis, indices), nor those that a gradient of its own reads."""
+    op = tensor.op
+    if op.type in PASS_ON:
+        return [passed_on(tensor)]
+    if op.type == "ConcatV2":
+        return list(op.inputs)[:-1]
+    if op.type in STRETCHING or op.type in JOINING:
+        return list(op.inputs)
+    return [op.inputs[0]] if op.type in RESHAPES or op.type in MOVING else []
 
 
 def _operand(tensor: tf.Tensor) -> tuple[tf.Tensor, float] | None:
@@ -310,7 +323,9 @@ def _differentiable(
     function = compiled(model)
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
-        return function(x)
+        found = function(x)
+        # A loop or a branch loses the number of rows.
+        return tf.ensure_shape(found, [x.shape[0], found.shape[1]])
 
     reached = _is_reached(logits, image_shape, sample)
     return (logits if reached else model), reached
