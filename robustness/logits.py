@@ -6,6 +6,7 @@ hides gradients where it saturates. What stands there is read from the graph, no
 values; it comes off while the model is traced, so that gradients of its own survive.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -357,10 +358,28 @@ def _is_reached(model: Model, image_shape: tuple[int, int, int], sample: Images)
     return reached[-1]
 
 
-def first_line(error: Exception) -> str:
-    """The line of an error that says what is wrong: the first one, except where that only says
-    that more follows."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[-1] if lines[0].endswith(":") else lines[0]
+def first_line(error: BaseException) -> str:
+    """The line of an error that names its cause, in front of which, and behind which, TensorFlow
+    and Keras say where it happened and with what."""
+    text = NOISE.sub("", str(error)).rpartition("Exception encountered: ")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [place for place, line in enumerate(lines) if NAMED.match(line)]
+    if named and lines[0] == "in user code:":
+        lines = [NAMED.sub("", lines[named[-1]]), *lines[named[-1] + 1 :]]
+    told = [line for line in lines if not line.endswith(":") and not line.startswith(AROUND)]
+    if told or lines:
+        return (told or lines)[0].partition(" Full object config: ")[0]
+    within = error.__cause__ or error.__context__
+    return first_line(within) if within else type(error).__name__
+
+
+NOISE = re.compile(r"\x1b\[\d*m|\{\{function_node [^}]*\}\} ?")
+"""Colours, and names of functions that nobody gave."""
+
+NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
+
+AROUND = (
+    *("Exception encountered when calling", "•", 'File "', "<stack traces", "Detected at node"),
+    *("Node: ", "[[{{"),
+)
+"""Beginnings of lines that say where, and with what."""
