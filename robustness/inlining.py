@@ -60,7 +60,7 @@ class Inlined:
 
 def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
     """The function of a tensor of that specification, without the calls in it; see `Inlined`. With
-    them, where TensorFlow's own inlining loses what some branches call."""
+    them, where TensorFlow's own inlining fails."""
     if not has_calls(concrete):
         return concrete
     body = Inlined(concrete)

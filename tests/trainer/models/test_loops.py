@@ -12,6 +12,7 @@ import tf_keras
 from small_classifier import EPSILON, STAGES, some_images
 from small_world import CLASSES, SHAPE
 
+from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
 from trainer.models.choice import Wanted
@@ -129,3 +130,20 @@ def test_a_recurrent_network_that_was_exported(batch: Any, tmp_path: Path, last:
     )
     assert judged.broken_by.tolist() == expected.broken_by.tolist()
     assert len(set(judged.broken_by.tolist())) > 1
+
+
+def test_a_loop_of_tensorflow_1_is_refused_in_words(batch: Any, tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    two = v1.control_flow_v2_enabled()
+    v1.disable_control_flow_v2()
+    try:
+        with tf.Graph().as_default(), v1.Session() as session:
+            image = v1.placeholder(tf.float32, [None, *SHAPE])
+            rows = tf.reshape(tf.map_fn(tf.sin, image), [-1, WEIGHTS.shape[0]])
+            ends = {"x": image}, {"y": rows @ tf.constant(WEIGHTS)}
+            v1.saved_model.simple_save(session, str(tmp_path / "model"), *ends)
+    finally:
+        if two:
+            v1.enable_control_flow_v2()
+    with pytest.raises(DataError, match="images: it holds a loop of TensorFlow 1, through which"):
+        loaded(tmp_path / "model", batch)
