@@ -79,8 +79,8 @@ def _networks(name: str, signature: Any, loaded: Any) -> Iterator[Network]:
 
 def _refused(x: tf.Tensor) -> Outputs:
     raise DataError(
-        "it holds a loop of TensorFlow 1, through which no gradient goes here, so that it cannot be "
-        "attacked; export the network from TensorFlow 2, or as ONNX without loops"
+        "it holds a loop of TensorFlow 1, through which no gradient goes here, so that it cannot "
+        "be attacked; export the network from TensorFlow 2, or as ONNX without loops"
     )
 
 
