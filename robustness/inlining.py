@@ -10,6 +10,7 @@ import itertools
 from typing import TypeAlias
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization
 
 Concrete: TypeAlias = tf.types.experimental.ConcreteFunction
@@ -20,9 +21,6 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 MARKS = ("_XlaMustCompile", "_noinline")
 """What keeps a call from being inlined: Keras compiles convolutions in groups whole, which have no
 kernel of their own on a CPU."""
-
-
-BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
 
 NUMBERS = itertools.count()
 
@@ -47,6 +45,9 @@ class Inlined:
         pruned = whole.prune([*captured, self._input], self._outputs)
         self._graph = _run_inline_graph_optimization(pruned, False, False)
         _rename(self._graph, f"_inlined_{next(NUMBERS)}")
+        # What runs a graph looks bodies of loops and branches up by name, and not in the graph.
+        for function in self._graph.library.function:
+            context.context().add_function_def(function)
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
         graph = tf.compat.v1.get_default_graph()
@@ -59,7 +60,7 @@ class Inlined:
 
 def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
     """The function of a tensor of that specification, without the calls in it; see `Inlined`. With
-    them, where TensorFlow's own inlining loses what some branches call."""
+    them, where TensorFlow's own inlining fails."""
     if not has_calls(concrete):
         return concrete
     body = Inlined(concrete)
@@ -76,12 +77,9 @@ def has_calls(concrete: Concrete) -> bool:
 
 def only_to_read(concrete: Concrete) -> bool:
     """Whether what `Inlined` makes of a function can be read, and not run: a function that it calls
-    is compiled as a whole, or stands in a branch, which TensorFlow's own inlining loses."""
-    graph = concrete.graph.as_graph_def()
-    functions = graph.library.function
-    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
-    marked = any(mark in function.attr for function in functions for mark in MARKS)
-    return marked or any(node.op in BRANCHES for node in nodes)
+    is compiled as a whole."""
+    functions = concrete.graph.as_graph_def().library.function
+    return any(mark in function.attr for function in functions for mark in MARKS)
 
 
 def _rename(graph: tf.compat.v1.GraphDef, suffix: str) -> None:

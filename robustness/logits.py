@@ -6,6 +6,7 @@ hides gradients where it saturates. What stands there is read from the graph, no
 values; it comes off while the model is traced, so that gradients of its own survive.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,7 +62,8 @@ KEPT = (
 FLAT = {"Relu", "Relu6", "Minimum", "Maximum", "ClipByValue", "Sign", "Floor", "Round", "Rint"}
 """Operations that are flat somewhere, and no increasing functions."""
 
-MOVING = {"Neg", "Cast", "StridedSlice", "GatherV2", "ConcatV2", "Transpose", "Pack", "BiasAdd"}
+MOVING = {"Neg", "Cast", "StridedSlice", "GatherV2", "Transpose"}
+JOINING = {"Pack", "BiasAdd"}
 
 STRETCHING = {"Mul", "RealDiv", "AddV2", "Add", "Sub", "Log"}
 """Operations through which a squashing is looked for: a factor and a summand that are numbers."""
@@ -259,9 +261,21 @@ def _flat_before(tensor: tf.Tensor) -> str:
         seen.add(op.name)
         if op.type in SQUASHING or op.type in FLAT:
             return SQUASHING.get(str(op.type), str(op.type))
-        if op.type in PASS_ON | RESHAPES | STRETCHING | MOVING:
-            todo += op.inputs
+        todo += _values(tensor)
     return ""
+
+
+def _values(tensor: tf.Tensor) -> list[tf.Tensor]:
+    """The operands whose values an operation moves, stretches and joins; not those that only say
+    where to (a shape, an axis, indices), nor those that a gradient of its own reads."""
+    op = tensor.op
+    if op.type in PASS_ON:
+        return [passed_on(tensor)]
+    if op.type == "ConcatV2":
+        return list(op.inputs)[:-1]
+    if op.type in STRETCHING or op.type in JOINING:
+        return list(op.inputs)
+    return [op.inputs[0]] if op.type in RESHAPES or op.type in MOVING else []
 
 
 def _operand(tensor: tf.Tensor) -> tuple[tf.Tensor, float] | None:
@@ -310,7 +324,9 @@ def _differentiable(
     function = compiled(model)
 
     def logits(x: ImagesTensor, training: bool = False) -> LogitsTensor:
-        return function(x)
+        found = function(x)
+        # A loop or a branch loses the number of rows.
+        return tf.ensure_shape(found, [x.shape[0], found.shape[1]])
 
     reached = _is_reached(logits, image_shape, sample)
     return (logits if reached else model), reached
@@ -342,10 +358,28 @@ def _is_reached(model: Model, image_shape: tuple[int, int, int], sample: Images)
     return reached[-1]
 
 
-def first_line(error: Exception) -> str:
-    """The line of an error that says what is wrong: the first one, except where that only says
-    that more follows."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[-1] if lines[0].endswith(":") else lines[0]
+def first_line(error: BaseException) -> str:
+    """The line of an error that names its cause, in front of which, and behind which, TensorFlow
+    and Keras say where it happened and with what."""
+    text = NOISE.sub("", str(error)).rpartition("Exception encountered: ")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [place for place, line in enumerate(lines) if NAMED.match(line)]
+    if named and lines[0] == "in user code:":
+        lines = [NAMED.sub("", lines[named[-1]]), *lines[named[-1] + 1 :]]
+    told = [line for line in lines if not line.endswith(":") and not line.startswith(AROUND)]
+    if told or lines:
+        return (told or lines)[0].partition(" Full object config: ")[0]
+    within = error.__cause__ or error.__context__
+    return first_line(within) if within else type(error).__name__
+
+
+NOISE = re.compile(r"\x1b\[\d*m|\{\{function_node [^}]*\}\} ?")
+"""Colours, and names of functions that nobody gave."""
+
+NAMED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
+
+AROUND = (
+    *("Exception encountered when calling", "•", 'File "', "<stack traces", "Detected at node"),
+    *("Node: ", "[[{{"),
+)
+"""Beginnings of lines that say where, and with what."""

@@ -15,7 +15,7 @@ from foundation.errors import DataError
 from robustness.ascent import slope
 from robustness.config import BoundName, ThreatModel
 from robustness.evaluation import Judge
-from robustness.logits import LOGARITHM, SQUASHED, UNREACHED, as_logits
+from robustness.logits import LOGARITHM, SQUASHED, UNREACHED, as_logits, first_line
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +233,58 @@ def test_a_model_without_gradients_says_so(model: tf_keras.Model, batch: Any) ->
 def test_without_images_nothing_is_told_apart(model: tf_keras.Model) -> None:
     with pytest.raises(DataError, match="without an image"):
         read(model, np.zeros((0, *SHAPE), np.float32))
+
+
+CALL = 'in user code:\n\n    File "m.py", line 1, in f  *\n        f(x)\n\n    ValueError: '
+
+CAUSES = {
+    "x of b": f"{CALL}x of b",
+    "Cannot reshape": (
+        f"{CALL}Exception encountered when calling Late.call().\n    \n    \x1b[1mCannot reshape"
+        "\x1b[0m\n    \n    Arguments received by Late.call():\n      • x=3\n"
+    ),
+    "8 values": "{{function_node __inference_f_1}} 8 values\n\t [[{{node Reshape}}]] [Op:__f_1]",
+    "too large": (
+        "Graph execution error:\n\nDetected at node m/d defined at (most recent call last):\n"
+        "<stack traces unavailable>\ntoo large\n\t [[{{node m/d}}]] [Op:__inference_f_1]"
+    ),
+    "Layer 'd' expected 2": (
+        "A total of 1 objects could not be loaded. Example error message for object <d>:\n\n"
+        "Layer 'd' expected 2\n\nList of objects that could not be loaded:\n[<d>]"
+    ),
+    "RuntimeError": "",
+}
+"""What an error says, by its cause."""
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_line_of_an_error_that_names_its_cause(cause: str) -> None:
+    assert first_line(RuntimeError(CAUSES[cause])) == cause
+
+
+def test_an_error_without_words_is_that_which_it_hides() -> None:
+    error = RuntimeError()
+    error.__cause__ = ValueError("no room")
+    assert first_line(error) == "no room"
+
+
+def test_what_a_hidden_layer_does_is_none_of_the_end(batch: Any) -> None:
+    """A gradient of its own, indices and shapes lead to a hidden layer whose values do not reach
+    the end as they are."""
+    weights = tf.constant(np.random.default_rng(0).normal(size=(64, 3)), tf.float32)
+
+    @tf.custom_gradient
+    def whole_numbers(hidden: tf.Tensor) -> Any:
+        answer = tf.round(hidden) @ weights
+        return answer, lambda upstream: upstream @ tf.transpose(weights)
+
+    def quantized(x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return whole_numbers(tf.nn.relu(tf.reshape(x, [-1, 64]) - 0.3) * 8.0)
+
+    def gathered(x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        hidden = tf.nn.relu(tf.reshape(x, [-1, 64]) - 0.3)
+        order = tf.cast(tf.math.rint([2.0, 1.0, 0.0] + 0.0 * hidden[0, 0]), tf.int32)
+        return tf.gather(hidden @ weights, order, axis=1)
+
+    for model in (quantized, gathered):
+        assert read(model, batch.x).notes == ()

@@ -95,12 +95,21 @@ def network_of(model: Any, kind: str, modules: tuple[str, ...] = ()) -> Network 
 
 
 def _outputs(outputs: Any, model: Any) -> Outputs:
-    if isinstance(outputs, dict):
-        return outputs
+    names = getattr(model, "output_names", None) or ()
+    if isinstance(outputs, list | tuple) and len(names) == len(outputs):
+        outputs = dict(zip(names, outputs, strict=True))
+    return dict(_flat(outputs))
+
+
+def _flat(outputs: Any, name: str = "") -> Iterator[tuple[str, tf.Tensor]]:
+    """All outputs; one within another is OUTER/INNER."""
     if isinstance(outputs, list | tuple):
-        names = getattr(model, "output_names", None) or map(str, range(len(outputs)))
-        return dict(zip(names, outputs, strict=True))
-    return {"": outputs}
+        outputs = dict(enumerate(outputs))
+    if not isinstance(outputs, dict):
+        yield name, outputs
+        return
+    for inner, output in outputs.items():
+        yield from _flat(output, f"{name}/{inner}" if name else str(inner))
 
 
 @contextlib.contextmanager

@@ -77,6 +77,13 @@ def _networks(name: str, signature: Any, loaded: Any) -> Iterator[Network]:
         )
 
 
+def _refused(x: tf.Tensor) -> Outputs:
+    raise DataError(
+        "it holds a loop of TensorFlow 1, through which no gradient goes here, so that it cannot "
+        "be attacked; export the network from TensorFlow 2, or as ONNX without loops"
+    )
+
+
 def _call_of(name: str, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
     """A signature as a function whose operations stand in the caller's graph; one that
     would not run like that is called instead.
@@ -84,6 +91,8 @@ def _call_of(name: str, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
     loaded: what its variables live as long as.
     """
     signature = loaded.signatures[name]
+    if any(op.type == "Enter" for op in signature.graph.get_operations()):
+        return _refused
     names = sorted(signature.structured_outputs)  # the order of `outputs`
     if only_to_read(signature):
         ((argument, _),) = signature.structured_input_signature[1].items()

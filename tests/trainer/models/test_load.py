@@ -535,3 +535,41 @@ def test_an_onnx_file_is_known_by_its_content(
     path = write_model("model.onnx", weights, tmp_path).rename(tmp_path / name)
     logits = load_model(path, wanted(batch)).model(tf.constant(batch.x))
     np.testing.assert_allclose(logits, network(weights)(batch.x), atol=1e-5)
+
+
+def test_a_class_that_is_not_there_is_named(batch: Any, tmp_path: Path) -> None:
+    import keras
+
+    class Scale(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2.0 * x
+
+    image = keras.Input(SHAPE)
+    keras.Model(image, keras.layers.Flatten()(Scale()(image))).save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match=r"failed: Could not locate class 'Scale'"):
+        load_model(tmp_path / "model.keras", wanted(batch, trust=True))
+
+
+def test_a_stateful_model_says_what_it_takes(batch: Any, tmp_path: Path) -> None:
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([
+        layers.Reshape(SHAPE[:2], batch_input_shape=(4, *SHAPE)), layers.LSTM(4, stateful=True)
+    ])  # fmt: skip
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match=r"images: Input 0 of layer .*expected shape=\(4, None, 8"):
+        load_model(tmp_path / "model.keras", wanted(batch))
+
+
+def test_outputs_within_outputs_are_named(batch: Any, tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input(SHAPE)
+    hidden = keras.layers.Flatten()(image)
+    first, second = (keras.layers.Dense(CLASSES)(hidden) for _ in range(2))
+    model = keras.Model(image, {"a": {"b": first}, "c": [second]})
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match=r"may be the logits: a/b \[n, 3\], c/0 \[n, 3\]"):
+        load_model(tmp_path / "model.keras", wanted(batch))
+    asked = load_model(tmp_path / "model.keras", wanted(batch, signature=":c/0")).model
+    expected = keras.Model(image, second)(batch.x)
+    np.testing.assert_allclose(asked(tf.constant(batch.x)), expected, atol=1e-6)
