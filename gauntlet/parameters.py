@@ -67,7 +67,7 @@ class Names(click.ParamType):
 
 def _names_of(text: str) -> list[Any]:
     """Names of a list, which is written as JSON where a name may have a comma itself."""
-    if not text.lstrip().startswith("["):
+    if not (text.strip().startswith("[") and text.strip().endswith("]")):
         return list(text.split(","))
     try:
         return list(json.loads(text))

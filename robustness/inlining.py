@@ -45,7 +45,8 @@ class Inlined:
         pruned = whole.prune([*captured, self._input], self._outputs)
         self._graph = _run_inline_graph_optimization(pruned, False, False)
         _rename(self._graph, f"_inlined_{next(NUMBERS)}")
-        # What runs a graph looks bodies of loops and branches up by name, and not in the graph.
+        # What runs a graph looks bodies of loops and branches up by name, and not in the graph; so
+        # they stay as long as the process.
         for function in self._graph.library.function:
             context.context().add_function_def(function)
 
@@ -63,8 +64,8 @@ def inlined(concrete: Concrete, spec: tf.TensorSpec) -> Concrete:
     them, where TensorFlow's own inlining fails."""
     if not has_calls(concrete):
         return concrete
-    body = Inlined(concrete)
     try:
+        body = Inlined(concrete)
         return tf.function(body.__call__, autograph=False).get_concrete_function(spec)
     except (ValueError, tf.errors.OpError):
         return concrete
@@ -80,6 +81,13 @@ def only_to_read(concrete: Concrete) -> bool:
     is compiled as a whole."""
     functions = concrete.graph.as_graph_def().library.function
     return any(mark in function.attr for function in functions for mark in MARKS)
+
+
+def has_loop_of_tensorflow_1(concrete: Concrete) -> bool:
+    """Whether there is a loop of frames in a function, or in one that it calls."""
+    graph = concrete.graph.as_graph_def()
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any(node.op == "Enter" for body in bodies for node in body)
 
 
 def _rename(graph: tf.compat.v1.GraphDef, suffix: str) -> None:

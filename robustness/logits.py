@@ -256,9 +256,9 @@ def _flat_before(tensor: tf.Tensor) -> str:
     while todo:
         tensor = todo.pop()
         op = tensor.op
-        if op.name in seen:
+        if tensor.name in seen:
             continue
-        seen.add(op.name)
+        seen.add(tensor.name)
         if op.type in SQUASHING or op.type in FLAT:
             return SQUASHING.get(str(op.type), str(op.type))
         todo += _values(tensor)

@@ -45,7 +45,8 @@ def test_a_list_has_members_in_the_order_given() -> None:
 def test_names_may_have_commas_in_a_list_of_json() -> None:
     assert NAMES.convert("cat, dog", None, None) == ("cat", "dog")
     assert NAMES.convert('["cat, grey", "dog "]', None, None) == ("cat, grey", "dog")
-    for text in ("cat,,dog", "", '["cat"', '["cat", 3]', "[]", '["cat", " "]'):
+    assert NAMES.convert("[unk],cat", None, None) == ("[unk]", "cat")
+    for text in ("cat,,dog", "", '["cat]', '["cat", 3]', "[]", '["cat", " "]'):
         with pytest.raises(ConfigError, match="expected names with commas between them"):
             NAMES.convert(text, None, None)
 

@@ -288,3 +288,18 @@ def test_what_a_hidden_layer_does_is_none_of_the_end(batch: Any) -> None:
 
     for model in (quantized, gathered):
         assert read(model, batch.x).notes == ()
+
+
+def test_values_are_followed_through_each_output_of_a_gradient_of_its_own(batch: Any) -> None:
+    weights = tf.constant(np.random.default_rng(0).normal(size=(64, 3)), tf.float32)
+
+    @tf.custom_gradient
+    def both(one: tf.Tensor, other: tf.Tensor) -> Any:
+        return (tf.identity(one), tf.identity(other)), lambda *upstream: upstream
+
+    def model(x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        logits = tf.reshape(x, [-1, 64]) @ weights
+        return tf.concat(both(tf.nn.relu(logits), 2.0 * logits), axis=1)
+
+    (note,) = read(model, batch.x).notes
+    assert "Relu" in note

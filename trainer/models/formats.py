@@ -15,9 +15,12 @@ LARGEST_CONFIG = 1 << 26
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-IR_VERSION = b"\x08"
+IR_VERSION = 0x08
 """First byte of an ONNX file whose fields stand in their order, as exporters write them: the field
-with the version of the format."""
+with the version of the format. A SavedModel's graph begins with it too, and version 1."""
+
+OLDEST_IR = 3
+"""The first version of the format that was published."""
 
 WAYS_IN = "expected a SavedModel folder, numbered versions of one, or a .keras, .h5 or .onnx file"
 
@@ -85,7 +88,9 @@ def _format(path: Path) -> Format:
         return _zip(path)
     if foreign := _foreign(head):
         raise DataError(f"{path} is {foreign}; {WAYS_IN}")
-    if path.suffix.lower() == ".onnx" or head.startswith(IR_VERSION):
+    if path.suffix.lower() == ".onnx" or (
+        head[0] == IR_VERSION and head[1:2] >= bytes([OLDEST_IR])
+    ):
         return Format.ONNX
     raise DataError(f"{path} is no model that can be read; {WAYS_IN}")
 

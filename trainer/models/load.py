@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.paths import plain_path
 from robustness.logits import Read, as_logits, first_line
-from robustness.types import FloatArray, Images, ImagesTensor, IntArray, LogitsTensor
+from robustness.types import FloatArray, Images, ImagesTensor, IntArray, Logits, LogitsTensor
 from trainer.classes import class_names_of
 from trainer.models.choice import Asked, Wanted, chosen
 from trainer.models.fit import in_batches
@@ -119,38 +119,37 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
     """
     with explained(named):
         asked = chosen(networks_in(file, wanted), wanted)
-        notes = []
-        if served := served_otherwise(file, wanted, asked):
-            asked = served
-            notes.append(SERVED_OTHERWISE)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
         model = ImageModel(asked, read, _judged(named, asked, read, wanted))
-        if note := steadiness(model, asked.sample):
-            notes.append(note)
-        model.judged = replace(model.judged, doubts=(*notes, *model.judged.doubts))
+        notes = [steadiness(model, asked.sample) or served_otherwise(file, wanted, asked)]
+        model.judged = replace(model.judged, doubts=(*filter(None, notes), *model.judged.doubts))
     return model
 
 
-SERVED_OTHERWISE = (
-    "The Keras model in the folder gives other classes than its signature serving_default, which a "
-    "server would ask: the signature is judged."
-)
-
-
-def served_otherwise(file: ModelFile[Any], wanted: Wanted, asked: Asked) -> Asked | None:
-    """What `serving_default` of a Keras SavedModel computes from numbers, where that is something
-    else than the Keras model."""
+def served_otherwise(file: ModelFile[Any], wanted: Wanted, asked: Asked) -> str:
+    """Where a Keras SavedModel is judged, whose `serving_default` computes something else from the
+    data's images, a sentence that says so; '' otherwise."""
     keras = file.format is Format.SAVED_MODEL and not asked.network.signature
-    if not keras or not serves_numbers(str(file.path)):
-        return None
-    networks = [n for n in networks_of(str(file.path)) if n.signature == SERVING]
-    try:
-        served = chosen(networks, wanted)
-    except DataError:  # it gives no logits: an embedding, for example
-        return None
-    classes = [answer.argmax(axis=1) for answer in (served.answer, asked.answer)]
-    same = served.answer.shape == asked.answer.shape and np.array_equal(*classes)
-    return None if same else served
+    if not keras or wanted.sample is None or not serves_numbers(str(file.path)):
+        return ""
+    otherwise = "gives something else"
+    with contextlib.suppress(DataError):  # it gives no logits, or several outputs that may be
+        answer = chosen(networks_of(str(file.path), SERVING), wanted).answer
+        if answer.shape == asked.answer.shape:
+            moved = int(np.sum(_ranks(answer) != _ranks(asked.answer)))
+            otherwise = f"gives other classes for {moved} of {len(answer)} images" if moved else ""
+    if not otherwise:
+        return ""
+    return (
+        f"The Keras model in the folder is judged. Its signature {SERVING}, which a server would "
+        f"ask, {otherwise}; judge that with --signature {SERVING}."
+    )
+
+
+def _ranks(answer: Logits) -> IntArray:
+    """What squashing does not change: the class of each image; of one output, how the images are
+    ordered by it."""
+    return np.argsort(answer[:, 0]) if answer.shape[1] == 1 else np.argmax(answer, axis=1)
 
 
 def steadiness(model: ImageModel, sample: Images) -> str:
@@ -244,7 +243,8 @@ def _key(network: Network) -> str:
     """Hash of what decides what a network computes beside its own file; '' where that is all."""
     digest = hashlib.sha256()
     for library in network.libraries:
-        digest.update(f"{library}=={version(library)}".encode())
+        version = importlib.import_module(library).__version__
+        digest.update(f"{library}=={version}".encode())
     for module in network.modules:
         # A file from elsewhere may name one that is not here, and is not run.
         with contextlib.suppress(ModuleNotFoundError):
@@ -305,7 +305,7 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
             Path(parent, name).samefile(above) for name in folders for above in _to(folder, parent)
         ):
             raise DataError(f"{parent}: a link in it leads back to a folder around it")
-        files += [Path(parent, name) for name in names]
+        files += [file for name in names if (file := Path(parent, name)).is_file()]
     return sorted((str(file.relative_to(folder)), file) for file in files)
 
 

@@ -13,14 +13,16 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from foundation.errors import DataError
 from foundation.versions import SAVED_MODEL
-from robustness.inlining import Inlined, only_to_read
+from robustness.inlining import Inlined, has_loop_of_tensorflow_1, only_to_read
 from trainer.models.network import Network, Outputs
 
 SERVING = "serving_default"
 
 
-def networks_of(path: str) -> list[Network]:
+def networks_of(path: str, only: str = "") -> list[Network]:
     """One network a signature with one tensor of numbers as its input, `serving_default` first.
+
+    only: name of the one signature that is wanted; '' for all.
 
     Raises:
         DataError: there is none; the message says what signatures there are.
@@ -28,7 +30,8 @@ def networks_of(path: str) -> list[Network]:
     loaded = tf.saved_model.load(path)
     signatures = loaded.signatures
     names = sorted(signatures, key=lambda name: (name != SERVING, name))
-    networks = [network for name in names for network in _networks(name, signatures[name], loaded)]
+    wanted = [name for name in names if only in ("", name)]
+    networks = [each for name in wanted for each in _networks(name, signatures[name], loaded)]
     if not networks:
         raise DataError(
             f"{path}: expected a signature with one input, a batch of images as numbers; its "
@@ -91,7 +94,7 @@ def _call_of(name: str, loaded: Any) -> Callable[[tf.Tensor], Outputs]:
     loaded: what its variables live as long as.
     """
     signature = loaded.signatures[name]
-    if any(op.type == "Enter" for op in signature.graph.get_operations()):
+    if has_loop_of_tensorflow_1(signature):
         return _refused
     names = sorted(signature.structured_outputs)  # the order of `outputs`
     if only_to_read(signature):

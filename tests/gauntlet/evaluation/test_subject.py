@@ -33,9 +33,9 @@ def quarters(x: np.ndarray) -> np.ndarray:
 
 
 def sentences(
-    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels = Pixels.UNIT
+    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels = Pixels.UNIT, n: int = 200
 ) -> list[str]:
-    x, y = pictures()
+    x, y = pictures(n)
     return list(doubts(predict, x, y, chance_of(predict, x, y), pixels))
 
 
@@ -98,6 +98,12 @@ def test_pixels_that_are_named_in_vain_are_doubted() -> None:
         (sentence,) = sentences(brightest, pixels)
         assert "they do not tell which it was trained with" in sentence
         assert "from 0 to 1 (--pixels 0:1) on 100.0%" in sentence
+
+
+def test_a_few_images_may_speak_for_the_pixels_that_are_named() -> None:
+    """Too few for a difference to be significant."""
+    assert sentences(lambda x: quarters((x + 1) / 2), Pixels.BYTES, 8) != []
+    assert sentences(quarters, Pixels.BYTES, 8) == []
 
 
 def test_an_order_that_explains_more_is_all_that_is_said() -> None:

@@ -1,6 +1,7 @@
 """One network in every format gives the same numbers; and what is no model is refused."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,6 @@ from small_world import CLASSES, SHAPE
 from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
-from trainer.models import load
 from trainer.models.choice import Wanted
 from trainer.models.formats import LARGEST_CONFIG
 from trainer.models.load import LoadedModel, load_export, load_model
@@ -209,6 +209,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no signature": (lambda p: tf.saved_model.save(tf.Module(), str(p)), "its signatures are none"),
     "two inputs": (lambda p: two_inputs().save(p, save_format="tf"), "expected one input"),
     "weights": (lambda p: save_weights(p), "holds weights without a network"),
+    "graph": (lambda p: p.write_bytes(b"\x08\x01\x12\x00"), "is no model that can be read"),
     "pytorch": (lambda p: p.write_bytes(b"\x80\x02}q\x00."), "is a pickle.*torch.onnx.export"),
     "tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(50)), "TensorFlow Lite"),
     "other images": (
@@ -359,7 +360,7 @@ def test_what_is_beside_an_onnx_file_decides_too(
     assert len(fingerprints) == 2
     (folder / "1.0.data").rename(folder / "model.onnx.data")
     assert load_model(folder / "model.onnx", wanted(batch)).fingerprint in fingerprints
-    monkeypatch.setattr(load, "version", lambda name: "0.1")
+    monkeypatch.setattr(onnx, "__version__", "0.1")
     other_reader = load_model(folder / "model.onnx", wanted(batch)).fingerprint
     assert other_reader not in fingerprints
 
@@ -505,27 +506,51 @@ def test_weights_behind_a_link_are_part_of_the_model(
     (folder / "assets.extra").mkdir()
     (folder / "assets.extra" / "notes.txt").write_text("beside the model")
     assert load_model(folder, wanted(batch)).fingerprint == fingerprints[1]
+    (folder / ".#saved_model.pb").symlink_to("nothing")
+    assert load_model(folder, wanted(batch)).fingerprint == fingerprints[1]
     (folder / "loop").symlink_to(folder)
     with pytest.raises(DataError, match="a link in it leads back"):
         load_model(folder, wanted(batch))
 
 
-def test_a_signature_that_a_server_would_ask_is_judged(
-    weights: list[np.ndarray], batch: Any, tmp_path: Path
-) -> None:
-    """Where it computes something else than the Keras model that was saved with it."""
-    model = network(weights)
+def save_with_signature(model: tf_keras.Model, path: Path, body: Any) -> None:
+    """A Keras model with a `serving_default` that computes `body` of its outputs."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE])])
-    def turned(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": model(x)[:, ::-1]}
+    def served(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dict(enumerate_outputs(body(model(x))))
 
-    for name, signatures, order in (("own", None, 1), ("other", {"serving_default": turned}, -1)):
-        model.save(tmp_path / name, save_format="tf", signatures=signatures)
-        loaded = load_model(tmp_path / name, wanted(batch))
-        logits = loaded.model(tf.constant(batch.x))
-        np.testing.assert_allclose(logits, model(batch.x)[:, ::order], atol=1e-6)
-        assert any("serving_default" in note for note in loaded.model.judged.doubts) == (order < 0)
+    model.save(path, save_format="tf", signatures={"serving_default": served})
+
+
+def enumerate_outputs(outputs: Any) -> Iterator[tuple[str, tf.Tensor]]:
+    for number, output in enumerate(outputs if isinstance(outputs, list) else [outputs]):
+        yield f"output_{number}", output
+
+
+@pytest.mark.parametrize(
+    ("body", "note"),
+    [
+        (lambda logits: logits, ""),
+        (tf.nn.softmax, ""),
+        (lambda logits: tf.roll(logits, 1, axis=1), "gives other classes for 8 of 8 images"),
+        (lambda logits: tf.concat([logits] * 9, axis=1), "gives something else"),
+        (lambda logits: [logits, -logits], "gives something else"),
+    ],
+    ids=["the same", "squashed", "turned", "embedding", "two"],
+)
+def test_what_a_server_would_ask_is_compared(
+    weights: list[np.ndarray], batch: Any, tmp_path: Path, body: Any, note: str
+) -> None:
+    """The Keras model is judged, and a note says where the signature computes something else."""
+    model = network(weights)
+    save_with_signature(model, tmp_path / "model", body)
+    loaded = load_model(tmp_path / "model", wanted(batch))
+    np.testing.assert_allclose(loaded.model(tf.constant(batch.x)), model(batch.x), atol=1e-6)
+    doubts = loaded.model.judged.doubts
+    assert [note in doubt and "--signature serving_default" in doubt for doubt in doubts] == (
+        [True] if note else []
+    )
 
 
 @pytest.mark.parametrize("name", ["model.ONNX", "model.bin", "model.h5"])
