@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -243,8 +242,7 @@ def _key(network: Network) -> str:
     """Hash of what decides what a network computes beside its own file; '' where that is all."""
     digest = hashlib.sha256()
     for library in network.libraries:
-        version = importlib.import_module(library).__version__
-        digest.update(f"{library}=={version}".encode())
+        digest.update(library.encode())
     for module in network.modules:
         # A file from elsewhere may name one that is not here, and is not run.
         with contextlib.suppress(ModuleNotFoundError):

@@ -25,7 +25,7 @@ class Network:
     channels_first: whether that order is meant where the shape fits both.
     files: other files that decide what it computes.
     modules: modules of the user's whose code it runs.
-    libraries: installed packages, beside those that are always there, that read it.
+    libraries: packages with their versions, beside those that are always there, that read it.
     """
 
     kind: str

@@ -15,6 +15,8 @@ IMAGES = 4
 def onnx_network(path: Path) -> Network:
     """The network of an `.onnx` file; raises DataError where it cannot be read."""
     graph = read_graph(path)
+    import onnx  # which `read_graph` found
+
     model = OnnxModel(graph, channels_last_images=False)
     four = len(model.input_shape) == IMAGES
     # What a file says of one image holds for any number (see `values`), also where its batch is
@@ -28,5 +30,5 @@ def onnx_network(path: Path) -> Network:
         dtype=tf.as_dtype(model.input_dtype),
         channels_first=True,
         files=model.files,
-        libraries=("onnx",),
+        libraries=(f"onnx=={onnx.__version__}",),
     )
