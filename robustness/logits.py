@@ -348,10 +348,7 @@ def _is_reached(model: Model, image_shape: tuple[int, int, int], sample: Images)
     spec = tf.TensorSpec([None, *image_shape], tf.float32)
     try:
         tf.function(gradient, input_signature=[spec], autograph=False)(tf.constant(sample[:1]))
-    except (
-        *(LookupError, TypeError, ValueError, NotImplementedError),
-        tf.errors.OpError,
-    ) as error:
+    except (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError) as error:
         raise DataError(
             f"the model has no gradient, without which it cannot be attacked: {first_line(error)}"
         ) from error

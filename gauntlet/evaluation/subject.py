@@ -13,9 +13,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 
+from components.evaluator.finding import sign_test
 from foundation.errors import DataError
 from gauntlet.evaluation.chance import Chance
-from robustness.types import Images, IntArray, Labels
+from robustness.types import Flags, Images, IntArray, Labels
 from trainer.classes import normalised
 from trainer.models.pixels import Pixels
 
@@ -107,11 +108,16 @@ def doubts(
         )
         return
     order = _order(ordered, y, clean.right)
-    tried = _better(predict, x, y, pixels)
+    right = predicted == y
+    tried = _better(predict, x[:READ], y[:READ], right[:READ], pixels)
     other = [reading.sentence for reading in tried if reading.share >= ordered or not order][:1]
     if order:
         other.append(order)
-    if not other and pixels is not Pixels.UNIT and (untold := _untold(predict, x, y, pixels)):
+    if (
+        not other
+        and pixels is not Pixels.UNIT
+        and (untold := _untold(predict, x, y, right, pixels))
+    ):
         other.append(untold)
     yield from other
     if not other and _may_be_chance(clean):
@@ -129,14 +135,14 @@ def _may_be_chance(clean: Chance) -> bool:
     return bool(binom.sf(right - 1, clean.images, clean.chance) > NO_BETTER)
 
 
-def _untold(predict: Predict, x: Images, y: Labels, pixels: Pixels) -> str:
+def _untold(predict: Predict, x: Images, y: Labels, right: Flags, pixels: Pixels) -> str:
     """A sentence where the pixels that a user named are no better than those from 0 to 1, of which
-    nobody would have had to tell; '' where they are."""
+    nobody would have had to tell; '' where they are. right: whether the model is, on each image."""
     name, change = next(readings(pixels))
-    right, other = predict(x) == y, predict(np.ascontiguousarray(change(x), np.float32)) == y
+    other = predict(np.ascontiguousarray(change(x), np.float32)) == y
     won, lost = int(np.sum(right & ~other)), int(np.sum(other & ~right))
-    few = 0.5 ** (won + lost) > BY_CHANCE  # no difference could be significant
-    if won > lost and (few or binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE):
+    few = sign_test(won + lost, 0) > BY_CHANCE  # no difference could be significant
+    if won > lost and (few or sign_test(won, lost) < BY_CHANCE):
         return ""
     return (
         f"With --pixels {pixels} the model is right on {np.mean(right):.1%} of the first {len(y)} "
@@ -154,10 +160,8 @@ class Reading:
     sentence: str
 
 
-def _better(predict: Predict, x: Images, y: Labels, pixels: Pixels) -> list[Reading]:
-    """The readings that are better than the one taken, the best first."""
-    x, y = x[:READ], y[:READ]
-    right = predict(x) == y
+def _better(predict: Predict, x: Images, y: Labels, right: Flags, pixels: Pixels) -> list[Reading]:
+    """The readings that are better than the one taken, the best first. right: see `_untold`."""
     better = []
     for name, change in readings(pixels):
         changed = np.ascontiguousarray(change(x), np.float32)
@@ -165,7 +169,7 @@ def _better(predict: Predict, x: Images, y: Labels, pixels: Pixels) -> list[Read
             continue
         other = predict(changed) == y
         won, lost = int(np.sum(other & ~right)), int(np.sum(right & ~other))
-        if won - lost > BETTER * len(y) and binom.sf(won - 1, won + lost, 0.5) < BY_CHANCE:
+        if won - lost > BETTER * len(y) and sign_test(won, lost) < BY_CHANCE:
             share = float(np.mean(other))
             sentence = (
                 f"The model is right on {np.mean(right):.1%} of the first {len(y)} clean images, "

@@ -198,7 +198,7 @@ def _bits(image: "Image", file: IO[bytes]) -> int:
         file.seek(place)
         return bits
     if image.format == "TIFF":
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        tags: Any = vars(image)["tag_v2"]  # images of this format alone have it
         if set(tags.get(339, (1,))) != {1} and image.mode in CHANNELS:
             raise Unusable("has numbers with a sign; expected 0 to 255: scale its values")
         return int(max(tags.get(258, (1,))))
@@ -212,7 +212,7 @@ def _altered(image: "Image") -> str:
     gives the pixels of the file. The fourth byte of a BMP with 32 bits is padding by its format."""
     tiles = vars(image).get("tile") or []
     if image.format == "TIFF":
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        tags: Any = vars(image)["tag_v2"]  # images of this format alone have it
         bands = len(image.getbands())
         if (stored := tags.get(277, bands)) > bands:
             return (

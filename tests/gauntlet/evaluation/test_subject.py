@@ -138,7 +138,10 @@ def test_logits_that_are_no_numbers_are_said_first() -> None:
 
 def test_outputs_that_fall_are_named_first() -> None:
     x, y = pictures()
-    wrong = lambda x: (quarters(x) + 1) % CLASSES  # noqa: E731
+
+    def wrong(x: np.ndarray) -> np.ndarray:
+        return (quarters(x) + 1) % CLASSES
+
     clean = chance_of(wrong, x, y)
     (sentence,) = doubts(wrong, x, y, clean, Pixels.UNIT, least=quarters)
     assert "its smallest output on 100.0%" in sentence
