@@ -32,6 +32,7 @@ class PushedBy(StrEnum):
     RUN = "run"
     ROLLBACK = "rollback"
     FORCED = "forced"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,13 @@ class Card:
     kind: how it came here. run_id: the run that pushed it, or that refused it. pushed_at: UTC.
     class_names: in label order; empty where nobody knows them. not_compared: why the model was not
         compared with the champion, where the gates asked for that.
-    of: the version that a rollback serves again. by, at, reason: who, when and why, of a rollback
-        and of a forced push. refused_by: the gates that a forced push overrode.
+    of: the version that a rollback serves again. by, at, reason: who, when and why, of a rollback,
+        of a forced push, of a weaker policy and of another purpose. refused_by: the gates that a
+        forced push overrode.
+    terms, terms_sha256: purpose and policy under which the model was judged, and the digest of
+        their file. lowered: how they are weaker than those of the root, where that was forced.
+    manifest_sha256: digest of the list of all other files of the version.
+    seed, code: of the run that trained the model.
     """
 
     model: str = ""
@@ -62,6 +68,12 @@ class Card:
     at: str | None = None
     reason: str | None = None
     refused_by: str | None = None
+    terms: dict[str, Any] | None = None
+    terms_sha256: str | None = None
+    lowered: tuple[str, ...] = ()
+    manifest_sha256: str | None = None
+    seed: int | None = None
+    code: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """What the card says, by name: what does not apply to its kind is left out."""

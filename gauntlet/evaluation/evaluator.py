@@ -21,11 +21,12 @@ from foundation.errors import DataError
 from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.seeds import image_seeds
+from foundation.whole import write_whole
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
 from gauntlet.evaluation.task import EvaluationTask
-from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples, write_whole
+from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel

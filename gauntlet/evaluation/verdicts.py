@@ -4,9 +4,8 @@ where it stopped."""
 import csv
 import dataclasses
 import json
-import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import tensorflow as tf
 from components.datasets.batches import Batch
 from foundation.errors import RunError
 from foundation.json import dumps
+from foundation.whole import write_whole
 from robustness.ball import inside_ball
 from robustness.evaluation import Judge, Verdict
 
@@ -64,16 +64,6 @@ def read_verdict(path: Path) -> Verdict | None:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     return Verdict(**values | {"seconds": json.loads(str(values["seconds"]))})
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `path`, and move it into place when it is whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
-    try:
-        write(partial)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def joined(verdicts: list[Verdict]) -> Verdict:
