@@ -97,6 +97,7 @@ def run(
         data_dir=data_dir,
         orchestrator=orchestrator,
     )
+    job.root.share()
     console = Console()
     for reason in out_of_reach(config):
         console.print(

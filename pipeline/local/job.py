@@ -115,12 +115,13 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
 
     _mend(job.root)
     serving, spans = str(job.root.serving), str(job.root.spans)
+    compared = job.config.gates.champion or job.config.trainer.warm_start
     places = Places(
         pipeline_root=str(job.root.artifacts),
         serving=serving,
         spans=spans,
         checkpoints=str(job.root.artifacts / ".checkpoints"),
-        served=served_version(serving),
+        served=served_version(serving) if compared else "",
         accepted=newest_accepted(spans, before=job.config.data.span),
         data_dir=job.root.link_data(prepared.directory),
         data_fingerprint=prepared.fingerprint,

@@ -6,7 +6,9 @@ opened.
 
 import contextlib
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +92,7 @@ class Root:
         from tfx.orchestration.metadata import Metadata
 
         with Metadata(self.connection) as connected:
+            self._share_metadata()
             yield connected.store
 
     @contextmanager
@@ -152,6 +155,12 @@ class Root:
         except StatusError as error:
             raise RunError(f"{self._metadata} cannot be read: {error}") from error
 
+    def share(self) -> None:
+        """What this process and its children make from now on is for the group of the root too,
+        where its folder can be written by one, whatever the umask."""
+        if self._is_shared:
+            os.umask(os.umask(0o077) & ~0o070)
+
     def link_data(self, directory: str) -> str:
         """Link prepared data into the root, under one name wherever the data lies.
 
@@ -194,6 +203,17 @@ class Root:
                 f"{file} cannot be used: {error}; mend it or its rights, or name another root with "
                 "--root"
             ) from error
+
+    def _share_metadata(self) -> None:
+        """SQLite lets nobody else write a file that it makes."""
+        mode = stat.S_IMODE(self._metadata.stat().st_mode)
+        if self._is_shared and mode & 0o060 != 0o060:
+            with contextlib.suppress(PermissionError):  # the file is another user's
+                self._metadata.chmod(mode | 0o060)
+
+    @property
+    def _is_shared(self) -> bool:
+        return bool(self.folder.stat().st_mode & stat.S_IWGRP)
 
     @property
     def _metadata(self) -> Path:
