@@ -152,8 +152,9 @@ class Root:
         config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
         try:
             yield MetadataStore(config)
-        except StatusError as error:
-            raise RunError(f"{self._metadata} cannot be read: {error}") from error
+        except (StatusError, RuntimeError) as error:  # the latter where it is opened
+            reason = str(error).partition(":")[0]
+            raise RunError(f"{self._metadata} cannot be read: {reason}") from error
 
     def share(self) -> None:
         """What this process and its children make from now on is for the group of the root too,

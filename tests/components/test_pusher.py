@@ -19,7 +19,15 @@ from three_runs import explained
 from components import pusher
 from components.journal import JOURNAL, read
 from components.manifest import MODEL_SHA256, digest_of, verify
-from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card
+from components.versions import (
+    CARD,
+    Card,
+    PushedBy,
+    examined,
+    list_versions,
+    read_card,
+    recorded,
+)
 from foundation.errors import RunError
 from foundation.lock import LOCK
 from foundation.versions import versions
@@ -262,7 +270,7 @@ def test_what_is_pushed_has_the_digest_of_what_was_judged(
     begun, done = read(str(tmp_path / "serving")).entries
     assert (begun.version, done.version, done.what) == ("", os.path.basename(version), "run")
     assert done.model_sha256 == begun.model_sha256 == digest
-    assert done.card == read_card(version).plain()
+    assert recorded(done) == read_card(version)
 
 
 def test_a_model_that_was_changed_since_it_was_judged_is_not_pushed(
