@@ -8,9 +8,10 @@ Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's ac
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,8 @@ def read_terms(path: Any) -> Terms | None:
         return Terms.from_toml(file.read_text())
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file} cannot be read as terms of models: {error}. Restore it, or write it again with "
-            "`gauntlet gates --toml`; where it is removed, the card of the newest version counts"
+            f"{file} cannot be read as terms of models: {error}. Restore it, or write it again "
+            "with `gauntlet gates --toml`; where it is removed, the newest card counts"
         ) from error
 
 
@@ -166,27 +167,27 @@ def listed(serving: str) -> list[Version]:
 
 
 def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
-    """The terms by which the newest version binds its folder, and the version whose card has them;
-    None where no card has any. Where it came by a rollback its purpose counts, and what the newest
-    push for that purpose asked for."""
-    known = [(each, terms) for each in pushed if (terms := _binding(each.card))]
+    """The version whose card has the terms that count, and these; None where no card has any. The
+    purpose is that of the newest version, the policy that of the newest push for this purpose which
+    was neither forced once nor a rollback."""
+    known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
     if not known:
         return None
     _, last = known[-1]
     own = [
         (version, terms)
         for version, terms in known
-        if version.card.kind is not PushedBy.ROLLBACK
-        and not terms.purpose.differences(last.purpose)
+        if _binds(version.card) and not terms.purpose.differences(last.purpose)
     ]
     version, terms = (own or known)[-1]
     return version.version, terms
 
 
-def _binding(card: Card) -> Terms | None:
-    """The terms of a card that bind the folder: not those under which a model was forced once."""
+def _binds(card: Card) -> bool:
+    """Whether its policy counts from then on: not one that was forced once, nor that of a
+    rollback."""
     once = card.lowered and card.kind is not PushedBy.REPLACED
-    return None if once else terms_in(card)
+    return not once and card.kind is not PushedBy.ROLLBACK
 
 
 def terms_in(card: Card) -> Terms | None:
@@ -199,7 +200,7 @@ def terms_in(card: Card) -> Terms | None:
         return None
 
 
-def agree(serving: str, terms: Terms, mandate: Mandate = Mandate()) -> Agreement:  # noqa: B008
+def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
     """What a run with these terms may do in a folder of versions.
 
     Raises:
@@ -283,18 +284,55 @@ def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def card_fields(terms: Terms, agreement: Agreement, mandate: Mandate) -> dict[str, Any]:
-    """What the card of a push says of its terms, and of whoever answers for it where that was
-    needed."""
+def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
+    """What a run tells its Pusher of the model that it may push: its terms, who answers for them,
+    and of its training the seed and a key of the code."""
+    return {"terms": terms.plain(), "mandate": mandate, "seed": seed, "code": code}
+
+
+def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a push says of a run, whose terms are compared once more.
+
+    run: as `told` has it; of another pipeline it may be empty.
+
+    Raises:
+        ConfigError: its terms are not those by which the folder is bound by now.
+    """
+    if not run.get("terms"):
+        return {"kind": PushedBy.RUN}
+    terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run["mandate"])
+    agreement = agree(serving, terms, mandate)
     signed = agreement.differences or agreement.lowered
     signature = {"by": mandate.by, "at": mandate.at, "reason": mandate.reason} if signed else {}
+    return {"kind": agreement.kind, "lowered": agreement.lowered} | _judged(run) | signature
+
+
+def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a push by hand, which is signed by itself: it asks for less where the run did,
+    and binds the folder to the purpose of the model."""
+    if not run.get("terms"):
+        return {}
+    terms, bound = Terms.of_plain(run["terms"]), bound_by(serving)
+    same = bound is not None and not terms.purpose.differences(bound.terms.purpose)
+    lowered = terms.policy.weaker(bound.terms.policy) if same and bound else []
+    return {"lowered": tuple(lowered)} | _judged(run)
+
+
+def _judged(run: Mapping[str, Any]) -> dict[str, Any]:
+    terms = Terms.of_plain(run["terms"])
     return {
-        "kind": agreement.kind,
         "terms": terms.plain(),
         "terms_sha256": terms.digest(),
-        "lowered": agreement.lowered,
-        **signature,
+        "seed": run["seed"],
+        "code": run["code"],
     }
+
+
+def seen_in(serving: str) -> str:
+    """A key of all that a comparison looks at: the versions, whose cards stay, and gates.toml."""
+    file = file_in(serving)
+    text = file.read_bytes() if file.exists() else b""
+    return hashlib.sha256(" ".join(versions(serving)).encode() + b"\n" + text).hexdigest()[:16]
 
 
 def bind(serving: str) -> None:

@@ -17,7 +17,7 @@ import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
-from foundation.json import plain
+from foundation.json import dumps, plain
 from robustness.config import AttackName, BoundName, CheckName, Norm
 from robustness.suites import Stage
 from trainer.classes import changes
@@ -145,7 +145,7 @@ class Policy:
     gates: GatesConfig
     attack: AttackConfig
     test: str
-    stages: Mapping[str, Mapping[str, float]]
+    stages: Mapping[str, Mapping[str, int]]
 
     def weaker(self, than: "Policy") -> list[str]:
         """In what this policy asks for less than another one; a sentence each."""
@@ -180,7 +180,7 @@ class Policy:
         if self.test != than.test and not than.test.startswith(f"{self.test}["):
             yield f"the images are judged on data.test={self.test}, and were on {than.test}"
 
-    def _covers(self, name: str, effort: Mapping[str, float]) -> bool:
+    def _covers(self, name: str, effort: Mapping[str, int]) -> bool:
         """Whether an attack or bound is among the stages, or one that stands in for it."""
         own = [
             self.stages[each] for each in (name, *STAND_INS.get(name, ())) if each in self.stages
@@ -199,7 +199,7 @@ def _reached(gates: GatesConfig) -> dict[str, float]:
     return {**implied, "worst_case": worst, **own}
 
 
-def _with_effort(name: str, effort: Mapping[str, float]) -> str:
+def _with_effort(name: str, effort: Mapping[str, int]) -> str:
     counts = [f"{count:g} {what}" for what, count in effort.items() if count > 1]
     return f"{name} ({', '.join(counts)})" if counts else name
 
@@ -209,7 +209,7 @@ def _without(name: str, own: tuple[str, ...], wanted: tuple[str, ...]) -> list[s
     return [f"{name} is without {', '.join(missing)}"] if missing else []
 
 
-def efforts_of(stages: tuple[Stage, ...]) -> dict[str, dict[str, float]]:
+def efforts_of(stages: tuple[Stage, ...]) -> dict[str, dict[str, int]]:
     """How hard each stage tries: its counts by name; none for a bound."""
     counts = ("steps", "restarts", "queries", "targets")
     efforts = {}
@@ -272,6 +272,18 @@ class Terms:
         if unknown := [name for name in _names(tables) if name not in _names(known)]:
             raise ConfigError(f"unknown: {', '.join(unknown)}")
         return terms
+
+    def to_json(self) -> str:
+        """The terms in one line, as a parameter of a node holds them."""
+        return dumps(self.plain(), indent=None)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Terms":
+        """Inverse of `to_json`; raises ConfigError where it is none."""
+        try:
+            return cls.of_plain(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"these are no terms: {text[:200]}") from error
 
     def to_toml(self) -> str:
         """The file: the same terms give the same bytes."""

@@ -29,9 +29,11 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
+from components.binding import bind, fields_of_push
 from components.champion import served_version
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, Card, PushedBy, address_of, read_card, withdrawn_by
+from components.evaluator.gate import BEST
+from components.versions import CARD, Card, address_of, read_card, withdrawn_by
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.versions import SAVED_MODEL, newest_version, numbers
@@ -41,8 +43,12 @@ WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
 when and why, as JSON."""
 
+TOLD = "told"
+"""Custom property of what was pushed or not: what the run says of itself, as JSON, see
+`components.binding.told`."""
+
 MET = "champion"
-"""Execution property with Champion's answer: whom the model has met."""
+"""Execution property with Champion's answer: what was served when the model met it."""
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -82,6 +88,8 @@ class Executor(tfx_pusher.Executor):
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        pushed.set_string_custom_property(TOLD, dumps(run, indent=None))
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
@@ -94,19 +102,24 @@ class Executor(tfx_pusher.Executor):
         self._require_champion(base, model, exec_properties)
         if newest is None or read_card(os.path.join(base, newest)).model != address_of(model):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
-            run = json.loads(exec_properties.get("custom_config") or "null") or {}
             run_id = run.get("run_id") or run_in(pushed.uri)
-            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id)
-            check = functools.partial(self._require_unchanged, base, model, exec_properties)
+            fields = fields_of_push(base, run)
+            card = card_of(model, blessing, run_id=run_id, **fields)
+            check = functools.partial(self._require_unchanged, base, model, exec_properties, fields)
             newest = publish(self.GetModelPath(input_dict), base, card, check)
+        bind(base)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
         )
 
     def _require_unchanged(
-        self, base: str, model: Artifact, exec_properties: dict[str, Any]
+        self, base: str, model: Artifact, exec_properties: dict[str, Any], fields: dict[str, Any]
     ) -> None:
-        """Raises RunError where somebody has pushed, or has rolled back, during the push."""
+        """Raises RunError where somebody has pushed, rolled back, or bound the folder to other
+        terms, during the push."""
+        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        if fields_of_push(base, run) != fields:
+            raise RunError(f"the terms of {base} changed during the push; run again")
         if rollback := withdrawn_by(base, address_of(model)):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
         self._require_champion(base, model, exec_properties)
@@ -135,7 +148,7 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     came here."""
     gates = read_explanations(blessing.uri)
     values = {gate.name: gate.value for gate in gates}
-    reasons = [gate.not_compared for gate in gates if gate.not_compared]
+    reasons = [gate.not_compared for gate in gates if gate.not_compared and gate.name != BEST]
     return Card(
         model=address_of(model),
         model_id=model.id,

@@ -154,6 +154,10 @@ class RunConfig:
             unused["trainer.l1"] = "recipe.name=tutorial"
         return unused
 
+    def accepting_classes(self) -> "RunConfig":
+        """The same, where the classes may be others than before."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, accept_classes=True))
+
     def to_json(self) -> str:
         """The resolved configuration, readable and stable."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False)

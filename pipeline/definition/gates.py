@@ -2,7 +2,9 @@
 TensorFlow."""
 
 from components.evaluator.gate import (
+    BEST,
     Accuracy,
+    Best,
     Certified,
     Disagreement,
     FailedCheck,
@@ -58,6 +60,8 @@ def gates(config: GatesConfig, class_names: tuple[str, ...] = ()) -> list[Gate]:
             NoWorse(name=f"champion_{on}", bound=config.champion, argument=(on,))
             for on in (CLEAN, WorstCase.quantity)
         ]
+    if config.best > 0.0:
+        asked.append(Best(name=BEST, bound=config.best))
     return asked
 
 

@@ -1,5 +1,5 @@
-"""The terms of a run: what its configuration says of the purpose of the model, and of what that must
-reach. Read without TensorFlow and TFX."""
+"""The terms of a run: what its configuration says of the purpose of the model, and of what that
+must reach. Read without TensorFlow and TFX."""
 
 import dataclasses
 from pathlib import Path
