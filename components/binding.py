@@ -139,7 +139,7 @@ def bound_by(serving: str) -> Bound | None:
     file = file_in(serving)
     written, known = read_terms(file), recorded(listed(serving))
     if known is None:
-        return written and Bound(terms=written, source=str(file), file=written)
+        return Bound(terms=written, source=str(file), file=written) if written else None
     version, terms = known
     source = f"the card of version {version}"
     if written is None:

@@ -50,10 +50,10 @@ def gates(
     from rich.console import Console
 
     from components.binding import bound_by, write_terms
+    from components.policy import GatesConfig
     from foundation.json import dumps
     from gauntlet.configuration import configured
     from gauntlet.tables.gates import gate_table
-    from pipeline.definition.config import GatesConfig
     from pipeline.definition.gates import gates as gates_of
     from pipeline.definition.terms import terms_of
 

@@ -7,8 +7,9 @@ from typing import Any
 from gauntlet_kubeflow.request import Compilation
 
 from components.binding import Mandate
+from components.policy import GatesConfig
 from foundation.errors import ConfigError
-from pipeline.definition.config import GatesConfig, RunConfig, override
+from pipeline.definition.config import RunConfig, override
 
 URI, FINGERPRINT = "data_uri", "data_fingerprint"
 """Parameters that are no settings: where the prepared data lies, and what it is."""

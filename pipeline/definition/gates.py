@@ -15,8 +15,9 @@ from components.evaluator.gate import (
     WorstCase,
     WorstClass,
 )
+from components.policy import GatesConfig
 from components.records.names import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, Origin
-from pipeline.definition.config import GatesConfig, RunConfig
+from pipeline.definition.config import RunConfig
 from robustness.suites import attacks_of, bounds_of
 
 ALWAYS = ("clean", "worst_case", "certified")

@@ -24,13 +24,13 @@ from components.anomaly_gate import (
     statistics_file,
 )
 from components.datasets.folder.spans import spans
+from components.policy import GatesConfig
 from components.records.shards import write_shard
 from components.schema import derived_schema
 from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
-from pipeline.definition.config import GatesConfig
 from pipeline.definition.gates import gates
 from trainer.classes import CLASS_NAMES, read_names
 

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from pushed_versions import push
 
 from components.binding import read_terms
+from components.policy import GatesConfig
 from components.versions import Card
 from gauntlet.cli import main
-from pipeline.definition.config import GatesConfig, override
+from pipeline.definition.config import override
 from pipeline.definition.presets import PRESETS, preset
 from pipeline.definition.terms import terms_of
 from robustness.config import CheckName
