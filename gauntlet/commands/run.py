@@ -107,7 +107,7 @@ def run(
     job = Job(
         config=config,
         root=root,
-        run_id=datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f"),
+        run_id=datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f"),
         data_dir=data_dir,
         orchestrator=orchestrator,
         mandate=mandate,

@@ -146,7 +146,8 @@ def _mend(root: Root) -> None:
     with root.metadata() as store:
         mended = mend(store, str(root.artifacts))
         keep_spans(store, str(root.spans))
-    for left_over in root.serving.glob(f"{STAGING}*"):
-        shutil.rmtree(left_over, ignore_errors=True)
+    with root.serving_lock():  # a rollback, which stages there too, may be under way
+        for left_over in root.serving.glob(f"{STAGING}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)

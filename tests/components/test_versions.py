@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from components.versions import CARD, Card, PushedBy, Version, list_versions, read_card
+from components.versions import (
+    CARD,
+    NO_CARD,
+    Card,
+    PushedBy,
+    Version,
+    list_versions,
+    read_card,
+)
 from foundation.errors import RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 
@@ -53,7 +61,7 @@ def test_versions_without_a_card_are_listed(tmp_path: Path) -> None:
     version(tmp_path, "1")
     version(tmp_path, "2", "{}")
     assert list_versions(str(tmp_path)) == [
-        Version(version="1", serving=False, card=Card()),
+        Version(version="1", serving=False, card=Card(), problem=NO_CARD),
         Version(version="2", serving=True, card=Card()),
     ]
 
@@ -69,7 +77,9 @@ def test_a_damaged_card_is_named(tmp_path: Path, text: str) -> None:
         read_card(f"{tmp_path}/7")
 
 
-@pytest.mark.parametrize("name", ["\u00b2", "\u0663", "9999999999999999999", "-5", "1.5", "x"])
+@pytest.mark.parametrize(
+    "name", ["\u00b2", "\u0663", "9999999999999999999", "-5", "1.5", "x", "0", "017"]
+)
 def test_what_tensorflow_serving_takes_for_no_number_is_none(tmp_path: Path, name: str) -> None:
     for folder in (name, "17"):
         (tmp_path / folder).mkdir()

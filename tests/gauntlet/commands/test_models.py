@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     """Two versions by runs, one by force, back to the second, and forward to the forced one."""
     root = three_runs(tmp_path_factory.mktemp("root"))
     forced = push_refused(ForcedPush(root=root, reason="nothing better"))
-    serve_again(Rollback(root=root))
+    serve_again(Rollback(root=root, reason="slow"))
     serve_again(Rollback(root=root, version=forced.version, reason="after all"))
     return root
 
@@ -60,7 +60,7 @@ def test_the_list_as_json_has_the_keys_of_the_cards(root: Root, tmp_path: Path) 
     assert done.exit_code == 0
     listed = json.loads(file.read_text())
     common = {"version", "serving", "model", "model_id", "clean", "worst_case", "certified"}
-    common |= {"kind", "run_id", "pushed_at"}
+    common |= {"kind", "run_id", "pushed_at", "manifest_sha256"}
     by_hand = {"by", "at", "reason"}
     assert [set(entry) - common for entry in listed] == [
         set(),
