@@ -19,7 +19,7 @@ from typing import Any
 import click
 from measurement import GAUNTLET
 
-from pipeline.definition.config import GatesConfig
+from components.policy import GatesConfig
 from pipeline.definition.presets import PRESETS
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results.json"
