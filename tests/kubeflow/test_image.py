@@ -148,9 +148,24 @@ def test_the_last_line_names_the_built_bytes(fake_docker: Fake) -> None:
 def test_a_pushed_image_is_named_by_its_digest_there(fake_docker: Fake) -> None:
     calls = fake_docker(ANSWERS)
     tag = "host:5000/team/gauntlet:2"
-    done = CliRunner().invoke(main, ["image", "build", "--target", "beam", "--tag", tag, "--push"])
+    arguments = ["image", "build", "--target", "gpu", "--tag", tag, "--push"]
+    done = CliRunner().invoke(main, arguments)
     assert done.output.splitlines()[1:] == [f"--image host:5000/team/gauntlet@{DIGEST}"]
     assert f"push {tag}" in calls.read_text().splitlines()
+
+
+def test_the_image_of_beam_is_built_on_the_bytes_that_you_name(fake_docker: Fake) -> None:
+    """A release tag of another registry is not pinned by us."""
+    calls = fake_docker(ANSWERS)
+    build = ["image", "build", "--target", "beam"]
+    done = CliRunner().invoke(main, build)
+    assert done.exit_code == 2
+    sdk = f"apache/beam_python3.11_sdk:{locked('')['apache-beam']}"
+    assert f"-- --build-arg BEAM_SDK={sdk}@sha256:..." in done.output
+    assert not calls.exists()
+    done = CliRunner().invoke(main, [*build, "--", "--build-arg", f"BEAM_SDK={sdk}@{DIGEST}"])
+    assert done.exit_code == 0, done.output
+    assert f" --build-arg BEAM_SDK={sdk}@{DIGEST} " in calls.read_text()
 
 
 def test_a_push_without_a_registry_is_refused(fake_docker: Fake) -> None:
