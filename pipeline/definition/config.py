@@ -138,7 +138,7 @@ class ServingConfig(Section):
 
     section: ClassVar[str] = "serving"
     platform: ServingPlatform = ServingPlatform.NONE
-    tag: str = "latest"
+    tag: str = "2.19.1"  # the version of tensorflow-serving-api in requirements.lock
 
     @property
     def unused(self) -> dict[str, str]:
