@@ -138,7 +138,7 @@ class ServingConfig(Section):
 
     section: ClassVar[str] = "serving"
     platform: ServingPlatform = ServingPlatform.NONE
-    tag: str = "2.19.1"  # the version of tensorflow-serving-api in requirements.lock
+    tag: str = "2.21.0"  # the TensorFlow that writes the models: an older one need not load them
 
     @property
     def unused(self) -> dict[str, str]:
