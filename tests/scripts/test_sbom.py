@@ -98,6 +98,13 @@ def test_who_has_to_be_looked_at_is_named() -> None:
     assert not [line for line in lines if "free" in line]
 
 
+def test_nothing_that_is_required_has_a_strong_copyleft() -> None:
+    """MPL holds for single files; of the GPL's family only tools of development are."""
+    required = [each for each in locked_packages() if each.scope is ComponentScope.REQUIRED]
+    stated = {each.name: ", ".join(licences_of(each)) for each in required}
+    assert not [name for name, text in stated.items() if re.search(r"GPL|GNU", text)]
+
+
 def test_the_private_glibc_and_the_images_are_components(tmp_path: Path) -> None:
     record = tmp_path / "packages"
     record.write_text(f"libc6 2.41-12+deb13u1 {'a' * 64}\n")
