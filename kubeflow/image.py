@@ -61,7 +61,7 @@ def build_image(build: ImageBuild, root: Path = ROOT) -> str:
         registry where the image was pushed, otherwise the image's number on this machine.
 
     Raises:
-        ConfigError: the root is no checkout.
+        ConfigError: the root is no checkout, or Beam's image has no digest.
         RunError: Docker is missing or does not answer, or the build or the push failed.
     """
     if not (root / "requirements.lock").is_file() or not (root / DOCKERFILE).is_file():
@@ -69,6 +69,8 @@ def build_image(build: ImageBuild, root: Path = ROOT) -> str:
             f"an image is built from a checkout of Gauntlet, and {root} is none: this is an "
             "installed package; clone the repository and call its .venv/bin/gauntlet"
         )
+    if build.target is ImageKind.BEAM and not any("BEAM_SDK=" in o for o in build.docker_options):
+        raise ConfigError(_unpinned_sdk(root))
     check_docker()
     _watch("build", *build_arguments(build, root), str(root))
     if build.push:
@@ -90,6 +92,16 @@ def build_arguments(build: ImageBuild, root: Path) -> list[str]:
 def megabytes(image: str) -> int:
     """Size of an image on this machine."""
     return int(ask("image", "inspect", "--format", "{{.Size}}", image)) // 1_000_000
+
+
+def _unpinned_sdk(root: Path) -> str:
+    """What to do, with the release tag that the Dockerfile has."""
+    (sdk,) = re.findall(r"^ARG BEAM_SDK=(.*)$", (root / DOCKERFILE).read_text(), re.MULTILINE)
+    return (
+        f"the target beam takes a program from {sdk}, a tag that may name other bytes tomorrow. "
+        f"Read its digest (docker buildx imagetools inspect {sdk}) and add "
+        f"-- --build-arg BEAM_SDK={sdk}@sha256:..."
+    )
 
 
 def _watch(verb: str, *arguments: str) -> None:

@@ -1,5 +1,6 @@
 """TFRecord files without TensorFlow: records, their checksums, and a canonical form of examples."""
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,17 +14,20 @@ class BrokenRecord(Exception):
 
 
 def records(stream: BinaryIO) -> Iterator[bytes]:
-    """The data of each record; raises BrokenRecord at the first one that is damaged.
+    """The data of each record of a file; raises BrokenRecord at the first one that is damaged.
 
     Framing: length (8 bytes, little endian), its masked CRC-32C (4), data, its masked CRC-32C (4).
     """
+    left = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
     while header := stream.read(12):
         if len(header) < 12 or header[8:] != _masked_crc(header[:8]):
             raise BrokenRecord("has a damaged header")
         (length,) = struct.unpack("<Q", header[:8])
-        body = stream.read(length + 4)
-        if len(body) < length + 4:
+        left -= FRAMING_SIZE + length
+        if left < 0:  # before a byte is read: a length may ask for more than there is memory
             raise BrokenRecord("is cut off")
+        body = stream.read(length + 4)
         data = body[:length]
         if body[length:] != _masked_crc(data):
             raise BrokenRecord("fails its checksum")
