@@ -9,10 +9,24 @@ import numpy as np
 import tensorflow as tf
 
 from robustness.types import ImagesTensor
+from trainer.limits import MAX_PIXELS
 from trainer.resizing import resized
 
-SIGNATURE = np.frombuffer(b"\x89PNG\r\n\x1a\n", np.uint8)
-"""The first bytes of a PNG."""
+BEGIN = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", np.uint8)
+"""The first bytes of a PNG: its signature, and that its head follows."""
+
+HEAD = 26
+"""Bytes that are read before anything is decoded: `BEGIN`, width and height (big-endian, of 4 bytes
+each), bits a channel, type of the colours."""
+
+COLOURS, ALPHA = 2, 4
+"""Bits of the type of the colours; a palette has the first one."""
+
+TRANSPARENCY = r"(?s)\C*tRNS\C*"
+"""A PNG with clear colours: in its palette, or one. RE2 takes C, not a dot, for any byte."""
+
+ANIMATION = r"(?s)\C*\x00\x00\x00\x08acTL\C*"
+"""A PNG of several pictures, of which TensorFlow decodes the first."""
 
 
 class TransformSettings(TypedDict):
@@ -33,11 +47,15 @@ def decode_images(
 
     Raises (when the graph runs):
         InvalidArgumentError: bytes that are no PNG, an image whose pixels would be altered, or one
-            of another shape.
+            of another shape. What the head of an image shows is known before any is decoded, so
+            that a small file cannot claim all memory.
     """
     height, width, channels = image_shape
-    with tf.control_dependencies(exact(encoded)):
+    at_once = 1 if resize else None  # what is resized may be large
+    head = checked_head(encoded, None if resize else (height, width))
+    with tf.control_dependencies([head]):
         encoded = tf.identity(encoded)
+    encoded = exact(encoded, head[:, -1], channels, at_once)
 
     def decode(one: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(one, channels=channels)
@@ -45,29 +63,72 @@ def decode_images(
             pixels = resized(pixels, (height, width))
         return tf.ensure_shape(pixels, [height, width, channels])
 
-    pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec(image_shape, tf.uint8))
+    made = tf.TensorSpec(image_shape, tf.uint8)
+    pixels = tf.map_fn(decode, encoded, fn_output_signature=made, parallel_iterations=at_once)
     return tf.cast(pixels, tf.float32) / 255.0
 
 
-def exact(encoded: tf.Tensor) -> list[tf.Operation]:
-    """Checks that decoding as PNG with 8 bits a channel alters nothing: TensorFlow would decode
-    JPEG too, with other pixels than those that were evaluated, and drop lower bits and alpha."""
-    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 26), tf.uint8, fixed_length=26)
-    depth, colour = head[:, 24], head[:, 25]
-    transparent = tf.strings.regex_full_match(
-        encoded, "(?s).*tRNS.*"
-    )  # in a palette, or one colour
-    with_alpha = tf.boolean_mask(encoded, (tf.bitwise.bitwise_and(colour, 4) > 0) | transparent)
+def checked_head(encoded: tf.Tensor, size: tuple[int, int] | None) -> tf.Tensor:
+    """The first bytes of each image, int64 [n, HEAD], once they are those of a PNG that is taken.
 
-    def lowest(one: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_min(tf.io.decode_png(one, channels=4)[..., 3])
+    size: height and width; None for any, within `MAX_PIXELS`.
+    """
+    begin = tf.strings.substr(encoded, 0, HEAD)
+    head = tf.cast(tf.io.decode_raw(begin, tf.uint8, fixed_length=HEAD), tf.int64)
+    is_png = tf.reduce_all(head[:, : len(BEGIN)] == BEGIN.astype(np.int64), axis=1)
+    head = require(is_png, "expected images encoded as PNG", head)
+    head = require(head[:, 24] <= 8, "expected 8 bits a channel", head)
+    width, height = (
+        tf.reduce_sum(head[:, begin : begin + 4] * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
+        for begin in (16, 20)
+    )
+    if size is None:
+        # Each alone too: a product of both might not fit.
+        fits = (height <= MAX_PIXELS) & (width <= MAX_PIXELS) & (height * width <= MAX_PIXELS)
+        expected = f"expected at most {MAX_PIXELS:,} pixels"
+    else:
+        fits = (height == size[0]) & (width == size[1])
+        expected = f"expected {size[0]} x {size[1]} pixels"
+    other = tf.boolean_mask(tf.stack([height, width], axis=1), ~fits)[:1]
+    got = tf.strings.reduce_join(tf.strings.as_string(other), separator=" x ")
+    return require(fits, tf.strings.join([expected, " (height x width), got ", got]), head)
 
-    alpha = tf.map_fn(lowest, with_alpha, fn_output_signature=tf.uint8)
-    return [
-        tf.debugging.assert_equal(head[:, :8], SIGNATURE, "expected images encoded as PNG"),
-        tf.debugging.assert_less(depth, tf.constant(9, tf.uint8), "expected 8 bits a channel"),
-        tf.debugging.assert_equal(alpha, tf.constant(255, tf.uint8), "expected no transparency"),
-    ]
+
+def exact(encoded: tf.Tensor, colour: tf.Tensor, channels: int, at_once: int | None) -> tf.Tensor:
+    """The same images, once it is known that decoding alters nothing: TensorFlow would drop alpha,
+    make grey of colours, and leave out all pictures of an animation except the first.
+
+    colour: type of the colours of each, int64 [n]. at_once: images in memory; None for TensorFlow's
+    choice.
+    """
+    still = ~tf.strings.regex_full_match(encoded, ANIMATION)
+    encoded = require(still, "expected no animation", encoded)
+    unclear = tf.strings.regex_full_match(encoded, TRANSPARENCY)
+    for bit in (ALPHA, COLOURS) if channels == 1 else (ALPHA,):
+        unclear |= tf.bitwise.bitwise_and(colour, tf.constant(bit, tf.int64)) > 0
+
+    def extremes(one: tf.Tensor) -> tf.Tensor:
+        """The lowest alpha, and by how much the colours of a pixel differ at most."""
+        pixels = tf.io.decode_png(one, channels=4)
+        spread = tf.reduce_max(pixels[..., :3], axis=2) - tf.reduce_min(pixels[..., :3], axis=2)
+        return tf.stack([tf.reduce_min(pixels[..., 3]), tf.reduce_max(spread)])
+
+    found = tf.map_fn(
+        extremes,
+        tf.boolean_mask(encoded, unclear),
+        fn_output_signature=tf.TensorSpec([2], tf.uint8),
+        parallel_iterations=at_once,
+    )
+    encoded = require(found[:, 0] == 255, "expected no transparency", encoded)
+    if channels == 1:
+        encoded = require(found[:, 1] == 0, "expected grey, got colours", encoded)
+    return encoded
+
+
+def require(holds: tf.Tensor, message: str | tf.Tensor, result: tf.Tensor) -> tf.Tensor:
+    """The result, once that holds of all images; an error with the message otherwise."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(holds), [message])]):
+        return tf.identity(result)
 
 
 def preprocessing_fn(
