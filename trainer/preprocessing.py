@@ -3,7 +3,8 @@
 Workers import this module, so it stays light. It knows nothing of splits, models or attacks.
 """
 
-from typing import NotRequired, TypedDict
+from collections.abc import Callable
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import tensorflow as tf
@@ -15,18 +16,25 @@ from trainer.resizing import resized
 BEGIN = np.frombuffer(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", np.uint8)
 """The first bytes of a PNG: its signature, and that its head follows."""
 
-HEAD = 26
-"""Bytes that are read before anything is decoded: `BEGIN`, width and height (big-endian, of 4 bytes
-each), bits a channel, type of the colours."""
+HEAD = 41
+"""Bytes that are read before anything is decoded: `BEGIN`; from 16 on width and height (big-endian,
+of 4 bytes each), bits a channel, type of the colours; from 37 on the name of the second chunk."""
+
+PIXELS = np.frombuffer(b"IDAT", np.uint8)
+"""Name of the chunk with the pixels; nothing after it changes what they mean."""
 
 COLOURS, ALPHA = 2, 4
 """Bits of the type of the colours; a palette has the first one."""
 
-TRANSPARENCY = r"(?s)\C*tRNS\C*"
-"""A PNG with clear colours: in its palette, or one. RE2 takes C, not a dot, for any byte."""
+UNUSUAL = r"(?s)\C*(?:tRNS|acTL)\C*"
+"""A PNG that may have clear colours or several pictures: in RE2, C stands for any byte, and a dot
+does not."""
 
 ANIMATION = r"(?s)\C*\x00\x00\x00\x08acTL\C*"
 """A PNG of several pictures, of which TensorFlow decodes the first."""
+
+AT_ONCE = 10
+"""Images that TensorFlow maps at the same time, unless it is told how many."""
 
 
 class TransformSettings(TypedDict):
@@ -51,11 +59,8 @@ def decode_images(
             that a small file cannot claim all memory.
     """
     height, width, channels = image_shape
-    at_once = 1 if resize else None  # what is resized may be large
-    head = checked_head(encoded, None if resize else (height, width))
-    with tf.control_dependencies([head]):
-        encoded = tf.identity(encoded)
-    encoded = exact(encoded, head[:, -1], channels, at_once)
+    images = with_checked_heads(encoded, None if resize else (height, width))
+    encoded = exact(images, channels)
 
     def decode(one: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(one, channels=channels)
@@ -63,13 +68,21 @@ def decode_images(
             pixels = resized(pixels, (height, width))
         return tf.ensure_shape(pixels, [height, width, channels])
 
-    made = tf.TensorSpec(image_shape, tf.uint8)
-    pixels = tf.map_fn(decode, encoded, fn_output_signature=made, parallel_iterations=at_once)
+    pixels = mapped(decode, encoded, tf.TensorSpec(image_shape, tf.uint8), images.large)
     return tf.cast(pixels, tf.float32) / 255.0
 
 
-def checked_head(encoded: tf.Tensor, size: tuple[int, int] | None) -> tf.Tensor:
-    """The first bytes of each image, int64 [n, HEAD], once they are those of a PNG that is taken.
+class Images(NamedTuple):
+    """Images whose heads are right. encoded: string [n]. head: int64 [n, HEAD]. large: whether
+    several of them at once would take too much memory."""
+
+    encoded: tf.Tensor
+    head: tf.Tensor
+    large: tf.Tensor
+
+
+def with_checked_heads(encoded: tf.Tensor, size: tuple[int, int] | None) -> Images:
+    """What the heads of images say, once they are those of PNGs that are taken.
 
     size: height and width; None for any, within `MAX_PIXELS`.
     """
@@ -79,11 +92,11 @@ def checked_head(encoded: tf.Tensor, size: tuple[int, int] | None) -> tf.Tensor:
     head = require(is_png, "expected images encoded as PNG", head)
     head = require(head[:, 24] <= 8, "expected 8 bits a channel", head)
     width, height = (
-        tf.reduce_sum(head[:, begin : begin + 4] * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
-        for begin in (16, 20)
+        tf.reduce_sum(head[:, place : place + 4] * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
+        for place in (16, 20)
     )
     if size is None:
-        # Each alone too: a product of both might not fit.
+        # Each side too: the product of both might not fit.
         fits = (height <= MAX_PIXELS) & (width <= MAX_PIXELS) & (height * width <= MAX_PIXELS)
         expected = f"expected at most {MAX_PIXELS:,} pixels"
     else:
@@ -91,21 +104,21 @@ def checked_head(encoded: tf.Tensor, size: tuple[int, int] | None) -> tf.Tensor:
         expected = f"expected {size[0]} x {size[1]} pixels"
     other = tf.boolean_mask(tf.stack([height, width], axis=1), ~fits)[:1]
     got = tf.strings.reduce_join(tf.strings.as_string(other), separator=" x ")
-    return require(fits, tf.strings.join([expected, " (height x width), got ", got]), head)
+    message = tf.strings.join([expected, " (height x width), got ", got])
+    large = tf.reduce_any(height * width > MAX_PIXELS // AT_ONCE)
+    return Images(require(fits, message, encoded), head, large)
 
 
-def exact(encoded: tf.Tensor, colour: tf.Tensor, channels: int, at_once: int | None) -> tf.Tensor:
-    """The same images, once it is known that decoding alters nothing: TensorFlow would drop alpha,
-    make grey of colours, and leave out all pictures of an animation except the first.
-
-    colour: type of the colours of each, int64 [n]. at_once: images in memory; None for TensorFlow's
-    choice.
-    """
-    still = ~tf.strings.regex_full_match(encoded, ANIMATION)
-    encoded = require(still, "expected no animation", encoded)
-    unclear = tf.strings.regex_full_match(encoded, TRANSPARENCY)
+def exact(images: Images, channels: int) -> tf.Tensor:
+    """The same bytes, once it is known that decoding alters nothing: TensorFlow would drop alpha,
+    make grey of colours, and leave out all pictures of an animation except the first."""
+    encoded, head, large = images
+    plain = tf.reduce_all(head[:, 37:] == PIXELS.astype(np.int64), axis=1)
+    unclear = tf.strings.regex_full_match(tf.where(plain, "", encoded), UNUSUAL)
+    animated = tf.strings.regex_full_match(tf.boolean_mask(encoded, unclear), ANIMATION)
+    encoded = require(~animated, "expected no animation", encoded)
     for bit in (ALPHA, COLOURS) if channels == 1 else (ALPHA,):
-        unclear |= tf.bitwise.bitwise_and(colour, tf.constant(bit, tf.int64)) > 0
+        unclear |= tf.bitwise.bitwise_and(head[:, 25], tf.constant(bit, tf.int64)) > 0
 
     def extremes(one: tf.Tensor) -> tf.Tensor:
         """The lowest alpha, and by how much the colours of a pixel differ at most."""
@@ -113,16 +126,26 @@ def exact(encoded: tf.Tensor, colour: tf.Tensor, channels: int, at_once: int | N
         spread = tf.reduce_max(pixels[..., :3], axis=2) - tf.reduce_min(pixels[..., :3], axis=2)
         return tf.stack([tf.reduce_min(pixels[..., 3]), tf.reduce_max(spread)])
 
-    found = tf.map_fn(
-        extremes,
-        tf.boolean_mask(encoded, unclear),
-        fn_output_signature=tf.TensorSpec([2], tf.uint8),
-        parallel_iterations=at_once,
-    )
+    unclear_ones = tf.boolean_mask(encoded, unclear)
+    found = mapped(extremes, unclear_ones, tf.TensorSpec([2], tf.uint8), large)
     encoded = require(found[:, 0] == 255, "expected no transparency", encoded)
     if channels == 1:
         encoded = require(found[:, 1] == 0, "expected grey, got colours", encoded)
     return encoded
+
+
+def mapped(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    encoded: tf.Tensor,
+    made: tf.TensorSpec,
+    large: tf.Tensor,
+) -> tf.Tensor:
+    """What the function makes of each image; of large ones, one is in memory at a time."""
+
+    def run(at_once: int | None) -> tf.Tensor:
+        return tf.map_fn(function, encoded, fn_output_signature=made, parallel_iterations=at_once)
+
+    return tf.cond(large, lambda: run(1), lambda: run(None))
 
 
 def require(holds: tf.Tensor, message: str | tf.Tensor, result: tf.Tensor) -> tf.Tensor:
