@@ -59,8 +59,9 @@ def decode_images(
             that a small file cannot claim all memory.
     """
     height, width, channels = image_shape
-    images = with_checked_heads(encoded, None if resize else (height, width))
-    encoded = exact(images, channels)
+    expected = expected_image(image_shape, resize)
+    images = with_checked_heads(encoded, expected, None if resize else (height, width))
+    encoded = exact(images, expected, channels)
 
     def decode(one: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(one, channels=channels)
@@ -72,6 +73,18 @@ def decode_images(
     return tf.cast(pixels, tf.float32) / 255.0
 
 
+def expected_image(image_shape: tuple[int, int, int], resize: bool) -> str:
+    """What an image must be, as errors say it."""
+    height, width, channels = image_shape
+    size = (
+        f"at most {MAX_PIXELS:,} pixels"
+        if resize
+        else f"{height} x {width} pixels (height x width)"
+    )
+    colours = "in grey" if channels == 1 else "with colours"
+    return f"expected a PNG of {size}, {colours}, with 8 bits a channel, got"
+
+
 class Images(NamedTuple):
     """Images whose heads are right. encoded: string [n]. head: int64 [n, HEAD]. large: whether
     several of them at once would take too much memory."""
@@ -81,16 +94,16 @@ class Images(NamedTuple):
     large: tf.Tensor
 
 
-def with_checked_heads(encoded: tf.Tensor, size: tuple[int, int] | None) -> Images:
+def with_checked_heads(encoded: tf.Tensor, expected: str, size: tuple[int, int] | None) -> Images:
     """What the heads of images say, once they are those of PNGs that are taken.
 
-    size: height and width; None for any, within `MAX_PIXELS`.
+    expected: from `expected_image`. size: height and width; None for any, within `MAX_PIXELS`.
     """
     begin = tf.strings.substr(encoded, 0, HEAD)
     head = tf.cast(tf.io.decode_raw(begin, tf.uint8, fixed_length=HEAD), tf.int64)
     is_png = tf.reduce_all(head[:, : len(BEGIN)] == BEGIN.astype(np.int64), axis=1)
-    head = require(is_png, "expected images encoded as PNG", head)
-    head = require(head[:, 24] <= 8, "expected 8 bits a channel", head)
+    head = require(is_png, f"{expected} something else", head)
+    head = require(head[:, 24] <= 8, f"{expected} more bits", head)
     width, height = (
         tf.reduce_sum(head[:, place : place + 4] * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
         for place in (16, 20)
@@ -98,25 +111,23 @@ def with_checked_heads(encoded: tf.Tensor, size: tuple[int, int] | None) -> Imag
     if size is None:
         # Each side too: the product of both might not fit.
         fits = (height <= MAX_PIXELS) & (width <= MAX_PIXELS) & (height * width <= MAX_PIXELS)
-        expected = f"expected at most {MAX_PIXELS:,} pixels"
     else:
         fits = (height == size[0]) & (width == size[1])
-        expected = f"expected {size[0]} x {size[1]} pixels"
     other = tf.boolean_mask(tf.stack([height, width], axis=1), ~fits)[:1]
     got = tf.strings.reduce_join(tf.strings.as_string(other), separator=" x ")
-    message = tf.strings.join([expected, " (height x width), got ", got])
+    message = tf.strings.join([f"{expected} ", got])
     large = tf.reduce_any(height * width > MAX_PIXELS // AT_ONCE)
     return Images(require(fits, message, encoded), head, large)
 
 
-def exact(images: Images, channels: int) -> tf.Tensor:
+def exact(images: Images, expected: str, channels: int) -> tf.Tensor:
     """The same bytes, once it is known that decoding alters nothing: TensorFlow would drop alpha,
     make grey of colours, and leave out all pictures of an animation except the first."""
     encoded, head, large = images
     plain = tf.reduce_all(head[:, 37:] == PIXELS.astype(np.int64), axis=1)
     unclear = tf.strings.regex_full_match(tf.where(plain, "", encoded), UNUSUAL)
     animated = tf.strings.regex_full_match(tf.boolean_mask(encoded, unclear), ANIMATION)
-    encoded = require(~animated, "expected no animation", encoded)
+    encoded = require(~animated, f"{expected} an animation", encoded)
     for bit in (ALPHA, COLOURS) if channels == 1 else (ALPHA,):
         unclear |= tf.bitwise.bitwise_and(head[:, 25], tf.constant(bit, tf.int64)) > 0
 
@@ -128,9 +139,9 @@ def exact(images: Images, channels: int) -> tf.Tensor:
 
     unclear_ones = tf.boolean_mask(encoded, unclear)
     found = mapped(extremes, unclear_ones, tf.TensorSpec([2], tf.uint8), large)
-    encoded = require(found[:, 0] == 255, "expected no transparency", encoded)
+    encoded = require(found[:, 0] == 255, f"{expected} transparency", encoded)
     if channels == 1:
-        encoded = require(found[:, 1] == 0, "expected grey, got colours", encoded)
+        encoded = require(found[:, 1] == 0, f"{expected} colours", encoded)
     return encoded
 
 

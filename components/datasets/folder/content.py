@@ -108,6 +108,16 @@ def decode(data: bytes) -> Picture:
         raise Unusable(f"cannot be decoded as an image ({error}); replace or remove it") from error
 
 
+def file_of_image(path: Path) -> bytes:
+    """The content of what somebody calls an image; raises Unusable where it cannot be one."""
+    if (problem := no_file(path)) is not None:
+        raise Unusable(problem)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from error
+
+
 def require_size(data: bytes) -> None:
     """Read the head of an image that another decoder will decode; raises Unusable where it is none,
     or claims too many pixels."""
@@ -130,8 +140,9 @@ def no_file(path: Path) -> str | None:
     try:
         found = path.stat()
     except OSError as error:
-        what = "is a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
-        return f"{what}; mend or remove it"
+        if path.is_symlink():
+            return "is a link to nothing; mend or remove it"
+        return f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(found.st_mode):
         return "is a folder; name its files"
     if not stat.S_ISREG(found.st_mode):
