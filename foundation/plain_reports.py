@@ -35,10 +35,9 @@ def plain_report(sent: bytes) -> Ending | logging.LogRecord:
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = KNOWN.get((module, name))
-        if module == errors.__name__ and found is None:
-            found = vars(errors).get(name)
-            found = found if isinstance(found, type) and issubclass(found, BaseException) else None
-        if found is None:
+        ours = vars(errors).get(name) if module == errors.__name__ else None
+        if isinstance(ours, type) and issubclass(ours, BaseException):
+            return ours
+        if (module, name) not in KNOWN:
             raise pickle.UnpicklingError(f"{module}.{name}")
-        return found
+        return KNOWN[module, name]
