@@ -49,3 +49,20 @@ def bomb(side: int = 23_000, bits: int = 1, colour: int = 0) -> bytes:
 
 def palette(*colours: tuple[int, int, int]) -> bytes:
     return chunk(b"PLTE", bytes(value for colour in colours for value in colour))
+
+
+PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
+"""Of an interlaced PNG: first column, first row, and the steps to the next ones."""
+
+
+def interlaced(height: int, width: int, pixels: bytes) -> bytes:
+    """A grey PNG, interlaced."""
+    rows = b""
+    for left, top, right, down in PASSES:
+        for y in range(top, height, down):
+            row = pixels[width * y : width * (y + 1)][left::right]
+            rows += b"\0" + row if row else b""
+    parts = [head(height, width, interlaced=1), chunk(b"IDAT", zlib.compress(rows))]
+    return SIGNATURE + b"".join(parts) + chunk(b"IEND", b"")

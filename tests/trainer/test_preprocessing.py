@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from png_files import SIGNATURE, bomb, chunk, head, palette, png
+from png_files import SIGNATURE, bomb, chunk, head, interlaced, palette, png
 from small_world import SHAPE, small_images
 
 from trainer.preprocessing import decode_images
@@ -135,7 +135,7 @@ def test_what_loses_nothing_is_taken(traced_graph: bool) -> None:
     gamma = chunk(b"gAMA", struct.pack(">I", 45455))
     table = palette(*[(value, value, value) for value in values])
     forms = [
-        png(8, 8, values),
+        interlaced(8, 8, values),
         png(8, 8, bytes(v for value in values for v in [value] * 3), colour=2, more=gamma),
         png(8, 8, bytes(v for value in values for v in (value, 255)), colour=4, more=gamma),
         png(8, 8, bytes(v for value in values for v in [value] * 3 + [255]), colour=6),
