@@ -51,7 +51,6 @@ for data in fuzzed(0, 1500):
 
 GRAPH = """
 import tensorflow as tf
-from components.datasets.folder.content import Unusable, decode
 from trainer.preprocessing import decode_images
 
 def served(shape, resize):
@@ -63,7 +62,7 @@ good = tf.io.encode_png(np.zeros((8, 8, 1), np.uint8)).numpy()
 for _, graph in graphs:
     graph(tf.constant([good]))
 limit(1500)
-for data in fuzzed(1, 500):
+for data in [*fuzzed(1, 600, only_png=True), *fuzzed(2, 100)]:
     begin = time.process_time()
     for shape, graph in graphs:
         try:
@@ -94,6 +93,6 @@ def run(code: str, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize("code", [FOLDER, GRAPH], ids=["folder", "served"])
 def test_hostile_images_are_refused_in_words_or_decoded(code: str, tmp_path: Any) -> None:
     found = run(code, str(tmp_path / "image.png"))
-    assert found["taken"] >= 50
+    assert found["taken"] >= 20
     assert found["refused"] >= 500
     assert found["slowest"] < 20, "seconds of one image"
