@@ -68,6 +68,8 @@ class Child:
         environment: changes of the environment, beside those of `foundation.environment`.
         output: open file for all that the child prints; by default it prints where we do.
         on_record: receiver of the log records of our loggers.
+        read: what makes a report of bytes; `foundation.plain_reports` has one for a child that runs
+            what others wrote.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Child:
         environment: Mapping[str, str] | None = None,
         output: IO[Any] | None = None,
         on_record: OnRecord = replay,
+        read: Callable[[bytes], Any] = pickle.loads,
     ) -> None:
         self.name = name
         self.ending: Ending | None = None
         self._on_record = on_record
+        self._read = read
         request = pickle.dumps(Request(function, arguments, own_output=output is not None))
         self.reports, theirs = Pipe()
         with theirs:
@@ -109,7 +113,7 @@ class Child:
     def receive(self) -> Ending | None:
         """Wait for one report; returns it where it is the last one."""
         try:
-            report = self.reports.recv()
+            report = self._read(self.reports.recv_bytes())
         except (EOFError, OSError):  # the child has gone, perhaps in the middle of a report
             died = ProcessDied(f"{self.name} ended with code {_explained(self.process.wait())}")
             report = Ending(error=died)
