@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
 from components.serving_check.process import Replies, Reply, Requests
 from foundation.errors import GauntletError, ProcessDied
-from foundation.plain_reports import plain_report
 from foundation.process import NO_GPU, Child
+from foundation.sandbox import Sandbox
 from robustness.checks import batches
 from trainer.classes import class_names_of
 from trainer.models.load import load_export
@@ -258,16 +259,20 @@ def example(image: Any = None) -> bytes:
 
 
 def ask(path: str, requests: Requests) -> Replies:
-    """The replies of a fresh process; raises GauntletError where it cannot load the model."""
-    with tempfile.TemporaryFile("w+", errors="replace") as noise:
+    """The replies of a fresh process without network, which writes nowhere else; raises
+    GauntletError where it cannot load the model."""
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as noise,
+        tempfile.TemporaryDirectory(prefix="gauntlet-") as folder,
+    ):
         child = Child(
             "components.serving_check.process:answers",
             path,
             requests,
             name="it",
-            environment=NO_GPU,
+            environment=NO_GPU | {"TMPDIR": folder},
             output=noise,
-            read=plain_report,
+            sandbox=Sandbox((Path(folder),)),
         )
         try:
             return dict(child.result(TIMEOUT))
