@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import GauntletError
+from foundation.stopping import Stopped
 
 VARIABLE = "GAUNTLET_CONFINED"
 """Where a confined process finds what it is confined to."""
@@ -66,9 +67,11 @@ class Sandbox:
 
     writable: tuple[Path, ...]
 
-    def arguments(self) -> list[str]:
-        """What stands between Python and its own arguments to run those confined."""
-        return ["-m", "foundation.sandbox", *map(os.path.realpath, self.writable), "--"]
+    def arguments(self, temporary: Path) -> list[str]:
+        """What stands between Python and its own arguments to run those confined; they may write
+        into a folder of temporary files too."""
+        writable = map(os.path.realpath, (*self.writable, temporary))
+        return ["-m", "foundation.sandbox", *writable, "--"]
 
 
 def confinement() -> Confinement | None:
@@ -268,7 +271,7 @@ def _holds_values(found: Any) -> bool:
 
 
 VALUES = {
-    (kind.__module__, kind.__qualname__) for kind in (logging.LogRecord, type(Path()))
+    (kind.__module__, kind.__qualname__) for kind in (logging.LogRecord, Stopped, type(Path()))
 }  # fmt: skip
 
 

@@ -3,9 +3,7 @@
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +50,15 @@ def call(
             f"[yellow]Note:[/] {escape(', '.join(ignored))} of the shell is not used: results do "
             "not depend on it", highlight=False, soft_wrap=True,
         )  # fmt: skip
-    with NodeDisplay(console) as display, open(log, "a") as output, _room(sandbox) as room:
+    with NodeDisplay(console) as display, open(log, "a") as output:
         child = Child(
             function,
             request,
             name="the process that did the work",
-            environment=ENVIRONMENT | room.environment,
+            environment=ENVIRONMENT,
             output=output,
             on_record=display.show,
-            sandbox=room.sandbox,
+            sandbox=sandbox,
         )
         try:
             return child.result()
@@ -68,24 +66,6 @@ def call(
             raise Defect(f"{error}\nThe log has the traceback: {log}") from error
         except ProcessDied as error:
             raise ProcessDied(f"{error}; its log is {log}") from error
-
-
-@dataclass(frozen=True)
-class Room:
-    """Where a child may write. environment: what names its folder of temporary files."""
-
-    sandbox: Sandbox | None
-    environment: dict[str, str]
-
-
-@contextlib.contextmanager
-def _room(sandbox: Sandbox | None) -> Iterator[Room]:
-    """The same, with a folder of temporary files for a child that is confined."""
-    if sandbox is None:
-        yield Room(None, {})
-        return
-    with tempfile.TemporaryDirectory(prefix="gauntlet-confined-") as folder:
-        yield Room(Sandbox((*sandbox.writable, Path(folder))), {"TMPDIR": folder})
 
 
 @contextlib.contextmanager

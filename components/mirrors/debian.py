@@ -14,6 +14,7 @@ from components.mirrors.archives import BARE_HEADER_SIZE, Archive, Checksum
 from components.mirrors.download import download
 from components.mirrors.package import open_member, reading
 from foundation.errors import DataError
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -62,7 +63,7 @@ class DebianMirror:
         command = ["apt-get", "download", self.package]
         try:
             result = subprocess.run(
-                command,
+                leashed(command),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

