@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from foundation.errors import DataError
+from foundation.paths import temporary
 from trainer.models.formats import Format, ModelFile, read_archive
 from trainer.models.network import Network, Outputs
 
@@ -118,7 +119,7 @@ def _named(path: Path, format_: Format) -> Iterator[Path]:
     if path.suffix == format_.value:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="gauntlet-") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary("model")) as folder:
         named = Path(folder) / f"model{format_.value}"
         named.symlink_to(path)
         yield named
