@@ -15,8 +15,8 @@ from tfx.types.artifact import Artifact
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
-from components.champion_challenge.rivalry import read_rivalry
-from components.evaluator import extractors
+from components.champion_challenge.rivalry import Rivalry, read_rivalry
+from components.evaluator import challenged, extractors
 from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.metrics import gates_of
@@ -37,6 +37,9 @@ says."""
 
 NOT_COMPARED = "not_compared"
 """Property of the blessing: why the candidate was not compared with the champion, or ''."""
+
+CHALLENGED = "challenged_examples"
+"""Input with what ChampionChallenge made."""
 
 SHOWN_IDS = 5
 """Ids of images that a property of the blessing lists; the file has more."""
@@ -61,7 +64,14 @@ class Executor(tfx_evaluator.Executor):
                 "this Evaluator takes no baseline_model: ChampionChallenge shows the rows to it, "
                 "and the gate NoWorse compares"
             )
-        super().Do(input_dict, output_dict, with_extractors(exec_properties))
+        asked = input_dict.get(CHALLENGED)
+        rivalry = read_rivalry(artifact_utils.get_single_uri(asked)) if asked else Rivalry()
+        more = asked if asked and rivalry.champion else []
+        super().Do(
+            input_dict | {"examples": [*input_dict["examples"], *more]},
+            output_dict,
+            with_extractors(exec_properties, bool(asked)),
+        )
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
         rows = artifact_utils.get_single_uri(input_dict["examples"])
@@ -70,7 +80,6 @@ class Executor(tfx_evaluator.Executor):
         with fileio.open(os.path.join(evaluation, TALLY_FILE), "w") as file:
             file.write(tally.to_json())
         tally.sentences = {str(check.name): check.sentence for check in checks}
-        rivalry = read_rivalry(rows)
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
@@ -84,15 +93,19 @@ class Executor(tfx_evaluator.Executor):
         blessing.set_string_custom_property(NOT_COMPARED, not_compared)
 
 
-def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """The node's properties with the module of our extractors, where TFX looks for a user's."""
+def with_extractors(
+    exec_properties: dict[str, Any], was_challenged: bool = False
+) -> dict[str, Any]:
+    """The node's properties with the module of our extractors, where TFX looks for a user's.
+    was_challenged: whether ChampionChallenge looked for a champion."""
     for key in (standard_component_specs.MODULE_FILE_KEY, standard_component_specs.MODULE_PATH_KEY):
         if exec_properties.get(key):
             raise ConfigError(
                 f"{key}={exec_properties[key]!r}: this Evaluator brings rows to the gates by "
                 "extractors of its own, and takes no module; leave it out"
             )
-    return exec_properties | {standard_component_specs.MODULE_PATH_KEY: extractors.__name__}
+    module = challenged if was_challenged else extractors
+    return exec_properties | {standard_component_specs.MODULE_PATH_KEY: module.__name__}
 
 
 def read_explanations(blessing: str) -> list[Explanation]:
