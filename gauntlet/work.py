@@ -15,7 +15,7 @@ from rich.console import Console
 from foundation.events import phase
 from foundation.paths import temporary
 from gauntlet.supervisor import call
-from pipeline.root.root import LOG
+from pipeline.root.root import LOG, Root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,18 @@ def temporary_log() -> Iterator[Path]:
     log = Path(tempfile.mkdtemp(prefix=temporary("log"))) / LOG
     yield log
     shutil.rmtree(log.parent)
+
+
+@contextlib.contextmanager
+def log_of(root: Root) -> Iterator[Path]:
+    """The log of a root; a temporary one for a user who may only read the root."""
+    try:
+        open(root.log, "a").close()
+    except OSError:
+        with temporary_log() as log:
+            yield log
+    else:
+        yield root.log
 
 
 def do(work: Work) -> Any:

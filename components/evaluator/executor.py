@@ -11,6 +11,7 @@ from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
+from tfx.utils import path_utils
 
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
@@ -21,6 +22,7 @@ from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
+from components.manifest import MODEL_SHA256, digest_of
 from components.records.checks import read_checks
 from foundation.errors import ConfigError
 from foundation.json import dumps
@@ -64,6 +66,10 @@ class Executor(tfx_evaluator.Executor):
                 "this Evaluator takes no baseline_model: ChampionChallenge shows the rows to it, "
                 "and the gate NoWorse compares"
             )
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
+            export = path_utils.serving_model_path(model.uri)
+            blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
         asked = input_dict.get(CHALLENGED)
         rivalry = read_rivalry(artifact_utils.get_single_uri(asked)) if asked else Rivalry()
         more = asked if asked and rivalry.champion else []
@@ -82,7 +88,6 @@ class Executor(tfx_evaluator.Executor):
         tally.sentences = {str(check.name): check.sentence for check in checks}
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
             file.write(dumps(explanations))
         refused = [each for each in explanations if each.refuses]

@@ -22,12 +22,13 @@ def predict(task: Classification, json_file: Path | None) -> None:
     from rich.table import Table
 
     from foundation.json import dumps
-    from gauntlet.work import call_with
+    from gauntlet.work import call_with, log_of
 
     console = Console()
-    found = call_with(
-        "TensorFlow", "pipeline.production.prediction:classify", task, task.root.log, console
-    )
+    with log_of(task.root) as log:
+        found = call_with(
+            "TensorFlow", "pipeline.production.prediction:classify", task, log, console
+        )
     if json_file:
         json_file.write_text(dumps(found.plain()) + "\n")
     table = Table(title=f"Version {found.version}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from foundation.paths import abandoned_folders
+from pipeline.root.blessings import put
 from pipeline.root.keeping import (
     RESULTS,
     Keep,
@@ -112,7 +113,7 @@ def clean(task: Cleaning) -> Cleaned:
     with phase("clean"), root.locked(f"a run is under way in {root}; wait for it"):
         if not root.has_metadata:
             return _cleaned(task, None)
-        with root.metadata() as store:
+        with root.serving_lock(), root.metadata() as store:  # nobody blesses or pushes meanwhile
             return _cleaned(task, store)
 
 
@@ -169,8 +170,7 @@ def _mark(store: "MetadataStore", gone: list["mlmd.Artifact"], root: Root) -> No
 
     for artifact in gone:
         artifact.state = mlmd.Artifact.DELETED
-    if gone:
-        store.put_artifacts(gone)
+    put(store, gone)
     mend(store, str(root.artifacts))
 
 

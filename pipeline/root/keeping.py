@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.versions import Card, read_card
-from foundation.errors import RunError
-from foundation.versions import versions
+from components.versions import Card, list_versions
 from pipeline.root.blessings import model_of, was_blessed
 from pipeline.root.root import LOG, SUMMARY, Root
 
@@ -66,7 +64,7 @@ def kept(root: Root, store: "MetadataStore | None", keep: Keep) -> Kept:
     times = dict(run_times(root, store))
     complete = {run: time for run, time in times.items() if (root.results(run) / SUMMARY).exists()}
     runs = keep.of(times) | keep.of(complete)
-    cards = list(_cards(root))
+    cards = [version.card for version in list_versions(str(root.serving))]
     stay = list(_artifacts(store, runs, cards)) if store else []
     return Kept(
         runs=frozenset(runs),
@@ -114,14 +112,6 @@ def is_folder(path: Path) -> bool:
 
 def _time(seconds: float) -> Time:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-
-
-def _cards(root: Root) -> Iterator[Card]:
-    """The cards of all versions, except damaged ones: the metadata knows their models too."""
-    serving = str(root.serving)
-    for version in versions(serving):
-        with contextlib.suppress(RunError):
-            yield read_card(f"{serving}/{version}")
 
 
 def _artifacts(
