@@ -117,7 +117,8 @@ class Executor(tfx_pusher.Executor):
         pushed.set_string_custom_property(TOLD, dumps(run, indent=None))
         (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
         if not self.CheckBlessing(input_dict) or _is_forced(blessing):
-            if withdrawal := blessing.get_string_custom_property(Change.WITHDRAWN):
+            withdrawal = blessing.get_string_custom_property(Change.WITHDRAWN)
+            if withdrawal and blessing.get_int_custom_property("blessed") != 1:
                 pushed.set_string_custom_property(WITHDRAWN, withdrawal)
             self._MarkNotPushed(pushed)
             return
@@ -255,8 +256,8 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     The number is above all that are there, so a server takes the new version. Two at once get two
     numbers.
 
-    check: called when all is copied, right before the version becomes one; what it raises ends the
-    push.
+    card: where it has the digest of the model, what is copied must have it. check: called when all
+    is copied, right before the version becomes one; what it raises ends the push.
 
     Raises:
         RunError: it could not be written; the message says whether `base` is as it was.
@@ -265,8 +266,12 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     written = [staging]
     try:
         _stage(source, staging, card)
-        check()
-        version = _move(staging, base, written) if "://" in base else _rename(staging, base)
+        with serving_lock(base):
+            check()
+            note = _note(staging)
+            append(base, note)
+            version = _move(staging, base, written) if "://" in base else _rename(staging, base)
+            _complete(base, note, version)
     except BaseException as error:
         left = _remove(written)
         if not isinstance(error, FAILURES):

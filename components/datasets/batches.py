@@ -30,6 +30,15 @@ def count_images(prepared: PreparedDataset, split: str, limit: int | None = None
     return found if limit is None else min(found, limit)
 
 
+def image_bytes(prepared: PreparedDataset) -> float:
+    """Bytes on the disk of one image, on average over all splits."""
+    import tensorflow_datasets as tfds
+
+    splits = tfds.builder_from_directory(prepared.directory).info.splits.values()
+    size = sum(split.num_bytes for split in splits)
+    return float(size / max(1, sum(split.num_examples for split in splits)))
+
+
 def class_names(prepared: PreparedDataset) -> tuple[str, ...]:
     """Names of the classes, in the order of the labels; raises DataError where nothing is
     labelled."""

@@ -60,7 +60,8 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     if history:
         console.print(journal_table(serving, journal.entries))
     elif pushed:
-        console.print(version_table(serving, pushed, map(recorded, journal.entries)))
+        known = [recorded(entry) for entry in journal.entries if entry.version]
+        console.print(version_table(serving, pushed, known))
     else:
         console.print(
             escape(f"nothing has been pushed in {store or place} yet"),

@@ -112,6 +112,7 @@ def run(
         orchestrator=orchestrator,
         mandate=mandate,
     )
+    job.root.share()
     console = Console()
     refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
     for note in (*notes, *refused):

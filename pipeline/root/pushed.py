@@ -37,20 +37,19 @@ class Records:
     def model_of(self, card: Card) -> int | None:
         """Id of the model that a card means; None where the metadata do not know it."""
         model = self._models.get(card.model)
-        if model is None or not _agree(card.manifest_sha256, self._digests(model)):
-            return None
-        return model
+        return model if model is not None and self._means(card, model) else None
 
     def contradiction(self, version: Version) -> str:
         """How the card of a version differs from what is known of its model and of its push; ''
         where it does not, or nothing is known."""
         card = version.card
-        if not _agree(card.manifest_sha256, {self._pushed.get(version.version, "")}):
+        pushed = self._pushed.get(version.version)
+        if pushed and card.manifest_sha256 != pushed:
             return "it is not what was pushed, as the metadata have it"
         model = self._models.get(card.model)
         if model is None:
             return ""
-        if not _agree(card.manifest_sha256, self._digests(model)):
+        if not self._means(card, model):
             return "it is not the model that was judged, as the metadata have it"
         return _other_figures(card, (b for b in self.blessings if model_of(b) == model))
 
@@ -64,15 +63,12 @@ class Records:
             **dataclasses.asdict(signature),
         )
 
-    def _digests(self, model: int) -> set[str]:
-        return {judged(b) for b in self.blessings if model_of(b) == model}
-
-
-def _agree(digest: str | None, known: set[str]) -> bool:
-    """Whether a digest is among those that are known; where nothing is known, or no digest is
-    there, nothing speaks against it."""
-    known = known - {""}
-    return not digest or not known or digest in known
+    def _means(self, card: Card, model: int) -> bool:
+        """Whether a card means the model at its address: by digest, without one by number."""
+        digests = {judged(b) for b in self.blessings if model_of(b) == model} - {""}
+        if card.manifest_sha256 and digests:
+            return card.manifest_sha256 in digests
+        return card.model_id in (0, model)
 
 
 def _other_figures(card: Card, blessings: Iterable[mlmd.Artifact]) -> str:

@@ -6,7 +6,9 @@ opened.
 
 import contextlib
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 LOG = "log.txt"
+SUMMARY = "summary.json"
+"""Name of a run's summary among its results."""
 
 PATIENCE = 10.0
 """Seconds that another process may hold the file of the metadata."""
@@ -73,6 +77,11 @@ class Root:
         return self.results(run_id) / LOG
 
     @property
+    def has_metadata(self) -> bool:
+        """Whether a run has been here."""
+        return self._metadata.exists()
+
+    @property
     def connection(self) -> Any:
         """TFX's configuration of a connection to the metadata."""
         from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -90,6 +99,7 @@ class Root:
         from tfx.orchestration.metadata import Metadata
 
         with Metadata(self.connection) as connected:
+            self._share_metadata()
             yield connected.store
 
     @contextmanager
@@ -152,6 +162,12 @@ class Root:
         except StatusError as error:
             raise RunError(f"{self._metadata} cannot be read: {error}") from error
 
+    def share(self) -> None:
+        """What this process and its children make from now on is for the group of the root too,
+        where its folder can be written by one, whatever the umask."""
+        if self._is_shared:
+            os.umask(os.umask(0o077) & ~0o070)
+
     def link_data(self, directory: str) -> str:
         """Link prepared data into the root, under one name wherever the data lies.
 
@@ -194,6 +210,17 @@ class Root:
                 f"{file} cannot be used: {error}; mend it or its rights, or name another root with "
                 "--root"
             ) from error
+
+    def _share_metadata(self) -> None:
+        """SQLite lets nobody else write a file that it makes."""
+        mode = stat.S_IMODE(self._metadata.stat().st_mode)
+        if self._is_shared and mode & 0o060 != 0o060:
+            with contextlib.suppress(PermissionError):  # the file is another user's
+                self._metadata.chmod(mode | 0o060)
+
+    @property
+    def _is_shared(self) -> bool:
+        return bool(self.folder.stat().st_mode & stat.S_IWGRP)
 
     @property
     def _metadata(self) -> Path:

@@ -87,3 +87,21 @@ def test_a_file_of_metadata_that_is_none_is_told_of(tmp_path: Path) -> None:
         Root(tmp_path).metadata(),
     ):
         pass
+
+
+def test_in_a_folder_of_a_group_all_is_for_the_group(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    tmp_path.chmod(0o770)
+    before = os.umask(0o077)
+    try:
+        root.share()
+        with root.metadata():
+            root.log.touch()
+        assert os.umask(0o077) == 0o007
+        tmp_path.chmod(0o750)
+        root.share()
+        assert os.umask(before) == 0o077, "the folder is its owner's alone"
+    finally:
+        os.umask(before)
+    assert (tmp_path / "metadata.sqlite").stat().st_mode & 0o777 == 0o660
+    assert root.log.stat().st_mode & 0o777 == 0o660
