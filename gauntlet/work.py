@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 
 from foundation.events import phase
+from foundation.paths import temporary
+from foundation.sandbox import Sandbox
 from gauntlet.supervisor import call
 from pipeline.root.root import LOG, Root
 
@@ -27,19 +29,30 @@ class Work:
     request: Any
 
 
-def call_with(library: str, function: str, request: Any, log: Path, console: Console) -> Any:
+def call_with(
+    library: str,
+    function: str,
+    request: Any,
+    log: Path,
+    console: Console,
+    sandbox: Sandbox | None = None,
+) -> Any:
     """What `function` returns for the request, called in a child process that shows the import of
-    the library as a phase."""
+    the library as a phase. sandbox: what that process is confined to."""
     work = Work(library=library, function=function, request=request)
-    return call("gauntlet.work:do", work, log, console)
+    return call("gauntlet.work:do", work, log, console, sandbox)
 
 
 @contextlib.contextmanager
 def temporary_log() -> Iterator[Path]:
     """A log for work that no root keeps one of. After a failure it stays, and the message of that
     names it."""
-    log = Path(tempfile.mkdtemp(prefix="gauntlet-")) / LOG
-    yield log
+    log = Path(tempfile.mkdtemp(prefix=temporary("log"))) / LOG
+    try:
+        yield log
+    except KeyboardInterrupt:
+        shutil.rmtree(log.parent)
+        raise
     shutil.rmtree(log.parent)
 
 

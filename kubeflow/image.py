@@ -1,6 +1,7 @@
 """The images of the nodes: built by Docker from a checkout, and named by their bytes."""
 
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,7 @@ from pathlib import Path
 from gauntlet_kubeflow.docker import ask, check_docker
 
 from foundation.errors import ConfigError, RunError
+from foundation.process import leashed
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, unless this package was installed from a wheel."""
@@ -61,7 +63,7 @@ def build_image(build: ImageBuild, root: Path = ROOT) -> str:
         registry where the image was pushed, otherwise the image's number on this machine.
 
     Raises:
-        ConfigError: the root is no checkout.
+        ConfigError: the root is no checkout, or Beam's image has no digest.
         RunError: Docker is missing or does not answer, or the build or the push failed.
     """
     if not (root / "requirements.lock").is_file() or not (root / DOCKERFILE).is_file():
@@ -69,6 +71,8 @@ def build_image(build: ImageBuild, root: Path = ROOT) -> str:
             f"an image is built from a checkout of Gauntlet, and {root} is none: this is an "
             "installed package; clone the repository and call its .venv/bin/gauntlet"
         )
+    if build.target is ImageKind.BEAM and not any("BEAM_SDK=" in o for o in build.docker_options):
+        raise ConfigError(_unpinned_sdk(root))
     check_docker()
     _watch("build", *build_arguments(build, root), str(root))
     if build.push:
@@ -92,9 +96,19 @@ def megabytes(image: str) -> int:
     return int(ask("image", "inspect", "--format", "{{.Size}}", image)) // 1_000_000
 
 
+def _unpinned_sdk(root: Path) -> str:
+    """What to do, with the release tag that the Dockerfile has."""
+    (sdk,) = re.findall(r"^ARG BEAM_SDK=(.*)$", (root / DOCKERFILE).read_text(), re.MULTILINE)
+    return (
+        f"the target beam takes a program from {sdk}, a tag that may name other bytes tomorrow. "
+        f"Read its digest (docker buildx imagetools inspect {sdk}) and add "
+        f"-- --build-arg BEAM_SDK={sdk}@sha256:..."
+    )
+
+
 def _watch(verb: str, *arguments: str) -> None:
     """A long command of Docker, which prints where we do."""
-    done = subprocess.run(["docker", verb, *arguments], check=False)
+    done = subprocess.run(leashed(["docker", verb, *arguments], signal.SIGTERM), check=False)
     if done.returncode:
         raise RunError(f"docker {verb} ended with code {done.returncode}; it has printed why")
 
@@ -114,6 +128,8 @@ def _revision(root: Path) -> str:
     """The commit of a checkout, '' where git cannot tell."""
     describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            leashed(describe), capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -51,8 +51,8 @@ def gates_section(runs: int, work: Path, written: str) -> str:
         measure([*command, "--json", str(work / "gates.json")], work / "gates.log")
         summary = json.loads((work / "gates.json").read_text())
         evaluator.append(summary["nodes"]["Evaluator"]["seconds"])
-    challenged = root / "artifacts" / "ChampionChallenge" / "challenged_examples"
-    folder = max(challenged.iterdir(), key=lambda artifact: int(artifact.name))
+    attacked = root / "artifacts" / "AdversarialExampleGen" / "adversarial_examples"
+    folder = max(attacked.iterdir(), key=lambda artifact: int(artifact.name))
     rows_folder = str(folder / "Split-test")
     predict = [plain_loop(summary["pushed"], rows_folder) for _ in range(runs + 1)][1:]
     loop, rows = statistics.median(seconds for seconds, _ in predict), predict[0][1]

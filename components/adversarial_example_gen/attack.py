@@ -11,9 +11,6 @@ from robustness.config import Fgsm
 from robustness.evaluation import Judge, Verdict
 from robustness.types import FloatArray, IntArray
 
-BATCH = 500
-"""Images attacked at once; it changes speed and memory, not results."""
-
 
 def origins_of(model: str) -> tuple[Origin, Origin]:
     """Where the images come from that are made against a model."""

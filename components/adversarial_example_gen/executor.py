@@ -20,13 +20,13 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from components.adversarial_example_gen.attack import BATCH, attack, attacked_rows, origins_of
+from components.adversarial_example_gen.attack import attack, attacked_rows, origins_of
 from components.adversarial_example_gen.config import AttackTask
 from components.adversarial_example_gen.examples import ExampleReader, Labelled
 from components.adversarial_example_gen.networks import export_of, load_networks
 from components.records.checks import names_of, read_checks, write_checks
 from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
-from components.records.record import Images, Rows
+from components.records.record import Images, Rows, batch_of
 from components.records.shards import list_shards
 from components.records.writer import write_rows
 from foundation.events import Fields
@@ -119,6 +119,7 @@ class Loaded:
     def __init__(self, loader: Loader) -> None:
         networks, task = load_networks(loader.models), loader.task
         candidate = networks[ROBUST]
+        self.image_shape = candidate.image_shape
         self.reader = ExampleReader(loader.transform, candidate.image_shape, candidate.classes)
         self.judges = {
             name: Judge(network, task.threat, task.attack.stages, network.image_shape)
@@ -161,6 +162,7 @@ class AttackedExamples:
         self.threat = loader.task.threat
         attacks = [origin for model in loader.models for origin in origins_of(model)]
         self.origins = (Origin(CLEAN), *attacks)
+        self.writes_clean = True
         self._loader = loader
         self._checks = checks
         self._shared = Shared()  # one copy of the models in a worker process, not one a thread
@@ -169,7 +171,8 @@ class AttackedExamples:
         self._loaded = self._shared.acquire(self._loader.load)
 
     def rows(self, shard: str) -> Iterator[Rows]:
-        for batch in self._loaded.reader.batches(shard, BATCH):
+        size = batch_of(self._loaded.image_shape)
+        for batch in self._loaded.reader.batches(shard, size):
             yield from self._judged(batch)
             log.info("attacking", extra=Fields(advance=len(batch.ids)))
 

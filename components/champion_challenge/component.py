@@ -36,9 +36,9 @@ class ChampionChallenge(BaseBeamComponent):
     """Adds the champion to the rows of AdversarialExampleGen: its predictions on all of them, and
     the images that the same attacks make against it, which the candidate must stand too.
 
-    It is a node of its own so that a new champion does not have the candidate attacked again; and
-    it writes all rows again, because the Evaluator reads one artifact and compares the two models
-    row by row.
+    It is a node of its own so that a new champion does not have the candidate attacked again. Its
+    rows are those of the attacks on the champion only, none where there is no champion: the
+    Evaluator reads them beside those of AdversarialExampleGen.
 
     Args:
         adversarial_examples: of AdversarialExampleGen, which says how to attack.

@@ -1,8 +1,13 @@
 """Shows the champion what the candidate was shown, attacks it with the same suite, and shows the
-candidate the rest."""
+candidate the rest.
+
+Only the rows of the attacks on the champion are written, and each says what the champion predicts
+on the other rows of its image: those are there already.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +18,21 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.types.standard_artifacts import Model
 
-from components.adversarial_example_gen.attack import BATCH, attack, attacked_rows, origins_of
+from components.adversarial_example_gen.attack import attack, attacked_rows, origins_of
 from components.adversarial_example_gen.config import AttackTask
 from components.adversarial_example_gen.executor import read_task
 from components.adversarial_example_gen.networks import export_of, load_network, load_networks
 from components.champion import other_classes
 from components.champion_challenge.rivalry import Rivalry, write_rivalry
-from components.records.checks import read_checks, write_checks
 from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
-from components.records.record import Rows, read_rows
+from components.records.record import Rows, batch_of, read_rows
 from components.records.shards import list_shards
-from components.records.writer import write_rows
+from components.records.writer import read_written, write_rows
 from components.versions import address_of, read_card
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, RunError
 from foundation.events import Fields
 from robustness.attacks.attacker import Attacker
 from robustness.evaluation import Judge
-from robustness.types import IntArray
 from trainer.classes import Classes, classes_of
 
 log = logging.getLogger("gauntlet.champion_challenge")
@@ -52,12 +55,13 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Read the rows, add the champion, write them, verify them.
+        """Read the rows, attack the champion, write what that makes, verify it; without a champion
+        nothing but the reason.
 
         Raises:
             ConfigError: the models are not those that were attacked.
             DataError: the champion knows other classes, and that is not accepted.
-            RunError: what was written is not right (`write_rows`).
+            RunError: what was written is not right (`write_rows`), or an image is missing.
         """
         adversarial = input_dict["adversarial_examples"]
         attacked = artifact_utils.get_single_uri(adversarial)
@@ -69,12 +73,19 @@ class Executor(BaseBeamExecutor):
         rivalry = rival(candidate, exec_properties.get(CHAMPION, ""), accepted).completed(
             exec_properties.get(NOT_COMPARED, ""), exec_properties.get(BEST, "")
         )
-        source = ChallengedRows(task, models, rivalry.champion or None)
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
+        require_models(shards, models)
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])
-        write_checks(output.uri, read_checks(attacked))
         write_rivalry(output.uri, rivalry)
-        write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
+        if not rivalry.champion:
+            output.split_names = artifact_utils.encode_split_names([])
+            return
+        source = ChallengedRows(task, models, rivalry.champion)
+        written = write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
+        if written.images != (known := read_written(attacked).images):
+            raise RunError(
+                f"expected the champion to face all {known} images, it faced {written.images}"
+            )
 
 
 def rival(candidate: Artifact, champion: str, accepted: bool = False) -> Rivalry:
@@ -115,62 +126,71 @@ def seen_of(path: str) -> tuple[tuple[int, int, int], Classes]:
     return network.image_shape, replace(classes_of(path), count=network.classes)
 
 
-class ChallengedRows:
-    """The rows of AdversarialExampleGen with the champion's prediction on each (-1 without a
-    champion), and the rows of the attacks on it: see `components.records.writer.RowSource`."""
+def require_models(shards: list[str], models: Iterable[str]) -> None:
+    """Raises ConfigError unless the models are those that were attacked."""
+    for row in read_rows(shards, 1):
+        if row.predictions.keys() != {*models}:
+            raise ConfigError(
+                f"ChampionChallenge takes the models that were attacked, "
+                f"{', '.join(sorted(row.predictions))}; it got {', '.join(sorted(models))}"
+            )
+        return
 
-    def __init__(self, task: AttackTask, models: dict[str, str], champion: str | None) -> None:
+
+class ChallengedRows:
+    """The rows of the attacks on the champion, with its predictions on all rows of
+    AdversarialExampleGen: see `components.records.writer.RowSource`."""
+
+    writes_clean = False
+
+    def __init__(self, task: AttackTask, models: dict[str, str], champion: str) -> None:
         self.threat = task.threat
-        self._attacked = (Origin(CLEAN), *(o for model in models for o in origins_of(model)))
-        self.origins = self._attacked + (origins_of(CHAMPION) if champion else ())
-        self._task, self._models, self._champion = task, models, champion
+        self.origins: tuple[Origin, ...] = origins_of(CHAMPION)
+        self._task, self._models = task, models | {CHAMPION: champion}
         self._shared = Shared()
 
     def setup(self) -> None:
         self._loaded = self._shared.acquire(self._load)
 
     def _load(self) -> "Loaded":
-        return Loaded(self._task, self._models, self._champion)
+        return Loaded(self._task, self._models)
 
     def rows(self, shard: str) -> Iterator[Rows]:
-        # As AdversarialExampleGen wrote them, that many rows are all rows of a batch of images.
-        size = BATCH * len(self._attacked)
-        for rows in read_rows([shard], size, self._loaded.image_shape):
-            self._require_models(rows)
-            yield rows.with_model(CHAMPION, self._loaded.champion_on(rows))
-            if self._champion:
-                yield from self._against_champion(rows[rows.attack == CLEAN])
+        """First the champion sees all rows, then the clean ones are read again and attacked."""
+        champion_on = self._answers(shard)
+        for rows in self._read(shard):
+            clean = rows[rows.attack == CLEAN]
+            if len(clean):
+                yield from self._against_champion(clean, champion_on)
 
-    def _require_models(self, rows: Rows) -> None:
-        if rows.predictions.keys() != self._models.keys():
-            raise ConfigError(
-                f"ChampionChallenge takes the models that were attacked, "
-                f"{', '.join(sorted(rows.predictions))}; it got {', '.join(sorted(self._models))}"
-            )
+    def _read(self, shard: str) -> Iterator[Rows]:
+        shape = self._loaded.image_shape
+        return read_rows([shard], batch_of(shape), shape)
 
-    def _against_champion(self, clean: Rows) -> Iterator[Rows]:
+    def _answers(self, shard: str) -> dict[bytes, str]:
+        """What the champion predicts on all rows of an image, by its id: see `Rows`."""
+        answers: defaultdict[bytes, list[str]] = defaultdict(list)
+        for rows in self._read(shard):
+            predicted = self._loaded.attackers[CHAMPION].predict(rows.image)
+            for identity, attack_name, answer in zip(rows.id, rows.attack, predicted, strict=True):
+                answers[identity].append(f"{attack_name}:{answer}")
+        return {identity: ",".join(parts) for identity, parts in answers.items()}
+
+    def _against_champion(self, clean: Rows, champion_on: dict[bytes, str]) -> Iterator[Rows]:
         assert clean.image is not None
         judge, ids = self._loaded.champion, clean.id.tolist()
         _, images = attack(CHAMPION, judge, clean.image, clean.label, ids, self._task.seed)
-        yield from attacked_rows(clean, images, self._loaded.attackers)
+        met = np.array([champion_on[identity] for identity in ids], object)
+        yield from attacked_rows(replace(clean, champion_on=met), images, self._loaded.attackers)
         log.info("attacking the champion", extra=Fields(advance=len(clean)))
 
 
 class Loaded:
     """What a worker process loads once."""
 
-    def __init__(self, task: AttackTask, models: dict[str, str], champion: str | None) -> None:
-        networks = load_networks(models | ({CHAMPION: champion} if champion else {}))
-        self.image_shape = networks[ROBUST].image_shape
+    def __init__(self, task: AttackTask, models: dict[str, str]) -> None:
+        networks = load_networks(models)
+        model = networks[CHAMPION]
+        self.image_shape = model.image_shape
         self.attackers = {name: Attacker(n, task.threat) for name, n in networks.items()}
-        if champion:
-            model = networks[CHAMPION]
-            self.champion = Judge(model, task.threat, task.attack.stages, self.image_shape)
-
-    def champion_on(self, rows: Rows) -> IntArray:
-        """Predictions of the champion, int64 [n]; -1 where there is none."""
-        if CHAMPION not in self.attackers:
-            return np.full(len(rows), -1)
-        assert rows.image is not None
-        parts = [rows.image[begin : begin + BATCH] for begin in range(0, len(rows), BATCH)]
-        return np.concatenate([self.attackers[CHAMPION].predict(part) for part in parts])
+        self.champion = Judge(model, task.threat, task.attack.stages, self.image_shape)

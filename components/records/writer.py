@@ -36,7 +36,10 @@ class RowSource(Protocol):
 
     threat: ThreatModel
     origins: tuple[Origin, ...]
-    """What every image must have a row of, its clean row among them."""
+    """What every image must have a row of, its clean row among them where it `writes_clean`."""
+
+    writes_clean: bool
+    """Whether it writes the clean rows; otherwise they are in the shards that the node reads."""
 
     def setup(self) -> None:
         """Load what `rows` needs, once in a worker."""
@@ -131,8 +134,8 @@ class _WriteShard(beam.DoFn):
 
     def process(self, shard: tuple[str, str]) -> Iterator[Verified]:
         read, path = shard
-        rows = self._source.rows(read)
-        yield write_checked(path, rows, self._source.threat, self._source.origins)
+        source, originals = self._source, "" if self._source.writes_clean else read
+        yield write_checked(path, source.rows(read), source.threat, source.origins, originals)
 
 
 def _joined(parts: Iterable[Verified]) -> Verified:

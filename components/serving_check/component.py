@@ -4,11 +4,15 @@ with a real server.
 Knows nothing of accuracy: it asks whether what will be served answers as what was evaluated.
 """
 
+import io
 import json
 import os
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,9 +27,10 @@ from tfx.utils import path_utils
 
 from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
-from components.serving_check.process import Answer, Answers, Requests
+from components.serving_check.process import Replies, Reply, Requests
 from foundation.errors import GauntletError, ProcessDied
 from foundation.process import NO_GPU, Child
+from foundation.sandbox import Sandbox
 from robustness.checks import batches
 from trainer.classes import class_names_of
 from trainer.models.load import load_export
@@ -39,6 +44,15 @@ relative to the largest logit; float32 sums in another order differ by about a h
 
 TIMEOUT = 300
 """Seconds in which the fresh process must have answered."""
+
+BOMB_SIDE = 23_000
+"""Height and width of an image that a file of tens of kilobytes holds: 529 megabytes, decoded."""
+
+MOST_MEGABYTES = 200
+"""Memory that a refusal may take."""
+
+OTHER_SHAPE = "an image of another shape"
+"""What a model that resizes need not refuse."""
 
 PROBLEMS = "problems.json"
 """File in the blessing: a list of sentences, empty for a model that may be served."""
@@ -110,6 +124,18 @@ def find_problems(path: str, records: list[bytes], resize: bool = False) -> Iter
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An error instead of an answer. megabytes: memory that it took."""
+
+    message: str
+    megabytes: int
+
+
+Answer = dict[str, np.ndarray] | Refusal
+"""By name of the output; or that there is none."""
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """What must be served. logits: of the images. names: of the classes, in label order; none where
     the export has none."""
@@ -123,50 +149,90 @@ class Evaluated:
 
 
 def problems_of(
-    signature: str, answered: dict[str, Answer] | str, evaluated: Evaluated
+    signature: str, replies: dict[str, Reply] | str, evaluated: Evaluated
 ) -> Iterator[str]:
     """Whether a signature is missing or unknown, answers wrongly, or answers what it should refuse.
     Behind the first batch with a wrong answer, no other is spoken of."""
-    if isinstance(answered, str):
-        yield f"signature {signature}: {answered}"
+    if isinstance(replies, str):
+        yield f"signature {signature}: {replies}"
         return
+    answered = {kind: read_reply(reply) for kind, reply in replies.items()}
     good = batches(len(evaluated.logits))
     for kind, places in good.items():
         if problems := list(wrong_answer(signature, kind, answered[kind], evaluated[places])):
             yield from problems
             break
     for kind, answer in answered.items():
-        if kind not in good and not isinstance(answer, str):
+        if kind in good:
+            continue
+        if not isinstance(answer, Refusal):
             yield f"signature {signature} answers {kind} instead of refusing it"
+        elif answer.megabytes > MOST_MEGABYTES:
+            yield (
+                f"signature {signature} takes {answer.megabytes} MB to refuse {kind}, expected at "
+                f"most {MOST_MEGABYTES}"
+            )
+
+
+def read_reply(reply: Reply) -> Answer:
+    """An answer from its plain values."""
+    if "error" in reply:
+        return Refusal(str(reply["error"]), int(reply["megabytes"]))
+    with np.load(io.BytesIO(reply["outputs"]), allow_pickle=False) as outputs:
+        return dict(outputs)
 
 
 def requests_for(encoded: list[bytes], records: list[bytes], x: np.ndarray) -> Requests:
     """By signature good requests, the `batches` of the images, and bad ones."""
+    shape = x.shape[1:]
     pixels = [example(image=image) for image in x]
-    larger = tf.io.encode_png(np.zeros((x.shape[1] + 1, *x.shape[2:]), np.uint8)).numpy()
     garbage = b"these bytes are no image"
+    no_record = {"garbage bytes": [garbage], "an empty batch": []}
+    bad = bad_images(shape)
     return {
         "serving_default": {
             **in_batches(encoded),
-            "garbage bytes": [garbage],
-            "an empty batch": [],
-            "an image of another shape": [larger],
+            **no_record,
+            **{kind: [image] for kind, image in bad.items()},
         },
         "serialized_examples": {
             **in_batches(records),
-            "garbage bytes": [garbage],
-            "an empty batch": [],
-            "an image of another shape": [example(image=larger)],
+            **no_record,
+            **{kind: [example(image=image)] for kind, image in bad.items()},
             "an example without an image": [example()],
         },
         "transformed_examples": {
             **in_batches(pixels),
-            "garbage bytes": [garbage],
-            "an empty batch": [],
-            "an image of another shape": [example(image=x[0, 1:])],
+            **no_record,
+            OTHER_SHAPE: [example(image=x[0, 1:])],
             "an example without an image": [example()],
         },
     }
+
+
+def bad_images(shape: tuple[int, int, int]) -> dict[str, bytes]:
+    """Files that a server must refuse, by what they are. shape: of the images that it takes."""
+    height, width, channels = shape
+    larger = np.zeros((height + 1, width, channels), np.uint8)
+    red = np.full((height, width, 3), (255, 0, 0), np.uint8)
+    colours = {"an image with colours": tf.io.encode_png(red).numpy()} if channels == 1 else {}
+    return colours | {
+        OTHER_SHAPE: tf.io.encode_png(larger).numpy(),
+        "a JPEG": tf.io.encode_jpeg(red).numpy(),
+        "a small file of a huge image": bomb(),
+    }
+
+
+@cache
+def bomb() -> bytes:
+    """A black PNG of `BOMB_SIDE`, with one bit a pixel."""
+    head = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((1 + (BOMB_SIDE + 7) // 8) * BOMB_SIDE))
+    chunks = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def in_batches(images: list[bytes]) -> dict[str, list[bytes]]:
@@ -178,7 +244,7 @@ def in_batches(images: list[bytes]) -> dict[str, list[bytes]]:
 def take_any_shape(requests: Requests) -> None:
     """Leave out what a model that resizes need not refuse."""
     for signature in ("serving_default", "serialized_examples"):
-        del requests[signature]["an image of another shape"]
+        del requests[signature][OTHER_SHAPE]
 
 
 def example(image: Any = None) -> bytes:
@@ -191,8 +257,9 @@ def example(image: Any = None) -> bytes:
     return record.SerializeToString()
 
 
-def ask(path: str, requests: Requests) -> Answers:
-    """The answers of a fresh process; raises GauntletError where it cannot load the model."""
+def ask(path: str, requests: Requests) -> Replies:
+    """The replies of a fresh process without network, which writes nowhere else; raises
+    GauntletError where it cannot load the model."""
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         child = Child(
             "components.serving_check.process:answers",
@@ -201,6 +268,7 @@ def ask(path: str, requests: Requests) -> Answers:
             name="it",
             environment=NO_GPU,
             output=noise,
+            sandbox=Sandbox(()),
         )
         try:
             return dict(child.result(TIMEOUT))
@@ -211,8 +279,8 @@ def ask(path: str, requests: Requests) -> Answers:
 
 def wrong_answer(signature: str, kind: str, answer: Answer, evaluated: Evaluated) -> Iterator[str]:
     """What is wrong with the answer to a good request. kind: what it asks for."""
-    if isinstance(answer, str):
-        yield f"signature {signature} answers {kind} with an error: {answer}"
+    if isinstance(answer, Refusal):
+        yield f"signature {signature} answers {kind} with an error: {answer.message}"
         return
     for difference in differences(answer, evaluated):
         yield f"signature {signature} gives {difference}, asked for {kind}"
@@ -242,6 +310,8 @@ def differences(answer: dict[str, np.ndarray], evaluated: Evaluated) -> Iterator
     if "label" in answer and len(names) != logits.shape[1]:
         yield f"label, and the export has {len(names)} names of its {logits.shape[1]} classes"
     elif "label" in answer:
-        named = [names[place].encode() for place in expected["class"]]
-        if wrong := int(np.sum(answer["label"] != np.array(named, object))):
+        named = np.array([names[place].encode() for place in expected["class"]])
+        if answer["label"].shape != named.shape:
+            yield f"label of shape {answer['label'].shape}, expected {named.shape}"
+        elif wrong := int(np.sum(answer["label"] != named)):
             yield f"another label than the name of the evaluated model's class for {wrong} images"

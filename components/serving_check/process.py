@@ -4,6 +4,10 @@ It imports nothing of ours except the exception tree, so that no Keras object of
 and nothing is patched; `foundation.process`, which starts it, needs the standard library only.
 """
 
+import contextlib
+import io
+import re
+from pathlib import Path
 from typing import Any
 
 from foundation.errors import RunError
@@ -11,10 +15,11 @@ from foundation.errors import RunError
 Requests = dict[str, dict[str, list[bytes]]]
 """By signature and name of the request: a batch of strings."""
 
-Answer = dict[str, Any] | str
-"""By name of the output: an array; or the message of the error."""
+Reply = dict[str, Any]
+"""`outputs`, arrays by name as bytes of an npz file; or `error`, its message, and `megabytes`, the
+memory that it took to say so. Plain values: whoever gets them runs nothing of the model's."""
 
-Answers = dict[str, dict[str, Answer] | str]
+Replies = dict[str, dict[str, Reply] | str]
 """By signature and name of the request; a sentence where there is no such signature, or where
 nothing is asked of one that is there."""
 
@@ -24,7 +29,7 @@ UNKNOWN = (
 )
 
 
-def answers(model: str, requests: Requests) -> Answers:
+def answers(model: str, requests: Requests) -> Replies:
     """Load a model and put requests to it.
 
     Raises:
@@ -42,18 +47,48 @@ def answers(model: str, requests: Requests) -> Answers:
 
 def _of_signature(
     signatures: Any, name: str, batches: dict[str, list[bytes]]
-) -> dict[str, Answer] | str:
+) -> dict[str, Reply] | str:
     if name not in signatures:
         return f"there is no such signature; there are {', '.join(signatures) or 'none'}"
     (argument,) = signatures[name].structured_input_signature[1]
-    return {kind: _answer(signatures[name], argument, batch) for kind, batch in batches.items()}
+    return {kind: _reply(signatures[name], argument, batch) for kind, batch in batches.items()}
 
 
-def _answer(signature: Any, argument: str, batch: list[bytes]) -> Answer:
+def _reply(signature: Any, argument: str, batch: list[bytes]) -> Reply:
     import tensorflow as tf
 
+    _forget_peak()
+    before = _megabytes("VmRSS")
     try:
         outputs = signature(**{argument: tf.constant(batch, tf.string, [len(batch)])})
-        return {name: value.numpy() for name, value in outputs.items()}
+        return {"outputs": _npz({name: value.numpy() for name, value in outputs.items()})}
     except (tf.errors.OpError, ValueError, TypeError) as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        return {"error": message, "megabytes": _megabytes("VmHWM") - before}
+
+
+def _npz(outputs: dict[str, Any]) -> bytes:
+    """Arrays without objects; NumPy alone reads them."""
+    import numpy as np
+
+    plain = {
+        name: array.astype(bytes) if array.dtype == object else array
+        for name, array in outputs.items()
+    }
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **plain)
+    return file.getvalue()
+
+
+def _forget_peak() -> None:
+    """Have the kernel measure this process's peak of memory from now on."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _megabytes(kind: str) -> int:
+    """Memory of this process as Linux tells it: VmRSS now, VmHWM at its peak; 0 elsewhere."""
+    with contextlib.suppress(OSError):
+        found = re.search(rf"{kind}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        return int(found[1]) // 1024 if found else 0
+    return 0

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from components.datasets.folder.content import Unusable, require_size
 from components.datasets.image_folder import FILENAME
 from components.datasets.overlap import require_once
 from components.datasets.prepare import prepare
@@ -31,6 +32,7 @@ from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
 from foundation.errors import DataError
 from foundation.events import Fields
+from foundation.paths import temporary
 from trainer.classes import changes, shown
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
@@ -57,7 +59,7 @@ def fetched(uri: str) -> str:
         raise DataError(f"there is no prepared data at {uri}: expected a folder of tfds")
     if "://" not in uri:
         return uri
-    folder = tempfile.mkdtemp(prefix="gauntlet-data-")
+    folder = tempfile.mkdtemp(prefix=temporary("data"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for parent, _, files in tf.io.gfile.walk(uri):
         target = os.path.join(folder, os.path.relpath(parent, uri))
@@ -235,11 +237,23 @@ def read_file(file: Any, features: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
-    """One record; an image in another format than PNG is encoded again, without loss."""
-    if not image.startswith(PNG_SIGNATURE):
-        image = tf.io.encode_png(tf.io.decode_image(image, expand_animations=False)).numpy()
+    """One record; an image in another format than PNG is encoded again, without loss.
+
+    Raises:
+        DataError: it is damaged, or its head claims more pixels than are taken.
+    """
+    name = identity.decode(errors="backslashreplace")
+    try:
+        require_size(image)
+        if not image.startswith(PNG_SIGNATURE):
+            image = tf.io.encode_png(tf.io.decode_image(image, expand_animations=False)).numpy()
+        pixels = tf.io.decode_png(image).numpy() / np.float32(255)
+    except Unusable as error:
+        raise DataError(f"the image {name} {error}") from error
+    except tf.errors.InvalidArgumentError as error:
+        reason = error.message.rpartition("}} ")[2]
+        raise DataError(f"the image {name} cannot be decoded ({reason})") from error
     width, height, _, colour = struct.unpack(">IIBB", image[16:26])
-    pixels = tf.io.decode_png(image).numpy() / np.float32(255)
     example = tf.train.Example()
     features = example.features.feature
     features["brightness"].float_list.value.append(float(pixels.mean()))

@@ -15,13 +15,15 @@ import numpy as np
 import pydantic
 
 from components.datasets.batches import Batch, class_names, count_images, image_batches
-from components.datasets.prepare import PreparedDataset, prepare
+from components.datasets.prepared import PreparedDataset
 from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.events import Fields, phase
 from foundation.json import dumps
+from foundation.sandbox import confinement
 from foundation.seeds import image_seeds
 from foundation.whole import write_whole
+from gauntlet.evaluation.data import Order, prepared_data
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
@@ -44,16 +46,25 @@ BATCH = 500
 """Images judged, and kept on disk, at once; it changes memory and what an interruption costs, not
 results."""
 
+TRUSTED = (
+    "--trust: code in the model's file was allowed to run. It could have changed any number here; "
+    "they are worth as much as whoever made the file."
+)
+
 
 def run_evaluation(task: EvaluationTask) -> Report:
+    """Prepare the data and evaluate, in this process: see `evaluate_on`."""
+    return evaluate_on(Order(task, prepared_data(task)))
+
+
+def evaluate_on(order: Order) -> Report:
     """Evaluate; the report is also written to `results.json` in the folder of the model.
 
     Raises:
         GauntletError: the model or the data cannot be used, or an attack left its ball.
     """
-    with phase("data"):
-        data_dir = str(task.data_dir) if task.data_dir else None
-        prepared = prepare(task.dataset, data_dir, task.resize)
+    task, prepared = order.task, order.prepared
+    with phase("images"):
         first = next(image_batches(prepared, task.split, SAMPLE, task.limit))
         if task.corruptions:
             _check_corruptions(first, task.seed)
@@ -70,6 +81,8 @@ def run_evaluation(task: EvaluationTask) -> Report:
         judged=evaluation.judged,
         sample=evaluation.chance,
         fingerprint=evaluation.loaded.fingerprint,
+        trust=task.trust,
+        sandbox=confinement(),
         dataset=task.dataset,
         split=task.split,
         suite="named attacks" if task.attacks else str(task.suite),
@@ -118,6 +131,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         order=order,
         chance=chance,
         notes=(
+            *([TRUSTED] if task.trust else []),
             *judged.doubts,
             *_doubts_about(attacker, first, chance, task.pixels),
             *told,
@@ -219,6 +233,8 @@ class Evaluation:
             f"the most frequent class gives {chance.chance:.1%}"
         )
         said = [("", sentence) for sentence in judged.said]
+        if confined := confinement():
+            said.append(("sandbox", str(confined)))
         notes = [("Note:", note) for note in self.notes]
         return [*judged.lines(), *said, ("clean", sample), *notes]
 
@@ -268,7 +284,8 @@ class Evaluation:
         verdicts, ids = [], []
         for number, batch in enumerate(self._batches()):
             kept = work / f"batch-{number:05d}-{len(batch.y)}.npz"
-            verdicts.append(kept_verdict(kept, batch, judge, self.task.seed))
+            key = self._key(judge.threat)
+            verdicts.append(kept_verdict(kept, batch, judge, self.task.seed, key))
             ids += batch.ids
             log.info(
                 "%s of %s images judged",
@@ -278,8 +295,8 @@ class Evaluation:
             )
         return ids, joined(verdicts)
 
-    def _work_folder(self, threat: ThreatModel) -> Path:
-        """Where verdicts are kept: another folder for everything that may change them."""
+    def _key(self, threat: ThreatModel) -> str:
+        """Hash of everything that may change verdicts."""
         parts = (
             self.fingerprint,
             list(self.sources),
@@ -295,21 +312,29 @@ class Evaluation:
             self.judged.class_names,
             code_of(__name__),
         )
-        key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
-        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{key}"
+        return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+
+    def _work_folder(self, threat: ThreatModel) -> Path:
+        """Where verdicts are kept: another folder for everything that may change them."""
+        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{self._key(threat)[:8]}"
         work.mkdir(parents=True, exist_ok=True)
         return work
 
     def _checks(self, work: Path, judge: Judge) -> tuple[Check, ...]:
-        """The honesty checks on the first images, from their file where there is one."""
+        """The honesty checks on the first images, from their file where there is a whole one of
+        these very settings."""
         kept = work / f"checks-{len(self.first.y)}.json"
-        if not kept.exists():
-            checks = []
-            for check in run_checks(self._subject(judge)):
-                log.info("check %s", check.name)
-                checks.append(check)
-            write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
-        return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
+        key = self._key(judge.threat)
+        read = kept_checks(kept, key)
+        if read is not None:
+            return read
+        checks = []
+        for check in run_checks(self._subject(judge)):
+            log.info("check %s", check.name)
+            checks.append(check)
+        content = dumps({"key": key, "checks": checks}, indent=None)
+        write_whole(kept, lambda path: path.write_text(content))
+        return tuple(checks)
 
     def _subject(self, judge: Judge) -> Subject:
         return Subject(
@@ -322,3 +347,20 @@ class Evaluation:
             sources=self.sources,
             certifier=judge.certifier,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Checks in their file."""
+
+    key: str
+    checks: tuple[Check, ...]
+
+
+def kept_checks(path: Path, key: str) -> tuple[Check, ...] | None:
+    """The checks in a file; None where there is no whole one with this key."""
+    try:
+        kept = pydantic.TypeAdapter(Kept).validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept.checks if kept.key == key else None

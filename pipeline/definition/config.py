@@ -98,7 +98,7 @@ class ServingConfig(Section):
 
     section: ClassVar[str] = "serving"
     platform: ServingPlatform = ServingPlatform.NONE
-    tag: str = "latest"
+    tag: str = "2.21.0"  # the TensorFlow that writes the models: an older one need not load them
 
     @property
     def unused(self) -> dict[str, str]:

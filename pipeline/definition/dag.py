@@ -169,7 +169,11 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     # Every gate must let the robust model through.
     gates = eval_config(config, class_names)
     evaluator = ExplainedEvaluator(
-        examples=challenged, model=robust, eval_config=gates, example_splits=["test"]
+        examples=attacked,
+        challenged_examples=challenged,
+        model=robust,
+        eval_config=gates,
+        example_splits=["test"],
     )
     blessing = dag.add(evaluator.with_id("Evaluator"), "blessing")
 

@@ -18,7 +18,9 @@ from components.datasets.folder.store import read_notes
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
+from foundation.errors import ConfigError
 from foundation.events import phase
+from foundation.versions import newest_version
 from pipeline.definition.config import RunConfig
 from pipeline.definition.terms import terms_of
 from pipeline.local.orchestrator import Orchestrator
@@ -73,6 +75,7 @@ def _run_alone(job: Job) -> RunSummary:
         from pipeline.local.runner import run_pipeline
         from pipeline.report.summary import write_results
 
+        _check_disk(job, prepared)
         pipeline = _assemble(job, prepared)
     nodes = run_pipeline(pipeline, job.orchestrator, job.run_id)
     with phase("results"):
@@ -109,6 +112,19 @@ def _check_network(config: RunConfig) -> None:
     except NoBoundError as error:
         bound = f"not certified: {error}"
     log.info("%s: %d weights; %s", config.trainer.network, network.count_params(), bound)
+
+
+def _check_disk(job: Job, prepared: PreparedDataset) -> None:
+    """Raises RunError where the run would fill the disk."""
+    from pipeline.local.disk import check_disk, needed
+
+    try:
+        need = needed(
+            job.config, prepared, champion=newest_version(str(job.root.serving)) is not None
+        )
+    except ConfigError:  # a split that is not there: the node that reads it says so
+        return
+    check_disk(job.root.folder, need)
 
 
 def _assemble(job: Job, prepared: PreparedDataset) -> Any:

@@ -4,26 +4,32 @@ The served model is the version with the highest number.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from components.datasets.folder.content import Unusable, file_of_image
+from components.datasets.folder.problems import Problems
 from components.versions import newest
-from foundation.errors import ConfigError, DataError, RunError
+from foundation.errors import ConfigError, RunError
 from foundation.events import phase
 from pipeline.production.answers import Answer, Answers
 from pipeline.production.requests import Classification
 from trainer.classes import class_names_of
+
+REASON = re.compile(r"assertion failed: \[(.*?)\]|(Invalid PNG)")
+"""What the graph says of an image that it refuses, or TensorFlow's decoder."""
 
 
 def classify(request: Classification) -> Answers:
     """Classify PNG files with the served model.
 
     Raises:
-        ConfigError: nothing has been pushed. RunError: the served version is damaged. DataError: a
-            file is missing or no PNG of the right shape.
+        ConfigError: nothing has been pushed. RunError: the served version is damaged. DataError:
+            files are missing or no PNGs of the right shape and colours; all of them are counted.
     """
     serving = str(request.root.serving)
     served = newest(serving)
@@ -42,20 +48,26 @@ def classify(request: Classification) -> Answers:
         names = class_names_of(folder)
         loaded = tf.saved_model.load(folder)
         signature = loaded.signatures["serving_default"]
-        answers = tuple(_answer(signature, image, version, names) for image in request.images)
-    return Answers(version=version, images=request.images, answers=answers)
+        problems, answers = Problems(Path()), []
+        for image in request.images:
+            try:
+                answers.append(_answer(signature, image, version, names))
+            except Unusable as error:
+                problems.add(str(image), str(error))
+        problems.refuse(len(request.images))
+    return Answers(version=version, images=request.images, answers=tuple(answers))
 
 
 def _answer(signature: Any, image: Path, version: str, names: tuple[str, ...]) -> Answer:
-    try:
-        encoded = image.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {image}: {error.strerror}") from error
+    """What the model says of an image; raises Unusable where it refuses that."""
+    encoded = file_of_image(image)
     try:
         answer = signature(image=tf.constant([encoded]))
     except tf.errors.OpError as error:
-        raise DataError(
-            f"{image} is no PNG image of the shape that version {version} takes"
+        told = REASON.search(error.message)
+        reason = f": {told[1] or 'it is damaged'}" if told else ""
+        raise Unusable(
+            f"is no PNG image of the shape and colours that version {version} takes{reason}"
         ) from error
     probabilities = answer["probabilities"].numpy()[0]
     label = int(np.argmax(probabilities))

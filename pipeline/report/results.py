@@ -7,11 +7,8 @@ import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.records.names import Origin
-from components.records.record import Rows, read_rows
+from components.records.record import Rows, batch_of, read_rows
 from components.records.shards import list_shards
-
-READ_BATCH = 500
-"""Rows that are in memory at once, beside those that are kept."""
 
 
 def some_rows(folder: str, origin: Origin, limit: int, image_shape: tuple[int, int, int]) -> Rows:
@@ -25,7 +22,7 @@ def some_rows(folder: str, origin: Origin, limit: int, image_shape: tuple[int, i
         image_shape: height, width, channels.
     """
     kept: list[Rows] = []
-    for rows in read_rows(list_shards(folder), READ_BATCH, image_shape):
+    for rows in read_rows(list_shards(folder), batch_of(image_shape), image_shape):
         joined = Rows.concatenate([*kept, rows[rows.attack == str(origin)]])
         checksums = [zlib.crc32(identity) for identity in joined.id]
         kept = [joined[np.argsort(checksums, kind="stable")[:limit]]]

@@ -87,7 +87,12 @@ class RunOutputs:
         events = self._store.get_events_by_execution_ids([self._executions[node].id])
         for event in events:
             if event.type == mlmd.Event.OUTPUT and event.path.steps[0].key == key:
-                return self._store.get_artifacts_by_id([event.artifact_id])[0]
+                (found,) = self._store.get_artifacts_by_id([event.artifact_id])
+                if found.state == mlmd.Artifact.DELETED:
+                    raise RunError(
+                        f"`gauntlet clean` has removed what run {self.run_id} made; run it again"
+                    )
+                return found
         raise RunError(f"the node {node} has no output {key!r}")
 
     def _node(self, execution: mlmd.Execution) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 LOG = "log.txt"
+SUMMARY = "summary.json"
+"""Name of a run's summary among its results."""
 
 PATIENCE = 10.0
 """Seconds that another process may hold the file of the metadata."""
@@ -73,6 +75,11 @@ class Root:
     def run_log(self, run_id: str) -> Path:
         """Log of one run."""
         return self.results(run_id) / LOG
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether a run has been here."""
+        return self._metadata.exists()
 
     @property
     def connection(self) -> Any:

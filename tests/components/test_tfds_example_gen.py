@@ -2,7 +2,9 @@
 image data set."""
 
 import json
+import resource
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from png_files import SIGNATURE, bomb, chunk, png
 from small_world import SHAPE, column, small_images
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
@@ -246,6 +249,35 @@ def test_other_formats_become_png_without_loss() -> None:
     png = tf.io.decode_png(features["image"].bytes_list.value[0])
     np.testing.assert_array_equal(png, tf.io.decode_jpeg(jpeg))
     assert [features[n].int64_list.value[0] for n in ("height", "width", "channels")] == [5, 7, 3]
+
+
+def jpeg_of(side: int) -> bytes:
+    """A JPEG whose head claims that size."""
+    data = bytearray(tf.io.encode_jpeg(np.zeros((8, 8, 1), np.uint8)).numpy())
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = struct.pack(">HH", side, side)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (bomb(), "23000 x 23000 pixels; expected at most 67,108,864"),
+        (jpeg_of(60_000), r"(60000 x 60000|far more) pixels"),
+        (b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "pixels"),
+        (png(8, 8)[:20], "cannot be decoded"),
+        (png(8, 8)[:-30], "cannot be decoded"),
+        (SIGNATURE + chunk(b"tEXt", b"a\0b") + png(8, 8)[8:], "cannot be decoded"),
+        (b"", "cannot be decoded"),
+        (b"no image", "cannot be decoded"),
+    ],
+    ids=["bomb", "jpeg", "gif", "head", "cut", "text-first", "nothing", "garbage"],
+)
+def test_what_cannot_be_decoded_is_told_by_its_name(image: bytes, message: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=rf"^the image a\\xff .*{message}"):
+        to_example(b"a\xff", image, 1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kB"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 Docker, which is a script here; `test_image_docker.py` builds and runs the image."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from docker.utils.build import exclude_paths
 from fake_docker import Fake
 from gauntlet_kubeflow import image
 from gauntlet_kubeflow.image import ImageBuild, ImageKind, build_arguments, build_image, is_pinned
@@ -86,16 +89,46 @@ def test_the_locks_are_apart() -> None:
     assert "nvidia-cudnn-cu12" in gpu
 
 
-def test_docker_gets_every_package_and_nothing_else() -> None:
-    lines = (ROOT / ".dockerignore").read_text().splitlines()
-    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+def sent_to_docker(root: Path) -> set[str]:
+    """Files of a folder that pass its .dockerignore."""
+    patterns = (root / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in patterns if line and not line.startswith("#")]
+    sent = exclude_paths(str(root), patterns) - {".dockerignore"}  # which the client needs itself
+    return {name for name in sent if (root / name).is_file()}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Every file that git knows."""
+    git = ["git", "ls-files"]
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_docker_gets_every_package_and_nothing_else(checkout: Path) -> None:
     setup = (ROOT / "setup.py").read_text()
-    folders = re.findall(r'"(\w+)"', re.findall(r"FOLDERS = \[(.*)\]", setup)[0])
-    assert "*" in lines
-    assert let_in - {"LICENSE", "pyproject.toml", "requirements*.lock", "setup.py"} == {
-        *folders,
-        "kubeflow",
+    folders = {*re.findall(r'"(\w+)"', re.findall(r"FOLDERS = \[(.*)\]", setup)[0]), "kubeflow"}
+    sent = sent_to_docker(checkout)
+    packages = {
+        str(path.relative_to(checkout))
+        for folder in folders
+        for path in (checkout / folder).rglob("*")
+        if path.suffix in (".py", ".pbtxt") or path.name == "Dockerfile"
     }
+    locks = {path.name for path in checkout.glob("requirements*.lock")}
+    assert sent == packages | locks | {"LICENSE", "pyproject.toml", "setup.py"}
+
+
+@pytest.mark.parametrize("folder", ["", "gauntlet/", "components/schema/", "new/"])
+def test_no_secret_reaches_docker(folder: str, checkout: Path) -> None:
+    before = sent_to_docker(checkout)
+    (checkout / folder).mkdir(exist_ok=True)
+    for name in (".env", ".netrc", "key.pem", "service.json", "token.txt", "notes.md", "mnist.npz"):
+        (checkout / folder / name).write_text("secret")
+    assert sent_to_docker(checkout) == before
 
 
 @pytest.mark.parametrize(
@@ -148,9 +181,24 @@ def test_the_last_line_names_the_built_bytes(fake_docker: Fake) -> None:
 def test_a_pushed_image_is_named_by_its_digest_there(fake_docker: Fake) -> None:
     calls = fake_docker(ANSWERS)
     tag = "host:5000/team/gauntlet:2"
-    done = CliRunner().invoke(main, ["image", "build", "--target", "beam", "--tag", tag, "--push"])
+    arguments = ["image", "build", "--target", "gpu", "--tag", tag, "--push"]
+    done = CliRunner().invoke(main, arguments)
     assert done.output.splitlines()[1:] == [f"--image host:5000/team/gauntlet@{DIGEST}"]
     assert f"push {tag}" in calls.read_text().splitlines()
+
+
+def test_the_image_of_beam_is_built_on_the_bytes_that_you_name(fake_docker: Fake) -> None:
+    """A release tag of another registry is not pinned by us."""
+    calls = fake_docker(ANSWERS)
+    build = ["image", "build", "--target", "beam"]
+    done = CliRunner().invoke(main, build)
+    assert done.exit_code == 2
+    sdk = f"apache/beam_python3.11_sdk:{locked('')['apache-beam']}"
+    assert f"-- --build-arg BEAM_SDK={sdk}@sha256:..." in done.output
+    assert not calls.exists()
+    done = CliRunner().invoke(main, [*build, "--", "--build-arg", f"BEAM_SDK={sdk}@{DIGEST}"])
+    assert done.exit_code == 0, done.output
+    assert f" --build-arg BEAM_SDK={sdk}@{DIGEST} " in calls.read_text()
 
 
 def test_a_push_without_a_registry_is_refused(fake_docker: Fake) -> None:

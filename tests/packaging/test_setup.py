@@ -84,6 +84,33 @@ def test_a_finished_set_up_is_left_alone(checkout: Path, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(("days", "asked"), [(29, False), (32, True)])
+def test_a_finished_set_up_looks_for_a_newer_glibc_once_a_month(
+    checkout: Path, tmp_path: Path, days: int, asked: bool
+) -> None:
+    path = tool_folder(tmp_path / "bin")
+    (path / "find").symlink_to(str(shutil.which("find")))
+    environment = checkout / ".venv"
+    complete = environment / "lib" / "private-glibc" / "complete"
+    for folder in (environment / "bin", complete.parent):
+        folder.mkdir(parents=True)
+    (environment / "bin" / "python3").write_text("#!/bin/sh\n")
+    (environment / "bin" / "python3").chmod(0o755)
+    (environment / ".home").write_text(f"{checkout}\n")
+    (checkout / "scripts" / "private-glibc").write_text('#!/bin/sh\necho "looks in $1"\n')
+    stamped = " ".join([*LOCKS, "setup.py", "scripts/install", "scripts/private-glibc"])
+    wanted = subprocess.run(
+        ["bash", "-c", f"cat {stamped} | cksum; pwd"],
+        cwd=checkout, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    (environment / ".installed").write_text(wanted)
+    complete.touch()
+    os.utime(complete, (complete.stat().st_mtime - days * 86400,) * 2)
+    done = script("install", cwd=checkout, path=path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("looks in .venv\n" if asked else "")
+
+
 @pytest.mark.parametrize("version", ["2.38", "2.41", "3.0"])
 def test_private_glibc_does_nothing_on_a_new_system(
     checkout: Path, tmp_path: Path, version: str

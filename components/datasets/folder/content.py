@@ -8,6 +8,7 @@ Profiles of colours are not applied: a pixel is the number in the file.
 
 import functools
 import stat
+import struct
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,8 +17,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.limits import MAX_PIXELS
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+"""The first bytes of a PNG; width and height follow."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Pillow's names of what is taken; PPM is PGM and PBM too."""
@@ -32,9 +38,6 @@ ENDINGS = frozenset(
 
 CHANNELS = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
 """Pillow's modes that hold 8 bits a channel, and the channels that are taken of them."""
-
-MAX_PIXELS = 1 << 26
-"""Of one image (67 million): a few bytes can claim to be more than any memory holds."""
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Of one file: no image of so many pixels needs more."""
@@ -72,7 +75,7 @@ def look(path: Path) -> Look | None:
     Raises:
         Unusable: it is called an image and is none, or is an image that is not taken.
     """
-    if (problem := _no_file(path)) is not None:
+    if (problem := no_file(path)) is not None:
         raise Unusable(problem)
     called_image = path.suffix.lower() in ENDINGS
     try:
@@ -95,7 +98,7 @@ def decode(data: bytes) -> Picture:
     """
     try:
         image = _opened(file := BytesIO(data))
-        _require_size(image)
+        _require_pixels(*image.size)
         if image.format == "PNG":
             _load(image)  # its orientation may stand at the end
         _, _, channels = _checked_shape(image, file)
@@ -105,17 +108,43 @@ def decode(data: bytes) -> Picture:
         raise Unusable(f"cannot be decoded as an image ({error}); replace or remove it") from error
 
 
+def file_of_image(path: Path) -> bytes:
+    """The content of what somebody calls an image; raises Unusable where it cannot be one."""
+    if (problem := no_file(path)) is not None:
+        raise Unusable(problem)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from error
+
+
+def require_size(data: bytes) -> None:
+    """Read the head of an image that another decoder will decode; raises Unusable where it is none,
+    or claims too many pixels."""
+    if data.startswith(PNG):  # Pillow would take as long as a small image takes to be decoded
+        width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
+        _require_pixels(width, height)
+        return
+    try:
+        _require_pixels(*_opened(BytesIO(data)).size)
+    except _NoImage as error:
+        raise Unusable(f"cannot be decoded as an image ({error})") from error
+
+
 class _NoImage(Exception):
     """What Pillow cannot decode."""
 
 
-def _no_file(path: Path) -> str | None:
-    """Why a path is not opened: whoever opens a pipe waits for ever."""
+def no_file(path: Path) -> str | None:
+    """Why a path is not opened, with the cure; None for a file. Who opens a pipe waits for ever."""
     try:
         found = path.stat()
     except OSError as error:
-        what = "is a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
-        return f"{what}; mend or remove it"
+        if path.is_symlink():
+            return "is a link to nothing; mend or remove it"
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISDIR(found.st_mode):
+        return "is a folder; name its files"
     if not stat.S_ISREG(found.st_mode):
         return "is no file but a pipe, a socket or a device; remove it"
     if found.st_size == 0 and path.suffix.lower() in ENDINGS:
@@ -150,15 +179,14 @@ def _silence() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _require_size(image: "Image") -> None:
-    width, height = image.size
+def _require_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise Unusable(_too_large(f"{width} x {height}"))
 
 
 def _checked_shape(image: "Image", file: IO[bytes]) -> tuple[int, int, int]:
     """Height, width and channels of an image that is taken; raises Unusable for any other."""
-    _require_size(image)
+    _require_pixels(*image.size)
     try:
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         bits, orientation = _bits(image, file), _orientation(image)

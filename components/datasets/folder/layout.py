@@ -63,6 +63,23 @@ def walk(root: Path) -> Layout:
     return layout
 
 
+def links_out(root: Path) -> list[str]:
+    """Links that leave a folder, as paths below it; who follows them reads, and keeps, what lies
+    elsewhere."""
+    real, found = os.path.realpath(root), []
+    for parent, inner, files in os.walk(root):
+        inner[:] = sorted(name for name in inner if not is_leftover(name))
+        for name in [*inner, *sorted(files)]:
+            path = os.path.join(parent, name)
+            if os.path.islink(path) and not is_leftover(name) and not _is_below(path, real):
+                found.append(os.path.relpath(path, root))
+    return found
+
+
+def _is_below(path: str, real: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), real]) == real
+
+
 def folders(path: Path) -> list[str]:
     """Names of the folders in a folder, without leftovers of other systems."""
     return [entry.name for entry in _entries(path) if _is_folder(entry)]

@@ -23,12 +23,12 @@ class Problems:
         if self._count <= SHOWN:
             self._lines.append(f"{readable(self._root / name)} {reason}")
 
-    def refuse(self, total: int) -> None:
-        """Raises DataError that names the first ones, where there are any among `total` files."""
+    def refuse(self, total: int, things: str = "files") -> None:
+        """Raises DataError that names the first ones, where there are any among `total` things."""
         if not self._count:
             return
         more = [f"and {self._count - SHOWN:,} more"] * (self._count > SHOWN)
         raise DataError(
-            f"{self._count:,} of {total:,} files cannot be taken:\n"
+            f"{self._count:,} of {total:,} {things} cannot be taken:\n"
             + "\n".join([*self._lines, *more])
         )

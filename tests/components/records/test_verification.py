@@ -89,7 +89,7 @@ def test_an_attacked_image_that_comes_before_its_clean_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It cannot be compared, so it does not pass."""
-    monkeypatch.setattr(verification, "BATCH", 1)
+    monkeypatch.setattr(verification, "batch_of", lambda shape: 1)
     with pytest.raises(RunError, match="1 of them with missing rows"):
         write(tmp_path, small_rows((b"a", ATTACKED, 0.5), (b"a", CLEAN, 0.5)))
 
@@ -106,12 +106,36 @@ def test_valid_rows_pass_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Rows of an image in different batches, and a move that float32 rounds."""
-    monkeypatch.setattr(verification, "BATCH", size)
+    monkeypatch.setattr(verification, "batch_of", lambda shape: size)
     rows = small_rows((b"a", CLEAN, 0.5), (b"b", CLEAN, 0.7), (b"a", ATTACKED, 0.6))
     more = small_rows((b"b", ATTACKED, float(np.float32(0.7) + np.float32(0.1))))
     verified = write(tmp_path, rows, more)
     assert (verified.shards, verified.rows, len(set(verified.ids))) == (1, 4, 2)
     assert os.listdir(tmp_path) == ["data_tfrecord-00000-of-00001"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 500])
+@pytest.mark.parametrize("grey", [0.6, 0.61])
+def test_originals_in_another_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, grey: float
+) -> None:
+    """Their rows are compared with those, and none of them is written again."""
+    monkeypatch.setattr(verification, "batch_of", lambda shape: size)
+    originals = shard_path(str(tmp_path), 1, 2, compressed=False)
+    names = [b"%d" % i for i in range(5)]
+    there = [(name, attack, 0.5) for attack in (CLEAN, ATTACKED) for name in names]
+    write_shard(originals, small_rows(*there).serialize())
+    rows = small_rows(*((name, ATTACKED, grey if name == b"4" else 0.5) for name in names))
+    path, threat = shard_path(str(tmp_path), 0, 2, compressed=False), ThreatModel(epsilon=0.1)
+    if grey > 0.6:
+        with pytest.raises(RunError, match="1 attacked images lie outside"):
+            write_checked(path, [rows], threat, ORIGINS[1:], originals)
+        return
+    verified = write_checked(path, [rows], threat, ORIGINS[1:], originals)
+    assert (verified.rows, len(set(verified.ids))) == (5, 5)
+    strange = small_rows((b"unknown", ATTACKED, 0.5))
+    with pytest.raises(RunError, match="1 of them with missing rows"):
+        write_checked(path, [strange], threat, ORIGINS[1:], originals)
 
 
 def test_clean_images_are_not_kept_once_their_rows_are_read(tmp_path: Path) -> None:

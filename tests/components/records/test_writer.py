@@ -25,6 +25,7 @@ class Greys:
 
     threat = ThreatModel(epsilon=0.1)
     origins = (Origin(CLEAN), Origin(FGSM, ROBUST))
+    writes_clean = True
 
     def __init__(self, moved: float = 0.05) -> None:
         self._moved = moved

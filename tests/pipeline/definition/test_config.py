@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -163,8 +164,13 @@ def test_what_a_preset_has_there_does_not_stand_in_the_way(name: str) -> None:
     """The preset's own sizes of a network, and every setting as it is."""
     mine = override(preset(name), ["trainer.network=mine:small"])
     assert mine.trainer.network == "mine:small"
-    as_they_are = ["trainer.workers=1", "tuner.epochs=0", "serving.tag=latest"]
+    as_they_are = ["trainer.workers=1", "tuner.epochs=0", "serving.tag=2.21.0"]
     assert override(preset(name), as_they_are) == preset(name)
+
+
+def test_the_server_that_tries_a_model_is_of_the_tensorflow_that_writes_it() -> None:
+    """A tag that moves would be another server tomorrow."""
+    assert version("tensorflow") == preset("robust").serving.tag
 
 
 def test_a_mistyped_setting_is_answered_with_those_of_the_chosen_recipe_and_network() -> None:

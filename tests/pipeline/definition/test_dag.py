@@ -30,7 +30,7 @@ Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.tr
 AdversarialExampleGen examples=TfdsExampleGen.examples robust=Trainer.robust.model transform_graph=Transform.transform_graph undefended=Trainer.undefended.model
 ServingCheck examples=TfdsExampleGen.examples model=Trainer.robust.model
 ChampionChallenge _Champion.not_compared=Champion.not_compared _Champion.version=Champion.version adversarial_examples=AdversarialExampleGen.adversarial_examples robust=Trainer.robust.model undefended=Trainer.undefended.model
-Evaluator examples=ChampionChallenge.challenged_examples model=Trainer.robust.model
+Evaluator challenged_examples=ChampionChallenge.challenged_examples examples=AdversarialExampleGen.adversarial_examples model=Trainer.robust.model
 Pusher _Champion.served=Champion.served infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
 """  # noqa: E501
 """Of the preset `smoke`: each node with its inputs, and nodes that it only waits for."""

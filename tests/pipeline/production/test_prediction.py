@@ -1,5 +1,7 @@
 """Answers of the served version, and files that it cannot answer for."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
+from png_files import bomb, png
 from small_world import NAMES, SHAPE, small_images
 
 from components.pusher import publish
@@ -54,24 +57,65 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
     assert [answer["class"] for answer in plain["answers"]] == [a.label for a in found.answers]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot read .*x.png: No such file"),
-        (b"no image", "x.png is no PNG image of the shape"),
-        (
-            tf.io.encode_png(np.zeros((9, 9, 1), np.uint8)).numpy(),
-            "x.png is no PNG image of the shape",
-        ),
-    ],
-    ids=["missing", "garbage", "other-shape"],
-)
-def test_a_file_that_cannot_be_classified(content: bytes | None, message: str, root: Root) -> None:
+GREY = r"is no PNG image of the shape and colours that version \d+ takes: expected a PNG of 8 x 8 "
+GREY += r"pixels \(height x width\), in grey, with 8 bits a channel, got "
+RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def long(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+
+
+UNUSABLE: dict[str, tuple[bytes | Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, r"cannot be read \(No such file or directory\)"),
+    "folder": (lambda path: path.mkdir(), "is a folder; name its files"),
+    "pipe": (pipe, "is no file but a pipe, a socket or a device; remove it"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is no file but a pipe, a socket or a d"),
+    "broken-link": (lambda path: path.symlink_to("nowhere"), "is a link to nothing; mend or remo"),
+    "empty": (b"", "is empty; replace or remove it"),
+    "too-long": (long, "has 1,099,511,627,776 bytes, expected at most 536,870,912"),
+    "garbage": (b"no image", GREY + "something else"),
+    "jpeg": (tf.io.encode_jpeg(RED).numpy(), GREY + "something else"),
+    "other-shape": (tf.io.encode_png(np.zeros((9, 7, 1), np.uint8)).numpy(), GREY + "9 x 7"),
+    "bomb": (bomb(), GREY + "23000 x 23000"),
+    "colours": (tf.io.encode_png(RED).numpy(), GREY + "colours"),
+    "damaged": (png(8, 8)[:-20], "that version [0-9]+ takes: it is damaged"),
+}
+
+
+def spoil(path: Path, case: str) -> None:
+    content, _ = UNUSABLE[case]
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        content(path)
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_file_that_cannot_be_classified(case: str, root: Root) -> None:
     image = root.folder / "x.png"
-    if content is not None:
-        image.write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    spoil(image, case)
+    with pytest.raises(
+        DataError, match=f"^1 of 1 files cannot be taken:\n{image} {UNUSABLE[case][1]}"
+    ):
         classify(Classification(root=root, images=(image,)))
+
+
+def test_all_files_that_cannot_be_classified_are_told_together(root: Root) -> None:
+    for case in UNUSABLE:
+        spoil(root.folder / case, case)
+    good = tuple(root.folder / f"{i}.png" for i in range(8))
+    bad = tuple(root.folder / case for case in UNUSABLE)
+    with pytest.raises(DataError) as error:
+        classify(Classification(root=root, images=(good[0], *bad, *good[1:])))
+    first, *lines, last = str(error.value).splitlines()
+    assert (first, last) == ("13 of 21 files cannot be taken:", "and 3 more")
+    assert [line.split()[0] for line in lines] == [str(path) for path in bad[:10]]
 
 
 def test_nothing_was_pushed(tmp_path: Path) -> None:

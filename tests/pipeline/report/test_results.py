@@ -20,7 +20,7 @@ def test_some_rows_are_always_the_same_ones_and_mixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """In whatever shards and batches they come."""
-    monkeypatch.setattr(results, "READ_BATCH", batch)
+    monkeypatch.setattr(results, "batch_of", lambda shape: batch)
     ids = [b"image-%02d" % i for i in range(20)]
     greys = {identity: i / 20 for i, identity in enumerate(ids)}
     for shard in range(3):

@@ -1,5 +1,6 @@
 """One network in every format gives the same numbers; and what is no model is refused."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from small_world import CLASSES, SHAPE
 from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
+from trainer.models import load
 from trainer.models.choice import Wanted
 from trainer.models.formats import LARGEST_CONFIG
 from trainer.models.load import LoadedModel, load_export, load_model
@@ -598,3 +600,40 @@ def test_outputs_within_outputs_are_named(batch: Any, tmp_path: Path) -> None:
     asked = load_model(tmp_path / "model.keras", wanted(batch, signature=":c/0")).model
     expected = keras.Model(image, second)(batch.x)
     np.testing.assert_allclose(asked(tf.constant(batch.x)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["keras2.keras", "keras2_folder"])
+def test_a_model_that_changes_while_it_is_loaded(
+    weights: list[np.ndarray],
+    batch: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Otherwise verdicts on the old weights would be kept under the new ones' name."""
+    path = write_model(name, weights, tmp_path)
+    (tmp_path / "newer").mkdir()
+    write_model(name, [-each for each in weights], tmp_path / "newer")
+    original = load.ask_model
+
+    def overwritten(*arguments: Any) -> Any:
+        model = original(*arguments)
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        options: Any = {"dirs_exist_ok": True} if path.is_dir() else {}
+        copy(tmp_path / "newer" / name, path, **options)
+        return model
+
+    monkeypatch.setattr(load, "ask_model", overwritten)
+    with pytest.raises(DataError, match=rf"{name} changed while it was loaded; wait"):
+        load_model(path, wanted(batch))
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "more"])
+def test_a_pipe_in_a_folder_is_not_waited_for(
+    weights: list[np.ndarray], tmp_path: Path, name: str
+) -> None:
+    folder = write_model("signature", weights, tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=rf"{name} is neither a file nor a folder"):
+        load_model(folder)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pictures import SHAPE, pixels, write_image
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from components.datasets.folder import content
 from components.datasets.folder.content import Unusable, decode, look
@@ -283,10 +284,14 @@ def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "9.png").mkdir()
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
     for name, message in (
         ("pipe.png", "is no file but a pipe, a socket or a device"),
+        ("zero.png", "is no file but a pipe, a socket or a device"),
+        ("9.png", "is a folder; name its files"),
         ("gone.png", "is a link to nothing; mend or remove it"),
         ("circle.png", "is a link to nothing"),
     ):
@@ -306,6 +311,17 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("builtins.open", denied)
     with pytest.raises(Unusable, match=r"cannot be read \(Permission denied\)"):
         look(tmp_path / "a.png")
+
+
+def test_a_text_that_bursts_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+    """Pillow refuses more than a megabyte of it with an error of its own kind."""
+    text = PngInfo()
+    text.add_text("history", "a" * 2_000_000, zip=True)
+    data = encoded(Image.fromarray(RGB), "PNG", pnginfo=text)
+    (tmp_path / "a.png").write_bytes(data)
+    for read in (lambda: look(tmp_path / "a.png"), lambda: decode(data)):
+        with pytest.raises(Unusable, match="cannot be decoded as an image"):
+            read()
 
 
 def huge(format: str, side: int) -> bytes:

@@ -142,12 +142,57 @@ def test_files_that_cannot_be_taken_are_told_all_together(pets: Path) -> None:
     assert message.endswith("and 3 more")
 
 
-def test_links_are_followed_to_files_and_to_folders(pets: Path, tmp_path: Path) -> None:
+def test_links_within_the_folder_are_followed(pets: Path) -> None:
     before = describe(str(pets))
-    (pets / "train" / "cat").rename(tmp_path / "elsewhere")
-    (pets / "train" / "cat").symlink_to(tmp_path / "elsewhere")
+    (pets / ".kept").mkdir()
+    (pets / "train" / "cat").rename(pets / ".kept" / "cat")
+    (pets / "train" / "cat").symlink_to(pets / ".kept" / "cat")
+    (pets / "test" / "dog" / "0.png").rename(pets / ".kept" / "a")
+    (pets / "test" / "dog" / "0.png").symlink_to("../../.kept/a")
     (pets / "test" / "dog" / "circle").symlink_to(pets)
     assert describe(str(pets)).files == before.files
+
+
+def test_a_folder_may_be_named_by_a_link(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(pets)
+    assert describe(str(tmp_path / "link")).files == describe(str(pets)).files
+
+
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [
+        ("train/dog/9.png", "elsewhere/9.png"),
+        ("train/dog/zero.png", "/dev/zero"),
+        ("train/dog/gone.png", "/nowhere/1.png"),
+        ("train/dog/up.png", "../../../elsewhere/9.png"),
+        ("train/fox", "elsewhere"),
+        ("validation", "elsewhere"),
+        ("train/dog/more/deeper", "elsewhere"),
+        ("all", "/"),
+        ("train/dog/two", "../../other"),
+    ],
+)
+def test_links_that_leave_the_folder_are_refused(
+    pets: Path, tmp_path: Path, place: str, target: str
+) -> None:
+    write_image(tmp_path / "elsewhere" / "9.png", 1)
+    (pets / place).parent.mkdir(exist_ok=True)
+    inside = place.endswith("two")
+    if inside:
+        (pets / "other").symlink_to(tmp_path / "elsewhere")
+    (pets / place).symlink_to(tmp_path / target if target.startswith("elsewhere") else target)
+    count = 2 if inside else 1
+    with pytest.raises(DataError) as error:
+        describe(str(pets))
+    first, *lines = str(error.value).splitlines()
+    assert first == f"{count} of {count} links cannot be taken:"
+    begin = f"{pets}/{place} is a link that leaves the folder, to /"
+    assert any(line.startswith(begin) for line in lines)
+
+
+def test_a_folder_with_the_name_of_an_image_is_a_folder(pets: Path) -> None:
+    write_image(pets / "train" / "dog" / "9.png" / "1.png", 1)
+    assert "in a sub-folder of a class: 1 (train/dog/9.png/1.png)" in told(pets)
 
 
 def grey_and_colours(root: Path) -> None:
