@@ -27,6 +27,12 @@ MEASURED = ("clean", "worst_case", "certified")
 
 NO_CARD = "it has no card"
 STRAY = "nobody pushed it: the journal does not know it"
+NEVER_BLESSED = "its model was never blessed"
+UNKNOWN = (
+    f"{NEVER_BLESSED} as far as the metadata know; where these were lost, `gauntlet rollback "
+    "--store ROOT` goes by the cards alone"
+)
+BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN)
 """Problems of a version whose files may be what somebody wanted: it was put there by hand."""
 
 DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
@@ -108,7 +114,7 @@ class Version:
     @property
     def damaged(self) -> bool:
         """Whether it is not what was pushed."""
-        return self.problem not in ("", NO_CARD, STRAY)
+        return self.problem not in ("", *BY_HAND)
 
     def plain(self) -> dict[str, Any]:
         """One entry of the listing as JSON has it."""

@@ -13,6 +13,7 @@ from components.changes import Signature
 from components.journal import append
 from components.pusher import publish, settle, unsettled
 from components.versions import (
+    NEVER_BLESSED,
     PushedBy,
     Version,
     examine,
@@ -178,18 +179,7 @@ def _change_blessings(
     model = records.model_of(target.card)
     own = [b for b in records.blessings if model_of(b) == model and was_blessed(b)]
     if model is None or not own:
-        known = (
-            ""
-            if model
-            else (
-                f" as far as the metadata know; where they were lost, `gauntlet rollback "
-                f"{target.version} --store ROOT` goes by the cards alone"
-            )
-        )
-        raise RunError(
-            f"the model of version {target.version} was never blessed{known}, so it cannot be "
-            "served again"
-        )
+        raise RunError(f"version {target.version} is not served again: {NEVER_BLESSED}")
     later = [b for b in records.blessings if model_of(b) > model and is_blessed(b)]
     lapsed = [b for b in own if not is_blessed(b)]
     for blessing in later:

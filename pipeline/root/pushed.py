@@ -15,9 +15,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.changes import Change, Signature
 from components.journal import Entry
 from components.manifest import MODEL_SHA256
-from components.versions import MEASURED, Card, Version
+from components.versions import MEASURED, NEVER_BLESSED, UNKNOWN, Card, Version
 from foundation.versions import STORED_AT
-from pipeline.root.blessings import judged, model_of, text_in
+from pipeline.root.blessings import judged, model_of, text_in, was_blessed
 
 GATES = "gates.json"
 """File in a blessing with what the gates found, see `components.evaluator.executor`."""
@@ -41,17 +41,20 @@ class Records:
 
     def contradiction(self, version: Version) -> str:
         """How the card of a version differs from what is known of its model and of its push; ''
-        where it does not, or nothing is known."""
+        where it does not."""
         card = version.card
         pushed = self._pushed.get(version.version)
         if pushed and card.manifest_sha256 != pushed:
             return "it is not what was pushed, as the metadata have it"
         model = self._models.get(card.model)
         if model is None:
-            return ""
+            return UNKNOWN
         if not self._means(card, model):
             return "it is not the model that was judged, as the metadata have it"
-        return _other_figures(card, (b for b in self.blessings if model_of(b) == model))
+        own = [blessing for blessing in self.blessings if model_of(blessing) == model]
+        if not any(was_blessed(blessing) for blessing in own):
+            return NEVER_BLESSED
+        return _other_figures(card, own)
 
     def withdrawal(self, blessing: mlmd.Artifact, signature: Signature) -> Entry:
         """What the journal keeps of a blessing that is withdrawn."""

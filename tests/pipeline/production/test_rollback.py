@@ -13,7 +13,7 @@ from components import pusher
 from components.journal import JOURNAL, read
 from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
 from components.pusher import publish
-from components.versions import CARD, STRAY, Card, list_versions
+from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
 from foundation import lock
 from foundation.errors import ConfigError, RunError
 from pipeline.production import rollback
@@ -103,6 +103,7 @@ def test_a_model_that_was_never_blessed_does_not_come_back(carded: bool, root: R
     figures = {gate["name"]: gate["value"] for gate in gates_of("run-3")}
     card = Card(model=model.uri, model_id=model.id, **figures) if carded else Card()
     stray = publish(f"{model.uri}/Format-Serving", str(root.serving), card)
+    assert list_root(root)[-1].problem == (NEVER_BLESSED if carded else UNKNOWN)
     with pytest.raises(RunError, match="was never blessed"):
         serve_again(Rollback(root=root, version=stray, reason="slow"))
 
