@@ -29,7 +29,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.binding import bind, fields_of_push
+from components.binding import bind, fields_of_push, is_news
 from components.champion import served_version
 from components.evaluator.executor import read_explanations
 from components.evaluator.gate import BEST
@@ -100,10 +100,12 @@ class Executor(tfx_pusher.Executor):
             return
         newest = newest_version(base)
         self._require_champion(base, model, exec_properties)
-        if newest is None or read_card(os.path.join(base, newest)).model != address_of(model):
+        fields = fields_of_push(base, run)
+        again = newest and read_card(os.path.join(base, newest)).model == address_of(model)
+        if not again or is_news(base, fields):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run_id = run.get("run_id") or run_in(pushed.uri)
-            fields = fields_of_push(base, run)
+            fields |= {"of": newest if again else None}
             card = card_of(model, blessing, run_id=run_id, **fields)
             check = functools.partial(self._require_unchanged, base, model, exec_properties, fields)
             newest = publish(self.GetModelPath(input_dict), base, card, check)
@@ -118,7 +120,7 @@ class Executor(tfx_pusher.Executor):
         """Raises RunError where somebody has pushed, rolled back, or bound the folder to other
         terms, during the push."""
         run = json.loads(exec_properties.get("custom_config") or "null") or {}
-        if fields_of_push(base, run) != fields:
+        if not fields_of_push(base, run).items() <= fields.items():
             raise RunError(f"the terms of {base} changed during the push; run again")
         if rollback := withdrawn_by(base, address_of(model)):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
