@@ -102,7 +102,7 @@ class Executor(tfx_pusher.Executor):
         self._require_champion(base, model, exec_properties)
         fields = fields_of_push(base, run)
         again = newest and read_card(os.path.join(base, newest)).model == address_of(model)
-        if not again or is_news(base, fields):
+        if newest is None or not again or is_news(base, fields):
             (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
             run_id = run.get("run_id") or run_in(pushed.uri)
             fields |= {"of": newest if again else None}
