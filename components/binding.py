@@ -214,9 +214,12 @@ def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
     if differences := terms.purpose.differences(bound.terms.purpose):
         if not mandate.replace:
             raise ConfigError(_other_purpose(bound, differences))
-        replaced = f"the purpose is replaced: {'; '.join(differences)}"
-        notes = [*doubts, replaced, *_needless(mandate, False, True)]
-        return Agreement(differences=tuple(differences), notes=tuple(notes))
+        lowered = _less_than_before(serving, terms)
+        notes = [*doubts, f"the purpose is replaced: {'; '.join(differences)}"]
+        if lowered:
+            notes.append(f"asks for less than before for this purpose: {'; '.join(lowered)}")
+        notes += _needless(mandate, False, True)
+        return Agreement(differences=tuple(differences), lowered=tuple(lowered), notes=tuple(notes))
     if not (weaker := terms.policy.weaker(bound.terms.policy)):
         notes = [*doubts, *_stricter(bound, terms), *_needless(mandate, True, True)]
         return Agreement(notes=tuple(notes))
@@ -231,6 +234,14 @@ def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
     forced = f"this run is forced, and may push under a weaker policy: {'; '.join(weaker)}"
     notes = [*doubts, forced, *_needless(mandate, True, False)]
     return Agreement(lowered=tuple(weaker), binds=False, notes=tuple(notes))
+
+
+def _less_than_before(serving: str, terms: Terms) -> list[str]:
+    """In what a policy asks for less than the one that last bound the folder for its purpose, which
+    another one has replaced since."""
+    known = [own for each in listed(serving) if _binds(each.card) and (own := terms_in(each.card))]
+    before = [own for own in known if not own.purpose.differences(terms.purpose)]
+    return terms.policy.weaker(before[-1].policy) if before else []
 
 
 def _falls_short(terms: Terms, of: Terms) -> bool:
@@ -297,7 +308,7 @@ def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not run.get("terms"):
         return {"kind": PushedBy.RUN}
-    terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run["mandate"])
+    terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run.get("mandate", ""))
     agreement = agree(serving, terms, mandate)
     signed = agreement.differences or agreement.lowered
     signature = {"by": mandate.by, "at": mandate.at, "reason": mandate.reason} if signed else {}
@@ -320,8 +331,8 @@ def _judged(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "terms": terms.plain(),
         "terms_sha256": terms.digest(),
-        "seed": run["seed"],
-        "code": run["code"],
+        "seed": run.get("seed"),
+        "code": run.get("code"),
     }
 
 
@@ -332,13 +343,26 @@ def seen_in(serving: str) -> str:
     return hashlib.sha256(" ".join(versions(serving)).encode() + b"\n" + text).hexdigest()[:16]
 
 
+def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
+    """Whether a card must say these terms even where the model is served already: they bind the
+    folder from now on, and no card says so yet.
+
+    fields: as `fields_of_push` gives them.
+    """
+    if fields["kind"] is PushedBy.REPLACED:
+        return True
+    if fields.get("lowered") or not fields.get("terms"):
+        return False
+    known = recorded(listed(serving))
+    return known is None or bool(known[1].policy.weaker(Terms.of_plain(fields["terms"]).policy))
+
+
 def bind(serving: str) -> None:
     """Write gates.toml whole, where the newest card says more than it, or something else. Safe to
     be called again, and after any change of the versions."""
     bound = bound_by(serving)
-    if bound is None or bound.terms == bound.file:
-        return
-    write_terms(file_in(serving), bound.terms)
+    if bound is not None and bound.terms != bound.file:
+        write_terms(file_in(serving), bound.terms)
 
 
 def write_terms(path: Any, terms: Terms) -> None:

@@ -31,7 +31,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.binding import bind, fields_of_push
+from components.binding import bind, fields_of_push, is_news
 from components.champion import served_version
 from components.changes import Change, now, whoami
 from components.evaluator.executor import read_explanations
@@ -132,11 +132,12 @@ class Executor(tfx_pusher.Executor):
             self._MarkNotPushed(pushed)
             return
         self._require_champion(base, card, exec_properties)
+        fields = fields_of_push(base, run)
         version = served_already(base, card)
-        if version is None:
-            fields = fields_of_push(base, run)
+        if version is None or is_news(base, fields):
+            card = dataclasses.replace(card, of=version, **fields)
             check = functools.partial(self._require_unchanged, base, card, exec_properties, fields)
-            version = publish(source, base, dataclasses.replace(card, **fields), check)
+            version = publish(source, base, card, check)
         bind(base)
         pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(
@@ -149,7 +150,7 @@ class Executor(tfx_pusher.Executor):
         """Raises RunError where somebody has pushed, rolled back, or bound the folder to other
         terms, during the push."""
         run = json.loads(exec_properties.get("custom_config") or "null") or {}
-        if fields_of_push(base, run) != fields:
+        if not fields_of_push(base, run).items() <= fields.items():
             raise RunError(f"the terms of {base} changed during the push; run again")
         if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")

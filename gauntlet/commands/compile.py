@@ -125,8 +125,8 @@ def compile(
         --volume CLAIM:/mnt/gauntlet --output pipeline.yaml
 
     Vertex AI gets a pipeline job, open-source KFP v2 the bare pipeline specification. Compiling
-    twice gives the same bytes. Seed, data, epsilon, epochs and the gates' bounds can be set again
-    when a run is submitted.
+    twice gives the same bytes (with --replace and --force, except for the time). Seed, data,
+    epsilon, epochs and the gates' bounds can be set again when a run is submitted.
 
     The task Champion compares each run with what the models in the store are for and had to reach,
     before anything is computed. --replace and --force that are compiled in hold for every run of

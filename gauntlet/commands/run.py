@@ -49,8 +49,9 @@ from pipeline.local.orchestrator import Orchestrator
 @click.option(
     "--accept-classes",
     is_flag=True,
-    help="The classes may be others than those of the last span and of the served model, with "
-    "which the new one is then not compared (data.accept_classes).",
+    help="In a root that no push has bound yet: the classes may be others than those of the last "
+    "span and of the served model, with which the new one is then not compared "
+    "(data.accept_classes). In a bound one they are another purpose: --replace.",
 )
 @click.option(
     "--orchestrator",

@@ -29,6 +29,8 @@ OF_DATASET: set[Address] = {
     ("TfdsExampleGen", "dataset"),
     ("TfdsExampleGen", "class_names"),
     ("CuratedSchema", "text"),
+    ("LastSpan", "dataset"),
+    ("AnomalyGate", "dataset"),
 }
 """The parameters of tasks that the name of the data set decides."""
 
@@ -58,7 +60,8 @@ def add_parameters(
 
     compiled: makes a specification without them.
     """
-    addresses = differences(spec, compiled(perturbed(request))) | OF_DATASET
+    addresses = differences(spec, compiled(perturbed(request)))
+    addresses |= OF_DATASET & constants(spec).keys()
     if request.data_uri:
         addresses.add(("TfdsExampleGen", "fingerprint"))
     routes = sorted(address for address in addresses if address[0] != IMPORTER)

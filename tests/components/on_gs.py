@@ -16,12 +16,15 @@ from click.testing import CliRunner
 from gs_players import half_versions, inside, listing
 
 from components import pusher
+from components.binding import FILE, Mandate, agree, bind, read_terms, seen_in
 from components.manifest import MANIFEST, verify
 from components.records.shards import list_shards, read_shards, remove_partials, write_shard
 from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card
-from foundation.errors import RunError
+from foundation.errors import ConfigError, RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 from gauntlet.cli import main
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from trainer.checkpoints import Checkpoints, Progress
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -83,6 +86,19 @@ def test_shards_are_written_and_read(base: str) -> None:
     remove_partials(base)
     assert sorted(tf.io.gfile.listdir(base)) == [os.path.basename(path) for path in paths]
     assert list(read_shards(paths).as_numpy_iterator()) == rows * 2
+
+
+def test_the_terms_of_a_store_lie_beside_its_versions(base: str, tmp_path: Path) -> None:
+    digits, clothes = terms_of(preset("smoke")), terms_of(preset("fashion"))
+    card = Card(model="a", terms=digits.plain())
+    version = pusher.publish(marked(tmp_path / "model", "a"), base, card)
+    before = seen_in(base)
+    bind(base)
+    assert read_terms(f"{base}/{FILE}") == digits
+    assert versions(base) == [version]
+    assert seen_in(base) != before
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+        agree(base, clothes, Mandate())
 
 
 def test_a_failing_shard_leaves_nothing(base: str) -> None:

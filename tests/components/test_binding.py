@@ -17,6 +17,7 @@ from components.binding import (
     bound_by,
     fields_of_forced,
     fields_of_push,
+    is_news,
     listed,
     seen_in,
     told,
@@ -337,6 +338,31 @@ def test_a_push_to_a_place_that_was_bound_otherwise_meanwhile(place: Place) -> N
     place.push(terms())
     with pytest.raises(ConfigError, match="another purpose"):
         place.push(terms("fashion"))
+
+
+def test_a_purpose_that_comes_back_asks_for_less_and_that_is_recorded(robust: Place) -> None:
+    """Away by one signature and back by another would lower a policy without a word."""
+    robust.push(terms("fashion"), REPLACE)
+    agreement = robust.agree(LOWER, REPLACE)
+    assert len(agreement.lowered) == 3
+    assert any("asks for less than before for this purpose" in note for note in agreement.notes)
+    card = robust.push(LOWER, REPLACE)
+    assert (card.kind, len(card.lowered)) == ("replaced", 3)
+    assert robust.agree(LOWER) == Agreement()
+
+
+def test_what_a_card_must_say_of_a_model_that_is_served_already(robust: Place) -> None:
+    def news(own: Terms, mandate: Mandate = NOBODY) -> bool:
+        run = told(own, mandate.to_json(), 0, "")
+        return is_news(robust.serving, fields_of_push(robust.serving, run))
+
+    assert not news(terms())
+    assert news(terms("robust", "gates.clean=0.99"))
+    assert not news(LOWER, FORCE)
+    assert news(terms("fashion"), REPLACE)
+    assert not is_news(robust.serving, fields_of_push(robust.serving, {}))
+    robust.file.write_text(robust.file.read_text().replace("clean = 0.98", "clean = 0.99"))
+    assert news(terms("robust", "gates.clean=0.99")), "only the file says it so far"
 
 
 def test_the_best_worst_case_of_a_purpose(robust: Place) -> None:

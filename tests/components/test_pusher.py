@@ -18,6 +18,7 @@ from three_runs import explained
 
 from components import pusher
 from components.binding import FILE, Mandate, told
+from components.champion import served_version
 from components.journal import JOURNAL, read
 from components.manifest import MODEL_SHA256, digest_of, verify
 from components.policy import Terms
@@ -197,6 +198,28 @@ def test_a_push_that_was_killed_before_it_bound_the_place_is_completed(
     push(small_models, tmp_path, custom_config=run_with(ROBUST))
     assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == ROBUST
     assert len(versions(str(tmp_path / "serving"))) == 1
+
+
+def test_terms_that_change_are_recorded_where_the_model_is_served_already(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Training and attacks come from the cache, and the model is the one that is served: it is
+    pushed once more, and stays the same champion."""
+    serving = tmp_path / "serving"
+    first = push(small_models, tmp_path, custom_config=run_with(LOWER))
+    replace = Mandate(replace=True, by="ada", at="now", reason="too much was asked for")
+    force = Mandate(force=True, by="ada", at="now", reason="now")
+    steps = [(LOWER, Mandate(), 1), (ROBUST, Mandate(), 2), (LOWER, force, 2), (LOWER, replace, 3)]
+    for terms, mandate, count in steps:
+        if mandate is replace:
+            (serving / FILE).write_text(LOWER.to_toml())
+        for _ in range(2):
+            pushed = push(small_models, tmp_path, custom_config=run_with(terms, mandate))
+            assert len(versions(str(serving))) == count
+    card = read_card(pushed.get_string_custom_property("pushed_destination"))
+    assert (card.kind, card.by, len(card.lowered)) == ("replaced", "ada", 2)
+    assert Terms.from_toml((serving / FILE).read_text()) == LOWER
+    assert served_version(str(serving)) == first.get_string_custom_property("pushed_destination")
 
 
 def test_what_a_refused_run_asked_for_is_kept_for_a_push_by_hand(

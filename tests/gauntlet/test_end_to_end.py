@@ -311,6 +311,7 @@ def test_two_workers_go_on_from_the_champion(
         "trainer.strategy=multi_worker",
         "trainer.workers=2",
         "trainer.epochs=1",
+        "attack.names=fgsm,pgd-margin",  # what another test may have bound the root to
     ]
     arguments = ["run", "--preset", "smoke", "--root", root, "--json", tmp_path / "s.json"]
     arguments += [part for option in options for part in ("--set", option)]

@@ -115,6 +115,7 @@ def test_only_tasks_that_a_value_changes_see_it(spec: dict[str, Any], tmp_path: 
     plain = handed_on(spec, {}, tmp_path)
     gates = handed_on(spec, {"gates_worst_case": 0.5}, tmp_path)
     assert {name for name in plain if plain[name] != gates[name]} == {
+        "AnomalyGate__gates",
         "Champion__terms",
         "Evaluator__eval_config",
         "Pusher__custom_config",

@@ -12,6 +12,7 @@ from gauntlet_kubeflow.clients.request import Destination
 from kfp_server import kfp
 from vertex_server import credentials, pipelines
 
+from components.binding import Mandate
 from gauntlet.cli import main
 
 pytestmark = pytest.mark.platforms
@@ -71,6 +72,16 @@ def test_kubeflow_gets_both_documents_and_the_values(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["submit", str(cut), "--target", "local"])
     assert done.exit_code == 2
     assert "was cut off or changed: the volume is not mounted by AdversarialExam" in done.output
+
+
+def test_whoever_submits_answers_for_one_run(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    compiled("kfp-v2", file, "--volume", "claim:/mnt/gauntlet")
+    with kfp().serving() as server:
+        place = ("--target", "kfp-v2", "--host", server.url)
+        run("submit", str(file), *place, "--replace", "--reason", "clothes now")
+    (mandate,) = server.asked[-1].body["runtime_config"]["parameters"].values()
+    assert Mandate.of_json(mandate).reason == "clothes now"
 
 
 def test_vertex_gets_the_job_and_the_values(
