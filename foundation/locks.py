@@ -1,0 +1,124 @@
+"""Locks between processes, by files: who has to wait reads for whom, and waiting ends.
+
+The kernel frees the lock of a process that dies, however that happens, so that no lock is stale.
+The file itself stays: a lock on a removed file would be no lock.
+"""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from foundation.errors import RunError
+from foundation.events import Fields
+
+SECONDS_BEFORE_TELLING = 2.0
+SECONDS_BETWEEN_TRIES = 0.1
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has none."""
+
+log = logging.getLogger("gauntlet.locks")
+
+
+@contextlib.contextmanager
+def lock(
+    path: Path,
+    what: str,
+    wait_seconds: float = 0.0,
+    advice: str = "wait for it, or end that process",
+) -> Iterator[None]:
+    """Hold the lock of a file, which is made where there is none; whoever may write in its folder
+    may hold it.
+
+    Args:
+        path: the file; nothing else is kept in it.
+        what: sentence on whoever holds it, such as "another run is under way in runs".
+        wait_seconds: time to wait for the holder; a person is told of it after two seconds.
+        advice: end of the sentence for a user who shall not wait longer.
+
+    Raises:
+        RunError: somebody else held it all that time, or the file system knows no locks.
+        OSError: the file cannot be made or opened.
+    """
+    descriptor = _acquired(path, what, wait_seconds, advice)
+    try:
+        os.pwrite(descriptor, _ourselves().encode(), 0)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a full disk
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+def _acquired(path: Path, what: str, wait_seconds: float, advice: str) -> int:
+    begin, told = time.monotonic(), False
+    while (descriptor := _tried(path)) is None:
+        waited = time.monotonic() - begin
+        if waited >= wait_seconds:
+            after = f", for which this one has waited {waited:.0f} s" if wait_seconds else ""
+            raise RunError(f"{what} ({_holder(path)}){after}; {advice}")
+        if waited >= SECONDS_BEFORE_TELLING and not told:
+            told = True
+            log.info(
+                "%s (%s): waiting for it, at most %.0f s",
+                what, _holder(path), wait_seconds, extra=Fields(stays=True),
+            )  # fmt: skip
+        time.sleep(min(SECONDS_BETWEEN_TRIES, wait_seconds - waited))
+    return descriptor
+
+
+def _tried(path: Path) -> int | None:
+    """The open file with the lock, or None where somebody else holds it."""
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(descriptor, path):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in NO_LOCKS:
+            raise RunError(
+                f"{path} cannot be locked ({error.strerror}): its file system keeps no two "
+                "processes apart; use a folder on another one, such as a local disk"
+            ) from error
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _opened(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR)
+    with contextlib.suppress(OSError):  # a file system without modes
+        os.fchmod(descriptor, path.parent.stat().st_mode & 0o666 | 0o600)
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the file is still the one of that name: somebody may have removed it meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _ourselves() -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _holder(path: Path) -> str:
+    """What the holder wrote of itself: nothing yet, or nothing any more, in a short moment."""
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace") or "another process"
+    return "another process"
