@@ -1,29 +1,29 @@
 """The child's side of `foundation.process`: runs what the parent asks for and reports.
 
-    python -m foundation.child SOCKET    (a descriptor; the parent sends a pickled `Request` there)
+    python -m foundation.child SOCKET PARENT    (a descriptor, where the parent sends a pickled
+                                                `Request`; the parent's process id)
 
 Knows nothing of what it runs. Beside `foundation` it imports only what request and function name,
 so that the function finds a process as fresh as it can be.
 """
 
-import ctypes
 import importlib
 import logging
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 from foundation.errors import Defect, GauntletError
 from foundation.events import fields_of
 from foundation.identity import check_own_packages
+from foundation.leash import end_with
 from foundation.process import Ending, Request
-
-PR_SET_PDEATHSIG = 1
+from foundation.stopping import Stopped, heard, listen, sheltered
 
 ours = logging.getLogger("gauntlet")
 
@@ -37,7 +37,8 @@ class ToParent(QueueHandler):
         self._parent = parent
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self._parent.send(record)
+        with sheltered():  # half a record would spoil all that follows
+            self._parent.send(record)
 
     def end(self, ending: Ending) -> None:
         """Send the last report; threads that go on logging are not heard any more."""
@@ -51,17 +52,32 @@ class ToParent(QueueHandler):
 
 def main() -> None:
     """Run one function and report how it ended."""
+    end_with(int(sys.argv[2]))
     parent = Connection(int(sys.argv[1]))
     os.set_inheritable(parent.fileno(), False)  # programs that we start must not hold it open
-    request = parent.recv_bytes()
-    end_with(parent)
+    try:
+        request = parent.recv_bytes()
+    except EOFError:
+        os._exit(1)
+    end_with_connection(parent)
     reports = ToParent(parent)
     try:
+        listen()
         reports.end(Ending(result=run(request, reports)))
+    except KeyboardInterrupt:
+        stopped(heard() or Stopped(), reports)
     except Exception as error:
+        if stop := heard():  # a library has made an error of its own of it
+            stopped(stop, reports)
         traceback.print_exc()
         told = error if isinstance(error, GauntletError) else Defect(described(error))
         reports.end(Ending(error=told))
+
+
+def stopped(stop: Stopped, reports: ToParent) -> NoReturn:
+    """Report that, and end without waiting for threads that go on."""
+    reports.end(Ending(error=stop))
+    os._exit(GauntletError.exit_code)
 
 
 def run(pickled: bytes, reports: ToParent) -> object:
@@ -73,15 +89,10 @@ def run(pickled: bytes, reports: ToParent) -> object:
     return getattr(importlib.import_module(module), function)(*request.arguments)
 
 
-def end_with(parent: Connection) -> None:
-    """End this process when its parent dies, however that happens.
-
-    A killed command line would otherwise leave a child that goes on and holds the root's lock. On
-    Linux the kernel kills us when the thread that started us ends; everywhere a thread of ours
-    waits for the end of the connection, which also tells of a parent that died before we asked.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with_connection(parent: Connection) -> None:
+    """End this process when its parent does, also where no kernel tells of that: a thread of ours
+    waits for the end of the connection. A killed command line would otherwise leave a child that
+    goes on and holds the root's lock."""
 
     def watch() -> None:
         parent.poll(None)

@@ -1,27 +1,32 @@
 """How a command ends: errors to messages and exit codes, the same for all of them."""
 
+import contextlib
 from collections.abc import Callable
 
 import click
 
 from foundation.errors import ConfigError, GauntletError
+from foundation.stopping import Stopped, listening
 
-INTERRUPTED = "interrupted; run the same command again: finished work is not repeated"
+GO_ON = "run the same command again: finished work is not repeated"
 
 
 def ended(command: Callable[[], int | None]) -> int:
     """Run a command; returns its exit code, which is 0 unless the command says otherwise.
 
-    What a user can understand is shown without a traceback.
+    What a user can understand is shown without a traceback. SIGTERM and SIGHUP end it as Ctrl-C
+    does.
     """
     try:
-        return command() or 0
+        with listening():
+            return command() or 0
     except ConfigError as error:
         return _told("wrong usage:", error, error.exit_code)
     except (GauntletError, OSError) as error:
         return _told("failed:", error, GauntletError.exit_code)
-    except KeyboardInterrupt:
-        click.echo(INTERRUPTED, err=True)
+    except KeyboardInterrupt as stop:
+        with contextlib.suppress(OSError):  # the terminal has gone
+            click.echo(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}", err=True)
         return GauntletError.exit_code
 
 

@@ -39,7 +39,11 @@ def temporary_log() -> Iterator[Path]:
     """A log for work that no root keeps one of. After a failure it stays, and the message of that
     names it."""
     log = Path(tempfile.mkdtemp(prefix="gauntlet-")) / LOG
-    yield log
+    try:
+        yield log
+    except KeyboardInterrupt:
+        shutil.rmtree(log.parent)
+        raise
     shutil.rmtree(log.parent)
 
 

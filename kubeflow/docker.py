@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gauntlet_kubeflow.entry import FOLDERS
-from gauntlet_kubeflow.local.machine import end_with_parent
 
 from foundation.errors import RunError
+from foundation.process import leashed
 
 USER = "65532:65532"
 """Who runs in a container, by number, as Kubernetes demands of `runAsNonRoot`; the images' own."""
@@ -96,9 +97,9 @@ def run_container(container: Container, log: Path) -> int:
     try:
         with log.open("a") as output:
             done = subprocess.run(
-                ["docker", *container.arguments(name)],
+                # Docker's client hands the signal on.
+                leashed(["docker", *container.arguments(name)], signal.SIGTERM),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
-                preexec_fn=end_with_parent,  # Docker's client hands the signal on
             )  # fmt: skip
     except BaseException:  # interrupted; the container would go on without its client
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
@@ -124,7 +125,9 @@ def ask(*arguments: str) -> str:
             "there is no docker on the PATH: install Docker Engine or Docker Desktop (on Debian: "
             "apt-get install docker.io)"
         )
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        leashed(["docker", *arguments]), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RunError(
             f"docker {arguments[0]}: {_last_line(done.stderr)}; is Docker running, and does "

@@ -1,6 +1,7 @@
 """The images of the nodes: built by Docker from a checkout, and named by their bytes."""
 
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,7 @@ from pathlib import Path
 from gauntlet_kubeflow.docker import ask, check_docker
 
 from foundation.errors import ConfigError, RunError
+from foundation.process import leashed
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, unless this package was installed from a wheel."""
@@ -94,7 +96,7 @@ def megabytes(image: str) -> int:
 
 def _watch(verb: str, *arguments: str) -> None:
     """A long command of Docker, which prints where we do."""
-    done = subprocess.run(["docker", verb, *arguments], check=False)
+    done = subprocess.run(leashed(["docker", verb, *arguments], signal.SIGTERM), check=False)
     if done.returncode:
         raise RunError(f"docker {verb} ended with code {done.returncode}; it has printed why")
 
@@ -114,6 +116,8 @@ def _revision(root: Path) -> str:
     """The commit of a checkout, '' where git cannot tell."""
     describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            leashed(describe), capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

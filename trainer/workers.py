@@ -13,10 +13,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from foundation.errors import ConfigError, GauntletError, ProcessDied, RunError
-from foundation.process import Child, follow, replay
+from foundation.process import Child, follow, replay, stop
+from foundation.stopping import Stopped
 from trainer.config import StrategyName, TrainerConfig
 
 log = logging.getLogger("gauntlet.trainer")
+
+SECONDS_WITHOUT_A_WORD = 3600.0
+"""Time after which workers hang of which none says anything. Each tells of every step of training;
+what it does not tell of is to prepare its first step and to judge an epoch."""
+
+GOES_ON = "the same command goes on from the last whole epoch"
 
 ARGUMENTS = (
     "custom_config",
@@ -45,7 +52,8 @@ def launch_workers(function: str, fn_args: Any, count: int) -> None:
     """Run a function of `fn_args` in so many processes and wait for all of them.
 
     Raises:
-        RunError: one of them failed or was killed; the others are ended.
+        RunError: one of them failed or was killed, or all of them hang, as they do where one is
+            stopped; the others are ended.
         ConfigError: one of them found a setting that cannot be used.
     """
     addresses = [f"localhost:{port}" for port in _free_ports(count)]
@@ -55,11 +63,18 @@ def launch_workers(function: str, fn_args: Any, count: int) -> None:
             stack.enter_context(_start(function, arguments, addresses, i)) for i in range(count)
         ]
         log.info("training on %d workers: %s", count, ", ".join(addresses))
-        if any(ending.error for _, ending in follow(workers)):
-            error = _reason(workers)
+        try:
+            failed = any(e.error for _, e in follow(workers, silence=SECONDS_WITHOUT_A_WORD))
+        except ProcessDied as error:
+            raise RunError(f"{error}; {GOES_ON}") from error
+        except KeyboardInterrupt:
+            stop(workers)
+            raise
+        if failed:
+            reason = _reason(workers)
             for worker in workers:  # one that ends by itself waits for the others, and they for it
                 worker.kill()
-            raise error
+            raise reason
 
 
 def _start(function: str, arguments: SimpleNamespace, addresses: list[str], index: int) -> Child:
@@ -73,7 +88,7 @@ def _start(function: str, arguments: SimpleNamespace, addresses: list[str], inde
     )
 
 
-def _reason(workers: list[Child]) -> GauntletError:
+def _reason(workers: list[Child]) -> GauntletError | Stopped:
     """Why workers failed. Those that fail because another one has gone say so too, so what came
     first counts: a death, which nobody but its pipe tells of, else the earliest error."""
     for worker in workers:
@@ -82,10 +97,7 @@ def _reason(workers: list[Child]) -> GauntletError:
     endings = [worker.ending for worker in workers if worker.ending and worker.ending.error]
     for ending in endings:
         if isinstance(ending.error, ProcessDied):
-            return RunError(
-                f"{ending.error}, and the training with it; the same command goes on from the last "
-                "whole epoch"
-            )
+            return RunError(f"{ending.error}, and the training with it; {GOES_ON}")
     first = min(endings, key=lambda ending: ending.time)
     assert first.error
     return first.error

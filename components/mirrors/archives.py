@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import DataError
+from foundation.process import leashed
 
 _GZIP_MAGIC_DEFLATE = b"\x1f\x8b\x08"
 _FLAG_NAME = b"\x08"
@@ -59,7 +60,9 @@ def deflate(payload: Path) -> bytes:
     environment = {key: value for key, value in os.environ.items() if key != "GZIP"}
     command = [program, "-6", "--no-name", "--stdout"]
     with payload.open("rb") as stream:
-        result = subprocess.run(command, stdin=stream, capture_output=True, env=environment)
+        result = subprocess.run(
+            leashed(command), stdin=stream, capture_output=True, env=environment
+        )
     if result.returncode != 0:
         error = result.stderr.decode(errors="replace").strip()
         raise DataError(f"{' '.join(command)} failed on {payload.name}: {error}")
@@ -128,5 +131,5 @@ def _gzip_version() -> str:
     if program is None:
         return "not installed"
     command = [program, "--version"]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    result = subprocess.run(leashed(command), stdin=subprocess.DEVNULL, capture_output=True)
     return (result.stdout or result.stderr).decode(errors="replace").strip().partition("\n")[0]

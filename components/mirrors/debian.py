@@ -13,6 +13,7 @@ from components.mirrors import archives
 from components.mirrors.archives import BARE_HEADER_SIZE, Archive, Checksum
 from components.mirrors.download import download
 from foundation.errors import DataError
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -56,7 +57,7 @@ class DebianMirror:
         command = ["apt-get", "download", self.package]
         try:
             result = subprocess.run(
-                command,
+                leashed(command),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -20,6 +20,7 @@ from components.mirrors.debian import DebianMirror
 from components.mirrors.download import download
 from foundation.errors import DataError
 from foundation.events import Progress
+from foundation.process import leashed
 
 log = logging.getLogger("gauntlet.data")
 
@@ -113,7 +114,7 @@ def _npm_pack(package: str, folder: Path) -> None:
     command = ["npm", "pack", package, "--pack-destination", str(folder), *NPM_OPTIONS]
     try:
         result = subprocess.run(
-            command,
+            leashed(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

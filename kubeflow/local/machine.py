@@ -1,6 +1,5 @@
 """What runs the command of a task."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 
 from gauntlet_kubeflow.entry import LAUNCHER_ROOT
 
-PR_SET_PDEATHSIG = 1
+from foundation.process import leashed
 
 
 class Machine(Protocol):
@@ -38,15 +37,7 @@ class Processes:
         first, *rest = command
         with output.open("a") as printed:
             return subprocess.run(
-                [sys.executable if first == "python" else first, *rest],
+                leashed([sys.executable if first == "python" else first, *rest], signal.SIGTERM),
                 cwd=output.parent, env={**os.environ, LAUNCHER_ROOT: str(folder), **own},
                 stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, check=False,
-                preexec_fn=end_with_parent,
             ).returncode  # fmt: skip
-
-
-def end_with_parent() -> None:
-    """Called in a child before its program starts: on Linux it is ended when we die, however that
-    happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -93,7 +93,7 @@ def test_arguments_and_result_are_themselves() -> None:
         ("data", DataError, "two\nlines"),
         ("defect", Defect, "ValueError: what really happened"),
         ("unpicklable", Defect, "TypeError: cannot pickle '_thread.lock' object"),
-        ("killed", ProcessDied, "TFDS ended with code -9 (killed, or out of memory)"),
+        ("killed", ProcessDied, "TFDS ended with signal 9 (killed, or perhaps out of memory)"),
         ("silent", ProcessDied, "TFDS ended with code 3"),
     ],
 )

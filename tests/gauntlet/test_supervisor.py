@@ -37,7 +37,7 @@ def task(kind: str) -> None:
         (
             "killed",
             RunError,
-            r"ended with code -9 \(killed, or out of memory\); its log is .*log$",
+            r"ended with signal 9 \(killed, or perhaps out of memory\); its log is .*log$",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gauntlet_kubeflow.local.machine import end_with_parent
+from foundation.process import leashed
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,7 +116,7 @@ def daemon(folder: Path) -> Iterator[dict[str, str]]:
     environment = {**os.environ, **client(folder), "DOCKER_HOST": f"unix://{folder}/docker.sock"}
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(
-            daemon_command(folder), stdout=log, stderr=log, preexec_fn=end_with_parent
+            leashed(daemon_command(folder), signal.SIGTERM), stdout=log, stderr=log
         )
     try:
         wait_for(process, environment, folder / "log")

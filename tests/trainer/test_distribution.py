@@ -205,7 +205,7 @@ def test_a_killed_worker_ends_the_training_and_the_next_run_goes_on(
     task = training_task("undefended", strategy="multi_worker", workers=2, **settings)
     with (
         OnRecord("epoch 2:", kill),
-        pytest.raises(RunError, match=r"worker 2 of 2 ended with code -9 .*goes on"),
+        pytest.raises(RunError, match=r"worker 2 of 2 ended with signal 9 .*goes on"),
     ):
         run_trainer(small_world, tmp_path / "workers", task)
     assert time.monotonic() - killed[0] < 15
@@ -248,9 +248,9 @@ def test_what_came_first_is_why_workers_failed() -> None:
     running.reports = SimpleNamespace(poll=lambda: False)
     late, early = failed(RunError("another worker is gone"), 2), failed(ConfigError("batch"), 1)
     assert trainer.workers._reason([finished, late, running, early]) is early.ending.error
-    dead = failed(ProcessDied("worker 3 of 3 ended with code -9"), 3)
+    dead = failed(ProcessDied("worker 3 of 3 ended with signal 9"), 3)
     told = trainer.workers._reason([late, early, dead])
-    assert str(told).startswith("worker 3 of 3 ended with code -9, and the training with it; the ")
+    assert str(told).startswith("worker 3 of 3 ended with signal 9, and the training with it; the ")
 
 
 def test_workers_end_with_their_parent() -> None:

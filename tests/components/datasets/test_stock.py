@@ -93,6 +93,6 @@ def test_a_child_process_that_dies_is_no_source(
     monkeypatch.undo()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     caplog.set_level(logging.DEBUG, "gauntlet.data")
-    with pytest.raises(DataError, match=r"^TFDS ended with code -9 \(killed, or out of memory\)$"):
+    with pytest.raises(DataError, match=r"^TFDS ended with signal 9 \(killed, or perhaps out of memory\)$"):
         stock.run(stock.Preparation(dataset="mnist", root=str(tmp_path)))
     assert f"output of the TFDS child process:\n{tmp_path}" in caplog.text

@@ -16,7 +16,7 @@ def test_after_a_kill_the_next_step_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
-        raise ProcessDied("it ended with code -9; its log is log")
+        raise ProcessDied("it ended with signal 9; its log is log")
 
     monkeypatch.setattr(gauntlet.supervisor, "call", killed)
     done = CliRunner().invoke(main, ["run", "--preset", "smoke", "--root", str(tmp_path)])
