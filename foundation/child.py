@@ -1,7 +1,6 @@
 """The child's side of `foundation.process`: runs what the parent asks for and reports.
 
-    python -m foundation.child SOCKET PARENT    (a descriptor, where the parent sends a pickled
-                                                `Request`; the parent's process id)
+    python -m foundation.child SOCKET    (a descriptor; the parent sends a pickled `Request` there)
 
 Knows nothing of what it runs. Beside `foundation` it imports only what request and function name,
 so that the function finds a process as fresh as it can be.
@@ -21,7 +20,6 @@ from typing import NoReturn
 from foundation.errors import Defect, GauntletError
 from foundation.events import fields_of
 from foundation.identity import check_own_packages
-from foundation.leash import end_with
 from foundation.process import Ending, Request
 from foundation.stopping import Stopped, heard, listen, sheltered
 
@@ -52,14 +50,13 @@ class ToParent(QueueHandler):
 
 def main() -> None:
     """Run one function and report how it ended."""
-    end_with(int(sys.argv[2]))
     parent = Connection(int(sys.argv[1]))
     os.set_inheritable(parent.fileno(), False)  # programs that we start must not hold it open
     try:
         request = parent.recv_bytes()
     except EOFError:
         os._exit(1)
-    end_with_connection(parent)
+    end_with(parent)
     reports = ToParent(parent)
     try:
         listen()
@@ -89,10 +86,10 @@ def run(pickled: bytes, reports: ToParent) -> object:
     return getattr(importlib.import_module(module), function)(*request.arguments)
 
 
-def end_with_connection(parent: Connection) -> None:
-    """End this process when its parent does, also where no kernel tells of that: a thread of ours
-    waits for the end of the connection. A killed command line would otherwise leave a child that
-    goes on and holds the root's lock."""
+def end_with(parent: Connection) -> None:
+    """End this process when its parent does, also where no kernel tells of that (see
+    `foundation.leash`): a thread of ours waits for the end of the connection. A killed command line
+    would otherwise leave a child that goes on and holds the root's lock."""
 
     def watch() -> None:
         parent.poll(None)

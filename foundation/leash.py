@@ -1,6 +1,6 @@
 """A process that ends when the one that started it does, however that happens.
 
-As a script it goes in front of a program of somebody else's, which then takes its place:
+A script that goes in front of a program, which then takes its place:
 
     python -I -S leash.py PARENT SIGNAL PROGRAM ARGUMENT...
 
@@ -16,21 +16,16 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def end_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Have the kernel send a signal to this process when its parent ends, and end at once where
-    that has happened before we asked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def main() -> None:
-    """Become the program."""
-    end_with(int(sys.argv[1]), int(sys.argv[2]))
+    """Have the kernel send the signal to this process when its parent ends, end at once where that
+    has happened before we asked, and become the program."""
+    parent, number, *program = sys.argv[1:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
+    if os.getppid() != int(parent):
+        sys.exit(1)
     for changed_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(changed_by_python, signal.SIG_DFL)
-    program = sys.argv[3:]
     try:
         os.execvp(program[0], program)
     except OSError as error:

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from foundation import leash
 from foundation.environment import child_environment
 from foundation.errors import GauntletError, ProcessDied
 from foundation.events import Fields, fields_of
@@ -46,8 +47,6 @@ SECONDS_BEFORE_TELLING = 1.0
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often a child is looked at that says nothing: a process that it left may hold its connection
 open after its death."""
-
-LEASH = Path(__file__).with_name("leash.py")
 
 log = logging.getLogger("gauntlet.process")
 
@@ -83,7 +82,7 @@ def replay(record: logging.LogRecord) -> None:
 def leashed(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
     """The command line of a program of somebody else's that ends when this process does, however
     that happens. number: signal that it then gets."""
-    start = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(number))]
+    start = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(number))]
     return [*start, *command]
 
 
@@ -124,8 +123,7 @@ class Child:
             own = {"TMPDIR": folder, **(environment or {})}
             with theirs, held_back():
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "foundation.child", str(theirs.fileno()),
-                     str(os.getpid())],
+                    leashed([sys.executable, "-m", "foundation.child", str(theirs.fileno())]),
                     stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     pass_fds=[theirs.fileno()], env=child_environment(os.environ, own),
                 )  # fmt: skip

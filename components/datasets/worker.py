@@ -6,6 +6,7 @@ Its progress goes out as log records. TFDS may print what it likes.
 import contextlib
 import inspect
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from foundation.events import Progress
 
 SECONDS_BETWEEN_LOOKS = 0.3
 
+SECONDS_OF_SILENCE = 120.0
+"""How long a download may stand still before it has failed; TFDS itself would wait for ever."""
+
 
 def run(preparation: Preparation) -> None:
     """`prepare`, where whatever TFDS raises is a DataError with all that it says."""
@@ -26,7 +30,8 @@ def run(preparation: Preparation) -> None:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{type(error).__name__}: {error}") from error
+        silent = f" (no byte for {SECONDS_OF_SILENCE:g} s)" if "timed out" in str(error) else ""
+        raise DataError(f"{type(error).__name__}: {error}{silent}") from error
 
 
 def prepare(preparation: Preparation) -> None:
@@ -48,7 +53,7 @@ def prepare(preparation: Preparation) -> None:
         try_download_gcs=False,
     )
     watched = contextlib.nullcontext() if preparation.manual_dir else _watch(downloads, expected)
-    with watched:
+    with watched, silence_ends():
         builder.download_and_prepare(download_dir=downloads, download_config=config)
 
 
@@ -69,6 +74,26 @@ def _count_examples(builder: Any, progress: Progress) -> None:
             progress.update(done)
 
     builder._generate_examples = counted
+
+
+@contextlib.contextmanager
+def silence_ends() -> Iterator[None]:
+    """Give the requests of this process the limit that TFDS gives to none of its own: one that
+    waits longer for the next byte raises an error."""
+    from requests.adapters import HTTPAdapter
+
+    send, before = HTTPAdapter.send, socket.getdefaulttimeout()
+
+    def limited(self: HTTPAdapter, request: Any, **options: Any) -> Any:
+        return send(self, request, **options | {"timeout": SECONDS_OF_SILENCE})
+
+    HTTPAdapter.send = limited  # type: ignore[assignment, method-assign]
+    socket.setdefaulttimeout(SECONDS_OF_SILENCE)  # for ftp
+    try:
+        yield
+    finally:
+        HTTPAdapter.send = send  # type: ignore[method-assign]
+        socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager

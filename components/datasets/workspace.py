@@ -11,30 +11,38 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from foundation.errors import DataError
+from foundation.locks import lock
 
 log = logging.getLogger("gauntlet.data")
+
+
+SECONDS_TO_WAIT = 3600.0
+"""How long another process may prepare data before who waits for it gives up."""
 
 
 @contextlib.contextmanager
 def exclusive(root: Path, name: str) -> Iterator[None]:
     """Hold the lock of data set `name` in `root`, creating `root`; waits for other processes.
 
-    The operating system frees the lock of a process that dies. Raises DataError when `root` cannot
-    be written.
+    Raises:
+        DataError: `root` cannot be written.
+        RunError: another process has prepared it for too long, or `root` knows no locks.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(root / f"{_prefix(name)}.lock")
-        _acquire(lock, root)
-    except OSError as error:
-        raise DataError(_unwritable(root, error)) from error
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            held.enter_context(
+                lock(
+                    root / f"{_prefix(name)}.lock",
+                    f"another process prepares {name} in {root}",
+                    SECONDS_TO_WAIT,
+                    "end that process if it hangs, or name another --data-dir",
+                )
+            )
+        except OSError as error:
+            raise DataError(_unwritable(root, error)) from error
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -65,14 +73,6 @@ def is_writable(root: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _acquire(lock: filelock.BaseFileLock, root: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        log.info("waiting for another process that prepares data in %s", root)
-        lock.acquire()
 
 
 def _prefix(name: str) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
@@ -18,10 +19,11 @@ from foundation import process
 from foundation.child import described
 from foundation.errors import ConfigError, DataError, Defect, GauntletError, ProcessDied
 from foundation.events import fields_of
-from foundation.process import Child, follow
+from foundation.process import Child, follow, leashed
+from foundation.stopping import Stopped
 
 TASKS = """
-import ctypes, logging, os, sys, threading, time
+import ctypes, logging, os, signal, sys, threading, time
 from foundation.errors import ConfigError, DataError
 
 log = logging.getLogger("gauntlet.test")
@@ -63,6 +65,62 @@ def sleep(without_the_kernel):
         ctypes.CDLL(None).prctl(1, 0)
     print(os.getpid(), flush=True)
     time.sleep(60)
+
+def torn(count):
+    "Killed when only the first bytes of a report were sent."
+    import logging, pickle
+    (handler,) = logging.getLogger("gauntlet").handlers
+    report = pickle.dumps(logging.makeLogRecord({"msg": "x" * 100_000}))
+    whole = len(report).to_bytes(4, "big") + report
+    os.write(handler._parent.fileno(), whole[:count])
+    os.kill(os.getpid(), 9)
+
+def leave_one_behind():
+    "Killed, while a process of its own holds its connection open."
+    if pid := os.fork():
+        print(pid, flush=True)
+        os.kill(os.getpid(), 9)
+    time.sleep(600)
+
+def suspend_itself(other):
+    log.info("training", extra={"progress": (3, 10)})
+    if other:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(600)
+
+def refuse():
+    "To stop."
+    begun = False
+    while True:
+        try:
+            if not begun:
+                begun = True
+                log.info("begun")
+            time.sleep(600)
+        except BaseException:
+            pass
+
+def swallow():
+    "A library that makes an error of its own of whatever is raised in it."
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+    except BaseException:
+        raise ValueError("in a library")
+
+def talk_and_stop():
+    "Signals at any moment of many reports."
+    def interrupt():
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=interrupt).start()
+    while True:
+        log.info("x" * 100_000)
+
+def temporary():
+    import tempfile
+    tempfile.mkdtemp()
+    return tempfile.mkstemp()[1]
 
 def surroundings():
     return os.environ["GAUNTLET_TEST"], sys.stdin.read()
@@ -215,3 +273,103 @@ def test_a_child_ends_with_its_parent(without_the_kernel: bool, end: signal.Sign
     parent.wait(20)
     assert select.select([child], [], [], 20)[0], "still there"
     os.close(child)
+
+
+def test_a_child_killed_in_the_middle_of_a_report(output: IO[str]) -> None:
+    """At any byte: in its length, at its border, in the report itself."""
+    counts = (1, 3, 4, 5, 1000, 70_000)
+    children = [Child("tasks:torn", count, name=str(count), output=output) for count in counts]
+    for child, count in zip(children, counts, strict=True):
+        with pytest.raises(ProcessDied, match=f"^{count} ended with signal 9 .killed, or perhaps"):
+            child.result()
+
+
+def test_a_child_whose_own_process_outlives_it(output: IO[str]) -> None:
+    with pytest.raises(ProcessDied, match="ended with signal 9"):
+        Child("tasks:leave_one_behind", output=output).result()
+    output.seek(0)
+    os.kill(int(output.read()), signal.SIGKILL)
+
+
+def test_children_of_which_none_goes_on() -> None:
+    """One is suspended, the other waits for it; neither has died."""
+    with (
+        Child("tasks:suspend_itself", False, name="worker 1") as one,
+        Child("tasks:suspend_itself", True, name="worker 2") as two,
+    ):
+        one.receive()
+        two.receive()
+        with pytest.raises(ProcessDied) as raised:
+            list(follow([one, two], silence=0.5))
+    assert str(raised.value) == (
+        "nothing goes on since 0.5 s; worker 1 said last: training (3 of 10); worker 2 is stopped, "
+        "and said last: training (3 of 10)"
+    )
+    assert {one.process.poll(), two.process.poll()} == {-signal.SIGKILL}
+
+
+def test_our_own_suspension_is_no_silence_of_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SECONDS_BETWEEN_LOOKS", 0.05)
+    clock = iter(range(0, 10**9, 1000))
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with Child("time:sleep", 0.3) as child:
+        ((_, ending),) = follow([child], silence=60)
+    assert ending.error is None
+
+
+def test_a_child_that_a_signal_stops(output: IO[str]) -> None:
+    """Also where a library makes another error of it, or it is in the middle of a report."""
+    for task in ("swallow", "talk_and_stop"):
+        child = Child(f"tasks:{task}", output=output, on_record=lambda record: None)
+        with pytest.raises(Stopped, match="stopped by SIGTERM"):
+            child.result()
+        assert child.process.returncode == 1
+    output.seek(0)
+    assert "Traceback" not in output.read()
+
+
+def test_a_child_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a person is told what we wait for."""
+    monkeypatch.setattr(process, "SECONDS_TO_STOP", 0.5)
+    monkeypatch.setattr(process, "SECONDS_BEFORE_TELLING", 0.1)
+    records: list[logging.LogRecord] = []
+    child = Child("tasks:refuse", on_record=records.append)
+    child.receive()
+    with pytest.raises(Stopped), child:
+        raise Stopped(signal.SIGTERM)
+    assert child.process.returncode == -signal.SIGKILL
+    assert [record.getMessage() for record in records] == [
+        "begun",
+        "stopping; Ctrl-C again ends it at once",
+    ]
+
+
+def test_temporary_files_go_with_the_child(output: IO[str]) -> None:
+    file = Path(Child("tasks:temporary", output=output).result())
+    assert file.parent.name.startswith("gauntlet-")
+    assert not file.parent.exists()
+
+
+def test_a_parent_that_has_died_before_the_leash_was_on(tmp_path: Path) -> None:
+    """What it started must not begin: nobody would end it."""
+    begun = tmp_path / "begun"
+    command = leashed(["touch", str(begun)])
+    command[command.index(str(os.getpid()))] = str(os.getppid())
+    assert subprocess.run(command, check=False).returncode == 1
+    assert not begun.exists()
+
+
+def test_a_program_on_the_leash_is_itself() -> None:
+    """Same arguments, input and exit code; and signals mean what they mean to programs."""
+    script = 'read line; echo "$0 $1 $line"; trap | wc -l; exit 7'
+    done = subprocess.run(
+        leashed(["sh", "-c", script, "a b", "c"]), input="d\n", capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (7, "a b c d\n0\n")
+    broken = subprocess.run(
+        leashed(["bash", "-c", "set -o pipefail; yes | true"]), capture_output=True, check=False
+    )
+    assert broken.returncode == 128 + signal.SIGPIPE
+    missing = subprocess.run(leashed(["no-such"]), capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stderr) == (1, "no-such: No such file or directory\n")
