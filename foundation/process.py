@@ -11,11 +11,9 @@ import contextlib
 import logging
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +29,7 @@ from foundation.environment import child_environment
 from foundation.errors import GauntletError, ProcessDied
 from foundation.events import Fields, fields_of
 from foundation.stopping import Stopped, held_back, sheltered
+from foundation.temporary import temporary_folder
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 """For a child that needs none: TensorFlow would take all of it."""
@@ -116,11 +115,10 @@ class Child:
         self._on_record = on_record
         request = pickle.dumps(Request(function, arguments, own_output=output is not None))
         with sheltered(), contextlib.ExitStack() as undone:
-            folder = tempfile.mkdtemp(prefix="gauntlet-")
-            undone.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = undone.enter_context(temporary_folder())
             self.reports, theirs = Pipe()
             undone.callback(self.reports.close)
-            own = {"TMPDIR": folder, **(environment or {})}
+            own = {"TMPDIR": str(folder), **(environment or {})}
             with theirs, held_back():
                 self.process = subprocess.Popen(
                     leashed([sys.executable, "-m", "foundation.child", str(theirs.fileno())]),
