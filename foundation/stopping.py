@@ -2,10 +2,7 @@
 under way cleans up behind it."""
 
 import contextlib
-import errno
-import os
 import signal
-import termios
 import threading
 from collections.abc import Collection, Iterator
 from types import FrameType
@@ -42,8 +39,6 @@ class _Requests:
 
     def hear(self, number: int, _: FrameType | None = None) -> None:
         """The handler of all the signals."""
-        if number == signal.SIGHUP:
-            _leave_terminal()
         if self.heard and number not in self.again:
             return
         if self.sheltered:
@@ -120,15 +115,3 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _leave_terminal() -> None:
-    """Write to nowhere in place of a terminal that is gone, where each write would fail."""
-    for descriptor in (0, 1, 2):
-        try:
-            termios.tcgetattr(descriptor)
-        except termios.error as error:
-            if error.args[0] == errno.EIO:
-                nowhere = os.open(os.devnull, os.O_RDWR)
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)

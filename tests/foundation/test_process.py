@@ -320,7 +320,7 @@ def test_our_own_suspension_is_no_silence_of_children(monkeypatch: pytest.Monkey
 def test_a_child_that_a_signal_stops(output: IO[str]) -> None:
     """Also where a library makes another error of it, or it is in the middle of a report."""
     for task in ("swallow", "talk_and_stop"):
-        child = Child(f"tasks:{task}", output=output, on_record=lambda record: None)
+        child = Child(f"tasks:{task}", output=output, on_record=lambda record: time.sleep(0.05))
         with pytest.raises(Stopped, match="stopped by SIGTERM"):
             child.result()
         assert child.process.returncode == 1

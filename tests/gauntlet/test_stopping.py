@@ -92,6 +92,7 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
         "TMPDIR": str(tmp_path / "tmp"),
+        "TERM": "xterm",
     }
     begun: list[Command] = []
 
