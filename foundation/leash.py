@@ -8,9 +8,13 @@ On Linux the kernel tells of the end of the *thread* that started a process; so 
 thread that waits for it. Imports nothing of ours: the script finds none of it.
 """
 
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends us here as it would the program
+
 import ctypes
 import os
-import signal
 import sys
 
 PR_SET_PDEATHSIG = 1

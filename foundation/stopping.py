@@ -73,21 +73,24 @@ def listen(again: Collection[int] = ()) -> None:
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
     """A command meanwhile stops at a signal, and at once at a second Ctrl-C: other signals come in
-    twos by themselves. Where it was stopped, the little that is left to do is not interrupted."""
+    twos by themselves. Where it was stopped, or a child of it, no signal disturbs what is left to
+    do."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _requests.heard = None
+    listen(again=(signal.SIGINT,))
     try:
-        listen(again=(signal.SIGINT,))
         yield
+    except KeyboardInterrupt:
+        _requests.heard = _requests.heard or Stopped()
+        raise
     finally:
+        _requests.again = ()
         for number, handler in before.items():
-            if handler is not None:
+            if handler is not None and not _requests.heard:
                 signal.signal(number, handler)
-        if _requests.heard:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,8 @@ def hang(place):
 def sleep(place):
     Path(tempfile.mkdtemp(), "file").touch()
     program = subprocess.Popen(leashed(["sleep", "600"]))
+    while not Path(f"/proc/{program.pid}/cmdline").read_bytes().startswith(b"sleep"):
+        time.sleep(0.01)
     (place / "program.pid").write_text(str(program.pid))
     (place / "below.pid").write_text(str(os.getpid()))
     time.sleep(600)
