@@ -320,7 +320,8 @@ def test_a_fresh_process_that_dies_or_does_not_answer(
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     with pytest.raises(
-        GauntletError, match=r"^it ended with signal 9 \(killed, or perhaps out of memory\): out of breath$"
+        GauntletError,
+        match=r"^it ended with signal 9 \(killed, or perhaps out of memory\): out of breath$",
     ):
         ask("model", {})
     (tmp_path / "tensorflow.py.slow").touch()
