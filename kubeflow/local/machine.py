@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from gauntlet_kubeflow.entry import LAUNCHER_ROOT
 
 from foundation.process import leashed
+from foundation.temporary import temporary_folder
 
 
 class Machine(Protocol):
@@ -35,9 +36,10 @@ class Processes:
         """See `Machine`."""
         own = {entry["name"]: entry["value"] for entry in container.get("env", ())}
         first, *rest = command
-        with output.open("a") as printed:
+        with output.open("a") as printed, temporary_folder() as temporary:
+            places = {LAUNCHER_ROOT: str(folder), "TMPDIR": str(temporary)}
             return subprocess.run(
                 leashed([sys.executable if first == "python" else first, *rest], signal.SIGTERM),
-                cwd=output.parent, env={**os.environ, LAUNCHER_ROOT: str(folder), **own},
+                cwd=output.parent, env={**os.environ, **places, **own},
                 stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, check=False,
             ).returncode  # fmt: skip

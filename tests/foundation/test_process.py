@@ -1,7 +1,9 @@
 """A function in a fresh interpreter: what comes back, and how either side ends."""
 
+import ast
 import logging
 import os
+import re
 import select
 import signal
 import subprocess
@@ -373,3 +375,29 @@ def test_a_program_on_the_leash_is_itself() -> None:
     assert broken.returncode == 128 + signal.SIGPIPE
     missing = subprocess.run(leashed(["no-such"]), capture_output=True, text=True, check=False)
     assert (missing.returncode, missing.stderr) == (1, "no-such: No such file or directory\n")
+
+
+def test_every_program_that_we_start_is_on_the_leash() -> None:
+    """Except what removes a container of ours that would go on."""
+    root = Path(process.__file__).parents[1]
+    packages = (
+        "foundation",
+        "robustness",
+        "trainer",
+        "components",
+        "pipeline",
+        "kubeflow",
+        "gauntlet",
+    )
+    files = [file for package in packages for file in (root / package).rglob("*.py")]
+    calls = [
+        node
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    starts = re.compile(r"subprocess\.(run|Popen|call|check_\w+)|os\.(system|popen|spawn\w+)")
+    started = [ast.unparse(c.args[0]) for c in calls if starts.fullmatch(ast.unparse(c.func))]
+    assert len(started) >= 9
+    others = [command for command in started if not command.startswith("leashed(")]
+    assert others == ["['docker', 'rm', '--force', name]"]
