@@ -21,7 +21,8 @@ from multiprocessing.connection import wait
 from typing import IO, Any
 
 from foundation.environment import child_environment
-from foundation.errors import GauntletError, ProcessDied
+from foundation.errors import GauntletError, ProcessDied, RunError
+from foundation.sandbox import Sandbox, plain
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 """For a child that needs none: TensorFlow would take all of it."""
@@ -68,6 +69,7 @@ class Child:
         environment: changes of the environment, beside those of `foundation.environment`.
         output: open file for all that the child prints; by default it prints where we do.
         on_record: receiver of the log records of our loggers.
+        sandbox: what it is confined to; None for nothing.
     """
 
     def __init__(
@@ -78,15 +80,20 @@ class Child:
         environment: Mapping[str, str] | None = None,
         output: IO[Any] | None = None,
         on_record: OnRecord = replay,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.name = name
+        self._read = plain if sandbox else pickle.loads
         self.ending: Ending | None = None
         self._on_record = on_record
         request = pickle.dumps(Request(function, arguments, own_output=output is not None))
         self.reports, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "foundation.child", str(theirs.fileno())],
+                [
+                    sys.executable, *(sandbox.arguments() if sandbox else []),
+                    "-m", "foundation.child", str(theirs.fileno()),
+                ],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()],
                 env=child_environment(os.environ, environment or {}),
             )  # fmt: skip
@@ -109,7 +116,10 @@ class Child:
     def receive(self) -> Ending | None:
         """Wait for one report; returns it where it is the last one."""
         try:
-            report = self.reports.recv()
+            report = self._read(self.reports.recv_bytes())
+        except pickle.UnpicklingError as error:
+            self.kill()
+            report = Ending(error=RunError(f"{self.name} was ended: {error}"))
         except (EOFError, OSError):  # the child has gone, perhaps in the middle of a report
             died = ProcessDied(f"{self.name} ended with code {_explained(self.process.wait())}")
             report = Ending(error=died)

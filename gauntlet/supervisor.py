@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,21 @@ from foundation.environment import overruled
 from foundation.errors import Defect, ProcessDied
 from foundation.events import Fields, State, fields_of
 from foundation.process import Child
+from foundation.sandbox import Sandbox
 
 ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else the first node takes the whole card
 
 
-def call(function: str, request: Any, log: Path, console: Console) -> Any:
+def call(
+    function: str, request: Any, log: Path, console: Console, sandbox: Sandbox | None = None
+) -> Any:
     """Run a function in a child process, its output in `log`, its progress on the console.
 
     Args:
         function: `package.module:function`, which takes one argument.
         request: that argument.
         log: file to append to.
+        sandbox: what the child is confined to, and its temporary files beside that.
 
     Returns:
         What the function returned.
@@ -46,14 +52,15 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
             f"[yellow]Note:[/] {escape(', '.join(ignored))} of the shell is not used: results do "
             "not depend on it", highlight=False, soft_wrap=True,
         )  # fmt: skip
-    with NodeDisplay(console) as display, open(log, "a") as output:
+    with NodeDisplay(console) as display, open(log, "a") as output, _room(sandbox) as room:
         child = Child(
             function,
             request,
             name="the process that did the work",
-            environment=ENVIRONMENT,
+            environment=ENVIRONMENT | room.environment,
             output=output,
             on_record=display.show,
+            sandbox=room.sandbox,
         )
         try:
             return child.result()
@@ -61,6 +68,24 @@ def call(function: str, request: Any, log: Path, console: Console) -> Any:
             raise Defect(f"{error}\nThe log has the traceback: {log}") from error
         except ProcessDied as error:
             raise ProcessDied(f"{error}; its log is {log}") from error
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a child may write. environment: what names its folder of temporary files."""
+
+    sandbox: Sandbox | None
+    environment: dict[str, str]
+
+
+@contextlib.contextmanager
+def _room(sandbox: Sandbox | None) -> Iterator[Room]:
+    """The same, with a folder of temporary files for a child that is confined."""
+    if sandbox is None:
+        yield Room(None, {})
+        return
+    with tempfile.TemporaryDirectory(prefix="gauntlet-confined-") as folder:
+        yield Room(Sandbox((*sandbox.writable, Path(folder))), {"TMPDIR": folder})
 
 
 @contextlib.contextmanager

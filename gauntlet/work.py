@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from foundation.events import phase
+from foundation.sandbox import Sandbox
 from gauntlet.supervisor import call
 from pipeline.root.root import LOG
 
@@ -27,11 +28,18 @@ class Work:
     request: Any
 
 
-def call_with(library: str, function: str, request: Any, log: Path, console: Console) -> Any:
+def call_with(
+    library: str,
+    function: str,
+    request: Any,
+    log: Path,
+    console: Console,
+    sandbox: Sandbox | None = None,
+) -> Any:
     """What `function` returns for the request, called in a child process that shows the import of
-    the library as a phase."""
+    the library as a phase. sandbox: what that process is confined to."""
     work = Work(library=library, function=function, request=request)
-    return call("gauntlet.work:do", work, log, console)
+    return call("gauntlet.work:do", work, log, console, sandbox)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`gauntlet evaluate`: one model, attacked and certified on its own."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,11 @@ from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
 from trainer.models.pixels import Pixels
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gauntlet.evaluation.report import Report
 
 
 @click.command
@@ -147,25 +153,40 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     from rich.markup import escape
 
     from gauntlet.tables.evaluation import print_evaluation
-    from gauntlet.work import call_with
 
     created(task.output, "output")
     console = Console()
     console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
+    report = evaluated(task, console)
+    if json_file:
+        json_file.write_text(report.to_json())
+    print_evaluation(report, console)
+
+
+def evaluated(task: EvaluationTask, console: "Console") -> "Report":
+    """The data prepared in one process, the model asked in another one, which is confined: a model
+    is a program.
+
+    Raises:
+        ProcessDied: a process did; the message names the model.
+    """
+    from foundation.sandbox import Sandbox
+    from gauntlet.evaluation.data import Order
+    from gauntlet.supervisor import call
+    from gauntlet.work import call_with
+
+    log = task.output / LOG
+    prepared = call("gauntlet.evaluation.data:prepared_data", task, log, console)
+    order, sandbox = Order(task, prepared), Sandbox((task.output,))
     try:
-        report = call_with(
-            "TensorFlow",
-            "gauntlet.evaluation.evaluator:run_evaluation",
-            task,
-            task.output / LOG,
-            console,
+        report: Report = call_with(
+            "TensorFlow", "gauntlet.evaluation.evaluator:evaluate_on", order, log, console, sandbox
         )
     except ProcessDied as error:
         smaller = max(1, (task.batch or 16) // 2)
         raise ProcessDied(
-            f"{error}. If the memory did not suffice, give it fewer images at once, such as "
-            f"--batch {smaller}; the same command goes on with what was judged already"
+            f"{task.model}: {error}. The model may be damaged, or made to do that. If the memory "
+            f"did not suffice, give it fewer images at once, such as --batch {smaller}; the same "
+            "command goes on with what was judged already"
         ) from error
-    if json_file:
-        json_file.write_text(report.to_json())
-    print_evaluation(report, console)
+    return report

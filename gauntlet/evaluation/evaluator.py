@@ -15,13 +15,15 @@ import numpy as np
 import pydantic
 
 from components.datasets.batches import Batch, class_names, count_images, image_batches
-from components.datasets.prepare import PreparedDataset, prepare
+from components.datasets.prepared import PreparedDataset
 from foundation.code import code_of
 from foundation.errors import DataError
 from foundation.events import Fields, phase
 from foundation.json import dumps
+from foundation.sandbox import confinement
 from foundation.seeds import image_seeds
 from foundation.whole import write_whole
+from gauntlet.evaluation.data import Order, prepared_data
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
@@ -44,16 +46,25 @@ BATCH = 500
 """Images judged, and kept on disk, at once; it changes memory and what an interruption costs, not
 results."""
 
+TRUSTED = (
+    "--trust: code in the model's file was allowed to run. It could have changed any number here; "
+    "they are worth as much as whoever made the file."
+)
+
 
 def run_evaluation(task: EvaluationTask) -> Report:
+    """Prepare the data and evaluate, in this process: see `evaluate_on`."""
+    return evaluate_on(Order(task, prepared_data(task)))
+
+
+def evaluate_on(order: Order) -> Report:
     """Evaluate; the report is also written to `results.json` in the folder of the model.
 
     Raises:
         GauntletError: the model or the data cannot be used, or an attack left its ball.
     """
-    with phase("data"):
-        data_dir = str(task.data_dir) if task.data_dir else None
-        prepared = prepare(task.dataset, data_dir, task.resize)
+    task, prepared = order.task, order.prepared
+    with phase("images"):
         first = next(image_batches(prepared, task.split, SAMPLE, task.limit))
         if task.corruptions:
             _check_corruptions(first, task.seed)
@@ -70,6 +81,8 @@ def run_evaluation(task: EvaluationTask) -> Report:
         judged=evaluation.judged,
         sample=evaluation.chance,
         fingerprint=evaluation.loaded.fingerprint,
+        trust=task.trust,
+        sandbox=confinement(),
         dataset=task.dataset,
         split=task.split,
         suite="named attacks" if task.attacks else str(task.suite),
@@ -118,6 +131,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         order=order,
         chance=chance,
         notes=(
+            *([TRUSTED] if task.trust else []),
             *judged.doubts,
             *_doubts_about(attacker, first, chance, task.pixels),
             *told,
@@ -219,6 +233,8 @@ class Evaluation:
             f"the most frequent class gives {chance.chance:.1%}"
         )
         said = [("", sentence) for sentence in judged.said]
+        if confined := confinement():
+            said.append(("sandbox", str(confined)))
         notes = [("Note:", note) for note in self.notes]
         return [*judged.lines(), *said, ("clean", sample), *notes]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.json import dumps
+from foundation.sandbox import Confinement
 from gauntlet.evaluation.chance import Chance
 from robustness.config import Check, Norm
 from trainer.models.judged import Judged
@@ -45,6 +46,8 @@ class Report:
     judged: the model as it was asked. sample: its accuracy on the first clean images, beside
         chance.
     fingerprint: SHA-256 of the model's files in hex.
+    trust: whether code that lies in the model's file was allowed to run.
+    sandbox: what the process that asked the model was confined to; None for nothing.
     suite: name of the suite, or `named attacks`.
     notes: what a reader must know of the model.
     results: one entry an epsilon.
@@ -56,6 +59,8 @@ class Report:
     judged: Judged
     sample: Chance
     fingerprint: str
+    trust: bool
+    sandbox: Confinement | None
     dataset: str
     split: str
     suite: str

@@ -86,7 +86,8 @@ def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
     )
     written = (report.folder / "results.json").read_text()
     assert written == report.to_json()
-    keys = "model judged sample fingerprint dataset split suite notes results corruptions folder"
+    keys = "model judged sample fingerprint trust sandbox dataset split suite notes results "
+    keys += "corruptions folder"
     assert list(json.loads(written)) == keys.split()
     (entry,) = json.loads(written)["results"]
     keys = "norm epsilon examples seed clean attacks worst_case certified certified_by checks "

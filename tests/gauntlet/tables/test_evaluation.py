@@ -36,6 +36,8 @@ REPORT = Report(
     judged=JUDGED,
     sample=Chance(images=500, right=0.9, chance=0.5),
     fingerprint="abc",
+    trust=False,
+    sandbox=None,
     dataset="mnist",
     split="test",
     suite="fast",
