@@ -23,6 +23,7 @@ from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
 from trainer.models.judged import Judged, JudgedInput, JudgedOutput
 from trainer.models.keras_model import code_in, keras_file, keras_saved_model
 from trainer.models.network import Network
+from trainer.models.scan import refuse_operations
 from trainer.models.signature import SERVING, networks_of, serves_numbers
 
 BLOCK = 1 << 20
@@ -210,6 +211,8 @@ def networks_in(file: ModelFile[Any], wanted: Wanted) -> list[Network]:
     name = wanted.signature.partition(":")[0]
     if file.format is Format.SAVED_MODEL:
         folder = str(file.path)
+        if not wanted.trust:
+            refuse_operations(Path(folder))
         keras = None if name else keras_saved_model(folder, wanted.trust)
         networks = [keras] if keras else signatures_in(folder)
     elif file.format is Format.ONNX:
