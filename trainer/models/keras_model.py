@@ -1,9 +1,12 @@
-"""Models of Keras 2 and Keras 3: the generation of Keras that wrote a file reads it."""
+"""Models of Keras 2 and Keras 3: the generation of Keras that wrote a file reads it.
+
+Which one that was, the file says itself; so both get what `keras_config` and `keras_weights` let
+through, and nothing depends on what either of them refuses.
+"""
 
 import contextlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +14,12 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.saving import serialization_lib
 
 from foundation.errors import DataError
 from trainer.models.formats import Format, ModelFile, read_archive
+from trainer.models.keras_config import code, foreign_modules, refuse_code
+from trainer.models.keras_weights import check_weights
 from trainer.models.network import Network, Outputs
 
 KERAS_METADATA = "keras_metadata.pb"
@@ -36,11 +42,12 @@ def keras_file(file: ModelFile[Path], trust: bool) -> Network:
         version, config = _hdf5(path)
     if not trust:
         refuse_code(path, config)
+    check_weights(path)
     three = version.startswith("3.")
     with _named(path, file.format) as named:
-        model = _of_keras_3(named, trust) if three else _of_keras_2(named)
+        model = _of_keras_3(named, trust) if three else _of_keras_2(named, trust)
     kind = f"Keras {3 if three else 2} {file.format.value} file"
-    modules = tuple(filter(None, map(_foreign, _parts(config))))
+    modules = tuple(foreign_modules(config))
     network = network_of(model, kind, modules)
     if network is None:
         raise DataError(
@@ -56,7 +63,7 @@ def keras_saved_model(path: str, trust: bool) -> Network | None:
     metadata = os.path.join(path, KERAS_METADATA)
     if not tf.io.gfile.exists(metadata) or (not trust and code_in(path)):
         return None
-    return network_of(_of_keras_2(path), "Keras 2 SavedModel")
+    return network_of(_of_keras_2(path, trust), "Keras 2 SavedModel")
 
 
 def code_in(path: str) -> str:
@@ -64,7 +71,7 @@ def code_in(path: str) -> str:
     metadata = os.path.join(path, KERAS_METADATA)
     if not tf.io.gfile.exists(metadata):
         return ""
-    return next(_code(list(_saved_configs(metadata))), "")
+    return next(code(list(_saved_configs(metadata))), "")
 
 
 def network_of(model: Any, kind: str, modules: tuple[str, ...] = ()) -> Network | None:
@@ -130,9 +137,11 @@ def _of_keras_3(path: Path, trust: bool) -> Any:
     return keras.saving.load_model(path, compile=False, safe_mode=not trust)
 
 
-def _of_keras_2(path: Path | str) -> Any:
-    # What is code has been refused, or allowed, for every format alike.
-    return tf_keras.models.load_model(path, compile=False, safe_mode=False)
+def _of_keras_2(path: Path | str, trust: bool) -> Any:
+    # Code has been refused, or allowed, for every format alike. Keras looks for Lambda layers in
+    # .keras files only unless it is told for all of them.
+    with serialization_lib.SafeModeScope(not trust):
+        return tf_keras.models.load_model(path, compile=False, safe_mode=not trust)
 
 
 def _hdf5(path: Path) -> tuple[str, Any]:
@@ -161,68 +170,3 @@ def _saved_configs(metadata: str) -> Iterator[Any]:
         saved = saved_metadata_pb2.SavedMetadata.FromString(file.read())
     for node in saved.nodes:
         yield json.loads(node.metadata or "{}")
-
-
-def refuse_code(path: Path, config: Any) -> None:
-    """Raises DataError where a configuration holds code that loading would run."""
-    if where := next(_code(config), None):
-        raise DataError(
-            f"{path} holds code, which loading it runs: {where}. If you know where "
-            "the file comes from and want that, add --trust; otherwise save the model as a "
-            "SavedModel folder or as ONNX, which hold the operations themselves"
-        )
-
-
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """All descriptions in a configuration."""
-    if isinstance(config, dict):
-        yield config
-        config = list(config.values())
-    if isinstance(config, list):
-        for part in config:
-            yield from _parts(part)
-
-
-def _foreign(part: dict[str, Any]) -> str:
-    """The module outside of Keras that a description names; '' where it names none."""
-    module = part.get("module")
-    named = isinstance(module, str) and module.partition(".")[0] not in OWN_MODULES
-    return str(module) if named else ""
-
-
-def _code(config: Any) -> Iterator[str]:
-    """What in a configuration is code, or names code outside of Keras."""
-    for part in _parts(config):
-        kind = part.get("class_name")
-        if kind in ("Lambda", "__lambda__"):
-            inner = part.get("config")
-            name = inner.get("name") if isinstance(inner, dict) else None
-            yield f"a Lambda layer {name!r}" if name else "a lambda"
-        elif kind in CALLS_BY_NAME and not PURE.fullmatch(_called(part)):
-            yield f"a call of {_called(part)}"
-        elif module := _foreign(part):
-            yield f"{kind} of the module {module}"
-
-
-def _called(config: dict[str, Any]) -> str:
-    """What a layer calls by its name."""
-    inner = config.get("config")
-    return str((inner if isinstance(inner, dict) else config).get("function", ""))
-
-
-CALLS_BY_NAME = {
-    "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty",
-}  # fmt: skip
-"""Layers that Keras 2 makes of calls of TensorFlow; it calls whatever they name."""
-
-PURE = re.compile(
-    r"__operators__\.\w+|(math|nn|linalg|image|signal)\.[\w.]+|keras\.(activations|backend)\.\w+|"
-    r"reshape|concat|cast|transpose|squeeze|expand_dims|stack|unstack|split|pad|tile|gather|where|"
-    r"identity|stop_gradient|clip_by_value|convert_to_tensor|constant|abs|add|multiply|subtract|"
-    r"divide|matmul|maximum|minimum|pow|sqrt|square|exp|tanh|sigmoid|sign|round|ones_like|zeros_like|"
-    r"shape|broadcast_to|reverse|roll|slice|strided_slice|reduce_\w+|einsum|tensordot|normalize"
-)
-"""Functions that compute, and touch nothing."""
-
-OWN_MODULES = {"keras", "tf_keras", "builtins", "tensorflow", ""}
-"""Whose classes and functions a file may name."""

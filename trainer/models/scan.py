@@ -4,7 +4,6 @@ A graph is a program: its operations read and write files as the user who runs i
 graphs, and of all functions that they or nobody call, are compared with `operations.computing`.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from foundation.errors import DataError
 from trainer.models.choice import Wanted
 from trainer.models.load import load_model
-from trainer.models.operations import READS, REACH_OUT, WRITES, computing
+from trainer.models.operations import REACH_OUT, READS, WRITES, computing
 from trainer.models.scan import refuse_operations
 
 HERE = Path(__file__).parent
