@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 FRAMING_SIZE = 16
-_FIELD_1_BYTES = 0x0A
+_FIELD_1_BYTES, _FIELD_2_BYTES = 0x0A, 0x12
 
 
 class BrokenRecord(Exception):
@@ -34,27 +34,45 @@ def canonical(record: bytes) -> bytes:
     """A serialized `tf.train.Example` with its features sorted; other records as they are.
 
     Protobuf writes the map of features in an order that changes from process to process, so two
-    preparations of the same data differ in their bytes but not in this form.
+    preparations of the same data differ in their bytes but not in this form. Where a feature is
+    there twice, the last one counts, so that their order means something.
     """
     try:
         (features,) = _messages(record)
-        return b"".join(len(entry).to_bytes(8) + entry for entry in sorted(_messages(features)))
+        entries = sorted(_messages(features))
+        twice = len({_name(entry) for entry in entries}) < len(entries)
     except ValueError:
         return record
+    return record if twice else b"".join(len(entry).to_bytes(8) + entry for entry in entries)
+
+
+def _name(entry: bytes) -> bytes:
+    """The name of a feature; ValueError where an entry is not one name and one value."""
+    name, rest = _field(entry, 0, _FIELD_1_BYTES)
+    _, end = _field(entry, rest, _FIELD_2_BYTES)
+    if end != len(entry):
+        raise ValueError("more than a name and a value")
+    return name
 
 
 def _messages(message: bytes) -> list[bytes]:
     """The values of field 1, when a protobuf message consists of nothing else; else ValueError."""
     values, position = [], 0
     while position < len(message):
-        if message[position] != _FIELD_1_BYTES:
-            raise ValueError("not a repeated message in field 1")
-        size, position = _varint(message, position + 1)
-        if position + size > len(message):
-            raise ValueError("field is longer than its message")
-        values.append(message[position : position + size])
-        position += size
+        value, position = _field(message, position, _FIELD_1_BYTES)
+        values.append(value)
     return values
+
+
+def _field(message: bytes, position: int, tag: int) -> tuple[bytes, int]:
+    """The bytes of the field at `position`, and the position after it; ValueError where it is
+    another field."""
+    if message[position : position + 1] != bytes([tag]):
+        raise ValueError("another field")
+    size, position = _varint(message, position + 1)
+    if position + size > len(message):
+        raise ValueError("field is longer than its message")
+    return message[position : position + size], position + size
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:

@@ -284,7 +284,8 @@ class Evaluation:
         verdicts, ids = [], []
         for number, batch in enumerate(self._batches()):
             kept = work / f"batch-{number:05d}-{len(batch.y)}.npz"
-            verdicts.append(kept_verdict(kept, batch, judge, self.task.seed))
+            key = self._key(judge.threat)
+            verdicts.append(kept_verdict(kept, batch, judge, self.task.seed, key))
             ids += batch.ids
             log.info(
                 "%s of %s images judged",
@@ -294,8 +295,8 @@ class Evaluation:
             )
         return ids, joined(verdicts)
 
-    def _work_folder(self, threat: ThreatModel) -> Path:
-        """Where verdicts are kept: another folder for everything that may change them."""
+    def _key(self, threat: ThreatModel) -> str:
+        """Hash of everything that may change verdicts."""
         parts = (
             self.fingerprint,
             list(self.sources),
@@ -311,21 +312,29 @@ class Evaluation:
             self.judged.class_names,
             code_of(__name__),
         )
-        key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
-        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{key}"
+        return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+
+    def _work_folder(self, threat: ThreatModel) -> Path:
+        """Where verdicts are kept: another folder for everything that may change them."""
+        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{self._key(threat)[:8]}"
         work.mkdir(parents=True, exist_ok=True)
         return work
 
     def _checks(self, work: Path, judge: Judge) -> tuple[Check, ...]:
-        """The honesty checks on the first images, from their file where there is one."""
+        """The honesty checks on the first images, from their file where there is a whole one of
+        these very settings."""
         kept = work / f"checks-{len(self.first.y)}.json"
-        if not kept.exists():
-            checks = []
-            for check in run_checks(self._subject(judge)):
-                log.info("check %s", check.name)
-                checks.append(check)
-            write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
-        return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
+        key = self._key(judge.threat)
+        read = kept_checks(kept, key)
+        if read is not None:
+            return read
+        checks = []
+        for check in run_checks(self._subject(judge)):
+            log.info("check %s", check.name)
+            checks.append(check)
+        content = dumps({"key": key, "checks": checks}, indent=None)
+        write_whole(kept, lambda path: path.write_text(content))
+        return tuple(checks)
 
     def _subject(self, judge: Judge) -> Subject:
         return Subject(
@@ -338,3 +347,20 @@ class Evaluation:
             sources=self.sources,
             certifier=judge.certifier,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Checks in their file."""
+
+    key: str
+    checks: tuple[Check, ...]
+
+
+def kept_checks(path: Path, key: str) -> tuple[Check, ...] | None:
+    """The checks in a file; None where there is no whole one with this key."""
+    try:
+        kept = pydantic.TypeAdapter(Kept).validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept.checks if kept.key == key else None

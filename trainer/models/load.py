@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,13 +38,13 @@ class ImageModel:
 
     image_shape: height, width, channels. classes: number of logits. judged: what it is.
     one_batch: the same for as many images as it takes at a time. batch: how many; None for any
-    number. key: hash of what it computes beside its file.
+    number. key: hash of what it computes beside its file. files: what was read beside it.
     """
 
     def __init__(self, asked: Asked, read: Read, judged: Judged) -> None:
         self.image_shape, self.batch = asked.fitted.image_shape, asked.fitted.batch
         self.classes, self.judged, self.one_batch = read.classes, judged, read.model
-        self.key = _key(asked.network)
+        self.key, self.files = _key(asked.network), asked.network.files
         self._in_graph = tf.function(self.__call__, reduce_retracing=True, autograph=False)
 
     def __call__(self, x: ImagesTensor, training: bool = False) -> LogitsTensor:
@@ -92,14 +93,22 @@ def load_model(path: Path, wanted: Wanted | None = None) -> LoadedModel:
     # ONNX is opened by Python, for whom a path is no pattern, and its weights may lie beside it.
     plain = file.path if file.format is Format.ONNX else plain_path(file.path)
     opened = replace(file, path=plain)
+    begin, before = time.time_ns(), _content(file.path)
     model = ask_model(opened, wanted or Wanted(), file.path)
-    return LoadedModel(
+    loaded = LoadedModel(
         path=file.path,
         model=model,
-        fingerprint=_fingerprint(file.path, model.key),
+        fingerprint=_with(before, model.key),
         class_names=class_names_of(str(opened.path)) if file.path.is_dir() else (),
         serve=serving_signature(str(opened.path)),
     )
+    beside = any(other.stat().st_ctime_ns > begin for other in model.files)
+    if beside or _content(file.path) != before:
+        raise DataError(
+            f"{file.path} changed while it was loaded; wait until it is written, and run the same "
+            "command again"
+        )
+    return loaded
 
 
 def load_export(folder: str) -> ImageModel:
@@ -243,15 +252,15 @@ def signatures_in(folder: str) -> list[Network]:
 
 def _key(network: Network) -> str:
     """Hash of what decides what a network computes beside its own file; '' where that is all."""
-    digest = hashlib.sha256()
-    for library in network.libraries:
-        digest.update(library.encode())
+    parts = [library.encode() for library in network.libraries]
     for module in network.modules:
         # A file from elsewhere may name one that is not here, and is not run.
         with contextlib.suppress(ModuleNotFoundError):
-            digest.update(code_of(module).encode())
-    for file in network.files:
-        digest.update(file.read_bytes())
+            parts.append(code_of(module).encode())
+    parts += [file.read_bytes() for file in network.files]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"%d " % len(part) + part)
     beside = network.libraries or network.modules or network.files
     return digest.hexdigest() if beside else ""
 
@@ -278,10 +287,15 @@ def _judged(path: Path | str, asked: Asked, read: Read, wanted: Wanted) -> Judge
     )
 
 
-def _fingerprint(path: Path, key: str) -> str:
-    """Hash of all that decides what a model computes. Names and contents have their lengths before
-    them, so that no two models run together to the same bytes."""
-    digest = hashlib.sha256(key.encode())
+def _with(content: str, key: str) -> str:
+    """Hash of all that decides what a model computes: its files, and what `_key` knows."""
+    return hashlib.sha256(f"{content} {key}".encode()).hexdigest() if key else content
+
+
+def _content(path: Path) -> str:
+    """Hash of the files of a model. Names and contents have their lengths before them, so that no
+    two models run together to the same bytes."""
+    digest = hashlib.sha256()
     for name, file in [("", path)] if path.is_file() else _files(path):
         digest.update(b"%d %d " % (len(os.fsencode(name)), file.stat().st_size))
         digest.update(os.fsencode(name))

@@ -332,11 +332,21 @@ def field_1(*values: bytes) -> bytes:
 
 
 def test_canonical_form_forgets_the_order_of_features_only() -> None:
-    image, label = b"\x0a\x05image", b"\x0a\x05label"
+    image, label = b"\x0a\x05image\x12\x00", b"\x0a\x05label\x12\x00"
     one = tfrecord.canonical(field_1(field_1(image, label)))
     assert one == tfrecord.canonical(field_1(field_1(label, image)))
     assert one != tfrecord.canonical(field_1(field_1(image, image)))
     assert tfrecord.canonical(b"no protobuf") == b"no protobuf"
+
+
+def test_a_feature_that_is_there_twice_keeps_its_place() -> None:
+    """The last one counts: in the other order it is another label."""
+    cat, dog = b"\x0a\x05label\x12\x03cat", b"\x0a\x05label\x12\x03dog"
+    records = [field_1(field_1(*order)) for order in ((cat, dog), (dog, cat))]
+    assert tfrecord.canonical(records[0]) != tfrecord.canonical(records[1])
+    hidden = [cat, b"\x0a\x01x" + dog]  # the second name counts
+    records = [field_1(field_1(*order)) for order in (hidden, hidden[::-1])]
+    assert tfrecord.canonical(records[0]) != tfrecord.canonical(records[1])
 
 
 @pytest.mark.e2e

@@ -147,6 +147,20 @@ def test_another_seed_or_model_is_judged_anew(
         run_evaluation(dataclasses.replace(task, seed=1))
 
 
+def test_kept_checks_of_other_settings_or_half_written_are_made_again(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = dataclasses.replace(task, checks=True)
+    first = run_evaluation(task).results[0].checks
+    (kept,) = task.output.rglob("checks-*.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "run_checks", lambda _: pytest.fail("made again"))
+        assert run_evaluation(task).results[0].checks == first
+    for text in ("", "[]", kept.read_text().replace('"key": "', '"key": "0')):
+        kept.write_text(text)
+        assert run_evaluation(task).results[0].checks == first
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -17,6 +17,7 @@ from small_world import CLASSES, SHAPE
 from foundation.errors import DataError
 from robustness.config import ThreatModel
 from robustness.evaluation import Judge
+from trainer.models import load
 from trainer.models.choice import Wanted
 from trainer.models.formats import LARGEST_CONFIG
 from trainer.models.load import LoadedModel, load_export, load_model
@@ -598,3 +599,29 @@ def test_outputs_within_outputs_are_named(batch: Any, tmp_path: Path) -> None:
     asked = load_model(tmp_path / "model.keras", wanted(batch, signature=":c/0")).model
     expected = keras.Model(image, second)(batch.x)
     np.testing.assert_allclose(asked(tf.constant(batch.x)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["keras2.keras", "keras2_folder"])
+def test_a_model_that_changes_while_it_is_loaded(
+    weights: list[np.ndarray],
+    batch: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Otherwise verdicts on the old weights would be kept under the new ones' name."""
+    path = write_model(name, weights, tmp_path)
+    (tmp_path / "newer").mkdir()
+    write_model(name, [-each for each in weights], tmp_path / "newer")
+    original = load.ask_model
+
+    def overwritten(*arguments: Any) -> Any:
+        model = original(*arguments)
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        options: Any = {"dirs_exist_ok": True} if path.is_dir() else {}
+        copy(tmp_path / "newer" / name, path, **options)
+        return model
+
+    monkeypatch.setattr(load, "ask_model", overwritten)
+    with pytest.raises(DataError, match=rf"{name} changed while it was loaded; wait"):
+        load_model(path, wanted(batch))
