@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
+from rich.console import Console
 from small_classifier import EPSILON, some_images, trained_model
 from small_world import SHAPE, small_images
 
-from foundation.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError, ProcessDied
+from foundation.sandbox import NOT_HERE
+from gauntlet.commands.evaluate import evaluated
 from gauntlet.evaluation import evaluator as evaluation
 from gauntlet.evaluation.evaluator import run_evaluation
 from gauntlet.evaluation.task import EvaluationTask
@@ -349,3 +353,82 @@ def test_the_command_from_start_to_end(task: EvaluationTask, tmp_path: Path) -> 
     assert (first["epsilon"], second["epsilon"]) == (0.01, 0.03)
     assert first["worst_case"] > second["worst_case"]
     assert first["examples"] == 120
+
+
+def with_code(path: Path, outside: Path, inside: Path) -> None:
+    """A model with code in its file: it tries to write and to connect, and leaves a word on each
+    attempt."""
+    ending = {"outside": str(outside), "inside": str(inside)}
+
+    def code(x: Any, outside: str, inside: str) -> Any:
+        import pathlib
+        import socket
+
+        said = ""
+        for attempt in (pathlib.Path(outside).touch, lambda: socket.socket().close()):
+            try:
+                attempt()
+                said += "done "
+            except PermissionError:
+                said += "refused "
+        pathlib.Path(inside).write_text(said)
+        return x
+
+    layers = tf_keras.layers
+    image = layers.Input(SHAPE)
+    changed = layers.Lambda(code, arguments=ending, output_shape=SHAPE)(image)
+    tf_keras.Model(image, layers.Dense(3)(layers.Flatten()(changed))).save(path)
+    assert inside.read_text() == "done done "
+    outside.unlink()
+    inside.unlink()
+
+
+def with_operation(path: Path, outside: Path) -> None:
+    """A model with an operation that writes a file."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32)])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.io.write_file(str(outside), "x")
+        return {"logits": tf.reshape(x, [tf.shape(x)[0], -1])[:, :3]}
+
+    tf.saved_model.save(module, str(path), {"serving_default": serve})
+
+
+@pytest.mark.e2e
+def test_a_model_that_is_trusted_stays_in_its_sandbox(task: EvaluationTask, tmp_path: Path) -> None:
+    output, outside = tmp_path / "results", tmp_path / "outside"
+    output.mkdir()
+    options = ["--dataset", "small", "--data-dir", str(task.data_dir), "--limit", "20"]
+    options += ["--no-checks", "--attacks", "fgsm", "--output", str(output), "--trust"]
+    options += ["--json", str(tmp_path / "r.json")]
+    with_code(tmp_path / "model.keras", outside, output / "said")
+    done = command(tmp_path / "model.keras", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    if NOT_HERE in str(report["sandbox"]):
+        pytest.skip(f"this kernel confines nobody: {report['sandbox']}")
+    assert (output / "said").read_text() == "refused refused "
+    assert report["trust"]
+    assert report["notes"][0].startswith("--trust: code in the model's file was allowed to run")
+    assert report["sandbox"]["network"] == "shut off"
+    assert report["sandbox"]["files"].startswith(f"written only below {output}")
+    assert "sandbox  network: shut off; files: written only below" in done.stdout
+    with_operation(tmp_path / "folder", outside)
+    done = command(tmp_path / "folder", *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "outside; Permission denied" in done.stderr
+    assert not outside.exists()
+
+
+def test_the_death_of_the_process_names_the_model(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gauntlet.supervisor.call", lambda *_: None)
+
+    def died(*_: Any) -> None:
+        raise ProcessDied("the process that did the work ended with code -11")
+
+    monkeypatch.setattr("gauntlet.work.call_with", died)
+    with pytest.raises(ProcessDied, match=rf"{task.model}: the process .* code -11.* be damaged"):
+        evaluated(task, Console())
