@@ -24,6 +24,71 @@ def refuse_code(path: Path, config: Any) -> None:
         )
 
 
+def refuse_endless(path: Path | str, config: Any) -> None:
+    """Raises DataError where Keras 2 would wait for ever: it calls layer after layer as soon as
+    what they take is there, until it has called all of them."""
+    for part in _parts(config):
+        layers = part.get("layers")
+        if isinstance(layers, list) and (waiting := _waiting(layers)):
+            raise DataError(
+                f"{path} is damaged: {', '.join(waiting[:SHOWN])} in it takes what no layer gives"
+            )
+
+
+def _waiting(layers: list[Any]) -> list[str]:
+    """The layers whose turn to be called never comes."""
+    calls: dict[str, list[list[Reference]]] = {}
+    inputs, nested = set(), set()
+    for layer in layers:
+        if not isinstance(layer, dict) or not isinstance(layer.get("inbound_nodes"), list):
+            return []  # no such network, or one in which Keras finds what is wrong
+        name, config = str(layer.get("name")), layer.get("config")
+        calls.setdefault(name, []).extend(map(_references, layer["inbound_nodes"]))
+        if layer.get("class_name") == "InputLayer":
+            inputs.add(name)
+        if isinstance(config, dict) and "layers" in config:
+            nested.add(name)
+    made = dict.fromkeys(calls, 0)
+
+    def is_given(reference: Reference) -> bool:
+        name, call = reference
+        if name not in calls or name in inputs:
+            return True
+        # The calls of a network within may be counted from 1.
+        last = made[name] if name in nested else made[name] - 1
+        return isinstance(call, int) and 0 <= call <= last
+
+    left = -1
+    while left != (left := sum(made.values())):
+        for name, all_taken in calls.items():
+            while made[name] < len(all_taken) and all(map(is_given, all_taken[made[name]])):
+                made[name] += 1
+    return [name for name, all_taken in calls.items() if made[name] < len(all_taken)]
+
+
+Reference = tuple[str, Any]
+"""A layer, and which of its calls."""
+
+SHOWN = 3
+"""Layers that a message names."""
+
+
+def _references(call: Any) -> list[Reference]:
+    """Whose outputs a call of a layer takes: lists of a name, a call, an output, and perhaps
+    further arguments."""
+    found, left = [], [call]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list) and len(part) in (3, 4) and isinstance(part[0], str):
+            found.append((part[0], part[1]))
+            left += part[3:]
+        elif isinstance(part, list):
+            left += part
+    return found
+
+
 def code(config: Any) -> Iterator[str]:
     """What in a configuration is code, or names what is not Keras's own."""
     return filter(None, map(_problem, _parts(config)))

@@ -18,7 +18,7 @@ from tf_keras.src.saving import serialization_lib
 
 from foundation.errors import DataError
 from trainer.models.formats import Format, ModelFile, read_archive
-from trainer.models.keras_config import code, foreign_modules, refuse_code
+from trainer.models.keras_config import code, foreign_modules, refuse_code, refuse_endless
 from trainer.models.keras_weights import check_weights
 from trainer.models.network import Network, Outputs
 
@@ -44,6 +44,8 @@ def keras_file(file: ModelFile[Path], trust: bool) -> Network:
         refuse_code(path, config)
     check_weights(path)
     three = version.startswith("3.")
+    if not three:
+        refuse_endless(path, config)
     with _named(path, file.format) as named:
         model = _of_keras_3(named, trust) if three else _of_keras_2(named, trust)
     kind = f"Keras {3 if three else 2} {file.format.value} file"
@@ -63,6 +65,7 @@ def keras_saved_model(path: str, trust: bool) -> Network | None:
     metadata = os.path.join(path, KERAS_METADATA)
     if not tf.io.gfile.exists(metadata) or (not trust and code_in(path)):
         return None
+    refuse_endless(path, list(_saved_configs(metadata)))
     return network_of(_of_keras_2(path, trust), "Keras 2 SavedModel")
 
 

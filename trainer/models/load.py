@@ -310,9 +310,10 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     was only put beside it is in `assets.extra`.
 
     Raises:
-        DataError: a link leads back to a folder around it.
+        DataError: a link leads back to a folder around it, or something in it is no file, which
+            would be read for ever.
     """
-    files = []
+    files: list[Path] = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         if Path(parent) == folder:
             folders[:] = [name for name in folders if name != EXTRA]
@@ -320,7 +321,9 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
             Path(parent, name).samefile(above) for name in folders for above in _to(folder, parent)
         ):
             raise DataError(f"{parent}: a link in it leads back to a folder around it")
-        files += [file for name in names if (file := Path(parent, name)).is_file()]
+        files += [file for name in names if (file := Path(parent, name)).exists()]
+    if odd := next((file for file in files if not file.is_file()), None):
+        raise DataError(f"{odd} is neither a file nor a folder")
     return sorted((str(file.relative_to(folder)), file) for file in files)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foundation.errors import DataError
-from trainer.models.keras_config import code, foreign_modules
+from trainer.models.keras_config import code, foreign_modules, refuse_endless
 from trainer.models.keras_weights import check_weights
 
 DENSE = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}}
@@ -148,3 +148,41 @@ def test_what_unpacks_to_much_more_than_it_is(tmp_path: Path) -> None:
     for name in ("bomb.h5", "bomb.keras", "nested.keras"):
         with pytest.raises(DataError, match=rf"{name} is damaged, or made to fill the memory"):
             check_weights(tmp_path / name)
+
+
+def layer(name: str, *calls: Any, kind: str = "Dense", **config: Any) -> dict[str, Any]:
+    return {"name": name, "class_name": kind, "config": config, "inbound_nodes": list(calls)}
+
+
+INPUT = layer("x", kind="InputLayer")
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [INPUT, layer("a", [["x", 0, 0, {}]]), layer("b", [["a", 0, 0, {}]])],
+        [layer("b", [["a", 0, 0, {}]]), INPUT, layer("a", [["x", 5, 0]])],  # in any order
+        [INPUT, layer("a", [["x", 0, 0]], [["b", 0, 0]]), layer("b", [["a", 0, 0]])],  # shared
+        [INPUT, layer("n", [["x", 0, 0]], layers=[]), layer("b", [["n", 1, 0]])],  # a network
+        [INPUT, layer("b", [["elsewhere", 0, 0]])],  # which Keras misses itself
+        [DENSE],
+    ],
+)
+def test_layers_whose_turn_comes(layers: list[Any]) -> None:
+    refuse_endless("m", {"config": {"layers": layers}})
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [INPUT, layer("a", [["x", 0, 0]]), layer("b", [["a", None, 0]])],
+        [INPUT, layer("a", [["x", 0, 0]]), layer("b", [["a", 1, 0]])],
+        [INPUT, layer("a", [["b", 0, 0]]), layer("b", [["a", 0, 0]])],
+        [INPUT, layer("a", [["x", 0, 0]]), layer("b", [["a", 0, 0, {"y": ["b", 0, 0]}]])],
+        [INPUT, layer("b", [["b", 0, 0]], layers=[], kind="Dense", x=1), layer("c", [["b", 9, 0]])],
+    ],
+)
+def test_layers_that_wait_for_ever(layers: list[Any]) -> None:
+    """Keras 2 would ask again and again."""
+    with pytest.raises(DataError, match=r"m is damaged: .* in it takes what no layer gives"):
+        refuse_endless("m", [{"config": {"layers": layers}}])

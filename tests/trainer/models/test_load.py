@@ -1,5 +1,6 @@
 """One network in every format gives the same numbers; and what is no model is refused."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -625,3 +626,14 @@ def test_a_model_that_changes_while_it_is_loaded(
     monkeypatch.setattr(load, "ask_model", overwritten)
     with pytest.raises(DataError, match=rf"{name} changed while it was loaded; wait"):
         load_model(path, wanted(batch))
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "more"])
+def test_a_pipe_in_a_folder_is_not_waited_for(
+    weights: list[np.ndarray], tmp_path: Path, name: str
+) -> None:
+    folder = write_model("signature", weights, tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=rf"{name} is neither a file nor a folder"):
+        load_model(folder)
