@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from foundation.environment import child_environment
 from foundation.errors import GauntletError, ProcessDied, RunError
-from foundation.sandbox import Sandbox, plain
+from foundation.sandbox import Sandbox, values_in
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 """For a child that needs none: TensorFlow would take all of it."""
@@ -83,7 +83,7 @@ class Child:
         sandbox: Sandbox | None = None,
     ) -> None:
         self.name = name
-        self._read = plain if sandbox else pickle.loads
+        self._read = values_in if sandbox else pickle.loads
         self.ending: Ending | None = None
         self._on_record = on_record
         request = pickle.dumps(Request(function, arguments, own_output=output is not None))
