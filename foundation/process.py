@@ -28,7 +28,7 @@ from foundation import leash
 from foundation.environment import child_environment
 from foundation.errors import GauntletError, ProcessDied, RunError
 from foundation.events import Fields, fields_of
-from foundation.sandbox import Sandbox, plain
+from foundation.sandbox import Sandbox, values_in
 from foundation.stopping import Stopped, held_back, sheltered
 from foundation.temporary import temporary_folder
 
@@ -113,7 +113,7 @@ class Child:
         sandbox: Sandbox | None = None,
     ) -> None:
         self.name = name
-        self._read = plain if sandbox else pickle.loads
+        self._read = values_in if sandbox else pickle.loads
         self.ending: Ending | None = None
         self.last = "nothing yet"
         self._on_record = on_record

@@ -13,7 +13,7 @@ lack, which is said and no error:
 - capabilities: root loses all except reading and writing files of others.
 
 Everything can still be read, memory and time are not bounded, and what the process reports can be a
-lie: a parent reads it with `plain`.
+lie: a parent reads it with `values_in`.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import GauntletError
+from foundation.json import dumps
 from foundation.stopping import Stopped
 
 VARIABLE = "GAUNTLET_CONFINED"
@@ -241,7 +242,7 @@ REFUSED_CALLS = {
 """The kernel's number of a machine, and the calls that are refused by their numbers there."""
 
 
-def plain(pickled: bytes) -> Any:
+def values_in(pickled: bytes) -> Any:
     """What a confined process sent: values, and objects of ours that hold values. Nothing else is
     made of it, so that it cannot have its parent run anything.
 
@@ -249,14 +250,14 @@ def plain(pickled: bytes) -> Any:
         pickle.UnpicklingError: it sent something else.
     """
     try:
-        return _Plain(io.BytesIO(pickled)).load()
+        return _Values(io.BytesIO(pickled)).load()
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # anything may be wrong with what is no report
         raise pickle.UnpicklingError(f"it sent what is no report: {error}") from error
 
 
-class _Plain(pickle.Unpickler):
+class _Values(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in VALUES or module.partition(".")[0] in OWN_PACKAGES:
             found = super().find_class(module, name)
@@ -278,7 +279,7 @@ VALUES = {
 def main() -> None:
     """Confine this process, and become what it is for."""
     end = sys.argv.index("--")
-    os.environ[VARIABLE] = json.dumps(vars(confine(sys.argv[1:end])))
+    os.environ[VARIABLE] = dumps(confine(sys.argv[1:end]), indent=None)
     os.execv(sys.executable, [sys.executable, *sys.argv[end + 1 :]])
 
 

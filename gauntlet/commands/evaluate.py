@@ -114,7 +114,8 @@ if TYPE_CHECKING:
 @click.option(
     "--trust",
     is_flag=True,
-    help="Run code that lies in the model's file (Lambda layers, custom classes).",
+    help="Run code that lies in the model's file (Lambda layers, custom classes, operations that "
+    "do more than compute), in the sandbox all the same.",
 )
 @click.option(
     "--checks/--no-checks",

@@ -316,7 +316,7 @@ class Evaluation:
 
     def _work_folder(self, threat: ThreatModel) -> Path:
         """Where verdicts are kept: another folder for everything that may change them."""
-        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{self._key(threat)[:8]}"
+        work = self.folder / f"{threat.norm}-{threat.epsilon:g}-{self._key(threat)[:16]}"
         work.mkdir(parents=True, exist_ok=True)
         return work
 

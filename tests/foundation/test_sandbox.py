@@ -12,7 +12,7 @@ import pytest
 from foundation import sandbox
 from foundation.errors import RunError
 from foundation.process import Child
-from foundation.sandbox import NOT_HERE, SHUT_OFF, Confinement, Kernel, Sandbox, confine, plain
+from foundation.sandbox import NOT_HERE, SHUT_OFF, Confinement, Kernel, Sandbox, confine, values_in
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_report_makes_its_parent_run_nothing(
 @pytest.mark.parametrize("name", ["foundation.whole write_whole", "foundation.process Child"])
 def test_what_acts_is_not_made_of_a_report(name: str) -> None:
     with pytest.raises(Exception, match="sent foundation"):
-        plain(b"c" + name.replace(" ", "\n").encode() + b"\n.")
+        values_in(b"c" + name.replace(" ", "\n").encode() + b"\n.")
 
 
 def test_what_the_kernel_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ other processes, printing, queues, data sets, summaries, compiled programs, oper
 """
 
 import functools
-import importlib
+import sys
 
 import tensorflow as tf  # noqa: F401  which declares the operations
 from tensorflow.python.framework import op_def_registry
@@ -60,7 +60,7 @@ def family(name: str) -> list[str]:
     """The operations that a family declares."""
     suffix = "_v2" if name.endswith("_v2") else ""
     module = f"tensorflow.python.ops.gen_{name.removesuffix('_v2')}_ops{suffix}"
-    names = vars(importlib.import_module(module))
+    names = vars(sys.modules[module])
     return [each for each in names if each[0].isupper() and op_def_registry.get(each)]
 
 
