@@ -1,6 +1,7 @@
 """Prepared data as batches of images in memory, for whoever needs no pipeline: `gauntlet evaluate`,
 benchmarks."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -91,7 +92,7 @@ def image_batches(
         try:
             batch = next(batches, None)
         except tf.errors.OpError as error:
-            reason = error.message.partition("\n")[0].rpartition("}} ")[2]
+            reason = re.split(r"Unusable: |\}\} ", error.message.partition("\n")[0])[-1]
             raise DataError(f"{prepared.name}: an image of {split} {reason}") from error
         if batch is None:
             return

@@ -58,13 +58,13 @@ def _reply(signature: Any, argument: str, batch: list[bytes]) -> Reply:
     import tensorflow as tf
 
     _forget_peak()
-    before = _megabytes("VmRSS")
+    before = _peak()
     try:
         outputs = signature(**{argument: tf.constant(batch, tf.string, [len(batch)])})
         return {"outputs": _npz({name: value.numpy() for name, value in outputs.items()})}
     except (tf.errors.OpError, ValueError, TypeError) as error:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
-        return {"error": message, "megabytes": _megabytes("VmHWM") - before}
+        return {"error": message, "megabytes": _peak() - before}
 
 
 def _npz(outputs: dict[str, Any]) -> bytes:
@@ -81,14 +81,15 @@ def _npz(outputs: dict[str, Any]) -> bytes:
 
 
 def _forget_peak() -> None:
-    """Have the kernel measure this process's peak of memory from now on."""
+    """Have the kernel measure this process's peak of memory from now on, where that may be; the
+    peak so far stays otherwise, and only what goes beyond it is seen."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _megabytes(kind: str) -> int:
-    """Memory of this process as Linux tells it: VmRSS now, VmHWM at its peak; 0 elsewhere."""
+def _peak() -> int:
+    """Most memory that this process has had, in megabytes, as Linux tells it; 0 elsewhere."""
     with contextlib.suppress(OSError):
-        found = re.search(rf"{kind}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         return int(found[1]) // 1024 if found else 0
     return 0

@@ -46,7 +46,7 @@ def test_the_images_are_those_of_the_files(pets: PreparedDataset) -> None:
     [
         (bomb(), "claims to have 23000 x 23000 pixels; expected at most 67,108,864"),
         (b"no image", "cannot be decoded as an image"),
-        (png(6, 5, colour=2)[:-20], "(?i)png"),
+        (png(6, 5, colour=2)[:-20], ".*(PNG|png)"),
     ],
     ids=["bomb", "garbage", "damaged"],
 )
@@ -55,6 +55,6 @@ def test_what_cannot_be_decoded_is_a_sentence(
 ) -> None:
     put(pets, image)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError, match=f"^image_folder: an image of test .*{message}"):
+    with pytest.raises(DataError, match=f"^image_folder/[0-9a-f]*: an image of test {message}"):
         list(image_batches(pets, "test", 2))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "kB"
