@@ -28,6 +28,7 @@ from components.class_names import names_in
 from components.curated_schema import read_schema
 from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
+from foundation.whole import write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
 
 log = logging.getLogger("gauntlet.spans")
@@ -55,8 +56,7 @@ def keep_accepted(statistics: str, names: tuple[str, ...], spans: str, span: int
     kept = statistics_file(os.path.join(spans, str(span), now))
     fileio.makedirs(os.path.dirname(kept))
     if names:
-        with fileio.open(os.path.join(os.path.dirname(kept), CLASS_NAMES), "wb") as file:
-            file.write(file_of(names))
+        write_text(os.path.join(os.path.dirname(kept), CLASS_NAMES), file_of(names).decode())
     fileio.copy(statistics_file(statistics), f"{kept}.partial")
     fileio.rename(f"{kept}.partial", kept)
 

@@ -19,6 +19,8 @@ from typing import Any
 import click
 from measurement import GAUNTLET
 
+from foundation.json import dumps
+from foundation.whole import write_text
 from pipeline.definition.config import GatesConfig
 from pipeline.definition.presets import PRESETS
 
@@ -106,7 +108,7 @@ def main(name: str, seeds: str, folder: Path) -> None:
         "seeds": numbers,
         "figures": spread(list(rows.values())),
     }
-    RESULTS.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    write_text(RESULTS, dumps(results) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import json_option, settings_options
+from gauntlet.options import console_beside, json_option, settings_options
 
 
 @click.command
@@ -19,9 +19,8 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
       gauntlet gates --set gates.worst_case=0.95 --json gates.json
     """
     # Here and not above, so that --help stays quick; as in the other commands.
-    from rich.console import Console
-
     from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.tables.gates import gate_table
     from pipeline.definition.config import GatesConfig, override
     from pipeline.definition.gates import gates as gates_of
@@ -31,8 +30,8 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
     config = override(named_preset(preset), assignments)
     asked = gates_of(config.gates)
     if json_file:
-        json_file.write_text(dumps([gate.plain() for gate in asked]) + "\n")
-    console = Console()
+        write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
+    console = console_beside(json_file)
     console.print(gate_table(config, asked))
     console.print(
         "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import json_option, place_of, root_or_store_options
+from gauntlet.options import console_beside, json_option, place_of, root_or_store_options
 from pipeline.root.root import Root
 
 
@@ -16,16 +16,16 @@ def models(folder: str | None, store: str, json_file: Path | None) -> None:
 
     The newest version is the served one, and the champion: the next candidate is compared with it.
     """
-    from rich.console import Console
     from rich.markup import escape
 
     from components.versions import list_versions
     from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.supervisor import call
     from gauntlet.tables.models import version_table
     from gauntlet.work import temporary_log
 
-    console = Console()
+    console = console_beside(json_file)
     place = place_of(folder, store)
     serving = str(place.serving) if isinstance(place, Root) else place
     if "://" in serving:
@@ -34,7 +34,7 @@ def models(folder: str | None, store: str, json_file: Path | None) -> None:
     else:
         pushed = list_versions(serving)
     if json_file:
-        json_file.write_text(dumps([version.plain() for version in pushed]) + "\n")
+        write_text(json_file, dumps([version.plain() for version in pushed]) + "\n")
     if pushed:
         console.print(version_table(serving, pushed))
     else:

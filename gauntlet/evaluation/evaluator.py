@@ -21,7 +21,7 @@ from foundation.errors import DataError
 from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.seeds import image_seeds
-from foundation.whole import write_whole
+from foundation.whole import write_text
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
@@ -78,7 +78,7 @@ def run_evaluation(task: EvaluationTask) -> Report:
         corruptions=evaluation.corrupted() if task.corruptions else None,
         folder=evaluation.folder,
     )
-    (report.folder / "results.json").write_text(report.to_json())
+    write_text(report.folder / "results.json", report.to_json())
     draw_curve(report.results, report.folder / "curve.png")
     return report
 
@@ -308,7 +308,7 @@ class Evaluation:
             for check in run_checks(self._subject(judge)):
                 log.info("check %s", check.name)
                 checks.append(check)
-            write_whole(kept, lambda path: path.write_text(dumps(checks, indent=None)))
+            write_text(kept, dumps(checks, indent=None))
         return pydantic.TypeAdapter(tuple[Check, ...]).validate_json(kept.read_text())
 
     def _subject(self, judge: Judge) -> Subject:
