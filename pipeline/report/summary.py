@@ -67,10 +67,12 @@ def write_results(
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
         outcome = Outcome(pushed=pushed_by(outputs))
+        found: list[str] = []
+        with outcome.noting("the notes on the images"):
+            found = [f"Of the images: {note}." for note in read_notes(data)]
         with outcome.noting("the summary"):
             summary = summarised(config, outputs, nodes)
             attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
-            found = [f"Of the images: {note}." for note in read_notes(data)]
             summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
             seconds = round(time.monotonic() - begin, 2)
             outcome.summary = dataclasses.replace(
