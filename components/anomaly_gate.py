@@ -8,10 +8,11 @@ the comparators in the schema.
 """
 
 import datetime
+import json
 import logging
 import os
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import tensorflow_data_validation as tfdv
 from google.protobuf.message import DecodeError
@@ -20,18 +21,28 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from tfx.types.standard_artifacts import (
+    ExampleAnomalies,
+    Examples,
+    ExampleStatistics,
+    Schema,
+)
 from tfx.utils import io_utils
 
 from components.champion import WAYS_OUT
 from components.class_names import names_in
 from components.curated_schema import read_schema
+from components.evaluator.gate import Gate
+from components.records.labels import read_labels
 from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
 from foundation.errors import DataError
+from foundation.events import Fields
 from foundation.whole import write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
 
 log = logging.getLogger("gauntlet.spans")
+
+STAYS = Fields(stays=True)
 
 SPLIT, SERVING_SPLIT = "train", "test"
 
@@ -91,14 +102,18 @@ def AnomalyGate(
     spans: Parameter[str] = "",
     accept_classes: Parameter[int] = 0,
     seen: Parameter[str] = "",
+    examples: InputArtifact[Examples] = None,
+    gates: Parameter[str] = "[]",
 ) -> None:
-    """Passes clean data, raises DataError otherwise.
+    """Passes clean data, raises DataError otherwise; says before anything is trained which gates no
+    model can pass on so few images.
 
     span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
     last: answer of LastSpan; without earlier statistics there is no drift. spans: where LastSpan
     looks, see `components.spans`. accept_classes: 1 where other classes than those of the last span
     are no error; the property `accepted_classes` of the output says then how they differ. seen:
-    another value for each run, because it writes there.
+    another value for each run, because it writes there. examples: the data itself, of which it
+    reads how many images a class has. gates: JSON, those that will judge the model (`Gate.plain`).
     """
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     names = names_in(read_schema(schema.uri))
@@ -121,11 +136,27 @@ def AnomalyGate(
             f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
             "trained:\n" + "\n".join(moved)
         )
+    if examples is not None:
+        for sentence in beyond(json.loads(gates), read_labels(examples.uri)[SERVING_SPLIT]):
+            log.warning("note: whatever is trained will be refused by %s", sentence, extra=STAYS)
     fileio.makedirs(accepted.uri)
     fileio.copy(statistics_file(own), statistics_file(accepted.uri), overwrite=True)
     accepted.set_string_custom_property(ACCEPTED_CLASSES, other)
     if span:
         keep_accepted(own, names, spans, span)
+
+
+def beyond(gates: list[dict[str, Any]], labels: dict[int, int]) -> Iterator[str]:
+    """Gates that no model can pass on so few images, those with one reason together.
+
+    gates: see `Gate.plain`. labels: how many images of the test split each class has.
+    """
+    reasons: dict[str, list[str]] = {}
+    for gate in map(Gate.of, gates):
+        if reason := gate.beyond(labels):
+            reasons.setdefault(reason, []).append(gate.name)
+    for reason, names in reasons.items():
+        yield f"{', '.join(names)}:{reason}"
 
 
 def other_classes(last: str, names: tuple[str, ...], accepted: bool) -> str:

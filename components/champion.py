@@ -14,9 +14,8 @@ from tfx.types.standard_artifacts import Schema
 
 from components.class_names import names_in
 from components.curated_schema import read_schema
-from components.versions import read_card
-from foundation.errors import DataError
-from foundation.versions import versions
+from components.versions import examine, list_versions, same_model
+from foundation.errors import DataError, RunError
 from trainer.classes import Classes, classes_of, differences
 
 WAYS_OUT = (
@@ -31,18 +30,27 @@ def served_version(serving: str) -> str:
 
     Of a version that a rollback has copied, the folder of the first one, so that the same model is
     the same champion: the caches then remember who has met it, and with which blessing.
+
+    Raises:
+        RunError: it is not what was pushed, so nothing can be compared with it.
     """
-    known = versions(serving)
+    known = {version.version: version for version in list_versions(serving)}
     if not known:
         return ""
-    version = known[-1]
-    card = read_card(os.path.join(serving, version))
-    while card.of in known and int(card.of) < int(version):
-        earlier = read_card(os.path.join(serving, card.of))
-        if earlier.model != card.model:
+    version = examine(serving, known[next(reversed(known))])
+    if version.damaged:
+        raise RunError(
+            f"version {version.version} in {serving}, which is served, is damaged: "
+            f"{version.problem}. No model can be compared with it; serve an intact one by "
+            "`gauntlet rollback`, or restore its files, or take its folder away"
+        )
+    while earlier := known.get(version.card.of or ""):
+        earlier = examine(serving, earlier)
+        is_before = int(earlier.version) < int(version.version)
+        if not is_before or earlier.problem or not same_model(earlier.card, version.card):
             break
-        version, card = card.of, earlier
-    return os.path.join(serving, version)
+        version = earlier
+    return os.path.join(serving, version.version)
 
 
 def other_classes(champion: str, theirs: Classes, ours: Classes, accepted: bool) -> str:

@@ -17,8 +17,10 @@ import logging
 import os
 import random
 import re
+import stat
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -30,11 +32,35 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
 from components.champion import served_version
+from components.changes import Change, now, whoami
 from components.evaluator.executor import read_explanations
-from components.versions import CARD, Card, PushedBy, address_of, read_card, withdrawn_by
+from components.journal import Entry, append, read
+from components.manifest import (
+    CARD,
+    CLAIM,
+    EXTRA,
+    MODEL_SHA256,
+    digest,
+    digest_of,
+    write_manifest,
+)
+from components.versions import (
+    Card,
+    PushedBy,
+    address_of,
+    card_in,
+    list_versions,
+    newest,
+    read_card,
+    same_model,
+    withdrawn_by,
+)
 from foundation.errors import RunError
+from foundation.events import Fields
 from foundation.json import dumps
-from foundation.versions import SAVED_MODEL, newest_version, numbers
+from foundation.lock import serving_lock
+from foundation.versions import SAVED_MODEL, numbers
+from foundation.whole import sync, sync_tree
 from trainer.classes import class_names_of
 
 WITHDRAWN = "withdrawn"
@@ -47,10 +73,9 @@ MET = "champion"
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
 
-CLAIM = os.path.join(os.path.dirname(CARD), "claim-")
-"""Prefix of the object by which a push to an object store holds a number."""
-
 FAILURES = (OSError, tf.errors.OpError)
+
+log = logging.getLogger("gauntlet.pusher")
 
 
 class Executor(tfx_pusher.Executor):
@@ -82,52 +107,105 @@ class Executor(tfx_pusher.Executor):
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        if not self.CheckBlessing(input_dict):
+        (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
+        if not self.CheckBlessing(input_dict) or _is_forced(blessing):
+            if withdrawal := blessing.get_string_custom_property(Change.WITHDRAWN):
+                pushed.set_string_custom_property(WITHDRAWN, withdrawal)
             self._MarkNotPushed(pushed)
             return
-        if rollback := withdrawn_by(base, address_of(model)):
+        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        run_id = run.get("run_id") or run_in(pushed.uri)
+        source = self.GetModelPath(input_dict)
+        judged = judged_digest(source, [each for (each,) in _blessings(input_dict)])
+        card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id, manifest_sha256=judged)
+        if rollback := withdrawn_by(base, card.model, judged):
             signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
             pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
             self._MarkNotPushed(pushed)
             return
-        newest = newest_version(base)
-        self._require_champion(base, model, exec_properties)
-        if newest is None or read_card(os.path.join(base, newest)).model != address_of(model):
-            (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
-            run = json.loads(exec_properties.get("custom_config") or "null") or {}
-            run_id = run.get("run_id") or run_in(pushed.uri)
-            card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id)
-            check = functools.partial(self._require_unchanged, base, model, exec_properties)
-            newest = publish(self.GetModelPath(input_dict), base, card, check)
+        self._require_champion(base, card, exec_properties)
+        version = served_already(base, card)
+        if version is None:
+            check = functools.partial(self._require_unchanged, base, card, exec_properties)
+            version = publish(source, base, card, check)
+        pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(
-            pushed, pushed_destination=os.path.join(base, newest), pushed_version=newest
+            pushed, pushed_destination=os.path.join(base, version), pushed_version=version
         )
 
-    def _require_unchanged(
-        self, base: str, model: Artifact, exec_properties: dict[str, Any]
-    ) -> None:
+    def _require_unchanged(self, base: str, card: Card, exec_properties: dict[str, Any]) -> None:
         """Raises RunError where somebody has pushed, or has rolled back, during the push."""
-        if rollback := withdrawn_by(base, address_of(model)):
+        if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
-        self._require_champion(base, model, exec_properties)
+        self._require_champion(base, card, exec_properties)
 
-    def _require_champion(
-        self, base: str, model: Artifact, exec_properties: dict[str, Any]
-    ) -> None:
-        """Raises RunError where the model has met another champion than the one that is served."""
+    def _require_champion(self, base: str, card: Card, exec_properties: dict[str, Any]) -> None:
+        """Raises RunError where the model has met another champion than the one that is served, or
+        that one is damaged."""
         met = exec_properties.get(MET)
+        if met is None:
+            return
         served = served_version(base)
-        if (
-            met is None
-            or served == met
-            or (served and read_card(served).model == address_of(model))
-        ):
+        if served == met or (served and same_model(read_card(served), card)):
             return
         raise RunError(
             f"{served or 'nothing'} is served now, and the model was compared with "
             f"{met or 'no champion'}: somebody pushed or rolled back meanwhile; run again, which "
             "repeats the comparison only"
         )
+
+
+def _blessings(input_dict: dict[str, list[Artifact]]) -> list[list[Artifact]]:
+    keys = (
+        standard_component_specs.MODEL_BLESSING_KEY,
+        standard_component_specs.INFRA_BLESSING_KEY,
+    )
+    return [input_dict[key] for key in keys if input_dict.get(key)]
+
+
+def _is_forced(blessing: Artifact) -> bool:
+    """Whether somebody has given the blessing by hand: that is no reason for a run to push."""
+    forced = json.loads(blessing.get_string_custom_property(Change.FORCED) or "null")
+    if forced:
+        log.warning(
+            "The blessing of this model was given by force: by %s on %s (%s). A run pushes only "
+            "what its gates let through; a forced version is served again by `gauntlet rollback`",
+            forced["by"],
+            forced["at"],
+            forced["reason"],
+            extra=Fields(stays=True),
+        )
+    return bool(forced)
+
+
+def judged_digest(source: str, blessings: list[Artifact]) -> str:
+    """The digest of the model that is to be pushed, which is the one that was judged.
+
+    source: folder of the export. blessings: of those who have judged it.
+
+    Raises:
+        RunError: it is another one by now.
+    """
+    there = digest_of(source)
+    for blessing in blessings:
+        judged = blessing.get_string_custom_property(MODEL_SHA256)
+        if judged and judged != there:
+            raise RunError(
+                f"the model in {source} is not the one that was judged: its files were changed "
+                f"since then (SHA-256 of their list {there}, judged {judged}). Restore them, or "
+                "remove the folder and train again"
+            )
+    return there
+
+
+def served_already(base: str, card: Card) -> str | None:
+    """The number of the served version, where that is this model, as it was pushed."""
+    served = newest(base)
+    if served is None or served.problem or not same_model(served.card, card):
+        return None
+    with serving_lock(base):
+        settle(base)
+    return served.version
 
 
 def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
@@ -186,12 +264,81 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
 
 
 def _stage(source: str, staging: str, card: Card) -> None:
-    """Copy the model and write its card."""
+    """Copy the model, write its manifest and its card, and bring all to the disk."""
+    _make_base(os.path.dirname(staging))
     io_utils.copy_dir(source, staging)
-    fileio.makedirs(os.path.join(staging, os.path.dirname(CARD)))
+    fileio.makedirs(os.path.join(staging, EXTRA))
+    copied = write_manifest(staging)
+    if card.manifest_sha256 not in (None, copied):
+        raise RunError(f"the files in {source} were changed while they were copied")
     pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied)
     with fileio.open(os.path.join(staging, CARD), "w") as file:
-        file.write(dumps(dataclasses.replace(card, pushed_at=pushed_at).plain()))
+        file.write(dumps(whole.plain()))
+    if "://" not in staging:
+        _open_for_readers(Path(staging))
+        sync_tree(Path(staging))
+
+
+def _make_base(base: str) -> None:
+    """Make the folder of the versions, for all who may read the folder that it is in."""
+    folder = Path(base)
+    if "://" not in base and not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o2775 | 0o700)
+        sync(folder.parent)
+
+
+def _open_for_readers(staging: Path) -> None:
+    """Whoever may read the folder of the versions may read this one, whatever the umask of this
+    process; who may write there may remove it, and nobody shall change its files."""
+    mode = stat.S_IMODE(staging.parent.stat().st_mode)
+    for parent, _, names in os.walk(staging):
+        os.chmod(parent, mode & 0o2775 | 0o700)
+        for name in names:
+            os.chmod(os.path.join(parent, name), mode & 0o044 | 0o600)
+
+
+def _note(staging: str) -> Entry:
+    """What the journal keeps of a version that is about to appear."""
+    with fileio.open(os.path.join(staging, CARD), "rb") as file:
+        content = file.read()
+    card = card_in(content)
+    return Entry(
+        what=card.kind,
+        by=card.by or whoami(),
+        at=now(),
+        reason=card.reason or "",
+        model=card.model,
+        model_sha256=card.manifest_sha256 or "",
+        card=card.plain(),
+        card_sha256=digest(content),
+    )
+
+
+def _complete(base: str, note: Entry, version: str) -> None:
+    """Note that the version is there. It is, so a journal that cannot be written is only told of:
+    the next change completes it."""
+    try:
+        append(base, dataclasses.replace(note, version=version, at=now()))
+    except OSError as error:
+        logging.warning("Version %s is pushed, but not noted in the journal: %s", version, error)
+
+
+def settle(base: str) -> None:
+    """Complete what the journal has on versions whose push was killed right after they appeared."""
+    for version, entry in unsettled(base).items():
+        append(base, dataclasses.replace(entry, version=version, at=now()))
+
+
+def unsettled(base: str) -> dict[str, Entry]:
+    """What the journal has on such versions, by their numbers."""
+    journal = read(base)
+    entries = {
+        version.version: journal.of(version.version, version.card_sha256)
+        for version in list_versions(base)
+    }
+    return {number: each for number, each in entries.items() if each and not each.version}
 
 
 def _rename(staging: str, base: str) -> str:
@@ -204,6 +351,7 @@ def _rename(staging: str, base: str) -> str:
             if _highest(base) < number:  # it was not taken, so something else is wrong
                 raise
         else:
+            sync(Path(base))
             return str(number)
 
 

@@ -12,18 +12,25 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 from etils import epath
 
+from components.journal import Entry, Journal, read
+from components.manifest import CARD as CARD
+from components.manifest import digest, verify
 from foundation.errors import RunError
 from foundation.events import phase
-from foundation.versions import STORED_AT, versions
+from foundation.versions import STORED_AT, is_number, versions
 
 if TYPE_CHECKING:
     from tfx.types.artifact import Artifact
 
-CARD = "assets.extra/gauntlet.json"
-"""File in a pushed version with its card."""
-
 MEASURED = ("clean", "worst_case", "certified")
 """Gates whose values a card holds."""
+
+NO_CARD = "it has no card"
+STRAY = "nobody pushed it: the journal does not know it"
+"""Problems of a version whose files may be what somebody wanted: it was put there by hand."""
+
+DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
+"""What is raised by the reading of a card that is none."""
 
 
 class PushedBy(StrEnum):
@@ -85,15 +92,28 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A pushed version: its number, whether it is the one that is served, and its card."""
+    """A pushed version: its number, whether it is the one that is served, and its card.
+
+    problem: what is wrong with it, '' for nothing; such a version is never served again. Where its
+        own card cannot be believed, `card` is the one of the journal.
+    card_sha256: digest of the card's file.
+    """
 
     version: str
     serving: bool
     card: Card
+    problem: str = ""
+    card_sha256: str = dataclasses.field(default="", compare=False, repr=False)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it is not what was pushed."""
+        return self.problem not in ("", NO_CARD, STRAY)
 
     def plain(self) -> dict[str, Any]:
         """One entry of the listing as JSON has it."""
-        return {"version": self.version, "serving": self.serving} | self.card.plain()
+        problem = {"problem": self.problem} if self.problem else {}
+        return {"version": self.version, "serving": self.serving} | problem | self.card.plain()
 
 
 def address_of(model: "Artifact") -> str:
@@ -101,51 +121,128 @@ def address_of(model: "Artifact") -> str:
     return str(model.get_string_custom_property(STORED_AT) or model.uri)
 
 
+def same_model(one: Card, other: Card) -> bool:
+    """Whether two cards are about one model: by its address and the digest of its files, where both
+    have one. An address alone can come again, where the metadata of a root were lost."""
+    digests = {one.manifest_sha256, other.manifest_sha256} - {None}
+    return one.model == other.model and len(digests) < 2
+
+
 def read_card(version: str) -> Card:
     """The card in a version's folder; an empty one where there is none. Raises RunError where it is
     damaged."""
     card = epath.Path(version) / CARD
-    if not card.exists():
-        return Card()
     try:
-        content = json.loads(card.read_text())
-        known = {field.name for field in dataclasses.fields(Card)} & content.keys()
-        return pydantic.TypeAdapter(Card).validate_python({name: content[name] for name in known})
-    except (ValueError, AttributeError, RecursionError) as error:
-        reason = str(error).replace("\n", " ")
-        raise RunError(f"the card of version {version} is damaged ({card}): {reason}") from error
+        return card_in(card.read_bytes()) if card.exists() else Card()
+    except DAMAGED as error:
+        raise RunError(
+            f"the card of version {version} is damaged ({card}): {_reason(error)}"
+        ) from error
+
+
+def card_in(content: bytes) -> Card:
+    """The card in a file. Raises one of `DAMAGED` where it is none."""
+    return _card(json.loads(content))
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).replace("\n", " ")
+
+
+def _card(content: dict[str, Any]) -> Card:
+    known = {field.name for field in dataclasses.fields(Card)} & content.keys()
+    card = pydantic.TypeAdapter(Card).validate_python({name: content[name] for name in known})
+    if card.of is not None and not is_number(card.of):
+        raise ValueError(f"{card.of!r} is no version")
+    return card
 
 
 def list_versions(base: str) -> list[Version]:
-    """All pushed versions, oldest first; the last is served."""
-    known = versions(base)
-    return [
-        Version(version=version, serving=version == known[-1], card=read_card(f"{base}/{version}"))
-        for version in known
-    ]
+    """All pushed versions, oldest first; the last is served. Their cards are compared with the
+    journal, their files with nothing: see `examined`."""
+    known, journal = versions(base), read(base)
+    return [_listed(base, number, number == known[-1], journal) for number in known]
+
+
+def examined(base: str) -> list[Version]:
+    """The same, with every file of every version verified."""
+    return [examine(base, version) for version in list_versions(base)]
+
+
+def examine(base: str, version: Version) -> Version:
+    """A version of the listing with its files verified. What was pushed before there were manifests
+    has none."""
+    folder, expected = f"{base}/{version.version}", version.card.manifest_sha256
+    if version.problem or not expected:
+        return version
+    return dataclasses.replace(version, problem="; ".join(verify(folder, expected)))
 
 
 def list_store(base: str) -> list[Version]:
-    """The same for a process of its own, because an object store is read with TensorFlow."""
+    """`examined` for a process of its own, because an object store is read with TensorFlow."""
     with phase("read the store"):
-        return list_versions(base)
+        return examined(base)
 
 
-def withdrawn_by(base: str, model: str) -> Card | None:
+def _listed(base: str, number: str, serving: bool, journal: Journal) -> Version:
+    file = epath.Path(base) / number / CARD
+    content, card, problem = b"", Card(), ""
+    try:
+        if file.exists():
+            content = file.read_bytes()
+            card = card_in(content)
+        else:
+            problem = NO_CARD
+    except DAMAGED as error:
+        problem = f"its card is damaged: {_reason(error)}"
+    card_sha256 = digest(content)
+    entry = journal.of(number, card_sha256)
+    if entry is not None and entry.card_sha256 != card_sha256:
+        card, problem = recorded(entry), problem or "its card is not the one of its push"
+        problem = "its card is missing" if problem == NO_CARD else problem
+    elif entry is None and not problem and int(number) > (journal.begin or int(number)):
+        problem = STRAY
+    return Version(
+        version=number, serving=serving, card=card, problem=problem, card_sha256=card_sha256
+    )
+
+
+def recorded(entry: Entry) -> Card:
+    """The card that the journal has; an empty one where it cannot be read."""
+    try:
+        return _card(entry.card)
+    except DAMAGED:
+        return Card()
+
+
+def withdrawn_by(base: str, model: str, model_sha256: str | None = None) -> Card | None:
     """The card of the rollback that took a model out of service; None where none did, or where the
     model has been served again since.
 
     A rollback takes out all models that were first pushed after the one that it serves again; the
-    same that lose their blessing in a root. model: URI of the model's artifact.
+    same that lose their blessing in a root. model, model_sha256: address and digest of the model.
     """
-    first: dict[str, int] = {}
-    withdrawn: dict[str, Card] = {}
+    wanted = Card(model=model, manifest_sha256=model_sha256)
+    earlier: list[tuple[Card, int]] = []
+    withdrawn = None
     for version in list_versions(base):
-        card = version.card
+        card, number = version.card, int(version.version)
         if card.kind is PushedBy.ROLLBACK:
-            back = first.setdefault(card.model, int(card.of or 0))
-            later = [each for each, number in first.items() if number > back]
-            withdrawn |= dict.fromkeys(later, card)
-        first.setdefault(card.model, int(version.version))
-        withdrawn.pop(card.model, None)
-    return withdrawn.get(model)
+            number = _first_of(card, earlier) or int(card.of or 0)
+        if same_model(card, wanted):
+            withdrawn = None
+        elif card.kind is PushedBy.ROLLBACK and (_first_of(wanted, earlier) or 0) > number:
+            withdrawn = card
+        earlier.append((card, number))
+    return withdrawn
+
+
+def _first_of(card: Card, earlier: list[tuple[Card, int]]) -> int | None:
+    """The number with which a model first came."""
+    return next((number for other, number in earlier if same_model(other, card)), None)
+
+
+def newest(base: str) -> Version | None:
+    """The version that is served, with its files verified; None where there is none."""
+    known = list_versions(base)
+    return examine(base, known[-1]) if known else None

@@ -6,6 +6,8 @@ file last, so what has it is whole.
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
 
+import re
+
 from etils import epath
 
 SAVED_MODEL = "saved_model.pb"
@@ -29,12 +31,13 @@ def numbers(base: str) -> list[str]:
     """The numbered folders, lowest first, also those that a push has not completed."""
     folder = epath.Path(base)
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
-    return sorted((name for name in names if _is_number(name)), key=int)
+    return sorted((name for name in names if is_number(name)), key=int)
 
 
-def _is_number(name: str) -> bool:
-    """Whether TensorFlow Serving takes it for one: digits, and of 64 bits."""
-    return name.isascii() and name.isdecimal() and len(name) < 20 and int(name) < 2**63
+def is_number(name: str) -> bool:
+    """Whether a name is the number of a version, written as we write it, and TensorFlow Serving
+    can read it: of 64 bits."""
+    return bool(re.fullmatch(r"[1-9][0-9]{0,18}", name, re.ASCII)) and int(name) < 2**63
 
 
 def _is_whole(base: str, number: str) -> bool:

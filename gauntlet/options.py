@@ -108,6 +108,28 @@ def place_of(folder: str | None, store: str) -> Root | str:
     return root
 
 
+def by_hand_options(command: Command) -> Command:
+    """--reason and --by of a change by hand."""
+    command = click.option(
+        "--by",
+        default="",
+        metavar="TEXT",
+        help="Name by which you want to be known; noted as what you say, beside the user and the "
+        "machine that the system knows.",
+    )(command)
+    return click.option(
+        "--reason",
+        default="",
+        help="Reason, stored in the metadata and shown in every listing. Required.",
+    )(command)
+
+
+def require_reason(reason: str) -> None:
+    """Raises ConfigError for an empty reason."""
+    if not reason.strip():
+        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+
+
 def google_cloud_options(command: Command) -> Command:
     """--project, --region and --api-endpoint of Vertex AI."""
     for option in (

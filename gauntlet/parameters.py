@@ -120,7 +120,9 @@ class ExistingRoot(click.Path):
             raise ConfigError(
                 f"there is no folder {folder}; name the root of a pipeline with --root"
             ) from error
-        return Root(folder)
+        root = Root(folder)
+        root.share()
+        return root
 
 
 class OutputFile(click.Path):

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from foundation.events import phase
 from gauntlet.supervisor import call
-from pipeline.root.root import LOG
+from pipeline.root.root import LOG, Root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,18 @@ def temporary_log() -> Iterator[Path]:
     log = Path(tempfile.mkdtemp(prefix="gauntlet-")) / LOG
     yield log
     shutil.rmtree(log.parent)
+
+
+@contextlib.contextmanager
+def log_of(root: Root) -> Iterator[Path]:
+    """The log of a root; a temporary one for a user who may only read the root."""
+    try:
+        open(root.log, "a").close()
+    except OSError:
+        with temporary_log() as log:
+            yield log
+    else:
+        yield root.log
 
 
 def do(work: Work) -> Any:

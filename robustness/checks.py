@@ -4,11 +4,9 @@ Sources of the signs: Athalye et al. 2018 (obfuscated gradients), Carlini et al.
 adversarial robustness), the flags of AutoAttack. A check looks at a sample of images; it can tell
 that a number is fake, not that it is true. `run_checks` runs them all on a `Subject`.
 
-What a check counts are images: a tolerance is a share of the sample, and never less than one image,
-because with 100 images nothing lies between 0 and 1 %. A sample must also be able to show a fake:
-one that is off by `FAKE` more than the tolerance has to be found with a probability of `SURE`, by
-the binomial distribution (45 images for 0.2 points). On fewer images, or where the model is right
-on none, a check that found nothing has not passed: it could not tell (`Measured.passed` is None).
+What a check counts are images, judged by `robustness.tolerance`. On too few of them, or where the
+model is right on none, a check that found nothing has not passed: it could not tell
+(`Measured.passed` is None).
 
 A check is one function here, with the name of its member of `CheckName`, which says what it means.
 Twelve of them stand one below the other: hence the length of the file.
@@ -39,25 +37,19 @@ from robustness.config import (
     Square,
     ThreatModel,
 )
+from robustness.tolerance import (
+    CHANCE_SLACK,
+    CONVERGED,
+    FAKE,
+    SURE,
+    TOLERANCE,
+    ZERO_GRADIENTS,
+    allowed,
+    enough,
+    escapes,
+    shown,
+)
 from robustness.types import BoolArray, Flags, Images, IntArray, Labels, Model
-
-TOLERANCE = 0.002
-"""Accuracy, 0.2 points: how far a stronger attack may fall behind a weaker one by chance."""
-
-CONVERGED = 0.005
-"""Accuracy, 0.5 points: how much five times as many steps may still find."""
-
-CHANCE_SLACK = 0.1
-"""Accuracy above that of the most frequent class that is no longer chance."""
-
-ZERO_GRADIENTS = 0.1
-"""Share of images without any gradient that is still healthy."""
-
-FAKE = 0.1
-"""Share of the images beyond a tolerance: so large a sign must not escape a check that passes."""
-
-SURE = 0.95
-"""Probability with which a sample shows it."""
 
 SQUARE_QUERIES = 500
 
@@ -184,25 +176,6 @@ def count(flags: Flags) -> int:
     return int(np.sum(flags))
 
 
-def allowed(n: int, tolerance: float) -> int:
-    """How many of n images a tolerance lets pass: its share of them, at least one where it is not
-    zero."""
-    return max(math.floor(tolerance * n + 1e-9), int(tolerance > 0.0))
-
-
-def escapes(n: int, tolerance: float) -> float:
-    """Probability that n images show no more than is allowed of a sign that is `FAKE` larger."""
-    p = tolerance + FAKE
-    return sum(
-        math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(allowed(n, tolerance) + 1)
-    )
-
-
-def shown(n: int, tolerance: float) -> str:
-    """What is allowed, in words."""
-    return f"{tolerance:.1%}" if tolerance * n >= 1.0 else "one image"
-
-
 def judged(
     subject: Subject,
     images: int,
@@ -210,18 +183,20 @@ def judged(
     sentence: str,
     value: float | None = None,
     right: int | None = None,
+    n: int | None = None,
 ) -> Measured:
     """What a count of images means.
 
     Args:
         subject: whose.
         images: how many are a sign that a number is fake.
-        tolerance: share of the sample that may be.
+        tolerance: share of those looked at that may be.
         sentence: what was found.
         value: what is recorded; None for the share.
         right: on how many the model is right without an attack; None where that says nothing.
+        n: how many are looked at; None for all.
     """
-    n = len(subject.y)
+    n = len(subject.y) if n is None else n
     value = images / n if value is None else value
     if images > allowed(n, tolerance):
         return Measured(passed=False, value=value, sentence=sentence)
@@ -239,11 +214,6 @@ def judged(
     else:
         return Measured(passed=True, value=value, sentence=sentence)
     return Measured(passed=None, value=value, sentence=f"{sentence} {reason}")
-
-
-def enough(n: int, tolerance: float) -> int:
-    """The next number of images, from n, that can tell."""
-    return next(more for more in itertools.count(n) if escapes(more, tolerance) <= 1.0 - SURE)
 
 
 @check
@@ -297,20 +267,24 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Measured:
 
 @check
 def large_epsilon_breaks_everything(subject: Subject) -> Measured:
-    """At epsilon 0.5 every image can become grey, so no model can be much better than chance."""
+    """At epsilon 0.5 every image can become grey, for which a model has one answer. So it can be
+    right on the images of one class, and on the others not: judged are those, because where most
+    images are of one class, accuracy says nothing."""
     norm, pixels = subject.attacker.threat.norm, np.prod(subject.x.shape[1:])
     radius = 0.5 if norm is Norm.LINF else 0.5 * float(np.sqrt(pixels))
     left = subject.survives(Pgd(steps=40), radius)
-    most = int(np.bincount(subject.y).max())
+    by_class = np.bincount(subject.y[left] if left.any() else subject.y)
+    others = subject.y != np.argmax(by_class)
     return judged(
         subject,
-        count(left) - most,
+        count(left & others),
         CHANCE_SLACK,
         f"Accuracy under PGD-40 at {norm} epsilon {radius:g}, where every image can be turned "
-        f"grey, is {share(left):.1%}; the most frequent class alone gives "
-        f"{most / len(subject.y):.1%}.",
+        f"grey, is {share(left):.1%}; of the {count(others)} images of all classes except the one "
+        f"that is right most often, {count(left & others)} are right.",
         value=share(left),
-        right=count(subject.right),
+        right=count(subject.right & others),
+        n=count(others),
     )
 
 

@@ -67,11 +67,17 @@ class ImageFolder:
         fair sample.
 
         Raises:
-            DataError: there are no images in `train` or in `test`.
+            DataError: there are no images in `train` or in `test`, or none of a class in `test`.
         """
         for split in ("train", "test"):
             if split not in self.files:
                 raise DataError(_no_images(self.root, split))
+        if unseen := sorted(set(self.classes) - set(map(class_of, self.files["test"]))):
+            raise DataError(
+                f"{self.root / 'test'} has no image of {_some(unseen)}, so nobody could judge what "
+                f"becomes of that; its classes must be those of {self.root / 'train'}: add images, "
+                "or remove the class there"
+            )
         held_out = self.held_out
         cut = len(self.files["train"]) - max(1, len(self.files["train"]) // HELD_OUT)
         own = {"train": f"train[:{cut}]", "validation": f"train[{cut}:]"}

@@ -11,6 +11,7 @@ from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
+from tfx.utils import path_utils
 
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
@@ -21,6 +22,7 @@ from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
+from components.manifest import MODEL_SHA256, digest_of
 from components.records.checks import read_checks
 from foundation.errors import ConfigError
 from foundation.json import dumps
@@ -62,6 +64,10 @@ class Executor(tfx_evaluator.Executor):
                 "this Evaluator takes no baseline_model: ChampionChallenge shows the rows to it, "
                 "and the gate NoWorse compares"
             )
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
+            export = path_utils.serving_model_path(model.uri)
+            blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
         super().Do(input_dict, output_dict, with_extractors(exec_properties))
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
@@ -73,7 +79,6 @@ class Executor(tfx_evaluator.Executor):
         rivalry = read_rivalry(rows)
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         write_text(os.path.join(blessing.uri, GATES), dumps(explanations))
         refused = [each for each in explanations if each.refuses]
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))

@@ -12,6 +12,7 @@ import bisect
 import math
 import operator
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from components.evaluator.sample import Sample
 from components.evaluator.tally import Group, Tally
 from components.records.names import CLEAN, Origin
 from robustness.config import CheckName
+from robustness.tolerance import CHANCE_SLACK, TOLERANCE, allowed, enough
 from trainer.classes import shown as shown_label
 
 MOST = 10**9
@@ -51,6 +53,8 @@ class Gate(abc.ABC):
     """All classes of gates by the name of their quantity."""
 
     op: ClassVar[Op]
+    of_all: ClassVar[bool] = False
+    """Whether it is about a share of all images."""
     quantity: ClassVar[str]
 
     name: str
@@ -95,6 +99,13 @@ class Gate(abc.ABC):
             range(most + 1), True, key=lambda images: self.holds(compared(images))
         )
         return needed if needed <= most else None
+
+    def beyond(self, labels: Mapping[int, int]) -> str:
+        """Why no model can pass on so few images; '' where one can.
+
+        labels: how many images each class has.
+        """
+        return out_of_reach(self, sum(labels.values())) if self.of_all else ""
 
     @abc.abstractmethod
     def asks(self) -> str:
@@ -167,6 +178,7 @@ class Accuracy(Gate):
     """Share of the images that are right under an attack, which is the argument; `clean` is
     none."""
 
+    of_all = True
     op = Op.AT_LEAST
 
     def asks(self) -> str:
@@ -189,6 +201,7 @@ class Accuracy(Gate):
 class WorstCase(Gate):
     """Share of the images that are right on the clean image and under every attack."""
 
+    of_all = True
     op = Op.AT_LEAST
 
     def asks(self) -> str:
@@ -203,6 +216,7 @@ class WorstCase(Gate):
 class Certified(Gate):
     """Share of the images that are proven right, and right under every attack."""
 
+    of_all = True
     op = Op.AT_LEAST
 
     def asks(self) -> str:
@@ -216,9 +230,15 @@ class Certified(Gate):
 
 class WorstClass(Gate):
     """The worst case of the class where the lower end is lowest. The argument has the names of the
-    classes, in label order; it is empty where nobody knows them."""
+    classes, in label order; it is empty where nobody knows them, otherwise a class without any
+    image refuses."""
 
     op = Op.AT_LEAST
+
+    def beyond(self, labels: Mapping[int, int]) -> str:
+        label = min(labels, key=lambda label: labels[label])
+        text = out_of_reach(self, labels[label])
+        return text and f"{text} So few are of class {shown_label(label, self.argument)}."
 
     def asks(self) -> str:
         return asks_share(self, "right under every attack", "each class")
@@ -227,6 +247,9 @@ class WorstClass(Gate):
         classes: dict[int, list[Group]] = {}
         for images in tally.subject.groups():
             classes.setdefault(images.label, []).append(images)
+        if unseen := sorted(set(range(len(self.argument))) - classes.keys()):
+            names = ", ".join(shown_label(label, self.argument) for label in unseen)
+            return replace(NOT_MEASURED, sentence=f"No image shows the class {names}.")
         findings = [self._of_class(label, groups) for label, groups in sorted(classes.items())]
         return min(findings, key=lambda finding: finding.compared)
 
@@ -241,6 +264,7 @@ class WorstClass(Gate):
 class Gap(Gate):
     """Clean accuracy less the worst case: the share of the images that attacks alone break."""
 
+    of_all = True
     op = Op.AT_MOST
 
     def asks(self) -> str:
@@ -276,6 +300,13 @@ class FailedCheck(Gate):
 
     op = Op.AT_MOST
 
+    def beyond(self, labels: Mapping[int, int]) -> str:
+        n, by_class = sum(labels.values()), self.argument == ("large_epsilon_breaks_everything",)
+        seen = n - max(labels.values()) if by_class else n
+        needed = enough(1, CHANCE_SLACK if by_class else TOLERANCE)
+        which = "images outside of the largest class" if by_class else "images"
+        return f" {seen:,} {which} are too few to tell; {needed} can." if seen < needed else ""
+
     def asks(self) -> str:
         return f"honesty check: {CheckName(self.argument[0]).meaning}"
 
@@ -287,7 +318,8 @@ class FailedCheck(Gate):
 
 
 class Disagreement(Gate):
-    """Share of the rows on which the served candidate answers otherwise than the attacked one."""
+    """Share of the rows on which the served candidate answers otherwise than the attacked one;
+    where the bound is not zero, one row may, however few there are."""
 
     op = Op.AT_MOST
 
@@ -299,11 +331,14 @@ class Disagreement(Gate):
 
     def _measure(self, tally: Tally) -> Finding:
         value = tally.disagreements / tally.rows
-        return counted(
+        one = ", or one row" if 0.0 < tally.rows * self.bound < 1.0 else ""
+        finding = counted(
             value,
             f"The served model answers otherwise than the attacked one did on {value:.2%} of "
-            f"{tally.rows:,} rows, which must be {self.op} {self.bound:.2%}.",
+            f"{tally.rows:,} rows, which must be {self.op} {self.bound:.2%}{one}.",
         )
+        within = tally.disagreements <= allowed(tally.rows, self.bound)
+        return replace(finding, compared=min(value, self.bound)) if within else finding
 
 
 class NoWorse(Gate):

@@ -21,6 +21,7 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
+from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
 from components.serving_check.process import Answer, Answers, Requests
 from foundation.errors import GauntletError, ProcessDied
@@ -62,6 +63,7 @@ def ServingCheck(
     one ran; where it does not bless, neither does this node.
     """
     path = path_utils.serving_model_path(model.uri)
+    blessing.set_string_custom_property(MODEL_SHA256, digest_of(path))
     records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
     problems = list(
         find_problems(path, list(records.take(SAMPLE).as_numpy_iterator()), bool(resize))

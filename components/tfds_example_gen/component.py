@@ -17,9 +17,11 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
+from components.records.labels import read_labels, write_labels
 from components.records.shards import remove_partials
 from components.tfds_example_gen.reading import (
     check_class_names,
+    check_classes,
     data_directory,
     fetched,
     split_parts,
@@ -42,7 +44,8 @@ def TfdsExampleGen(
     """Reads splits of a tfds data set and writes tf.Examples of `id`, `image`, `label` and what the
     schema checks of an image.
 
-    Each part of a split is read and written as a shard by one worker.
+    Each part of a split is read and written as a shard by one worker; `labels.json` says how many
+    images of each class a split has.
 
     dataset: name in tfds, such as `mnist`. splits: JSON, output split name to tfds split, such as
     `train[:55000]`. shards: files a split, read and written in parallel. data_dir: folder where the
@@ -54,8 +57,8 @@ def TfdsExampleGen(
     Raises:
         ConfigError: an image would be in two splits, or twice in one.
         DataError: the data is missing, no image classification or not stored as TFRecords, a split
-            is unknown or empty, the data calls a label otherwise, or it changed since the run
-            began.
+            is unknown or empty or lacks a class, the data calls a label otherwise, or it changed
+            since the run began.
     """
     wanted: dict[str, str] = json.loads(splits)
     if data is not None:
@@ -74,6 +77,9 @@ def TfdsExampleGen(
             | beam.Create(parts)
             | beam.Reshuffle()
             | beam.Map(write_part, directory, folders)
+            | beam.combiners.ToList()
+            | beam.Map(write_labels, examples.uri)
         )
     for folder in folders.values():
         remove_partials(folder)
+    check_classes(builder, wanted, read_labels(examples.uri))

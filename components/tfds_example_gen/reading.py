@@ -14,6 +14,7 @@ import os
 import shutil
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,16 +26,20 @@ import tensorflow_datasets as tfds
 from components.datasets.image_folder import FILENAME
 from components.datasets.overlap import require_once
 from components.datasets.prepare import prepare
+from components.records.labels import Labels
 from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
 from foundation.errors import DataError
 from foundation.events import Fields
-from trainer.classes import changes
+from trainer.classes import changes, shown
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
 
 BATCH = 1000
 """Records that are parsed at once."""
+
+SHOWN = 10
+"""Classes that an error names."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
@@ -139,6 +144,36 @@ def check_class_names(builder: tfds.core.DatasetBuilder, class_names: list[str])
         )
 
 
+def check_classes(
+    builder: tfds.core.DatasetBuilder, splits: dict[str, str], labels: Labels
+) -> None:
+    """Each class must be there to be learned and to be judged; where validation lacks one, that is
+    said.
+
+    splits: what was read, by the name of the output.
+
+    Raises:
+        DataError: there is none of a class in the split for training or in that for tests.
+    """
+    feature = builder.info.features["label"]
+    for name, split in splits.items():
+        unseen = [label for label in range(feature.num_classes) if not labels[name].get(label)]
+        if not unseen:
+            continue
+        classes = ", ".join(shown(label, feature.names) for label in unseen[:SHOWN])
+        more = ", ..." if len(unseen) > SHOWN else ""
+        lack = (
+            f"the split {split!r} of {builder.name} has no image of {len(unseen)} of "
+            f"{feature.num_classes} classes ({classes}{more})"
+        )
+        if name != "validation":
+            raise DataError(
+                f"{lack}, and what is not there cannot be learned or judged: choose another "
+                f"data.{name}, add images, or leave the class out of the data"
+            )
+        log.warning("note: %s, so no epoch is chosen by it", lack, extra=Fields(stays=True))
+
+
 def check_is_tfrecord(builder: tfds.core.DatasetBuilder) -> None:
     """Raises DataError unless the data is stored in TFRecord files."""
     stored = builder.info.file_format
@@ -150,19 +185,28 @@ def check_is_tfrecord(builder: tfds.core.DatasetBuilder) -> None:
         )
 
 
-def write_part(part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]) -> None:
-    """Read a part of a split and write it as a shard."""
+def write_part(
+    part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]
+) -> tuple[str, dict[int, int]]:
+    """Read a part of a split and write it as a shard; returns the split, and how many images each
+    label has."""
     split, instruction, index, count = part
+    labels: Counter[int] = Counter()
     written = write_shard(
-        shard_path(folders[split], index, count, compressed=True), read_part(instruction, directory)
+        shard_path(folders[split], index, count, compressed=True),
+        read_part(instruction, directory, labels),
     )
     beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
     log.info("reading", extra=Fields(advance=written))
+    return split, dict(labels)
 
 
-def read_part(part: Any, directory: str) -> Iterator[bytes]:
+def read_part(part: Any, directory: str, labels: Counter[int] | None = None) -> Iterator[bytes]:
     """Serialized tf.Examples of a part of a split, as `tfds.even_splits` made it; the images stay
-    encoded."""
+    encoded.
+
+    labels: takes how many images each label has.
+    """
     info = tfds.builder_from_directory(directory).info
     named = FILENAME in info.features
     features = {
@@ -176,6 +220,8 @@ def read_part(part: Any, directory: str) -> Iterator[bytes]:
             # the user's own name of the image, or the id that tfds.ReadConfig(add_tfds_id=True)
             # gives
             identity = filename[0] if named else f"{file.basename()}__{index}".encode()
+            if labels is not None:
+                labels[int(label)] += 1
             yield to_example(identity, image, label).SerializeToString()
 
 

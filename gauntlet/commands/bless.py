@@ -3,7 +3,7 @@
 import click
 
 from foundation.errors import ConfigError
-from gauntlet.options import request, root_option
+from gauntlet.options import by_hand_options, request, require_reason, root_option
 from pipeline.production.requests import ForcedPush
 
 
@@ -16,14 +16,11 @@ from pipeline.production.requests import ForcedPush
     is_flag=True,
     help="Required: confirms that you override the gates.",
 )
-@click.option(
-    "--reason",
-    default="",
-    help="Reason, stored in the metadata and shown in every listing. Required.",
-)
+@by_hand_options
 @request(ForcedPush)
 def bless(task: ForcedPush, forced: bool) -> None:
-    """Push the model of a refused run, in an emergency. Default: of the latest run.
+    """Push the model of a refused run, in an emergency. Default: of the latest run, where no other
+    was refused.
 
     The model is served and is the champion from then on.
 
@@ -33,18 +30,18 @@ def bless(task: ForcedPush, forced: bool) -> None:
     """
     from rich.console import Console
 
-    from gauntlet.work import call_with
+    from gauntlet.work import call_with, log_of
 
     if not forced:
         raise ConfigError(
             "a blessing by hand overrides the gates; say --force if that is what you want"
         )
-    if not task.reason.strip():
-        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+    require_reason(task.reason)
     console = Console()
-    served = call_with(
-        "TFX", "pipeline.production.forced_push:push_refused", task, task.root.log, console
-    )
+    with log_of(task.root) as log:
+        served = call_with(
+            "TFX", "pipeline.production.forced_push:push_refused", task, log, console
+        )
     card = served.card
     overridden = (
         f"{card.refused_by} refused it" if card.refused_by else "its blessing was withdrawn"

@@ -22,12 +22,13 @@ def predict(task: Classification, json_file: Path | None) -> None:
 
     from foundation.json import dumps
     from foundation.whole import write_text
-    from gauntlet.work import call_with
+    from gauntlet.work import call_with, log_of
 
     console = console_beside(json_file)
-    found = call_with(
-        "TensorFlow", "pipeline.production.prediction:classify", task, task.root.log, console
-    )
+    with log_of(task.root) as log:
+        found = call_with(
+            "TensorFlow", "pipeline.production.prediction:classify", task, log, console
+        )
     if json_file:
         write_text(json_file, dumps(found.plain()) + "\n")
     table = Table(title=f"Version {found.version}")

@@ -2,7 +2,7 @@
 
 import click
 
-from gauntlet.options import place_of, root_or_store_options
+from gauntlet.options import by_hand_options, place_of, require_reason, root_or_store_options
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.root import Root
 
@@ -10,13 +10,10 @@ from pipeline.root.root import Root
 @click.command
 @root_or_store_options
 @click.argument("version", required=False)
-@click.option(
-    "--reason",
-    default="",
-    help="Reason, stored in the metadata and shown in every listing.",
-)
-def rollback(folder: str | None, store: str, version: str | None, reason: str) -> None:
-    """Serve VERSION again. Default: the newest one of an earlier model whose blessing is in force.
+@by_hand_options
+def rollback(folder: str | None, store: str, version: str | None, reason: str, by: str) -> None:
+    """Serve VERSION again. Default: the newest intact one of an earlier model whose blessing is in
+    force; where the served version is damaged, the newest intact one.
 
     The model comes back as a new version, so a server that watches the folder takes it. The models
     after it (in a root they lose their blessing) are not pushed again: the served model is then the
@@ -26,17 +23,19 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str) -
 
     from components.versions import PushedBy
     from gauntlet.tables.models import history
-    from gauntlet.work import call_with, temporary_log
+    from gauntlet.work import call_with, log_of, temporary_log
 
     console = Console()
     place = place_of(folder, store)
+    require_reason(reason)
     where = "pipeline.production.rollback"
     if isinstance(place, Root):
-        task = Rollback(root=place, version=version, reason=reason)
-        served = call_with("TFX", f"{where}:serve_again", task, place.log, console)
+        task = Rollback(root=place, version=version, reason=reason, by=by)
+        with log_of(place) as log:
+            served = call_with("TFX", f"{where}:serve_again", task, log, console)
     else:
-        there = StoreRollback(serving=place, version=version, reason=reason)
+        there = StoreRollback(serving=place, version=version, reason=reason, by=by)
         with temporary_log() as log:
             served = call_with("TFX", f"{where}:serve_again_in_store", there, log, console)
     how = f": {history(served.card)}" if served.card.kind is PushedBy.ROLLBACK else ""
-    console.print(f"version {served.version} is served{how}", markup=False)
+    console.print(f"version {served.version} is served{how}", markup=False, soft_wrap=True)

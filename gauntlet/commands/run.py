@@ -99,10 +99,11 @@ def run(
     job = Job(
         config=config,
         root=Root(created(folder, "root")),
-        run_id=datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f"),
+        run_id=datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f"),
         data_dir=data_dir,
         orchestrator=orchestrator,
     )
+    job.root.share()
     console = console_beside(json_file)
     for reason in out_of_reach(config):
         console.print(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gauntlet_kubeflow.deploy.request import Place
 
-from components.versions import Card, PushedBy, Version, list_versions, withdrawn_by
+from components.versions import Card, PushedBy, Version, examine, list_versions, withdrawn_by
 from foundation.errors import ConfigError
 from foundation.events import phase
 
@@ -44,7 +44,7 @@ def chosen(place: Place, readable: str) -> Pushed:
         readable: the folder of versions as it can be read here; '' where it cannot.
 
     Raises:
-        ConfigError: there is no such version.
+        ConfigError: there is no such version, or it is not what was pushed.
     """
     if not readable:
         if not place.version:
@@ -62,7 +62,13 @@ def chosen(place: Place, readable: str) -> Pushed:
         raise ConfigError(
             f"there is no version {place.version} in {readable}; there are {', '.join(versions)}"
         )
-    return _pushed(place, version, withdrawn_by(readable, version.card.model))
+    if (version := examine(readable, version)).damaged:
+        raise ConfigError(
+            f"version {version.version} in {readable} is damaged: {version.problem}; it is served "
+            "nowhere else"
+        )
+    card = version.card
+    return _pushed(place, version, withdrawn_by(readable, card.model, card.manifest_sha256))
 
 
 def _pushed(place: Place, version: Version, rollback: Card | None) -> Pushed:

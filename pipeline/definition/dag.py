@@ -40,8 +40,10 @@ from components.trainer import BEGIN, JOB, JobExecutor, TrainerExecutor
 from components.tuner import FrontTuner
 from components.verdict import Summary, Verdict
 from foundation.code import code_of
+from foundation.json import dumps
 from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
+from pipeline.definition.gates import gates as gates_of
 from pipeline.definition.graph import Dag
 from trainer.config import TrainerConfig, TrainingTask, TunerConfig, TuningTask
 from trainer.network import users_function, users_network_key
@@ -110,6 +112,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         spans=places.spans,
         accept_classes=int(config.data.accept_classes),
         seen=places.run_id if config.data.span else "",
+        examples=raw,
+        gates=dumps([gate.plain() for gate in gates_of(config.gates, class_names)], indent=None),
     )
     accepted = dag.add(gate, "accepted", after=champion)
 

@@ -128,12 +128,13 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
 
     _mend(job.root)
     serving, spans = str(job.root.serving), str(job.root.spans)
+    compared = job.config.gates.champion or job.config.trainer.warm_start
     places = Places(
         pipeline_root=str(job.root.artifacts),
         serving=serving,
         spans=spans,
         checkpoints=str(job.root.artifacts / ".checkpoints"),
-        served=served_version(serving),
+        served=served_version(serving) if compared else "",
         accepted=newest_accepted(spans, before=job.config.data.span),
         data_dir=job.root.link_data(prepared.directory),
         data_fingerprint=prepared.fingerprint,
@@ -154,7 +155,8 @@ def _mend(root: Root) -> None:
     with root.metadata() as store:
         mended = mend(store, str(root.artifacts))
         keep_spans(store, str(root.spans))
-    for left_over in root.serving.glob(f"{STAGING}*"):
-        shutil.rmtree(left_over, ignore_errors=True)
+    with root.serving_lock():  # a rollback, which stages there too, may be under way
+        for left_over in root.serving.glob(f"{STAGING}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from foundation.errors import ConfigError, DataError
+from components.versions import newest
+from foundation.errors import ConfigError, DataError, RunError
 from foundation.events import phase
-from foundation.versions import newest_version
 from pipeline.production.answers import Answer, Answers
 from pipeline.production.requests import Classification
 from trainer.classes import class_names_of
@@ -22,15 +22,21 @@ def classify(request: Classification) -> Answers:
     """Classify PNG files with the served model.
 
     Raises:
-        ConfigError: nothing has been pushed. DataError: a file is missing or no PNG of the right
-            shape.
+        ConfigError: nothing has been pushed. RunError: the served version is damaged. DataError: a
+            file is missing or no PNG of the right shape.
     """
     serving = str(request.root.serving)
-    version = newest_version(serving)
-    if version is None:
+    served = newest(serving)
+    if served is None:
         raise ConfigError(
             f"nothing has been pushed in {request.root} yet; run `gauntlet run` first"
         )
+    if served.damaged:
+        raise RunError(
+            f"version {served.version}, which is served, is damaged: {served.problem}; serve an "
+            "intact one by `gauntlet rollback`"
+        )
+    version = served.version
     with phase("predict"):
         folder = os.path.join(serving, version)
         names = class_names_of(folder)

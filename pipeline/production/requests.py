@@ -11,37 +11,40 @@ class Rollback:
     """Serve an earlier version again.
 
     version: its number; None for the newest one of an earlier model whose blessing is in force.
-    reason: why, for the metadata.
+    reason: why, for the metadata and every later listing. by: who they say they are.
     """
 
     root: Root
     version: str | None = None
-    reason: str = ""
+    reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreRollback:
     """Serve an earlier version of a platform's store again.
 
-    serving: folder of the versions. version, reason: see `Rollback`.
+    serving: folder of the versions. version, reason, by: see `Rollback`.
     """
 
     serving: str
     version: str | None = None
-    reason: str = ""
+    reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForcedPush:
     """Bless and push the model of a run that the gates refused.
 
-    run_id: name of the run; None for the latest.
-    reason: why, for the metadata and every later listing.
+    run_id: name of the run; None for the latest, where no other was refused.
+    reason: why, for the metadata and every later listing. by: who they say they are.
     """
 
     root: Root
     run_id: str | None = None
     reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,26 @@ are none, as in a platform's store, the cards say all that the Pusher must know.
 
 import dataclasses
 
-from ml_metadata.proto import metadata_store_pb2 as mlmd
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 
-from components.pusher import publish
-from components.versions import PushedBy, Version, list_versions, withdrawn_by
+from components.changes import Signature
+from components.journal import append
+from components.pusher import publish, settle, unsettled
+from components.versions import (
+    PushedBy,
+    Version,
+    examine,
+    list_versions,
+    same_model,
+    withdrawn_by,
+)
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
+from foundation.lock import serving_lock
+from pipeline.production.listing import compared
 from pipeline.production.requests import Rollback, StoreRollback
-from pipeline.root.blessings import Change, change, is_blessed, model_of, signed, was_blessed
+from pipeline.root.blessings import Change, change, is_blessed, model_of, put, signed, was_blessed
+from pipeline.root.pushed import Records
 
 
 def serve_again(request: Rollback) -> Version:
@@ -25,24 +37,26 @@ def serve_again(request: Rollback) -> Version:
         The served version. Where it has the wanted model already, nothing is pushed.
 
     Raises:
-        ConfigError: there is no such version. RunError: its model was never blessed, or a run is
-            under way; or the push failed, then the blessings are changed already, and the same call
-            again completes it.
+        ConfigError: there is no such version, or no reason is given. RunError: it is not what was
+            pushed, its model was never blessed, or somebody else changes the versions; or the push
+            failed, then the blessings are changed already, and the same call again completes it.
     """
-    serving = request.root.serving
+    signature = _signature(request)
+    serving = str(request.root.serving)
     with phase("rollback"), request.root.under_change() as store:
-        pushed = list_versions(str(serving))
-        blessings = store.get_artifacts_by_type("ModelBlessing")
-        target = (
-            _before(pushed, blessings)
-            if request.version is None
-            else _named(pushed, request.version)
-        )
+        records = Records(store)
+        pushed = compared(serving, records)
+        if request.version is not None:
+            target = _named(pushed, request.version)
+        else:
+            target = _unfinished(serving, pushed) or _before(pushed, records)
+        _require_intact(target)
         # The metadata first: whoever is killed between the two finds the same target again.
-        store.put_artifacts(_changed(blessings, target, request.reason))
-        if target.card.model != pushed[-1].card.model:
-            _publish(str(serving), target, request.reason)
-        return list_versions(str(serving))[-1]
+        _change_blessings(store, serving, target, signature)
+        _serve(serving, target, pushed[-1], signature)
+        # A run that has read a blessing a moment before may have written it back meanwhile.
+        _change_blessings(store, serving, target, signature)
+        return list_versions(serving)[-1]
 
 
 def serve_again_in_store(request: StoreRollback) -> Version:
@@ -52,35 +66,67 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         The served version. Where it has the wanted model already, nothing is pushed.
 
     Raises:
-        ConfigError: there is no such version, or none before. RunError: the push failed.
+        ConfigError: there is no such version, or none before, or no reason is given. RunError: it
+            is not what was pushed, or the push failed.
     """
-    serving = request.serving
-    with phase("rollback"):
+    signature, serving = _signature(request), request.serving
+    with phase("rollback"), serving_lock(serving):
         pushed = list_versions(serving)
-        target = (
-            _before_in_store(serving, pushed)
-            if request.version is None
-            else _named(pushed, request.version)
-        )
-        if target.card.model != pushed[-1].card.model:
-            _publish(serving, target, request.reason)
+        if pushed:
+            pushed[-1] = examine(serving, pushed[-1])
+        if request.version is not None:
+            target = examine(serving, _named(pushed, request.version))
+        else:
+            target = _unfinished(serving, pushed) or _before_in_store(serving, pushed)
+        _require_intact(target)
+        _serve(serving, target, pushed[-1], signature)
         return list_versions(serving)[-1]
 
 
+def _signature(request: Rollback | StoreRollback) -> Signature:
+    if not request.reason.strip():
+        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+    return signed(request.reason, request.by)
+
+
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:
-    """The newest version before the first one of the served model, with one that is in force."""
-    models = [version.card.model for version in pushed]
-    first = models.index(models[-1]) if models else 0
-    for version in reversed(pushed[:first]):
-        if not withdrawn_by(serving, version.card.model):
+    """The newest intact version before the first one of the served model, with one that is in
+    force. Where the served version is damaged: the newest intact one of any model."""
+    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].damaged else pushed
+    for version in reversed(candidates):
+        card = version.card
+        if version.problem or withdrawn_by(serving, card.model, card.manifest_sha256):
+            continue
+        if not examine(serving, version).problem:
             return version
-    raise ConfigError(f"there is no earlier model to go back to; versions are {_numbers(pushed)}")
+    raise ConfigError(
+        f"there is no intact earlier model to go back to; versions are {_numbers(pushed)}"
+    )
 
 
-def _publish(serving: str, target: Version, reason: str) -> None:
-    signature = dataclasses.asdict(signed(reason))
-    card = dataclasses.replace(target.card, kind=PushedBy.ROLLBACK, of=target.version, **signature)
-    publish(f"{serving}/{target.version}", serving, card)
+def _first(pushed: list[Version]) -> int:
+    """Place of the first version of the served model."""
+    served = pushed[-1].card
+    return next(place for place, each in enumerate(pushed) if same_model(each.card, served))
+
+
+def _serve(serving: str, target: Version, served: Version, signature: Signature) -> None:
+    """Publish the target again, unless an intact version of its model is served already."""
+    if served.problem or not same_model(target.card, served.card):
+        signed_by = dataclasses.asdict(signature)
+        card = dataclasses.replace(
+            target.card, kind=PushedBy.ROLLBACK, of=target.version, **signed_by
+        )
+        publish(f"{serving}/{target.version}", serving, card)
+    settle(serving)
+
+
+def _unfinished(serving: str, pushed: list[Version]) -> Version | None:
+    """The served version, where a rollback was killed right after that appeared: it is what the
+    same command shall complete, and not one more rollback."""
+    if not pushed or pushed[-1].card.kind is not PushedBy.ROLLBACK:
+        return None
+    return pushed[-1] if pushed[-1].version in unsettled(serving) else None
 
 
 def _named(pushed: list[Version], number: str) -> Version:
@@ -91,39 +137,64 @@ def _named(pushed: list[Version], number: str) -> Version:
     raise ConfigError(f"there is no version {number}; there are {_numbers(pushed)}")
 
 
-def _before(pushed: list[Version], blessings: list[mlmd.Artifact]) -> Version:
-    """The newest version of an older model than the served one, whose blessing is in force."""
-    blessed = {model_of(blessing) for blessing in blessings if is_blessed(blessing)}
+def _require_intact(version: Version) -> None:
+    if version.problem:
+        raise RunError(
+            f"version {version.version} is not served again: {version.problem}; `gauntlet models` "
+            "shows which versions are intact"
+        )
+
+
+def _before(pushed: list[Version], records: Records) -> Version:
+    """The newest intact version of an older model than the served one, whose blessing is in force.
+    Where nobody knows what is served, or it is damaged: the newest intact one of any model."""
+    blessed = {model_of(blessing) for blessing in records.blessings if is_blessed(blessing)}
     for version in reversed(pushed):
-        model = version.card.model_id
-        if model < pushed[-1].card.model_id and model in blessed:
+        served = None if pushed[-1].problem else records.model_of(pushed[-1].card)
+        model = records.model_of(version.card)
+        if version.problem or model is None or model not in blessed:
+            continue
+        if served is None or model < served:
             return version
     raise ConfigError(
-        f"there is no earlier blessed model to go back to; versions are {_numbers(pushed)}"
+        f"there is no intact earlier blessed model to go back to; versions are {_numbers(pushed)}"
     )
 
 
 def _numbers(pushed: list[Version]) -> str:
-    return ", ".join(version.version for version in pushed) or "none"
+    shown = (f"{each.version} (damaged)" if each.damaged else each.version for each in pushed)
+    return ", ".join(shown) or "none"
 
 
-def _changed(blessings: list[mlmd.Artifact], target: Version, reason: str) -> list[mlmd.Artifact]:
-    """The blessings that change: those of later models are withdrawn, those of the target's model
-    are in force again.
+def _change_blessings(
+    store: MetadataStore, serving: str, target: Version, signature: Signature
+) -> None:
+    """Withdraw the blessings of later models, and put those of the target's model in force again.
 
     Raises:
         RunError: the target's model was never blessed.
     """
-    model, signature = target.card.model_id, signed(reason)
-    own = [b for b in blessings if model_of(b) == model and was_blessed(b)]
-    if not own:
-        raise RunError(
-            f"the model of version {target.version} was never blessed, so it cannot be served again"
+    records = Records(store)
+    model = records.model_of(target.card)
+    own = [b for b in records.blessings if model_of(b) == model and was_blessed(b)]
+    if model is None or not own:
+        known = (
+            ""
+            if model
+            else (
+                f" as far as the metadata know; where they were lost, `gauntlet rollback "
+                f"{target.version} --store ROOT` goes by the cards alone"
+            )
         )
-    later = [b for b in blessings if model_of(b) > model and is_blessed(b)]
+        raise RunError(
+            f"the model of version {target.version} was never blessed{known}, so it cannot be "
+            "served again"
+        )
+    later = [b for b in records.blessings if model_of(b) > model and is_blessed(b)]
     lapsed = [b for b in own if not is_blessed(b)]
     for blessing in later:
+        append(serving, records.withdrawal(blessing, signature))
         change(blessing, Change.WITHDRAWN, signature)
     for blessing in lapsed:
         change(blessing, Change.RESTORED, signature)
-    return later + lapsed
+    put(store, later + lapsed)

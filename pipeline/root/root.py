@@ -6,16 +6,17 @@ opened.
 
 import contextlib
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from foundation.errors import ConfigError, RunError
+from foundation.lock import LOCK, locked, serving_lock
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -91,6 +92,7 @@ class Root:
         from tfx.orchestration.metadata import Metadata
 
         with Metadata(self.connection) as connected:
+            self._share_metadata()
             yield connected.store
 
     @contextmanager
@@ -103,28 +105,61 @@ class Root:
         Raises:
             RunError: with that message.
         """
-        try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise RunError(in_use) from error
+        with locked(self.folder / LOCK, in_use):
+            yield
+
+    @contextmanager
+    def serving_lock(self) -> Iterator[None]:
+        """Nobody else changes versions or blessings meanwhile. A run takes it for the moment of its
+        push; see `foundation.lock`."""
+        with serving_lock(str(self.serving)):
+            yield
 
     @contextmanager
     def under_change(self) -> Iterator["MetadataStore"]:
-        """The metadata of a root that has seen a run, for a change by hand; no run is under way
-        meanwhile.
+        """The metadata of a root that has seen a run, for a change of versions and blessings by
+        hand, also while a run is under way.
 
         Raises:
-            ConfigError: it is no root of a pipeline. RunError: a run is under way.
+            ConfigError: it is no root of a pipeline. RunError: somebody else changes them, or holds
+                the metadata.
         """
         if not self._metadata.exists():
             raise ConfigError(
                 f"{self} is no root of a pipeline: it has no {self._metadata.name}; name another "
                 "with --root"
             )
-        in_use = f"a run is under way in {self}; wait for it"
-        with self.locked(in_use), self.metadata() as store:
+        with self.serving_lock(), self.metadata() as store:
             yield store
+
+    @contextmanager
+    def known(self) -> Iterator["MetadataStore | None"]:
+        """The metadata, to read only, which a user may do who cannot write; None where there is
+        none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        if not self._metadata.exists():
+            yield None
+            return
+        from ml_metadata.errors import StatusError
+        from ml_metadata.metadata_store.metadata_store import MetadataStore
+        from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+        config = mlmd.ConnectionConfig()
+        config.sqlite.filename_uri = str(self._metadata)
+        config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+        try:
+            yield MetadataStore(config)
+        except StatusError as error:
+            raise RunError(f"{self._metadata} cannot be read: {error}") from error
+
+    def share(self) -> None:
+        """What this process and its children make from now on is for the group of the root too,
+        where its folder can be written by one, whatever the umask."""
+        if self._is_shared:
+            os.umask(os.umask(0o077) & ~0o070)
 
     def link_data(self, directory: str) -> str:
         """Link prepared data into the root, under one name wherever the data lies.
@@ -168,6 +203,17 @@ class Root:
                 f"{file} cannot be used: {error}; mend it or its rights, or name another root with "
                 "--root"
             ) from error
+
+    def _share_metadata(self) -> None:
+        """SQLite lets nobody else write a file that it makes."""
+        mode = stat.S_IMODE(self._metadata.stat().st_mode)
+        if self._is_shared and mode & 0o060 != 0o060:
+            with contextlib.suppress(PermissionError):  # the file is another user's
+                self._metadata.chmod(mode | 0o060)
+
+    @property
+    def _is_shared(self) -> bool:
+        return bool(self.folder.stat().st_mode & stat.S_IWGRP)
 
     @property
     def _metadata(self) -> Path:

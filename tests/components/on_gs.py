@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from gs_players import half_versions, inside, listing
 
 from components import pusher
+from components.manifest import MANIFEST, verify
 from components.records.shards import list_shards, read_shards, remove_partials, write_shard
-from components.versions import CARD, Card, PushedBy, list_versions, read_card
+from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card
 from foundation.errors import RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 from gauntlet.cli import main
@@ -57,7 +58,7 @@ def marked(folder: Path, mark: str) -> str:
 def parts(source: str) -> set[str]:
     """All files of a pushed version of a model."""
     files = [path for path in Path(source).rglob("*") if path.is_file()]
-    return {path.relative_to(source).as_posix() for path in files} | {CARD}
+    return {path.relative_to(source).as_posix() for path in files} | {CARD, MANIFEST}
 
 
 def states(base: str) -> Iterator[set[str]]:
@@ -161,7 +162,11 @@ def test_a_pushed_version_is_what_was_exported_and_nothing_else(base: str, tmp_p
     source = model(tmp_path / "model", 1.0)
     version = pusher.publish(source, base, Card(model="one"))
     assert listing(base) == {f"{version}/{part}" for part in parts(source)}
-    assert read_card(f"{base}/{version}").model == "one"
+    card = read_card(f"{base}/{version}")
+    assert (card.model, verify(f"{base}/{version}", card.manifest_sha256)) == ("one", [])
+    with tf.io.gfile.GFile(f"{base}/{version}/assets/more.txt", "w") as file:
+        file.write("by hand")
+    assert [version.damaged for version in examined(base)] == [True]
 
 
 def test_two_pushers_never_mix(base: str, tmp_path: Path) -> None:
@@ -186,7 +191,7 @@ def test_two_pushers_never_mix(base: str, tmp_path: Path) -> None:
     assert listing(base) == {f"{number}/{part}" for number in taken for part in whole}
     marks = []
     for version in versions(base):
-        files = [f"{base}/{version}/{part}" for part in whole - {CARD}]
+        files = [f"{base}/{version}/{part}" for part in whole - {CARD, MANIFEST}]
         (mark,) = {tf.io.gfile.GFile(path).read() for path in files}
         assert mark.startswith(read_card(f"{base}/{version}").model)
         marks.append(mark)
@@ -196,13 +201,13 @@ def test_two_pushers_never_mix(base: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("call", "before"),
-    [("copy", 2), ("rename", 0), ("rename", 3), ("rename", 4)],
+    [("copy", 2), ("rename", 0), ("rename", 3), ("rename", 5)],
     ids=["staging", "claimed", "half", "all-but-the-last"],
 )
 def test_a_killed_push_leaves_no_version(base: str, tmp_path: Path, call: str, before: int) -> None:
     old = pusher.publish(marked(tmp_path / "old", "old"), base, Card(model="old"))
     source = marked(tmp_path / "killed", "killed")
-    assert len(parts(source)) == 5  # the renames that a push takes
+    assert len(parts(source)) == 6  # the renames that a push takes
     dying = PROCESSES.Process(target=gs_players.die_pushing, args=(source, base, call, before))
     dying.start()
     dying.join(60)

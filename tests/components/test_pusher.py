@@ -17,8 +17,11 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
-from components.versions import CARD, Card, PushedBy, list_versions, read_card
+from components.journal import JOURNAL, read
+from components.manifest import MODEL_SHA256, digest_of, verify
+from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card
 from foundation.errors import RunError
+from foundation.lock import LOCK
 from foundation.versions import versions
 from trainer.classes import class_names_of
 
@@ -26,10 +29,17 @@ GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("squar
 
 
 def push(
-    small_models: dict[str, str], tmp_path: Path, blessed: bool = True, **properties: str
+    small_models: dict[str, str],
+    tmp_path: Path,
+    blessed: bool = True,
+    noted: dict[str, str] | None = None,
+    **properties: str,
 ) -> PushedModel:
+    """The answer of Pusher. noted: properties of the blessing. properties: of the execution."""
     blessing = artifact(ModelBlessing, str(tmp_path / "blessing"))
     blessing.set_int_custom_property("blessed", int(blessed))
+    for name, value in (noted or {}).items():
+        blessing.set_string_custom_property(name, value)
     Path(blessing.uri).mkdir(exist_ok=True)
     (Path(blessing.uri) / "gates.json").write_text(json.dumps(GATES))
     pushed = artifact(PushedModel, str(tmp_path / "pushed"))
@@ -41,11 +51,17 @@ def push(
     return pushed
 
 
+def left(serving: Path) -> set[str]:
+    """What is in a folder of versions beside the journal and the lock."""
+    names = os.listdir(serving) if serving.exists() else []
+    return {*names} - {JOURNAL, LOCK}
+
+
 def test_a_blessed_model_is_pushed_as_a_version(
     small_models: dict[str, str], tmp_path: Path
 ) -> None:
     pushed = push(small_models, tmp_path)
-    (version,) = os.listdir(tmp_path / "serving")
+    (version,) = versions(str(tmp_path / "serving"))
     assert pushed.get_string_custom_property("pushed_destination") == str(
         tmp_path / "serving" / version
     )
@@ -178,7 +194,7 @@ def test_a_full_disk_leaves_nothing_half_pushed(
         match=r"could not be pushed to .*No space left on device.*nothing was changed there",
     ):
         push(small_models, tmp_path)
-    assert not (tmp_path / "serving").exists() or os.listdir(tmp_path / "serving") == []
+    assert not [*left(tmp_path / "serving")]
 
 
 def test_pushes_at_once_get_numbers_of_their_own(
@@ -192,7 +208,7 @@ def test_pushes_at_once_get_numbers_of_their_own(
         )
     assert len(set(found)) == 8
     assert {entry.card.model for entry in list_versions(str(tmp_path))} == set(map(str, range(8)))
-    assert sorted(os.listdir(tmp_path)) == sorted(found)
+    assert sorted(left(tmp_path)) == sorted(found)
     for version in found:
         assert {path.name for path in (tmp_path / version).rglob("*")} >= {
             path.name for path in Path(source).rglob("*")
@@ -228,3 +244,144 @@ def test_a_reader_sees_whole_versions_only(
     with pytest.raises(KeyboardInterrupt):
         pusher.publish(source, str(tmp_path), Card(model="new"))
     assert [entry.card.model for entry in list_versions(str(tmp_path))] == ["old"]
+
+
+BY_HAND = '{"by": "ada (uid 7) on box", "at": "2026", "reason": "hurry"}'
+
+
+def test_what_is_pushed_has_the_digest_of_what_was_judged(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    source = f"{small_models['robust']}/Format-Serving"
+    digest = digest_of(source)
+    pushed = push(small_models, tmp_path, noted={MODEL_SHA256: digest})
+    version = pushed.get_string_custom_property("pushed_destination")
+    assert verify(version, digest) == []
+    assert read_card(version).manifest_sha256 == digest
+    assert pushed.get_string_custom_property(MODEL_SHA256) == digest
+    begun, done = read(str(tmp_path / "serving")).entries
+    assert (begun.version, done.version, done.what) == ("", os.path.basename(version), "run")
+    assert done.model_sha256 == begun.model_sha256 == digest
+    assert done.card == read_card(version).plain()
+
+
+def test_a_model_that_was_changed_since_it_was_judged_is_not_pushed(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(small_models["robust"], changed)
+    digest = digest_of(f"{changed}/Format-Serving")
+    (changed / "Format-Serving" / "assets" / "more.txt").write_text("more")
+    with pytest.raises(RunError, match="is not the one that was judged: its files were changed"):
+        push({"robust": str(changed)}, tmp_path, noted={MODEL_SHA256: digest})
+    assert versions(str(tmp_path / "serving")) == []
+
+
+def test_what_is_changed_while_it_is_copied_is_not_pushed(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    card = Card(model="x", manifest_sha256="another one")
+    with pytest.raises(RunError, match="were changed while they were copied"):
+        pusher.publish(f"{small_models['robust']}/Format-Serving", str(tmp_path), card)
+    assert not left(tmp_path)
+
+
+def test_a_blessing_by_force_is_none_for_a_run(
+    small_models: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes from the cache when the command of the refused run is given again."""
+    pushed = push(small_models, tmp_path, noted={"forced": BY_HAND})
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert versions(str(tmp_path / "serving")) == []
+    assert "given by force: by ada (uid 7) on box on 2026 (hurry)" in caplog.text
+
+
+def test_a_blessing_that_was_withdrawn_is_the_reason(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    pushed = push(small_models, tmp_path, blessed=False, noted={"withdrawn": BY_HAND})
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property(pusher.WITHDRAWN) == BY_HAND
+
+
+@pytest.mark.parametrize("step", ["_rename", "_complete"])
+def test_a_push_that_was_killed_is_completed_by_the_next(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Right before the version appears, and right after."""
+    base = str(tmp_path / "serving")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pusher, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            push(small_models, tmp_path)
+    there = versions(base)
+    assert len(there) == (step == "_complete")
+    assert [version.problem for version in examined(base)] == [""] * len(there)
+    version = push(small_models, tmp_path).get_string_custom_property("pushed_version")
+    assert versions(base) == [version]
+    assert read(base).entries[-1].version == version
+    assert pusher.unsettled(base) == {}
+
+
+def test_a_broken_version_blocks_nothing(small_models: dict[str, str], tmp_path: Path) -> None:
+    base, other = tmp_path / "serving", f"{small_models['undefended']}/Format-Serving"
+    first, second = (pusher.publish(other, str(base), Card(model=name)) for name in "xy")
+    (base / first / CARD).write_text("")
+    push(small_models, tmp_path, champion=f"{base}/{second}")
+    assert len(versions(str(base))) == 3
+    problems = [version.problem for version in examined(str(base))]
+    assert [bool(problem) for problem in problems] == [True, False, False]
+    assert "its card is damaged" in problems[0]
+
+
+def test_a_served_version_that_is_damaged_is_no_champion_and_not_nothing(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    base = tmp_path / "serving"
+    first = pusher.publish(f"{small_models['undefended']}/Format-Serving", str(base), Card())
+    (base / first / "saved_model.pb").write_text("")
+    for met in ("", f"{base}/{first}"):
+        with pytest.raises(RunError, match=r"which is served, is damaged: saved_model\.pb: it was"):
+            push(small_models, tmp_path, champion=met)
+
+
+def test_who_may_read_the_folder_may_read_a_version_whatever_the_umask(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o775)
+    before = os.umask(0o077)
+    try:
+        version = push(small_models, tmp_path).get_string_custom_property("pushed_destination")
+    finally:
+        os.umask(before)
+    modes = {
+        path.is_dir(): path.stat().st_mode & 0o777
+        for path in [tmp_path / "serving", *Path(version).rglob("*")]
+    }
+    assert modes == {True: 0o775, False: 0o644}
+
+
+def test_all_is_on_the_disk_before_a_version_is_visible(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut leaves is a version with all its files, or none."""
+    done: list[str] = []
+
+    def noted(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def call(*arguments: Any) -> Any:
+            done.append(name)
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    for name in ("write_manifest", "sync_tree", "append", "sync"):
+        noted(pusher, name)
+    noted(pusher.fileio, "rename")
+    pusher.publish(f"{small_models['robust']}/Format-Serving", str(tmp_path), Card())
+    assert done == ["write_manifest", "sync_tree", "append", "rename", "sync", "append"]

@@ -18,6 +18,7 @@ from small_world import CLASSES, SHAPE, artifact
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
+from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
 from components.serving_check import component
 from components.serving_check.component import (
@@ -54,6 +55,8 @@ def test_a_sound_export_is_blessed(
     )
     assert read_problems(blessing.uri) == []
     assert blessing.get_int_custom_property("blessed") == 1
+    looked_at = digest_of(f"{small_models['robust']}/Format-Serving")
+    assert blessing.get_string_custom_property(MODEL_SHA256) == looked_at
 
 
 def test_without_the_blessing_of_a_real_server_there_is_none(

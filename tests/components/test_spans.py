@@ -16,7 +16,13 @@ import tensorflow_data_validation as tfdv
 from small_world import artifact
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema, String
 
-from components.anomaly_gate import ACCEPTED_CLASSES, AnomalyGate, LastSpan, statistics_file
+from components.anomaly_gate import (
+    ACCEPTED_CLASSES,
+    AnomalyGate,
+    LastSpan,
+    beyond,
+    statistics_file,
+)
 from components.datasets.folder.spans import spans
 from components.records.shards import write_shard
 from components.schema import derived_schema
@@ -24,6 +30,8 @@ from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
+from pipeline.definition.config import GatesConfig
+from pipeline.definition.gates import gates
 from trainer.classes import CLASS_NAMES, read_names
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")
@@ -279,3 +287,20 @@ def test_the_newest_span_is_taken_unless_another_is_named(deliveries: Path) -> N
 def test_a_span_that_is_not_there(deliveries: Path, dataset: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configured("smoke", (f"data.dataset={dataset or deliveries}", "data.span=3"))
+
+
+def test_what_no_model_can_pass_on_so_few_images_is_said() -> None:
+    """36 of 36 have a lower end of 90.26 %, and 0.98 takes 183 (Clopper and Pearson, by SciPy)."""
+    asked = gates(GatesConfig(clean=0.9, worst_case=0.98, worst_class=0.5), ("cat", "dog"))
+    plain = [gate.plain() for gate in asked]
+    few = list(beyond(plain, {0: 30, 1: 6}))
+    assert few[0].startswith("worst_case: No model can pass on 36 images")
+    assert few[0].endswith("it takes at least 183 images.")
+    assert "worst_class" not in " ".join(few), "6 of 6 have a lower end of 54 %"
+    assert "logits_are_finite, iterated_beats_one_step" in few[1]
+    assert few[1].endswith(": 36 images are too few to tell; 45 can.")
+    largest = "large_epsilon_breaks_everything: 6 images outside of the largest class are too few"
+    assert few[2] == f"{largest} to tell; 37 can."
+    (worst,) = [text for text in beyond(plain, {0: 300, 1: 5}) if "class" in text.split(":")[0]]
+    assert worst.endswith("it takes at least 6 images. So few are of class 1 (dog).")
+    assert list(beyond(plain, {0: 150, 1: 150})) == []

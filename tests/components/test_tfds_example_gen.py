@@ -17,11 +17,13 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 
 from components.datasets.prepare import prepare
+from components.records.labels import read_labels
 from components.records.shards import write_shard
 from components.tfds_example_gen import reading
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.reading import (
     check_class_names,
+    check_classes,
     check_is_image_classification,
     read_part,
     split_parts,
@@ -193,6 +195,48 @@ def test_the_cache_knows_data_by_its_content_not_by_its_place(
     assert is_cached(there, "2")
     rewrite(sorted(there.glob("*test*"))[0], lambda records: records[::-1])
     assert not is_cached(there, "3")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("test", r"'test' of digits has no image of 1 of 3 classes \(2\), and what is not there"),
+        ("train", r"'train\[:33\]' of digits has no image of 1 of 3 classes"),
+        ("validation", ""),
+    ],
+)
+def test_a_split_that_lacks_a_class_is_refused_before_training(
+    digits: tfds.core.DatasetBuilder,
+    caplog: pytest.LogCaptureFixture,
+    lacking: str,
+    message: str,
+) -> None:
+    splits = {"train": "train[:33]", "validation": "train[33:]", "test": "test"}
+    labels = {split: {0: 5, 1: 1, 2: 1} for split in splits} | {lacking: {0: 5, 1: 1}}
+    if message:
+        with pytest.raises(DataError, match=message):
+            check_classes(digits, splits, labels)
+    else:
+        check_classes(digits, splits, labels)
+        assert "has no image of 1 of 3 classes (2), so no epoch is chosen by it" in caplog.text
+
+
+def test_images_of_each_class_are_counted_split_by_split(
+    digits: tfds.core.DatasetBuilder, tmp_path: Path
+) -> None:
+    node = TfdsExampleGen(
+        dataset="digits", data_dir=str(digits.data_dir), splits='{"test": "test"}', shards=2
+    )
+    pipeline = Pipeline(
+        pipeline_name="counting",
+        pipeline_root=str(tmp_path / "artifacts"),
+        components=[node],
+        metadata_connection_config=sqlite_metadata_connection_config(str(tmp_path / "sqlite")),
+    )
+    run_pipeline(pipeline, Orchestrator.LOCAL, "1")
+    (written,) = tmp_path.glob("artifacts/TfdsExampleGen/examples/*/labels.json")
+    counts = np.bincount(small_images(20, 1)[1], minlength=3)
+    assert read_labels(str(written.parent)) == {"test": dict(enumerate(counts.tolist()))}
 
 
 def test_other_formats_become_png_without_loss() -> None:

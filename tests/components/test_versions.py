@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from components.versions import CARD, Card, PushedBy, Version, list_versions, read_card
+from components.versions import (
+    CARD,
+    NO_CARD,
+    Card,
+    PushedBy,
+    Version,
+    list_versions,
+    read_card,
+    same_model,
+    withdrawn_by,
+)
 from foundation.errors import RunError
 from foundation.versions import SAVED_MODEL, newest_version, numbers, versions
 
@@ -53,7 +63,7 @@ def test_versions_without_a_card_are_listed(tmp_path: Path) -> None:
     version(tmp_path, "1")
     version(tmp_path, "2", "{}")
     assert list_versions(str(tmp_path)) == [
-        Version(version="1", serving=False, card=Card()),
+        Version(version="1", serving=False, card=Card(), problem=NO_CARD),
         Version(version="2", serving=True, card=Card()),
     ]
 
@@ -69,9 +79,35 @@ def test_a_damaged_card_is_named(tmp_path: Path, text: str) -> None:
         read_card(f"{tmp_path}/7")
 
 
-@pytest.mark.parametrize("name", ["\u00b2", "\u0663", "9999999999999999999", "-5", "1.5", "x"])
+@pytest.mark.parametrize(
+    "name", ["\u00b2", "\u0663", "9999999999999999999", "-5", "1.5", "x", "0", "017"]
+)
 def test_what_tensorflow_serving_takes_for_no_number_is_none(tmp_path: Path, name: str) -> None:
     for folder in (name, "17"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "saved_model.pb").touch()
     assert versions(str(tmp_path)) == ["17"]
+
+
+@pytest.mark.parametrize("text", ["", "null", '{"of": "../../etc"}', '{"of": "007"}'])
+def test_a_damaged_card_stops_no_listing(tmp_path: Path, text: str) -> None:
+    version(tmp_path, "7", text)
+    version(tmp_path, "8", "{}")
+    damaged, intact = list_versions(str(tmp_path))
+    assert (damaged.damaged, intact.damaged) == (True, False)
+    assert damaged.problem.startswith("its card is damaged: ")
+    assert withdrawn_by(str(tmp_path), "x") is None
+
+
+def test_a_card_cannot_say_which_version_it_is(tmp_path: Path) -> None:
+    version(tmp_path, "7", '{"version": "/etc/ssl", "problem": "", "serving": false}')
+    (listed,) = list_versions(str(tmp_path))
+    assert (listed.version, listed.serving) == ("7", True)
+
+
+def test_the_same_address_with_other_files_is_another_model() -> None:
+    one = Card(model="m", manifest_sha256="a")
+    assert same_model(one, Card(model="m", manifest_sha256="a"))
+    assert same_model(one, Card(model="m")), "of before there were manifests"
+    assert not same_model(one, Card(model="m", manifest_sha256="b"))
+    assert not same_model(one, Card(model="n", manifest_sha256="a"))

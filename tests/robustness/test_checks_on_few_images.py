@@ -11,22 +11,17 @@ import tensorflow as tf
 
 from foundation.json import dumps
 from robustness.attacks.attacker import Attacker
-from robustness.checks import (
-    CHECKS,
+from robustness.checks import CHECKS, SAMPLE, Measured, Subject, batches, run_checks
+from robustness.config import Check, CheckName, ThreatModel
+from robustness.tolerance import (
     CONVERGED,
     FAKE,
-    SAMPLE,
     TOLERANCE,
     ZERO_GRADIENTS,
-    Measured,
-    Subject,
     allowed,
-    batches,
     enough,
     escapes,
-    run_checks,
 )
-from robustness.config import Check, CheckName, ThreatModel
 
 CLASSES, SHAPE = 3, (4, 4, 1)
 
@@ -109,7 +104,9 @@ def test_small_samples_of_a_sound_model_say_which_checks_could_not_tell() -> Non
     sure = {CheckName.SAME_SEED_SAME_RESULT}
     assert {name for name, passed in verdicts.items() if passed} == sure
     assert not [name for name, passed in verdicts.items() if passed is False]
-    assert all(check.passed for check in run_checks(subject(60)))
+    assert all(check.passed for check in run_checks(subject(66)))
+    few = measured(subject(60), "large_epsilon_breaks_everything")
+    assert (few.passed, "40 images are too few to tell" in few.sentence) == (None, True)
 
 
 def test_accuracy_that_stays_on_few_images_is_no_fake_yet() -> None:
@@ -121,6 +118,19 @@ def test_accuracy_that_stays_on_few_images_is_no_fake_yet() -> None:
     few = at(100)
     assert few.passed is None
     assert "On 100 images it may stay by chance; 500 can tell." in few.sentence
+
+
+@pytest.mark.parametrize(("rest", "passed"), [(60, False), (12, False), (1, None), (0, None)])
+def test_most_images_of_one_class_hide_no_fake(rest: int, passed: bool | None) -> None:
+    """Of 500 images 440 or more are of class 0. A model on which no attack works is right on all:
+    that is found by the other images, and without these nobody can tell."""
+    y = np.r_[np.zeros(500 - rest, np.int64), np.arange(rest) % (CLASSES - 1) + 1]
+    attackless = replace(subject(500), y=y)
+    attackless.__dict__["right"] = np.ones(500, bool)
+    object.__setattr__(attackless, "survives", lambda attack, epsilon=None: attackless.right)
+    found = measured(attackless, "large_epsilon_breaks_everything")
+    assert found.passed is passed, found.sentence
+    assert f"of the {rest} images of all classes except" in found.sentence
 
 
 def not_a_number(x: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -177,6 +177,10 @@ def new_class_in_test(root: Path) -> None:
     write_image(root / "test" / "fox" / "1.png", 1)
 
 
+def class_without_test(root: Path) -> None:
+    shutil.rmtree(root / "test" / "cat")
+
+
 def garbage_first(root: Path) -> None:
     (root / "train" / "cat" / "0.png").write_bytes(b"no image")
 
@@ -203,6 +207,7 @@ def no_folder(root: Path) -> None:
             r"fox holds no images \(PNG, JPEG, BMP, GIF, WEBP, TIFF, PPM\); fill it or remove it",
         ),
         (one_class, r"has one class only \(cat\); a classifier needs two or more"),
+        (class_without_test, r"test has no image of cat, so nobody could judge.*or remove the cla"),
         (new_class_in_test, "test has classes that .*train has not: fox"),
         (garbage_first, r"cat/0.png cannot be decoded as an image .*; replace or remove it"),
         (transparent_first, "cat/0.png has the colour mode RGBA; expected grey or RGB with 8 bits"),

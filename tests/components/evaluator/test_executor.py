@@ -44,6 +44,7 @@ from components.evaluator.gate import (
 )
 from components.evaluator.metrics import TALLY
 from components.evaluator.tally import tally
+from components.manifest import MODEL_SHA256, digest_of
 from components.pusher import card_of
 from components.records.checks import write_checks
 from components.records.names import CLEAN
@@ -176,6 +177,8 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert result.blessing.get_string_custom_property(REFUSED_BY).split(",") == REFUSED
     assert result.blessing.get_int_custom_property("blessed") == 0
+    judged = result.blessing.get_string_custom_property(MODEL_SHA256)
+    assert judged == digest_of(f"{result.model.uri}/Format-Serving")
     assert [name for name, gate in result.gates.items() if not gate.passed] == REFUSED
     assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
     assert result.gates["worst_case"].images_to_change == 3

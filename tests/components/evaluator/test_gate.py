@@ -253,6 +253,31 @@ def test_a_refusal_says_what_the_served_model_answered() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "others", "passes"),
+    [(125, 1, True), (125, 2, False), (9999, 1, True), (9999, 2, False)],
+)
+def test_one_row_on_a_boundary_refuses_no_model(rows: int, others: int, passes: bool) -> None:
+    """Below 5,000 rows a single one is more than 0.02 %; above, the share decides."""
+    given = answered({CLEAN: [True] * rows})
+    served = given.predictions["robust"].copy()
+    served[:others] = 9
+    gate = Disagreement(name="served", bound=0.0002)
+    finding = gate.measure(tally(given, served))
+    assert finding.value == others / rows
+    assert gate.holds(finding.compared) is passes
+
+
+def test_a_class_without_images_is_not_passed_over() -> None:
+    """Class 1 of three has none; without names nobody knows that there are three."""
+    seen = of({CLEAN: [True] * 100}, label=[0, 2] * 50)
+    gate = WorstClass(name="worst_class", bound=0.5, argument=("cat", "dog", "fox"))
+    finding = gate.measure(seen)
+    assert not gate.holds(finding.compared)
+    assert "No image shows the class 1 (dog)." in finding.sentence
+    assert gate.holds(dataclasses.replace(gate, argument=()).measure(seen).compared)
+
+
 def test_a_comparison_says_how_many_were_lost_and_won() -> None:
     champion = {CLEAN: [i not in (20, 21) for i in range(30)]}
     gate = NoWorse(name="champion_clean", argument=(CLEAN,), bound=0.025)

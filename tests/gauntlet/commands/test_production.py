@@ -36,6 +36,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, command: str, answer: Any) -> list
     [
         (["bless", "--reason", "x"], "say --force"),
         (["bless", "--force"], "--reason takes a text"),
+        (["rollback"], "--reason takes a text"),
+        (["rollback", "--reason", " "], "--reason takes a text"),
         (["models", "--root", "nowhere"], "there is no folder"),
         (["rollback", "--root", "gs://bucket/x"], "expected a local folder"),
     ],

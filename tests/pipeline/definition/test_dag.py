@@ -22,7 +22,7 @@ CuratedSchema
 TfdsExampleGen
 StatisticsGen examples=TfdsExampleGen.examples
 ExampleValidator schema=CuratedSchema.schema statistics=StatisticsGen.statistics
-AnomalyGate anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion
+AnomalyGate anomalies=ExampleValidator.anomalies examples=TfdsExampleGen.examples schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion
 Transform examples=TfdsExampleGen.examples schema=CuratedSchema.schema after=AnomalyGate
 Trainer.robust examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
 Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
@@ -42,13 +42,15 @@ WITHOUT_GATE = {
 }
 WITHOUT_CHAMPION = {
     "Champion": None,
-    "AnomalyGate": "anomalies=ExampleValidator.anomalies schema=CuratedSchema.schema "
+    "AnomalyGate": "anomalies=ExampleValidator.anomalies "
+    "examples=TfdsExampleGen.examples schema=CuratedSchema.schema "
     "statistics=StatisticsGen.statistics",
     **WITHOUT_GATE,
 }
 SPAN = {
     "LastSpan": "",
     "AnomalyGate": "_LastSpan.accepted=LastSpan.accepted anomalies=ExampleValidator.anomalies "
+    "examples=TfdsExampleGen.examples "
     "schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion",
 }
 DATA = "examples=TfdsExampleGen.examples {}transform_graph=Transform.transform_graph"
@@ -289,6 +291,7 @@ OWN = [
             {
                 "TfdsExampleGen",
                 "CuratedSchema",
+                "AnomalyGate",
                 "Trainer.undefended",
                 "Trainer.robust",
                 "Evaluator",
@@ -299,6 +302,7 @@ OWN = [
             {
                 "TfdsExampleGen",
                 "CuratedSchema",
+                "AnomalyGate",
                 "Trainer.undefended",
                 "Trainer.robust",
                 "Evaluator",

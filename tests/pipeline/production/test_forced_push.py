@@ -3,12 +3,16 @@
 from collections.abc import Callable
 
 import pytest
-from three_runs import latest_blessed, served
+from three_runs import latest_blessed, model_of_run, record, served
 
+from components import pusher
+from components.manifest import MODEL_SHA256, digest_of
 from components.versions import list_versions
 from foundation.errors import ConfigError, RunError
+from pipeline.production import forced_push
 from pipeline.production.forced_push import push_refused
-from pipeline.production.requests import ForcedPush
+from pipeline.production.requests import ForcedPush, Rollback
+from pipeline.production.rollback import serve_again
 from pipeline.root.root import Root
 
 
@@ -46,5 +50,74 @@ def test_what_cannot_be_served_cannot_be_forced(root: Root) -> None:
         checks[-1].custom_properties["blessed"].int_value = 0
         store.put_artifacts(checks)
     with pytest.raises(RunError, match="the serving check refused the model of run run-3"):
+        push_refused(ForcedPush(root=root, reason="hurry"))
+    assert served(root) == "run-2"
+
+
+@pytest.mark.parametrize("step", ["before", "appeared"])
+def test_a_forced_push_that_was_killed_is_completed_by_the_next(
+    root: Root, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "before":
+            patch.setattr(forced_push, "publish", killed)
+        else:
+            patch.setattr(pusher, "_complete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            push_refused(ForcedPush(root=root, reason="nothing better"))
+    assert latest_blessed(root) == "run-3", "the metadata first"
+    for _ in range(2):
+        push_refused(ForcedPush(root=root, reason="nothing better"))
+        assert (served(root), latest_blessed(root)) == ("run-3", "run-3")
+        assert len(list_versions(str(root.serving))) == 3
+    assert pusher.unsettled(str(root.serving)) == {}
+
+
+def test_a_forced_model_that_was_replaced_is_not_forced_again(root: Root) -> None:
+    push_refused(ForcedPush(root=root, reason="nothing better"))
+    serve_again(Rollback(root=root, reason="better after all"))
+    with root.metadata() as store:
+        (forced,) = [b for b in store.get_artifacts_by_type("ModelBlessing") if b.name == "run-3"]
+        forced.custom_properties["blessed"].int_value = 1
+        store.put_artifacts([forced])
+    with pytest.raises(ConfigError, match="blessed already"):
+        push_refused(ForcedPush(root=root, run_id="run-3", reason="again"))
+
+
+def test_of_several_refused_runs_one_must_be_named(
+    root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the order of their making, whatever their names say: clocks differ."""
+    with root.metadata() as store:
+        record(store, root, "a-run-4", blessed=False)
+    figures = r"clean 94.00%, worst_case 50.00%, certified 40.00%, refused by worst_case,square"
+    message = rf"Name one of those .*: a-run-4 \({figures}\); run-3 \(clean 93"
+    with pytest.raises(ConfigError, match=message):
+        push_refused(ForcedPush(root=root, reason="hurry"))
+    caplog.set_level("INFO")
+    push_refused(ForcedPush(root=root, run_id="a-run-4", reason="hurry"))
+    assert served(root) == "a-run-4"
+    assert "run a-run-4 (clean 94.00%" in caplog.text
+
+
+def test_a_refused_run_before_one_that_passed_is_named_too(root: Root) -> None:
+    with root.metadata() as store:
+        record(store, root, "a-run-4", blessed=True)
+    with pytest.raises(ConfigError, match=r"which run\? .*: run-3 \("):
+        push_refused(ForcedPush(root=root, reason="hurry"))
+
+
+def test_a_model_that_was_changed_since_it_was_judged_is_not_forced(root: Root) -> None:
+    model = model_of_run(root, "run-3")
+    with root.metadata() as store:
+        (blessing,) = [b for b in store.get_artifacts_by_type("ModelBlessing") if b.name == "run-3"]
+        judged = digest_of(f"{model.uri}/Format-Serving")
+        blessing.custom_properties[MODEL_SHA256].string_value = judged
+        store.put_artifacts([blessing])
+    (root.artifacts / "run-3" / "model" / "Format-Serving" / "saved_model.pb").write_text("x")
+    with pytest.raises(RunError, match="changed"):
         push_refused(ForcedPush(root=root, reason="hurry"))
     assert served(root) == "run-2"

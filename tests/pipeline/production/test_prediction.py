@@ -12,7 +12,8 @@ from small_world import NAMES, SHAPE, small_images
 
 from components.pusher import publish
 from components.versions import Card
-from foundation.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError, RunError
+from foundation.versions import newest_version
 from pipeline.production.prediction import classify
 from pipeline.production.requests import Classification
 from pipeline.root.root import Root
@@ -76,6 +77,13 @@ def test_a_file_that_cannot_be_classified(content: bytes | None, message: str, r
 def test_nothing_was_pushed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing has been pushed"):
         classify(Classification(root=Root(tmp_path), images=(Path("0.png"),)))
+
+
+def test_a_served_version_that_was_changed_answers_nothing(root: Root) -> None:
+    served = newest_version(str(root.serving))
+    (root.serving / str(served) / "assets" / "class_names.txt").write_text("a\nb\nc\n")
+    with pytest.raises(RunError, match=r"is damaged: assets/class_names\.txt: it was changed"):
+        classify(Classification(root=root, images=(root.folder / "0.png",)))
 
 
 def test_a_version_of_before_has_no_names(

@@ -1,17 +1,24 @@
 """Rollback: what is served then, and which blessings are in force."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from three_runs import latest_blessed, model_of_run, served
+from three_runs import gates_of, latest_blessed, model_of_run, served
 
+from components import pusher
+from components.journal import JOURNAL, read
+from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
 from components.pusher import publish
-from components.versions import Card, list_versions
+from components.versions import CARD, STRAY, Card, list_versions
+from foundation import lock
 from foundation.errors import ConfigError, RunError
 from pipeline.production import rollback
 from pipeline.production.forced_push import push_refused
+from pipeline.production.listing import list_root
 from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
 from pipeline.production.rollback import serve_again, serve_again_in_store
 from pipeline.root.root import Root
@@ -40,7 +47,7 @@ def test_rollback_serves_the_model_before_and_makes_it_the_champion(root: Root) 
 
 def test_rollback_to_a_version_goes_forward_again(root: Root) -> None:
     newest = list_versions(str(root.serving))[-1].version
-    serve_again(Rollback(root=root))
+    serve_again(Rollback(root=root, reason="slow"))
     serve_again(Rollback(root=root, version=newest, reason="it was not the model"))
     assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
     assert len(list_versions(str(root.serving))) == 4
@@ -48,7 +55,7 @@ def test_rollback_to_a_version_goes_forward_again(root: Root) -> None:
 
 def test_rollback_to_what_is_served_pushes_nothing(root: Root) -> None:
     newest = list_versions(str(root.serving))[-1].version
-    assert serve_again(Rollback(root=root, version=newest)).version == newest
+    assert serve_again(Rollback(root=root, version=newest, reason="slow")).version == newest
     assert len(list_versions(str(root.serving))) == 2
 
 
@@ -60,23 +67,23 @@ def test_a_rollback_that_was_killed_before_the_push_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(rollback, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            serve_again(Rollback(root=root, version=wanted))
+            serve_again(Rollback(root=root, version=wanted, reason="slow"))
     assert (served(root), latest_blessed(root)) == ("run-2", "run-1")
-    serve_again(Rollback(root=root, version=wanted))
+    serve_again(Rollback(root=root, version=wanted, reason="slow"))
     assert (served(root), latest_blessed(root)) == ("run-1", "run-1")
     assert len(list_versions(str(root.serving))) == 3
 
 
 def test_a_second_rollback_does_not_come_forward_again(root: Root) -> None:
-    serve_again(Rollback(root=root))
-    with pytest.raises(ConfigError, match="no earlier blessed model"):
-        serve_again(Rollback(root=root))
+    serve_again(Rollback(root=root, reason="slow"))
+    with pytest.raises(ConfigError, match="no intact earlier blessed model"):
+        serve_again(Rollback(root=root, reason="slow"))
     assert served(root) == "run-1"
 
 
 def test_rollback_from_and_to_a_model_that_was_forced(root: Root) -> None:
     forced = push_refused(ForcedPush(root=root, reason="nothing better"))
-    serve_again(Rollback(root=root))
+    serve_again(Rollback(root=root, reason="slow"))
     assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
     version = serve_again(Rollback(root=root, version=forced.version, reason="after all"))
     assert (served(root), latest_blessed(root)) == ("run-3", "run-3")
@@ -86,22 +93,34 @@ def test_rollback_from_and_to_a_model_that_was_forced(root: Root) -> None:
 def test_a_version_that_is_not_there(root: Root) -> None:
     before = list_versions(str(root.serving))
     with pytest.raises(ConfigError, match="there is no version 17; there are "):
-        serve_again(Rollback(root=root, version="17"))
+        serve_again(Rollback(root=root, version="17", reason="slow"))
     assert list_versions(str(root.serving)) == before
 
 
 @pytest.mark.parametrize("carded", [True, False], ids=["card", "no-card"])
 def test_a_model_that_was_never_blessed_does_not_come_back(carded: bool, root: Root) -> None:
     model = model_of_run(root, "run-3")
-    card = Card(model=model.uri, model_id=model.id) if carded else Card()
+    figures = {gate["name"]: gate["value"] for gate in gates_of("run-3")}
+    card = Card(model=model.uri, model_id=model.id, **figures) if carded else Card()
     stray = publish(f"{model.uri}/Format-Serving", str(root.serving), card)
     with pytest.raises(RunError, match="was never blessed"):
-        serve_again(Rollback(root=root, version=stray))
+        serve_again(Rollback(root=root, version=stray, reason="slow"))
 
 
-def test_nothing_is_changed_while_a_run_is_under_way(root: Root) -> None:
-    with FileLock(root.folder / ".lock"), pytest.raises(RunError, match="a run is under way"):
-        serve_again(Rollback(root=root))
+def test_a_rollback_works_while_a_run_is_under_way(root: Root) -> None:
+    with FileLock(root.folder / ".lock"):
+        serve_again(Rollback(root=root, reason="slow"))
+    assert (served(root), latest_blessed(root)) == ("run-1", "run-1")
+
+
+def test_a_rollback_waits_for_another_change_and_not_for_ever(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.5)
+    message = r"somebody else is changing the versions in .*/serving"
+    with FileLock(root.serving / ".lock"), pytest.raises(RunError, match=message):
+        serve_again(Rollback(root=root, reason="slow"))
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
 
 
 def test_a_store_without_metadata_goes_back_by_its_cards(root: Root) -> None:
@@ -109,18 +128,150 @@ def test_a_store_without_metadata_goes_back_by_its_cards(root: Root) -> None:
     version = serve_again_in_store(StoreRollback(serving=serving, reason="too slow"))
     assert served(root) == "run-1"
     assert (version.card.kind, version.card.reason) == ("rollback", "too slow")
-    with pytest.raises(ConfigError, match="no earlier model to go back to"):
-        serve_again_in_store(StoreRollback(serving=serving))
+    with pytest.raises(ConfigError, match="no intact earlier model to go back to"):
+        serve_again_in_store(StoreRollback(serving=serving, reason="slow"))
     newer = list_versions(serving)[1].version
-    serve_again_in_store(StoreRollback(serving=serving, version=newer))
+    serve_again_in_store(StoreRollback(serving=serving, version=newer, reason="slow"))
     assert served(root) == "run-2"
-    same = serve_again_in_store(StoreRollback(serving=serving, version=newer))
+    same = serve_again_in_store(StoreRollback(serving=serving, version=newer, reason="slow"))
     assert len(list_versions(serving)) == 4
     assert same.serving
     with pytest.raises(ConfigError, match="there is no version 17"):
-        serve_again_in_store(StoreRollback(serving=serving, version="17"))
+        serve_again_in_store(StoreRollback(serving=serving, version="17", reason="slow"))
 
 
 def test_a_store_in_which_nothing_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="versions are none"):
-        serve_again_in_store(StoreRollback(serving=str(tmp_path / "nowhere")))
+        serve_again_in_store(StoreRollback(serving=str(tmp_path / "nowhere"), reason="slow"))
+
+
+def break_version(root: Root, version: str, how: str) -> None:
+    """Change a version by hand."""
+    folder = root.serving / version
+    card = folder / CARD
+    match how:
+        case "a file":
+            (folder / "saved_model.pb").write_text("another model")
+        case "an extra file":
+            (folder / "more").touch()
+        case "an empty card":
+            card.write_text("")
+        case "no card":
+            card.unlink()
+        case "figures":
+            card.write_text(card.read_text().replace("0.91", "1.0"))
+        case "a file, its manifest and its card":
+            (folder / "saved_model.pb").write_text("another model")
+            digest = json.loads(card.read_text())["manifest_sha256"]
+            card.write_text(card.read_text().replace(digest, write_manifest(str(folder))))
+        case "no manifest":
+            (folder / MANIFEST).unlink()
+        case "a card that means another version":
+            content = json.loads(card.read_text()) | {"version": "../../..", "of": "../../.."}
+            card.write_text(json.dumps(content))
+
+
+BREAKS = [
+    "a file", "an extra file", "an empty card", "no card", "figures",
+    "a file, its manifest and its card", "no manifest", "a card that means another version",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_broken_version_is_named_and_never_served_again(how: str, root: Root) -> None:
+    first = list_versions(str(root.serving))[0].version
+    break_version(root, first, how)
+    assert [bool(version.problem) for version in list_root(root)] == [True, False]
+    with pytest.raises(RunError, match=f"version {first} is not served again: "):
+        serve_again(Rollback(root=root, version=first, reason="slow"))
+    with pytest.raises(ConfigError, match="no intact earlier blessed model"):
+        serve_again(Rollback(root=root, reason="slow"))
+    store = StoreRollback(serving=str(root.serving), version=first, reason="slow")
+    with pytest.raises(RunError, match=f"version {first} is not served again: "):
+        serve_again_in_store(store)
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
+
+
+@pytest.mark.parametrize("how", [*BREAKS[:4], "no manifest"])
+@pytest.mark.parametrize("in_store", [True, False])
+def test_away_from_a_served_version_that_is_broken(how: str, in_store: bool, root: Root) -> None:
+    break_version(root, list_versions(str(root.serving))[-1].version, how)
+    if in_store:
+        serve_again_in_store(StoreRollback(serving=str(root.serving), reason="damaged"))
+    else:
+        serve_again(Rollback(root=root, reason="damaged"))
+    assert served(root) == "run-1"
+    assert list_root(root)[-1].problem == ""
+
+
+def test_a_card_and_a_journal_that_were_forged_are_compared_with_the_gates(root: Root) -> None:
+    """Whoever may write there may write all of it but the metadata."""
+    first = list_versions(str(root.serving))[0].version
+    break_version(root, first, "figures")
+    (root.serving / JOURNAL).unlink()
+    version = list_root(root)[0]
+    assert version.problem == "its card is forged: clean 100.00%, the gates measured 91.00%"
+
+
+def test_a_version_that_was_put_there_by_hand(root: Root) -> None:
+    newest = int(list_versions(str(root.serving))[-1].version)
+    shutil.copytree(root.serving / str(newest), root.serving / str(newest + 5))
+    content = json.loads((root.serving / f"{newest + 5}" / CARD).read_text())
+    (root.serving / f"{newest + 5}" / CARD).write_text(json.dumps(content))
+    assert list_root(root)[-1].problem == STRAY
+    with pytest.raises(RunError, match="the journal does not know it"):
+        serve_again(Rollback(root=root, version=str(newest + 5), reason="slow"))
+
+
+def test_numbers_and_addresses_that_came_again_are_not_the_model(root: Root) -> None:
+    """The metadata were lost, and counted from one again."""
+    first = list_versions(str(root.serving))[0]
+    with root.metadata() as store:
+        blessings = store.get_artifacts_by_type("ModelBlessing")
+        for blessing in blessings:
+            blessing.custom_properties[MODEL_SHA256].string_value = "of another model"
+        store.put_artifacts(blessings)
+    assert list_root(root)[0].problem == (
+        "it is not the model that was judged, as the metadata have it"
+    )
+    with pytest.raises(RunError, match="is not the model that was judged"):
+        serve_again(Rollback(root=root, version=first.version, reason="slow"))
+    assert latest_blessed(root) == "run-2"
+
+
+def test_a_rollback_that_was_killed_after_the_push_is_not_done_twice(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three models, so a second rollback would go one further."""
+    push_refused(ForcedPush(root=root, reason="nothing better"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pusher, "_complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            serve_again(Rollback(root=root, reason="slow"))
+    assert served(root) == "run-2"
+    count = len(list_versions(str(root.serving)))
+    serve_again(Rollback(root=root, reason="slow"))
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
+    assert len(list_versions(str(root.serving))) == count
+    serve_again(Rollback(root=root, reason="slow"))
+    assert served(root) == "run-1"
+
+
+def test_a_rollback_is_in_the_journal_with_who_and_why(root: Root) -> None:
+    serve_again(Rollback(root=root, reason="too slow", by="Ada"))
+    withdrawal, begun, done = read(str(root.serving)).entries[-3:]
+    assert [each.what for each in (withdrawal, begun, done)] == [
+        "withdrawn", "rollback", "rollback",
+    ]  # fmt: skip
+    assert withdrawal.model == model_of_run(root, "run-2").uri
+    assert done.version == list_versions(str(root.serving))[-1].version
+    for entry in (withdrawal, begun, done):
+        assert entry.reason == "too slow"
+        assert f"(uid {os.getuid()}) on " in entry.by
+        assert entry.by.endswith('by own account "Ada"')
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_a_rollback_needs_a_reason(root: Root, reason: str) -> None:
+    with pytest.raises(ConfigError, match="--reason takes a text"):
+        serve_again(Rollback(root=root, reason=reason))

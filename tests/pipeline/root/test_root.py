@@ -1,12 +1,12 @@
 """The layout of a root, its lock and its metadata."""
 
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from foundation.errors import ConfigError, RunError
 from pipeline.root import root as module
@@ -29,29 +29,23 @@ def test_the_layout_is_the_one_that_earlier_versions_made() -> None:
     assert str(root) == "/r"
 
 
-def test_a_root_is_locked_once(tmp_path: Path) -> None:
+def test_a_root_is_locked_once_and_the_message_names_the_holder(tmp_path: Path) -> None:
     root = Root(tmp_path)
-    with root.locked("busy"), pytest.raises(RunError, match=r"^again$"), root.locked("again"):
+    holder = rf"^again \(held by process {os.getpid()} on \S+ since 20\S+\)$"
+    with root.locked("busy"), pytest.raises(RunError, match=holder), root.locked("again"):
         pytest.fail("locked twice")
     with root.locked("busy"):
         assert (tmp_path / ".lock").exists()
 
 
-def test_a_change_by_hand_needs_a_root_and_peace(tmp_path: Path) -> None:
+def test_a_change_by_hand_needs_a_root_and_waits_for_no_run(tmp_path: Path) -> None:
     root = Root(tmp_path)
     with pytest.raises(ConfigError, match="is no root of a pipeline: it has no metadata"):
         root.under_change().__enter__()
     with root.metadata():
         pass
-    with root.under_change() as store:
+    with root.locked("busy"), root.under_change() as store:
         assert store.get_artifacts() == []
-        with pytest.raises(RunError, match="busy"), root.locked("busy"):
-            pytest.fail("a run began meanwhile")
-    with (
-        FileLock(tmp_path / ".lock"),
-        pytest.raises(RunError, match=r"a run is under way in .*; w"),
-    ):
-        root.under_change().__enter__()
 
 
 def test_where_no_link_can_be_made_the_data_is_read_where_it_is(tmp_path: Path) -> None:
@@ -93,3 +87,21 @@ def test_a_file_of_metadata_that_is_none_is_told_of(tmp_path: Path) -> None:
         Root(tmp_path).metadata(),
     ):
         pass
+
+
+def test_in_a_folder_of_a_group_all_is_for_the_group(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    tmp_path.chmod(0o770)
+    before = os.umask(0o077)
+    try:
+        root.share()
+        with root.metadata():
+            root.log.touch()
+        assert os.umask(0o077) == 0o007
+        tmp_path.chmod(0o750)
+        root.share()
+        assert os.umask(before) == 0o077, "the folder is its owner's alone"
+    finally:
+        os.umask(before)
+    assert (tmp_path / "metadata.sqlite").stat().st_mode & 0o777 == 0o664
+    assert root.log.stat().st_mode & 0o777 == 0o660

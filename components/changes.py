@@ -1,0 +1,59 @@
+"""Changes by hand: who made them, when and why, and what was done to a blessing.
+
+Who it was is what the system knows of the process: a number of a user, its name, and the machine.
+Read without TFX.
+"""
+
+import datetime
+import json
+import os
+import pwd
+import socket
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Change(StrEnum):
+    """What was done to a blessing by hand: the name of its property that holds the signature."""
+
+    WITHDRAWN = "withdrawn"
+    RESTORED = "restored"
+    FORCED = "forced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """Who changed something by hand, when (UTC) and why."""
+
+    by: str
+    at: str
+    reason: str
+
+
+def signed(reason: str, claim: str = "") -> Signature:
+    """The signature of whoever runs this process, now.
+
+    claim: name by which they want to be known; it is noted as what they say.
+    """
+    return Signature(by=whoami(claim), at=now(), reason=reason)
+
+
+def whoami(claim: str = "") -> str:
+    """Who runs this process: the real user and the machine, and after that what nobody has checked:
+    a claim, and the user who called sudo."""
+    uid = os.getuid()
+    try:
+        user = f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        user = f"uid {uid}"
+    parts = [f"{user} on {socket.gethostname()}"]
+    if claim.strip():
+        parts.append(f"by own account {json.dumps(claim.strip(), ensure_ascii=False)}")
+    if sudo := os.environ.get("SUDO_USER"):
+        parts.append(f"SUDO_USER {json.dumps(sudo, ensure_ascii=False)}")
+    return ", ".join(parts)
+
+
+def now() -> str:
+    """The time as all records have it: UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,104 @@
+"""What the metadata know of pushed models, with which the cards of the versions are compared.
+
+A model is the one that a card means when it lies at the same address and its judged files have the
+same digest: numbers and addresses begin again where the metadata were lost. Read without TFX.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.changes import Change, Signature
+from components.journal import Entry
+from components.manifest import MODEL_SHA256
+from components.versions import MEASURED, Card, Version
+from foundation.versions import STORED_AT
+from pipeline.root.blessings import judged, model_of, text_in
+
+GATES = "gates.json"
+"""File in a blessing with what the gates found, see `components.evaluator.executor`."""
+
+
+class Records:
+    """Models, their blessings and their pushes. `blessings`: of all models."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self.blessings: list[mlmd.Artifact] = store.get_artifacts_by_type("ModelBlessing")
+        self._models = {address_of(a): a.id for a in store.get_artifacts_by_type("Model")}
+        self._pushed = {
+            text_in(artifact, "pushed_version"): text_in(artifact, MODEL_SHA256)
+            for artifact in store.get_artifacts_by_type("PushedModel")
+        }
+
+    def model_of(self, card: Card) -> int | None:
+        """Id of the model that a card means; None where the metadata do not know it."""
+        model = self._models.get(card.model)
+        return model if model is not None and self._means(card, model) else None
+
+    def contradiction(self, version: Version) -> str:
+        """How the card of a version differs from what is known of its model and of its push; ''
+        where it does not, or nothing is known."""
+        card = version.card
+        pushed = self._pushed.get(version.version)
+        if pushed and card.manifest_sha256 != pushed:
+            return "it is not what was pushed, as the metadata have it"
+        model = self._models.get(card.model)
+        if model is None:
+            return ""
+        if not self._means(card, model):
+            return "it is not the model that was judged, as the metadata have it"
+        return _other_figures(card, (b for b in self.blessings if model_of(b) == model))
+
+    def withdrawal(self, blessing: mlmd.Artifact, signature: Signature) -> Entry:
+        """What the journal keeps of a blessing that is withdrawn."""
+        addresses = {number: address for address, number in self._models.items()}
+        return Entry(
+            what=Change.WITHDRAWN,
+            model=addresses.get(model_of(blessing), ""),
+            model_sha256=judged(blessing),
+            **dataclasses.asdict(signature),
+        )
+
+    def _means(self, card: Card, model: int) -> bool:
+        """Whether a card means the model at its address: by digest, without one by number."""
+        digests = {judged(b) for b in self.blessings if model_of(b) == model} - {""}
+        if card.manifest_sha256 and digests:
+            return card.manifest_sha256 in digests
+        return card.model_id in (0, model)
+
+
+def _other_figures(card: Card, blessings: Iterable[mlmd.Artifact]) -> str:
+    """How a card's figures differ from what the gates measured, in any of the evaluations."""
+    figures = [found for blessing in blessings if (found := measured_by(blessing.uri)) is not None]
+    ours = {name: getattr(card, name) for name in MEASURED}
+    if not figures or ours in figures:
+        return ""
+    theirs = figures[-1]
+    return "its card is forged: " + ", ".join(
+        f"{name} {_share(ours[name])}, the gates measured {_share(theirs[name])}"
+        for name in MEASURED
+        if ours[name] != theirs[name]
+    )
+
+
+def measured_by(blessing: str) -> dict[str, float | None] | None:
+    """What the gates measured; None where that is gone."""
+    try:
+        gates = json.loads((Path(blessing) / GATES).read_text())
+        values = {gate["name"]: gate["value"] for gate in gates}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return {name: values.get(name) for name in MEASURED}
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def address_of(model: mlmd.Artifact) -> str:
+    """By what a card names a model, see `components.versions.address_of`."""
+    return text_in(model, STORED_AT) or str(model.uri)
