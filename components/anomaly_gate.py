@@ -34,7 +34,7 @@ from components.class_names import names_in
 from components.curated_schema import read_schema
 from components.evaluator.gate import Gate
 from components.records.labels import read_labels
-from components.spans import ACCEPTED_AT, STATISTICS, newest_accepted
+from components.spans import ACCEPTED_AT, DATASET, STATISTICS, newest_accepted
 from foundation.errors import DataError
 from foundation.events import Fields
 from foundation.whole import write_text
@@ -50,13 +50,15 @@ ACCEPTED_CLASSES = "accepted_classes"
 """Custom property of the output: how the classes differ from the last span's, or ''."""
 
 
-def keep_accepted(statistics: str, names: tuple[str, ...], spans: str, span: int) -> None:
+def keep_accepted(
+    statistics: str, names: tuple[str, ...], spans: str, span: int, dataset: str
+) -> None:
     """Keep the statistics of a span and the names of its classes for the next one, where they are
     not kept already; whole, or not at all: the statistics come last, and make it one.
 
-    statistics: folder of a split's statistics. spans: see `components.spans`.
+    statistics: folder of a split's statistics. spans, dataset: see `components.spans`.
     """
-    newest = newest_accepted(spans, span + 1)
+    newest = newest_accepted(spans, span + 1, dataset)
     same_span = bool(newest) and os.path.basename(os.path.dirname(newest)) == str(span)
     if same_span and (read_statistics(newest), read_names(newest)) == (
         read_statistics(statistics),
@@ -66,8 +68,10 @@ def keep_accepted(statistics: str, names: tuple[str, ...], spans: str, span: int
     now = datetime.datetime.now(datetime.UTC).strftime(ACCEPTED_AT)
     kept = statistics_file(os.path.join(spans, str(span), now))
     fileio.makedirs(os.path.dirname(kept))
-    if names:
-        write_text(os.path.join(os.path.dirname(kept), CLASS_NAMES), file_of(names).decode())
+    beside = {CLASS_NAMES: file_of(names).decode(), DATASET: dataset}
+    for name, content in beside.items():
+        if content:
+            write_text(os.path.join(os.path.dirname(kept), name), content)
     fileio.copy(statistics_file(statistics), f"{kept}.partial")
     fileio.rename(f"{kept}.partial", kept)
 
@@ -79,16 +83,21 @@ class Accepted(TypedDict):
 
 
 @component
-def LastSpan(spans: Parameter[str], before: Parameter[int], seen: Parameter[str] = "") -> Accepted:
+def LastSpan(
+    spans: Parameter[str],
+    before: Parameter[int],
+    dataset: Parameter[str] = "",
+    seen: Parameter[str] = "",
+) -> Accepted:
     """Says where the accepted statistics of the span before one lie; like Champion it is no
     resolver.
 
     spans: see `components.spans`. before: number of the span that shall be compared with it.
-    seen: see `Champion`.
+    dataset: whose spans; the statistics of another one say nothing. seen: see `Champion`.
 
     Returns `accepted`: folder of the statistics, '' where no earlier span was accepted.
     """
-    return {"accepted": newest_accepted(spans, before)}
+    return {"accepted": newest_accepted(spans, before, dataset)}
 
 
 @component
@@ -104,6 +113,7 @@ def AnomalyGate(
     seen: Parameter[str] = "",
     examples: InputArtifact[Examples] = None,
     gates: Parameter[str] = "[]",
+    dataset: Parameter[str] = "",
 ) -> None:
     """Passes clean data, raises DataError otherwise; says before anything is trained which gates no
     model can pass on so few images.
@@ -114,6 +124,7 @@ def AnomalyGate(
     are no error; the property `accepted_classes` of the output says then how they differ. seen:
     another value for each run, because it writes there. examples: the data itself, of which it
     reads how many images a class has. gates: JSON, those that will judge the model (`Gate.plain`).
+    dataset: whose spans they are.
     """
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     names = names_in(read_schema(schema.uri))
@@ -143,7 +154,7 @@ def AnomalyGate(
     fileio.copy(statistics_file(own), statistics_file(accepted.uri), overwrite=True)
     accepted.set_string_custom_property(ACCEPTED_CLASSES, other)
     if span:
-        keep_accepted(own, names, spans, span)
+        keep_accepted(own, names, spans, span, dataset)
 
 
 def beyond(gates: list[dict[str, Any]], labels: dict[int, int]) -> Iterator[str]:

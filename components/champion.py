@@ -1,10 +1,11 @@
-"""Champion: the model that is served, which the next one is compared with, where both know the same
-classes.
+"""Champion: the model that is served, which the next one is compared with, where both are for the
+same purpose and know the same classes; the run ends here where it may not push.
 
 A node and no resolver, because Kubeflow has none: it looks where models are pushed to. So it is the
 same on every platform, and right after a rollback and after a push by hand.
 """
 
+import logging
 import os
 from typing import TypedDict
 
@@ -12,11 +13,16 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Schema
 
+from components.binding import Agreement, Mandate, agree, best_worst_case, listed, no_best
 from components.class_names import names_in
 from components.curated_schema import read_schema
+from components.policy import Terms
 from components.versions import examine, list_versions, same_model
 from foundation.errors import DataError, RunError
+from foundation.json import dumps
 from trainer.classes import Classes, classes_of, differences
+
+log = logging.getLogger("gauntlet.terms")
 
 WAYS_OUT = (
     "keep what has other classes in another --root (on a platform under another --name), or accept "
@@ -75,6 +81,9 @@ class Served(TypedDict):
     """Output of Champion."""
 
     version: str
+    served: str
+    not_compared: str
+    best: str
 
 
 @component
@@ -82,23 +91,46 @@ def Champion(
     serving: Parameter[str],
     accept_classes: Parameter[int] = 0,
     seen: Parameter[str] = "",
+    terms: Parameter[str] = "",
+    mandate: Parameter[str] = "",
     schema: InputArtifact[Schema] = None,
 ) -> Served:
-    """Says which version is served, and raises DataError where it knows other classes than the
-    data.
+    """Says which version is served; raises ConfigError where models for another purpose are, or
+    this run asks for less than they had to reach, and DataError where the served one knows other
+    classes than the data.
 
-    Its answer is a value and no artifact, so that the nodes which take it are known again by their
-    caches as long as the champion is the same.
+    Its answers are values and no artifacts, so that the nodes which take them are known again by
+    their caches as long as the champion is the same.
 
     serving: folder of pushed versions. accept_classes: 1 where other classes are no error. schema:
     names of the data's classes; without it nothing is compared. seen: what the orchestrator's cache
-    must see, the served version itself where it is known beforehand; where it is not, this node
-    must never be cached.
+    must see, what lies in `serving` where that is known beforehand; where it is not, this node must
+    never be cached. terms: `Terms` of the run as JSON; without it they are not compared. mandate:
+    `Mandate` as JSON.
 
-    Returns `version`: folder of the served version, '' where there is none.
+    Returns `version`: folder of the version to compare with, '' where there is none; `served`: of
+    the one that is served, whether compared or not; `not_compared`: why the two differ, or '';
+    `best`: the best worst case of the purpose as JSON, or why there is none, '' where no gate asks.
     """
     served = served_version(serving)
-    if served and schema is not None:
+    own = Terms.from_json(terms) if terms else None
+    agreement = agree(serving, own, Mandate.of_json(mandate)) if own else Agreement()
+    for note in agreement.notes:
+        log.warning("%s", note)
+    version = "" if agreement.differences else served
+    if version and schema is not None:
         ours = Classes.of(names_in(read_schema(schema.uri)))
-        other_classes(served, classes_of(served), ours, bool(accept_classes))
-    return {"version": served}
+        other_classes(version, classes_of(version), ours, bool(accept_classes))
+    return {
+        "version": version,
+        "served": served,
+        "not_compared": agreement.not_compared if served else "",
+        "best": best_in(serving, own) if own and own.policy.gates.best else "",
+    }
+
+
+def best_in(serving: str, terms: Terms) -> str:
+    """The best worst case that was ever pushed for a purpose, or as `reason` why there is none; as
+    JSON."""
+    best = best_worst_case(listed(serving), terms)
+    return dumps(best or {"reason": no_best(terms.purpose)}, indent=None)

@@ -31,9 +31,11 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
+from components.binding import bind, fields_of_push
 from components.champion import served_version
 from components.changes import Change, now, whoami
 from components.evaluator.executor import read_explanations
+from components.evaluator.gate import BEST
 from components.journal import Entry, append, read
 from components.manifest import (
     CARD,
@@ -67,8 +69,12 @@ WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
 when and why, as JSON."""
 
+TOLD = "told"
+"""Custom property of what was pushed or not: what the run says of itself, as JSON, see
+`components.binding.told`."""
+
 MET = "champion"
-"""Execution property with Champion's answer: whom the model has met."""
+"""Execution property with Champion's answer: what was served when the model met it."""
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -107,13 +113,15 @@ class Executor(tfx_pusher.Executor):
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        pushed.set_string_custom_property(TOLD, dumps(run, indent=None))
         (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
         if not self.CheckBlessing(input_dict) or _is_forced(blessing):
-            if withdrawal := blessing.get_string_custom_property(Change.WITHDRAWN):
+            withdrawal = blessing.get_string_custom_property(Change.WITHDRAWN)
+            if withdrawal and blessing.get_int_custom_property("blessed") != 1:
                 pushed.set_string_custom_property(WITHDRAWN, withdrawal)
             self._MarkNotPushed(pushed)
             return
-        run = json.loads(exec_properties.get("custom_config") or "null") or {}
         run_id = run.get("run_id") or run_in(pushed.uri)
         source = self.GetModelPath(input_dict)
         judged = judged_digest(source, [each for (each,) in _blessings(input_dict)])
@@ -126,15 +134,23 @@ class Executor(tfx_pusher.Executor):
         self._require_champion(base, card, exec_properties)
         version = served_already(base, card)
         if version is None:
-            check = functools.partial(self._require_unchanged, base, card, exec_properties)
-            version = publish(source, base, card, check)
+            fields = fields_of_push(base, run)
+            check = functools.partial(self._require_unchanged, base, card, exec_properties, fields)
+            version = publish(source, base, dataclasses.replace(card, **fields), check)
+        bind(base)
         pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, version), pushed_version=version
         )
 
-    def _require_unchanged(self, base: str, card: Card, exec_properties: dict[str, Any]) -> None:
-        """Raises RunError where somebody has pushed, or has rolled back, during the push."""
+    def _require_unchanged(
+        self, base: str, card: Card, exec_properties: dict[str, Any], fields: dict[str, Any]
+    ) -> None:
+        """Raises RunError where somebody has pushed, rolled back, or bound the folder to other
+        terms, during the push."""
+        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        if fields_of_push(base, run) != fields:
+            raise RunError(f"the terms of {base} changed during the push; run again")
         if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
         self._require_champion(base, card, exec_properties)
@@ -213,7 +229,7 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     came here."""
     gates = read_explanations(blessing.uri)
     values = {gate.name: gate.value for gate in gates}
-    reasons = [gate.not_compared for gate in gates if gate.not_compared]
+    reasons = [gate.not_compared for gate in gates if gate.not_compared and gate.name != BEST]
     return Card(
         model=address_of(model),
         model_id=model.id,
@@ -240,8 +256,8 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     The number is above all that are there, so a server takes the new version. Two at once get two
     numbers.
 
-    check: called when all is copied, right before the version becomes one; what it raises ends the
-    push.
+    card: where it has the digest of the model, what is copied must have it. check: called when all
+    is copied, right before the version becomes one; what it raises ends the push.
 
     Raises:
         RunError: it could not be written; the message says whether `base` is as it was.
@@ -250,8 +266,12 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     written = [staging]
     try:
         _stage(source, staging, card)
-        check()
-        version = _move(staging, base, written) if "://" in base else _rename(staging, base)
+        with serving_lock(base):
+            check()
+            note = _note(staging)
+            append(base, note)
+            version = _move(staging, base, written) if "://" in base else _rename(staging, base)
+            _complete(base, note, version)
     except BaseException as error:
         left = _remove(written)
         if not isinstance(error, FAILURES):

@@ -134,6 +134,7 @@ def places_of(request: Compilation) -> Places:
             for task, machine in request.training_jobs.items()
         },
         fail_on_refusal=request.fail_on_refusal,
+        mandate=request.mandate,
     )
 
 

@@ -38,6 +38,7 @@ class Compilation:
     volume: for Kubeflow.
     fail_on_refusal: whether a run whose model is refused fails.
     profile: machines of the nodes.
+    mandate: who answers for another purpose or a weaker policy, as JSON.
     project, region, service_account: of Google Cloud, for training jobs; '' for Vertex AI's own
         account.
     """
@@ -53,6 +54,7 @@ class Compilation:
     data_fingerprint: str = ""
     volume: Volume | None = None
     fail_on_refusal: bool = True
+    mandate: str = ""
     profile: Profile = field(default_factory=Profile)
     project: str = ""
     region: str = ""

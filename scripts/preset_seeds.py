@@ -19,9 +19,9 @@ from typing import Any
 import click
 from measurement import GAUNTLET
 
+from components.policy import GatesConfig
 from foundation.json import dumps
 from foundation.whole import write_text
-from pipeline.definition.config import GatesConfig
 from pipeline.definition.presets import PRESETS
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results.json"

@@ -11,7 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_artifacts import Examples, Model
 
 from components.adversarial_example_gen.component import with_models
-from components.champion_challenge.executor import ACCEPT_CLASSES, Executor
+from components.champion_challenge.executor import ACCEPT_CLASSES, BEST, NOT_COMPARED, Executor
 from components.keys import keyed
 from components.records.names import CHAMPION, ROBUST
 
@@ -22,6 +22,8 @@ class ChampionChallengeSpec(ComponentSpec):
     PARAMETERS: ClassVar = {
         CHAMPION: ExecutionParameter(type=str, optional=True),
         ACCEPT_CLASSES: ExecutionParameter(type=int, optional=True),
+        NOT_COMPARED: ExecutionParameter(type=str, optional=True),
+        BEST: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar = {
         "adversarial_examples": ChannelParameter(type=Examples),
@@ -46,6 +48,8 @@ class ChampionChallenge(BaseBeamComponent):
             and `rivalry.json` beside the rows says why.
         accept_classes: the same for a champion that knows other classes, which is an error
             otherwise.
+        not_compared, best: what else Champion answers: why there is no champion although a version
+            is served, and the best worst case of the purpose, for the gate `Best`.
         others: the other models that were attacked, by name.
 
     Raises:
@@ -62,6 +66,8 @@ class ChampionChallenge(BaseBeamComponent):
         model: BaseChannel,
         champion: str | Placeholder = "",
         accept_classes: bool = False,
+        not_compared: str | Placeholder = "",
+        best: str | Placeholder = "",
         others: Mapping[str, BaseChannel] | None = None,
     ) -> None:
         others = others or {}
@@ -71,6 +77,8 @@ class ChampionChallenge(BaseBeamComponent):
                 adversarial_examples=adversarial_examples,
                 champion=champion,
                 accept_classes=int(accept_classes),
+                not_compared=not_compared,
+                best=best,
                 **{ROBUST: model},
                 **others,
                 challenged_examples=Channel(type=Examples),

@@ -37,6 +37,9 @@ log = logging.getLogger("gauntlet.champion_challenge")
 ACCEPT_CLASSES = "accept_classes"
 """Execution property: 1 where the champion may know other classes."""
 
+NOT_COMPARED, BEST = "not_compared", "best"
+"""Execution properties with what Champion answers beside the version."""
+
 NO_NAMES = "an export without class names was compared by the number of its classes only"
 
 
@@ -63,7 +66,9 @@ class Executor(BaseBeamExecutor):
         models = {name: export_of(inputs[name]) for name in sorted(inputs)}
         candidate = artifact_utils.get_single_instance(inputs[ROBUST])
         accepted = bool(exec_properties.get(ACCEPT_CLASSES))
-        rivalry = rival(candidate, exec_properties.get(CHAMPION, ""), accepted)
+        rivalry = rival(candidate, exec_properties.get(CHAMPION, ""), accepted).completed(
+            exec_properties.get(NOT_COMPARED, ""), exec_properties.get(BEST, "")
+        )
         source = ChallengedRows(task, models, rivalry.champion or None)
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])

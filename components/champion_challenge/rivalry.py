@@ -1,6 +1,8 @@
 """Whether a candidate was compared with the champion: a file beside the rows of ChampionChallenge,
 from which the Evaluator knows what no row says."""
 
+import dataclasses
+import json
 import os
 from dataclasses import dataclass
 
@@ -19,11 +21,28 @@ class Rivalry:
 
     champion: folder of the version; '' where the two were not compared, or there is none.
     reason: why they were not. note: what the comparison could not look at.
+    best: the best worst case that was ever pushed for the purpose, of the version best_version.
+    no_best: why there is none. None and '' where nobody has asked for it.
     """
 
     champion: str = ""
     reason: str = ""
     note: str = ""
+    best: float | None = None
+    best_version: str = ""
+    no_best: str = ""
+
+    def completed(self, not_compared: str, best: str) -> "Rivalry":
+        """The same with what Champion has answered beside the version: `not_compared` and
+        `best`."""
+        answer = json.loads(best or "{}")
+        return dataclasses.replace(
+            self,
+            reason=self.reason or not_compared,
+            best=answer.get("worst_case"),
+            best_version=answer.get("version", ""),
+            no_best=answer.get("reason", ""),
+        )
 
 
 def write_rivalry(artifact: str, rivalry: Rivalry) -> None:

@@ -2,6 +2,7 @@
 properties. The evaluation also has the tally from which all was judged."""
 
 import dataclasses
+import json
 import os
 from typing import Any
 
@@ -11,15 +12,16 @@ from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
-from tfx.utils import path_utils
+from tfx.utils import path_utils, proto_utils
 
 # TFX first: without it, TFMA has none of its config messages.
 from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
-from components.champion_challenge.rivalry import read_rivalry
+from components.champion_challenge.rivalry import Rivalry, read_rivalry
 from components.evaluator import extractors
 from components.evaluator.explained import Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
+from components.evaluator.gate import BEST, Best
 from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
 from components.manifest import MODEL_SHA256, digest_of
@@ -68,15 +70,16 @@ class Executor(tfx_evaluator.Executor):
         for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
             export = path_utils.serving_model_path(model.uri)
             blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
-        super().Do(input_dict, output_dict, with_extractors(exec_properties))
+        rows = artifact_utils.get_single_uri(input_dict["examples"])
+        rivalry = read_rivalry(rows)
+        exec_properties = with_extractors(with_best(exec_properties, rivalry))
+        super().Do(input_dict, output_dict, exec_properties)
         config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        rows = artifact_utils.get_single_uri(input_dict["examples"])
         checks = read_checks(rows)
         tally = read_tally(evaluation)
         write_text(os.path.join(evaluation, TALLY_FILE), tally.to_json())
         tally.sentences = {str(check.name): check.sentence for check in checks}
-        rivalry = read_rivalry(rows)
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
         write_text(os.path.join(blessing.uri, GATES), dumps(explanations))
@@ -84,8 +87,22 @@ class Executor(tfx_evaluator.Executor):
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
         shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
         blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
-        not_compared = next((each.not_compared for each in explanations if each.not_compared), "")
+        reasons = (each.not_compared for each in explanations if each.name != BEST)
+        not_compared = next(filter(None, reasons), "")
         blessing.set_string_custom_property(NOT_COMPARED, not_compared)
+
+
+def with_best(exec_properties: dict[str, Any], rivalry: Rivalry) -> dict[str, Any]:
+    """The node's properties with what the gate `Best` compares with, which is known since the
+    challenge."""
+    config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
+    for metric in (metric for spec in config.metrics_specs for metric in spec.metrics):
+        told = json.loads(metric.config or "{}")
+        if told.get("gate", {}).get("quantity") == Best.quantity:
+            known = [] if rivalry.best is None else [repr(rivalry.best), rivalry.best_version]
+            told["gate"]["argument"] = known or list(filter(None, [rivalry.no_best]))
+            metric.config = json.dumps(told, allow_nan=False)
+    return exec_properties | {"eval_config": proto_utils.proto_to_json(config)}
 
 
 def with_extractors(exec_properties: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,9 @@ from robustness.config import CheckName
 from robustness.tolerance import CHANCE_SLACK, TOLERANCE, allowed, enough
 from trainer.classes import shown as shown_label
 
+BEST = "best"
+"""Name of the gate on the loss to the best worst case."""
+
 MOST = 10**9
 """Images: no test split has more."""
 
@@ -393,6 +396,47 @@ class NoWorse(Gate):
                 f"is right, and right on {won:,} on which it is wrong; were it as good, it would "
                 f"lose so many with probability {p_value:.2g}, which must be {self.op} "
                 f"{self.bound:g}.{'' if tells else few}{note}"
+            ),
+        )
+
+
+class Best(Gate):
+    """How far the worst case lies below the best one that was ever pushed for the same purpose, so
+    that losses which are not significant cannot add up. The argument has that one and its version,
+    or alone why there is none, and then the gate holds; it is empty where nobody has looked, and
+    that is not judged."""
+
+    op = Op.AT_MOST
+
+    def asks(self) -> str:
+        return (
+            f"the worst case lies at most {self.bound:.2%} of the images below the best that was "
+            "ever pushed for the same purpose"
+        )
+
+    def _measure(self, tally: Tally) -> Finding:
+        if not self.argument:
+            sentence = "Nobody has looked for the best worst case: Champion does."
+            return replace(NOT_MEASURED, sentence=sentence)
+        if len(self.argument) == 1:
+            return replace(_not_compared(*self.argument), compared=0.0)
+        best, version = self.argument
+        against, n = tally.subject.where(lambda images: not images.robust), tally.subject.images
+
+        def loss(corrected: int) -> float:
+            return round(float(best) - (n - against.count + corrected) / n, 12)
+
+        where = f"{abs(loss(0)):.2%} of the images {'below' if loss(0) > 0 else 'above'}"
+        return Finding(
+            value=loss(0),
+            compared=loss(0),
+            images_against=against.count,
+            ids=against.ids,
+            if_corrected=loss,
+            sentence=(
+                f"The worst case, {1 - against.count / n:.2%} of {n:,} images, lies {where} the "
+                f"best that was ever pushed for this purpose, {float(best):.2%} (version "
+                f"{version}); the loss must be {self.op} {self.bound:.2%}."
             ),
         )
 

@@ -11,6 +11,7 @@ from gauntlet_kubeflow.target import Target
 from foundation.errors import ConfigError
 from gauntlet.options import settings_options
 from gauntlet.parameters import INPUT_FILE, OUTPUT_FILE, Choices
+from gauntlet.terms import gates_option, mandate_options
 
 if TYPE_CHECKING:
     from gauntlet_kubeflow.request import Compilation, Volume
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command
 @settings_options
+@gates_option
 @click.option("--target", type=Choices(Target), required=True, help="Where the pipeline shall run.")
 @click.option(
     "--image",
@@ -90,9 +92,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let a run succeed whose model was refused; without this it fails in the task Verdict.",
 )
+@mandate_options
 def compile(
     preset: str,
     assignments: tuple[str, ...],
+    gates_file: Path | None,
     target: Target,
     image: str,
     gpu_image: str,
@@ -108,6 +112,9 @@ def compile(
     region: str,
     service_account: str,
     finish_on_refusal: bool,
+    replace: bool,
+    force: bool,
+    reason: str,
 ) -> None:
     """Compile the same pipeline for Vertex AI or Kubeflow Pipelines v2.
 
@@ -120,6 +127,10 @@ def compile(
     Vertex AI gets a pipeline job, open-source KFP v2 the bare pipeline specification. Compiling
     twice gives the same bytes. Seed, data, epsilon, epochs and the gates' bounds can be set again
     when a run is submitted.
+
+    The task Champion compares each run with what the models in the store are for and had to reach,
+    before anything is computed. --replace and --force that are compiled in hold for every run of
+    the file; `gauntlet submit` takes them for one.
     """
     from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
     from gauntlet_kubeflow.names import check_pipeline_name
@@ -128,6 +139,7 @@ def compile(
     from rich.console import Console
     from rich.markup import escape
 
+    from gauntlet.terms import mandate_of, with_gates
     from gauntlet.work import call_with, temporary_log
     from pipeline.definition.config import override
     from pipeline.definition.presets import preset as named_preset
@@ -143,7 +155,7 @@ def compile(
         raise ConfigError("--data-fingerprint says what lies at --data-uri, which is not given")
     check_pipeline_name(name)
     request = Compilation(
-        config=override(named_preset(preset), assignments),
+        config=with_gates(override(named_preset(preset), assignments), gates_file, assignments),
         target=target,
         image=image,
         gpu_image=gpu_image,
@@ -154,6 +166,7 @@ def compile(
         data_fingerprint=data_fingerprint,
         volume=read_volume(volume) if volume else None,
         fail_on_refusal=not finish_on_refusal,
+        mandate=mandate_of(replace, force, reason).to_json(),
         profile=read_profile(resources) if resources else Profile(),
         project=project,
         region=region,

@@ -2,37 +2,74 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from foundation.whole import write_text
 from gauntlet.options import console_beside, json_option, settings_options
+from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
+from pipeline.root.root import Root
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from components.policy import Terms
 
 
 @click.command
 @settings_options
+@click.option(
+    "--root",
+    type=EXISTING_ROOT,
+    help="Show the terms to which the pushes into this root are bound, and how the preset with its "
+    "settings differs from them.",
+)
+@click.option(
+    "--toml",
+    "toml_file",
+    type=OUTPUT_FILE,
+    help="Also write the terms here, as a gates.toml for review; `gauntlet run --gates` takes it.",
+)
 @json_option("the gates")
-def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> None:
+def gates(
+    preset: str,
+    assignments: tuple[str, ...],
+    root: Root | None,
+    toml_file: Path | None,
+    json_file: Path | None,
+) -> None:
     """Show the gates: what a model must reach to be pushed.
 
     \b
       gauntlet gates --preset record
       gauntlet gates --set gates.worst_case=0.95 --json gates.json
+      gauntlet gates --root runs
+      gauntlet gates --set gates.best=0.01 --toml gates.toml
     """
     # Here and not above, so that --help stays quick; as in the other commands.
+    from components.binding import bound_by, write_terms
+    from components.policy import GatesConfig
     from foundation.json import dumps
-    from foundation.whole import write_text
+    from gauntlet.configuration import configured
     from gauntlet.tables.gates import gate_table
-    from pipeline.definition.config import GatesConfig, override
     from pipeline.definition.gates import gates as gates_of
-    from pipeline.definition.presets import preset as named_preset
+    from pipeline.definition.terms import terms_of
 
     settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
-    config = override(named_preset(preset), assignments)
-    asked = gates_of(config.gates)
+    terms, title = terms_of(configured(preset, assignments)), f"Gates of preset {preset}"
+    console, own = console_beside(json_file), terms
+    if root is not None and (bound := bound_by(str(root.serving))):
+        terms, title = bound.terms, f"Gates by {bound.source}"
+        print_bound(bound.doubt, console)
+    asked = gates_of(terms.policy.gates)
     if json_file:
         write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
-    console = console_beside(json_file)
-    console.print(gate_table(config, asked))
+    if toml_file:
+        write_terms(toml_file, terms)
+    console.print(gate_table(title, terms.purpose, asked))
+    if root is not None:
+        print_differences(root, own, f"preset {preset}", console)
     console.print(
         "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
         "upper for <=.\nOne gate that fails refuses the push; so does the serving check, and data "
@@ -41,3 +78,27 @@ def gates(preset: str, assignments: tuple[str, ...], json_file: Path | None) -> 
         "gates, `checks` the list of honesty checks; `served` is fixed.",
         highlight=False,
     )
+
+
+def print_bound(doubt: str, console: "Console") -> None:
+    """Why gates.toml does not count, where it does not."""
+    from rich.markup import escape
+
+    if doubt:
+        console.print(f"[yellow]Note:[/] {escape(doubt)}", highlight=False, soft_wrap=True)
+
+
+def print_differences(root: Root, terms: "Terms", name: str, console: "Console") -> None:
+    """What would become of a run with these terms in a root."""
+    from rich.markup import escape
+
+    from components.binding import Mandate, agree
+    from foundation.errors import ConfigError
+
+    try:
+        notes = agree(str(root.serving), terms, Mandate()).notes
+        lines = [f"A run with {name} may push here.", *notes]
+    except ConfigError as error:
+        lines = [f"A run with {name} stops here (exit code {error.exit_code}): {error}"]
+    for line in lines:
+        console.print(escape(line), highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ import click
 from foundation.errors import REFUSED, GauntletError, ProcessDied
 from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, settings_options
 from gauntlet.parameters import PLAIN_FOLDER, Choices, created
+from gauntlet.terms import gates_option, mandate_options
 from pipeline.local.orchestrator import Orchestrator
 
 GOES_ON = (
@@ -18,6 +19,7 @@ GOES_ON = (
 
 @click.command
 @settings_options
+@gates_option
 @click.option(
     "--root",
     "folder",
@@ -61,19 +63,27 @@ GOES_ON = (
     show_default=True,
     help="Who runs the nodes: one after another in one process, or as a Beam pipeline.",
 )
+@mandate_options
 @json_option("summary.json")
 def run(
     preset: str,
     assignments: tuple[str, ...],
+    gates_file: Path | None,
     folder: Path,
     data_dir: Path | None,
     trials: int | None,
     span: int | None,
     accept_classes: bool,
     orchestrator: Orchestrator,
+    replace: bool,
+    force: bool,
+    reason: str,
     json_file: Path | None,
 ) -> int:
     """Run the whole pipeline: ingest, validate, train, attack, evaluate, push or refuse.
+
+    The first push binds the root to what its models are for and must reach (`gauntlet gates --root
+    ROOT`); a later run that differs from that, or asks for less, stops before anything is computed.
 
     Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure. What fails after the push is
     a warning.
@@ -85,6 +95,7 @@ def run(
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
     from gauntlet.tables.run import print_summary, warning
+    from gauntlet.terms import agreed, mandate_of, with_gates
     from pipeline.definition.gates import out_of_reach
     from pipeline.local.job import Job, pushed_before
     from pipeline.root.root import Root
@@ -95,21 +106,23 @@ def run(
         assignments = (*assignments, f"data.span={span}")
     if accept_classes:
         assignments = (*assignments, "data.accept_classes=true")
-    config = configured(preset, assignments)
+    mandate = mandate_of(replace, force, reason)
+    config = with_gates(configured(preset, assignments), gates_file, assignments)
+    root = Root(created(folder, "root"))
+    config, notes = agreed(root, config, mandate)
     job = Job(
         config=config,
-        root=Root(created(folder, "root")),
+        root=root,
         run_id=datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f"),
         data_dir=data_dir,
         orchestrator=orchestrator,
+        mandate=mandate,
     )
     job.root.share()
     console = console_beside(json_file)
-    for reason in out_of_reach(config):
-        console.print(
-            f"[yellow]Note:[/] whatever is trained will be refused: {escape(reason)}",
-            soft_wrap=True,
-        )
+    refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
+    for note in (*notes, *refused):
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     results = job.root.results(job.run_id)
     results.mkdir(parents=True)
     console.print(

@@ -12,6 +12,7 @@ from gauntlet_kubeflow.target import STORES
 from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
 from gauntlet.options import google_cloud_options, refuse_options, request
 from gauntlet.parameters import LOCAL_PATH, PLAIN_FOLDER, Choices, created
+from gauntlet.terms import mandate_of, mandate_options
 
 if TYPE_CHECKING:
     from gauntlet_kubeflow.clients.compiled import Compiled
@@ -106,8 +107,18 @@ OPTIONS_OF = {
     help="Local: run each task in its container, without a network and on a read-only root, "
     "instead of in this environment. Volumes are folders in the root.",
 )
+@mandate_options
 @request(Submission)
-def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, docker: bool) -> int:
+def submit(
+    task: Submission,
+    wait: bool,
+    timeout: float | None,
+    folder: Path,
+    docker: bool,
+    replace: bool,
+    force: bool,
+    reason: str,
+) -> int:
     """Run FILE, which `gauntlet compile` wrote, on a platform.
 
     \b
@@ -140,10 +151,12 @@ def submit(task: Submission, wait: bool, timeout: float | None, folder: Path, do
             f"got {task.pipeline_root}"
         )
     values: ParameterValues = {}
-    if task.assignments:
+    mandate = mandate_of(replace, force, reason).to_json()
+    assignments = (*task.assignments, *([f"mandate={mandate}"] if mandate else []))
+    if assignments:
         from gauntlet_kubeflow.parameters.given import parameter_values
 
-        values = parameter_values(compiled.spec, task.assignments)
+        values = parameter_values(compiled.spec, assignments)
     if task.no_cache:
         compiled = compiled.without_cache()
     console = Console()

@@ -4,18 +4,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.evaluator.gate import Gate
-from pipeline.definition.config import RunConfig
+from components.policy import Purpose
 
 
-def gate_table(config: RunConfig, gates: list[Gate]) -> Table:
+def gate_table(title: str, purpose: Purpose, gates: list[Gate]) -> Table:
     """One row a gate, in words."""
-    threat = config.threat
-    table = Table(
-        title=escape(
-            f"Gates of preset {config.preset}: {config.data.dataset}, {threat.norm}, epsilon "
-            f"{threat.epsilon}"
-        )
-    )
+    threat = f"{purpose.norm}, epsilon {purpose.epsilon:g}"
+    table = Table(title=escape(f"{title}: {purpose.dataset}, {threat}"))
     for column in ("gate", "what must hold on the test split"):
         table.add_column(column)
     for gate in gates:

@@ -5,9 +5,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from gauntlet_kubeflow.parameters.values import FINGERPRINT, KINDS, URI, defaults, with_values
+from gauntlet_kubeflow.parameters.values import (
+    FINGERPRINT,
+    KINDS,
+    MANDATE,
+    URI,
+    defaults,
+    with_values,
+)
 from gauntlet_kubeflow.request import Compilation
 
+from components.binding import Mandate
 from foundation.errors import ConfigError
 
 TASK, IMPORTER = "Parameters", "Data"
@@ -38,6 +46,8 @@ def perturbed(request: Compilation) -> Compilation:
             others[name] = value / 2 if value else 0.5
         elif name in (URI, FINGERPRINT) and value:
             others[name] = f"{value}-other"
+        elif name == MANDATE:
+            others[name] = Mandate(force=True, by="other", reason="other").to_json()
     return with_values(request, others)
 
 

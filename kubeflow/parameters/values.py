@@ -6,11 +6,17 @@ from typing import Any
 
 from gauntlet_kubeflow.request import Compilation
 
+from components.binding import Mandate
+from components.policy import GatesConfig
 from foundation.errors import ConfigError
-from pipeline.definition.config import GatesConfig, RunConfig, override
+from pipeline.definition.config import RunConfig, override
 
 URI, FINGERPRINT = "data_uri", "data_fingerprint"
 """Parameters that are no settings: where the prepared data lies, and what it is."""
+
+MANDATE = "mandate"
+"""Another one: who answers for another purpose or a weaker policy, see
+`components.binding.Mandate`."""
 
 KINDS = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE"}
 """Types of parameters in a specification."""
@@ -18,7 +24,7 @@ KINDS = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE"}
 
 def settings_of(config: RunConfig) -> dict[str, str]:
     """The settings that a run can be given, by the names of their parameters. What would change
-    the graph is none of them: spans and the champion's gate where there are none."""
+    the graph is none of them: spans, and the gates on champion and best, where there are none."""
     bounds = [
         f"gates.{field.name}"
         for field in dataclasses.fields(GatesConfig)
@@ -27,8 +33,9 @@ def settings_of(config: RunConfig) -> dict[str, str]:
     names = ["seed", "data.dataset", "data.span", "threat.epsilon", "trainer.epochs", *bounds]
     if not config.data.span:
         names.remove("data.span")
-    if not config.gates.champion:
-        names.remove("gates.champion")
+    for gate in ("champion", "best"):
+        if not getattr(config.gates, gate):
+            names.remove(f"gates.{gate}")
     return {name.replace(".", "_"): name for name in names}
 
 
@@ -42,7 +49,7 @@ def defaults(request: Compilation) -> dict[str, str | int | float]:
         values[parameter] = value
     if request.data_uri:
         values |= {URI: request.data_uri, FINGERPRINT: request.data_fingerprint}
-    return values
+    return values | {MANDATE: request.mandate}
 
 
 def with_values(request: Compilation, values: Mapping[str, str | int | float]) -> Compilation:
@@ -54,7 +61,10 @@ def with_values(request: Compilation, values: Mapping[str, str | int | float]) -
     known = settings_of(request.config)
     changed = {name: value for name, value in values.items() if value != defaults(request)[name]}
     assignments = [f"{known[name]}={changed[name]}" for name in known if name in changed]
-    data = {name: str(value) for name, value in changed.items() if name in (URI, FINGERPRINT)}
+    if MANDATE in changed:
+        Mandate.of_json(str(changed[MANDATE]))
+    no_settings = (URI, FINGERPRINT, MANDATE)
+    data = {name: str(value) for name, value in changed.items() if name in no_settings}
     if bool(data.get(FINGERPRINT, request.data_fingerprint)) != bool(request.data_fingerprint):
         raise ConfigError(
             f"whether there is a {FINGERPRINT} decides what caches know: compile the pipeline "

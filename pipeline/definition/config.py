@@ -16,8 +16,9 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
+from components.policy import GatesConfig
 from foundation.errors import ConfigError
-from robustness.config import AttackName, BoundName, CheckName, Norm, ThreatModel
+from robustness.config import Norm, ThreatModel
 from trainer.classes import wrong_names
 from trainer.config import TrainerConfig, TunerConfig
 from trainer.ranges import Section, Size
@@ -78,47 +79,6 @@ class DataConfig(Section):
     def splits(self) -> dict[str, str]:
         """Output split name to tfds split."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatesConfig:
-    """What the robust model must reach on the test split to be pushed.
-
-    Shares of images are fractions, judged on the far end of their exact 95 % interval. A share of 0
-    (of `gap`: 1), and an empty list, is no gate.
-
-    clean: right on unmodified images. worst_case: right under every attack. certified: proven by a
-    bound (0 where none applies: L2, layers without one). fgsm, white_box: right under FGSM, and
-    under the whole suite, made with the model's own gradients. transfer_fgsm, transfer: the same
-    made with the undefended model's. gap: right on clean images but broken by an attack, at most.
-    worst_class: the worst case in the class where it is lowest.
-    required: attacks and bounds that must have run. checks: honesty checks that must not fail.
-    champion: significance level at which the model must not be worse than the served one,
-    on clean images and in the worst case; 0 is no comparison.
-
-    Raises:
-        ConfigError: a value outside [0, 1], or a name twice in a list.
-    """
-
-    clean: float = 0.98
-    worst_case: float = 0.9
-    certified: float = 0.0
-    fgsm: float = 0.0
-    white_box: float = 0.0
-    transfer_fgsm: float = 0.0
-    transfer: float = 0.0
-    gap: float = 1.0
-    worst_class: float = 0.0
-    required: tuple[AttackName | BoundName, ...] = ()
-    checks: tuple[CheckName, ...] = tuple(CheckName)
-    champion: float = 0.025
-
-    def __post_init__(self) -> None:
-        for name, bound in dataclasses.asdict(self).items():
-            if isinstance(bound, float) and not 0.0 <= bound <= 1.0:
-                raise ConfigError(f"gates.{name} is a fraction in [0, 1], got {bound}")
-            if isinstance(bound, tuple) and len(set(bound)) < len(bound):
-                raise ConfigError(f"gates.{name} has a name twice: {','.join(bound)}")
 
 
 class ServingPlatform(StrEnum):
@@ -193,6 +153,10 @@ class RunConfig:
         if isinstance(self.recipe, TutorialConfig):  # NSL's own model, which knows no L1
             unused["trainer.l1"] = "recipe.name=tutorial"
         return unused
+
+    def accepting_classes(self) -> "RunConfig":
+        """The same, where the classes may be others than before."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, accept_classes=True))
 
     def to_json(self) -> str:
         """The resolved configuration, readable and stable."""

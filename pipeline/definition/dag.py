@@ -27,11 +27,13 @@ from tfx.types.standard_artifacts import Examples
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate, LastSpan
+from components.binding import told
 from components.champion import Champion
 from components.champion_challenge.component import ChampionChallenge
 from components.class_names import names_in
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import ExplainedEvaluator
+from components.policy import Terms
 from components.records.names import ROBUST, UNDEFENDED
 from components.schema import check_schema, schema_of
 from components.serving_check.component import ServingCheck
@@ -45,6 +47,7 @@ from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, Ser
 from pipeline.definition.eval_config import eval_config
 from pipeline.definition.gates import gates as gates_of
 from pipeline.definition.graph import Dag
+from pipeline.definition.terms import terms_of
 from trainer.config import TrainerConfig, TrainingTask, TunerConfig, TuningTask
 from trainer.network import users_function, users_network_key
 from trainer.recipe_config import UndefendedConfig
@@ -64,6 +67,9 @@ class Places:
     platform imports. metadata: connection; None where the platform brings its own. run_id: empty
     where the platform counts runs and keeps the cache itself.
     served, accepted: what Champion and LastSpan will find, where that is known before the run.
+    terms: purpose and policy of the run; None for those of the configuration, which does not know
+    the name of a folder of images that is prepared already. mandate: who answers for another
+    purpose or a weaker policy, as JSON, see `components.binding.Mandate`.
     training_jobs: by model, the training job of Vertex AI that trains it, as JSON; a model without
     one is trained where its node runs.
     fail_on_refusal: whether a run without a push shall fail; None where somebody else tells the
@@ -82,6 +88,8 @@ class Places:
     run_id: str = ""
     served: str = ""
     accepted: str = ""
+    terms: Terms | None = None
+    mandate: str = ""
     training_jobs: Mapping[str, str] = field(default_factory=dict)
     fail_on_refusal: bool | None = None
 
@@ -91,18 +99,21 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     dag = Dag()
     text = checked_schema(config.data)
     class_names = names_in(text)
+    terms = places.terms or terms_of(config)
+
+    # A run for another purpose, or one that asks for less, ends before anything is computed.
+    schema = dag.add(CuratedSchema(text=text), "schema")
+    served = served_model(config, places, terms, schema)
+    champion = dag.add(served, "version")
 
     # Labelled images are read.
     data = dag.add(imported_data(places), "result")
-    raw = dag.add(ingestion(config.data, class_names, places, data), "examples")
+    raw = dag.add(ingestion(config.data, class_names, places, data), "examples", after=champion)
 
-    # They must fit the schema, have the classes that the champion knows and, where they come in
-    # spans, look like the last span.
+    # They must fit the schema and, where they come in spans, look like the last span.
     statistics = dag.add(StatisticsGen(examples=raw), "statistics")
-    schema = dag.add(CuratedSchema(text=text), "schema")
-    champion = dag.add(served_model(config, places, schema), "version")
     anomalies = dag.add(ExampleValidator(statistics=statistics, schema=schema), "anomalies")
-    last = dag.add(last_span(config.data, places), "accepted")
+    last = dag.add(last_span(config.data, places, terms), "accepted")
     gate = AnomalyGate(
         anomalies=anomalies,
         statistics=statistics,
@@ -114,8 +125,9 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         seen=places.run_id if config.data.span else "",
         examples=raw,
         gates=dumps([gate.plain() for gate in gates_of(config.gates, class_names)], indent=None),
+        dataset=terms.purpose.dataset if config.data.span else "",
     )
-    accepted = dag.add(gate, "accepted", after=champion)
+    accepted = dag.add(gate, "accepted")
 
     # How an image becomes pixels is a graph, which is exported with every model.
     graph = dag.add(decoding(config.data, raw, schema), "transform_graph", after=accepted)
@@ -149,6 +161,8 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         others=others,
         champion=answer(rival),
         accept_classes=config.data.accept_classes,
+        not_compared=answer(served.outputs["not_compared"] if rival else None),
+        best=answer(served.outputs["best"] if config.gates.best else None),
     )
     challenged = dag.add(challenge, "challenged_examples")
 
@@ -164,7 +178,9 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     servable = dag.add(serving_check(config.data, robust, raw, server), "blessing")
 
     # Only then it is pushed, and a platform is told what became of it.
-    pushed = dag.add(push(robust, blessing, servable, rival, places), "pushed_model")
+    run = told(terms, places.mandate, config.seed, defended.code)
+    met = served.outputs["served"] if rival else None
+    pushed = dag.add(push(robust, blessing, servable, met, run, places), "pushed_model")
     if places.fail_on_refusal is not None:
         summary = dag.add(Summary(blessing=blessing, servable=servable, pushed=pushed), "summary")
         dag.add(Verdict(summary=summary, fail_on_refusal=int(places.fail_on_refusal)))
@@ -217,11 +233,12 @@ def checked_schema(data: DataConfig) -> str:
     return text
 
 
-def last_span(data: DataConfig, places: Places) -> BaseComponent | None:
+def last_span(data: DataConfig, places: Places, terms: Terms) -> BaseComponent | None:
     """Looks up the statistics of the span before this one, where data comes in spans."""
     if not data.span:
         return None
-    return LastSpan(spans=places.spans, before=data.span, seen=places.accepted)
+    dataset = terms.purpose.dataset
+    return LastSpan(spans=places.spans, before=data.span, dataset=dataset, seen=places.accepted)
 
 
 def serving_check(
@@ -247,14 +264,16 @@ def decoding(data: DataConfig, raw: Channel, schema: Channel) -> Transform:
     )
 
 
-def served_model(config: RunConfig, places: Places, schema: Channel) -> BaseComponent | None:
-    """Looks up the champion, where a model is compared with it or begins with its weights. Its
-    classes must be those of the schema."""
-    if not (config.trainer.warm_start or config.gates.champion):
-        return None
-    accepted = int(config.data.accept_classes)
+def served_model(config: RunConfig, places: Places, terms: Terms, schema: Channel) -> BaseComponent:
+    """Compares the terms of the run with those of the place that it pushes to, and looks up the
+    champion, whose classes must be those of the schema."""
     return Champion(
-        serving=places.serving, schema=schema, accept_classes=accepted, seen=places.served
+        serving=places.serving,
+        schema=schema,
+        accept_classes=int(config.data.accept_classes),
+        seen=places.served,
+        terms=terms.to_json(),
+        mandate=places.mandate,
     )
 
 
@@ -367,19 +386,27 @@ def real_server(serving: ServingConfig, model: Channel, raw: Channel) -> InfraVa
 
 
 def push(
-    model: Channel, blessing: Channel, servable: Channel, rival: Channel | None, places: Places
+    model: Channel,
+    blessing: Channel,
+    servable: Channel,
+    met: Channel | None,
+    run: dict[str, Any],
+    places: Places,
 ) -> Pusher:
-    """Pushes what is blessed twice, where the champion that it has met is served still. Each run is
-    another key for the cache, because a push looks at what is being served."""
+    """Pushes what is blessed twice, where what was served when it met the champion is served still.
+    Each run is another key for the cache, because a push looks at what is being served.
+
+    run: what the card says of it, see `components.binding.told`.
+    """
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
     node = Pusher(
         model=model,
         model_blessing=blessing,
         infra_blessing=servable,
         push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
-        custom_config={"run_id": places.run_id},
+        custom_config={"run_id": places.run_id} | run,
         custom_executor_spec=ExecutorClassSpec(pusher.Executor),
     )
-    if rival:
-        node.exec_properties[pusher.MET] = answer(rival)
+    if met:
+        node.exec_properties[pusher.MET] = answer(met)
     return node

@@ -2,7 +2,9 @@
 TensorFlow."""
 
 from components.evaluator.gate import (
+    BEST,
     Accuracy,
+    Best,
     Certified,
     Disagreement,
     FailedCheck,
@@ -13,8 +15,9 @@ from components.evaluator.gate import (
     WorstCase,
     WorstClass,
 )
+from components.policy import GatesConfig
 from components.records.names import CLEAN, FGSM, ROBUST, STRONGEST, UNDEFENDED, Origin
-from pipeline.definition.config import GatesConfig, RunConfig
+from pipeline.definition.config import RunConfig
 from robustness.suites import attacks_of, bounds_of
 
 ALWAYS = ("clean", "worst_case", "certified")
@@ -58,6 +61,8 @@ def gates(config: GatesConfig, class_names: tuple[str, ...] = ()) -> list[Gate]:
             NoWorse(name=f"champion_{on}", bound=config.champion, argument=(on,))
             for on in (CLEAN, WorstCase.quantity)
         ]
+    if config.best > 0.0:
+        asked.append(Best(name=BEST, bound=config.best))
     return asked
 
 

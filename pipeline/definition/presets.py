@@ -8,8 +8,9 @@ import dataclasses
 from collections.abc import Callable
 
 from components.adversarial_example_gen.config import AttackConfig
+from components.policy import GatesConfig
 from foundation.errors import ConfigError
-from pipeline.definition.config import DataConfig, GatesConfig, RunConfig
+from pipeline.definition.config import DataConfig, RunConfig
 from robustness.config import AttackName, CheckName, ThreatModel
 from robustness.suites import SuiteName, attacks_of, suite
 from trainer.config import Initialization, Padding, Schedule, TrainerConfig

@@ -9,10 +9,11 @@ import dataclasses
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.binding import Mandate, seen_in
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
@@ -21,6 +22,7 @@ from foundation.errors import GauntletError
 from foundation.events import phase
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
+from pipeline.definition.terms import terms_of
 from pipeline.local.orchestrator import Orchestrator
 from pipeline.report.run_summary import Outcome
 from pipeline.root.root import Root
@@ -35,6 +37,7 @@ class Job:
     root: place of metadata, artifacts, results and pushed models.
     data_dir: folder of prepared data or of archives, see `components.datasets`; None for tfds's
         own.
+    mandate: who answers for another purpose or a weaker policy.
     """
 
     config: RunConfig
@@ -42,6 +45,7 @@ class Job:
     run_id: str
     data_dir: Path | None
     orchestrator: Orchestrator
+    mandate: Mandate = field(default_factory=Mandate)
 
 
 def run_job(job: Job) -> Outcome:
@@ -127,15 +131,17 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
     from pipeline.definition.dag import Places, create_pipeline
 
     _mend(job.root)
-    serving, spans = str(job.root.serving), str(job.root.spans)
-    compared = job.config.gates.champion or job.config.trainer.warm_start
+    serving, spans, terms = str(job.root.serving), str(job.root.spans), terms_of(job.config)
+    served_version(serving)  # what is served and damaged ends the run here
     places = Places(
         pipeline_root=str(job.root.artifacts),
         serving=serving,
         spans=spans,
         checkpoints=str(job.root.artifacts / ".checkpoints"),
-        served=served_version(serving) if compared else "",
-        accepted=newest_accepted(spans, before=job.config.data.span),
+        served=seen_in(serving),
+        accepted=newest_accepted(spans, job.config.data.span, terms.purpose.dataset),
+        terms=terms,
+        mandate=job.mandate.to_json(),
         data_dir=job.root.link_data(prepared.directory),
         data_fingerprint=prepared.fingerprint,
         metadata=job.root.connection,

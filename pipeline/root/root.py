@@ -151,9 +151,11 @@ class Root:
         config.sqlite.filename_uri = str(self._metadata)
         config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
         try:
-            yield MetadataStore(config)
-        except StatusError as error:
-            raise RunError(f"{self._metadata} cannot be read: {error}") from error
+            store = MetadataStore(config)
+        except (StatusError, RuntimeError) as error:
+            reason = str(error).partition(":")[0]
+            raise RunError(f"{self._metadata} cannot be read: {reason}") from error
+        yield store
 
     def share(self) -> None:
         """What this process and its children make from now on is for the group of the root too,

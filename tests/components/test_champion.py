@@ -3,16 +3,23 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_world import artifact
 from tfx.types.standard_artifacts import Schema, String
+from three_runs import latest_blessed, three_runs
 
+from components.binding import Mandate
 from components.champion import Champion, served_version
+from components.policy import Terms
 from components.pusher import publish
 from components.schema import derived_schema
 from components.versions import CARD, Card, PushedBy, withdrawn_by
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from trainer.classes import CLASS_NAMES, file_of
 
 
@@ -24,19 +31,31 @@ def serving(tmp_path: Path) -> Path:
     return tmp_path / "serving"
 
 
-def pushed(serving: Path, **card: str) -> str:
+def answers(
+    serving: Path, schema: list[Schema] | None = None, **parameters: str | int
+) -> dict[str, str]:
+    """All that Champion answers."""
+    outputs = {
+        name: [artifact(String, str(serving.parent / f"answer-{name}"))]
+        for name in ("version", "served", "not_compared", "best")
+    }
+    inputs = {} if schema is None else {"schema": schema}
+    executor = Champion.EXECUTOR_SPEC.executor_class()
+    executor.Do(inputs, outputs, {"serving": str(serving), **parameters})
+    return {name: str(output.read()) for name, (output,) in outputs.items()}
+
+
+def pushed(serving: Path, **card: Any) -> str:
     """A new version; returns its number."""
     return publish(str(serving.parent / "model"), str(serving), Card(**card))
 
 
-def test_the_newest_version_is_the_champion(serving: Path, tmp_path: Path) -> None:
+def test_the_newest_version_is_the_champion(serving: Path) -> None:
     assert served_version(str(serving)) == ""
     pushed(serving, model="a")
     newest = pushed(serving, model="b")
     (serving / str(int(newest) + 1)).mkdir()  # what a killed push to a store leaves
-    answer = artifact(String, str(tmp_path / "answer"))
-    Champion.EXECUTOR_SPEC.executor_class().Do({}, {"version": [answer]}, {"serving": str(serving)})
-    assert answer.read() == str(serving / newest)
+    assert answers(serving)["version"] == str(serving / newest)
 
 
 def test_a_model_that_is_served_again_is_the_same_champion(serving: Path) -> None:
@@ -110,11 +129,7 @@ def asked(serving: Path, names: tuple[str, ...], accept_classes: int = 0) -> str
     Path(schema.uri).mkdir()
     text = derived_schema((8, 8, 1), len(names), names)
     (Path(schema.uri) / "schema.pbtxt").write_text(text, encoding="utf-8")
-    answer = artifact(String, str(serving.parent / "answer"))
-    parameters = {"serving": str(serving), "accept_classes": accept_classes}
-    executor = Champion.EXECUTOR_SPEC.executor_class()
-    executor.Do({"schema": [schema]}, {"version": [answer]}, parameters)
-    return str(answer.read())
+    return answers(serving, [schema], accept_classes=accept_classes)["version"]
 
 
 OTHERS = [
@@ -156,3 +171,60 @@ def test_a_champion_of_the_same_classes(
 
 def test_without_a_champion_nothing_is_compared(serving: Path) -> None:
     assert asked(serving, ("cat", "dog")) == ""
+
+
+def terms(*settings: str) -> Terms:
+    return terms_of(override(preset("smoke"), settings))
+
+
+DIGITS, CLOTHES = terms(), terms("data.dataset=fashion_mnist")
+
+
+def test_a_run_for_another_purpose_ends_here(serving: Path) -> None:
+    pushed(serving, model="a", terms=DIGITS.plain())
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+        answers(serving, terms=CLOTHES.to_json())
+    assert answers(serving, terms=DIGITS.to_json())["version"]
+
+
+def test_a_run_that_asks_for_less_ends_here(serving: Path) -> None:
+    pushed(serving, model="a", terms=DIGITS.plain())
+    less = terms("gates.clean=0.5").to_json()
+    with pytest.raises(ConfigError, match="asks for less"):
+        answers(serving, terms=less)
+    force = Mandate(force=True, by="ada", reason="now").to_json()
+    found = answers(serving, terms=less, mandate=force)
+    assert found["version"] == found["served"] != ""
+
+
+def test_a_purpose_that_is_replaced_begins_without_a_champion(serving: Path) -> None:
+    """The Pusher must know all the same what was served."""
+    version = str(serving / pushed(serving, model="a", terms=DIGITS.plain()))
+    replace = Mandate(replace=True, by="ada", reason="clothes").to_json()
+    found = answers(serving, terms=CLOTHES.to_json(), mandate=replace)
+    assert (found["version"], found["served"]) == ("", version)
+    assert found["not_compared"].startswith("the purpose was replaced: the data set is fashion")
+    assert not answers(serving, terms=DIGITS.to_json())["not_compared"]
+
+
+def test_the_best_worst_case_is_looked_up_where_a_gate_asks(serving: Path) -> None:
+    asked = terms("gates.best=0.01").to_json()
+    assert answers(serving, terms=DIGITS.to_json())["best"] == ""
+    nothing = json.loads(answers(serving, terms=asked)["best"])
+    assert nothing["reason"].startswith("no version that was tried as hard was ever pushed for")
+    best = pushed(serving, model="a", terms=DIGITS.plain(), worst_case=0.35)
+    pushed(serving, model="b", terms=DIGITS.plain(), worst_case=0.34)
+    found = json.loads(answers(serving, terms=asked)["best"])
+    assert found == {"worst_case": 0.35, "version": best}
+
+
+def test_a_model_that_was_only_blessed_is_no_champion(tmp_path: Path) -> None:
+    """The third run is blessed here too, and nothing of it was pushed."""
+    root = three_runs(tmp_path)
+    with root.metadata() as store:
+        for blessing in store.get_artifacts_by_type("ModelBlessing"):
+            blessing.custom_properties["blessed"].int_value = 1
+            store.put_artifacts([blessing])
+    assert latest_blessed(root) == "run-3"
+    version = served_version(str(root.serving))
+    assert Path(version, "saved_model.pb").read_text() == "run-2"

@@ -17,12 +17,25 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
+from components.binding import FILE, Mandate, told
 from components.journal import JOURNAL, read
 from components.manifest import MODEL_SHA256, digest_of, verify
-from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card
-from foundation.errors import RunError
+from components.policy import Terms
+from components.versions import (
+    CARD,
+    Card,
+    PushedBy,
+    examined,
+    list_versions,
+    read_card,
+    recorded,
+)
+from foundation.errors import ConfigError, RunError
 from foundation.lock import LOCK
 from foundation.versions import versions
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from trainer.classes import class_names_of
 
 GATES = [explained("clean", 0.9), explained("worst_case", 0.5), explained("square", 1.0)]
@@ -110,6 +123,88 @@ def test_a_model_that_met_another_champion_than_the_served_one_is_not_pushed(
     push(small_models, tmp_path, champion=f"{base}/{first}")
     push(small_models, tmp_path, champion=f"{base}/{first}")  # it is served itself by now
     assert len(versions(base)) == 3
+
+
+ROBUST = terms_of(preset("robust"))
+LOWER = terms_of(override(preset("robust"), ["gates.worst_case=0.5", "gates.certified=0"]))
+CLOTHES = terms_of(preset("fashion"))
+
+
+def run_with(terms: Terms, mandate: Mandate = Mandate()) -> str:  # noqa: B008
+    """What a run with these terms tells the Pusher."""
+    return json.dumps({"run_id": "r", **told(terms, mandate.to_json(), 7, "key")})
+
+
+def test_the_first_push_binds_the_place_to_its_terms(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    pushed = push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == ROBUST
+    card = read_card(pushed.get_string_custom_property("pushed_destination"))
+    assert (card.terms, card.terms_sha256) == (ROBUST.plain(), ROBUST.digest())
+    assert (card.kind, card.run_id, card.seed, card.code) == ("run", "r", 7, "key")
+    assert len(versions(str(tmp_path / "serving"))) == 1
+
+
+def test_a_push_compares_once_more(small_models: dict[str, str], tmp_path: Path) -> None:
+    """On a platform an hour lies between Champion and the push."""
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    other = {"robust": small_models["undefended"]}
+    for terms, words in ((CLOTHES, "another purpose"), (LOWER, "asks for less")):
+        with pytest.raises(ConfigError, match=words):
+            push(other, tmp_path, custom_config=run_with(terms))
+    assert len(versions(str(tmp_path / "serving"))) == 1
+    force = Mandate(force=True, by="ada", at="now", reason="an emergency")
+    pushed = push(other, tmp_path, custom_config=run_with(LOWER, force))
+    card = read_card(pushed.get_string_custom_property("pushed_destination"))
+    assert (card.kind, card.by, card.reason, len(card.lowered)) == ("run", "ada", force.reason, 2)
+    assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == ROBUST
+
+
+def test_a_push_for_another_purpose_is_recorded(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    replace = Mandate(replace=True, by="ada", at="now", reason="clothes now")
+    other = {"robust": small_models["undefended"]}
+    pushed = push(other, tmp_path, custom_config=run_with(CLOTHES, replace))
+    card = read_card(pushed.get_string_custom_property("pushed_destination"))
+    assert (card.kind, card.by, card.at, card.reason) == ("replaced", "ada", "now", "clothes now")
+    assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == CLOTHES
+
+
+def test_terms_that_change_while_the_files_are_copied_end_the_push(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = pusher._stage
+
+    def staged(*arguments: Any) -> None:
+        stage(*arguments)
+        (tmp_path / "serving" / FILE).write_text(CLOTHES.to_toml())
+
+    monkeypatch.setattr(pusher, "_stage", staged)
+    with pytest.raises(ConfigError, match="another purpose"):
+        push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    assert not versions(str(tmp_path / "serving"))
+    assert not list((tmp_path / "serving").glob(".staging-*"))
+
+
+def test_a_push_that_was_killed_before_it_bound_the_place_is_completed(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    (tmp_path / "serving" / FILE).unlink()
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == ROBUST
+    assert len(versions(str(tmp_path / "serving"))) == 1
+
+
+def test_what_a_refused_run_asked_for_is_kept_for_a_push_by_hand(
+    small_models: dict[str, str], tmp_path: Path
+) -> None:
+    pushed = push(small_models, tmp_path, blessed=False, custom_config=run_with(ROBUST))
+    assert json.loads(pushed.get_string_custom_property(pusher.TOLD))["terms"] == ROBUST.plain()
+    assert not (tmp_path / "serving").exists()
 
 
 @pytest.mark.parametrize("meanwhile", ["another push", "a rollback"])
@@ -262,7 +357,7 @@ def test_what_is_pushed_has_the_digest_of_what_was_judged(
     begun, done = read(str(tmp_path / "serving")).entries
     assert (begun.version, done.version, done.what) == ("", os.path.basename(version), "run")
     assert done.model_sha256 == begun.model_sha256 == digest
-    assert done.card == read_card(version).plain()
+    assert recorded(done) == read_card(version)
 
 
 def test_a_model_that_was_changed_since_it_was_judged_is_not_pushed(

@@ -24,13 +24,13 @@ from components.anomaly_gate import (
     statistics_file,
 )
 from components.datasets.folder.spans import spans
+from components.policy import GatesConfig
 from components.records.shards import write_shard
 from components.schema import derived_schema
 from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
-from pipeline.definition.config import GatesConfig
 from pipeline.definition.gates import gates
 from trainer.classes import CLASS_NAMES, read_names
 
@@ -81,6 +81,7 @@ def passed(
     last: str = "",
     names: Sequence[str] = DIGITS,
     accept_classes: int = 0,
+    dataset: str = "",
 ) -> Any:
     """The gate's output; raises what the gate raises."""
     (folder / "schema").mkdir(parents=True)
@@ -94,15 +95,16 @@ def passed(
     }
     parameters = {
         "span": span, "last": last, "spans": str(spans), "accept_classes": accept_classes,
+        "dataset": dataset,
     }  # fmt: skip
     AnomalyGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"accepted": [accepted]}, parameters)
     return accepted
 
 
-def last_span(spans: Path, before: int) -> str:
+def last_span(spans: Path, before: int, dataset: str = "") -> str:
     """What LastSpan answers."""
-    answer = artifact(String, str(spans.parent / f"answer-{before}"))
-    parameters = {"spans": str(spans), "before": before}
+    answer = artifact(String, str(spans.parent / f"answer-{before}{dataset}"))
+    parameters = {"spans": str(spans), "before": before, "dataset": dataset}
     LastSpan.EXECUTOR_SPEC.executor_class().Do({}, {"accepted": [answer]}, parameters)
     return str(answer.read())
 
@@ -191,6 +193,26 @@ def test_a_span_that_is_kept_already_is_kept_once(first: Path, tmp_path: Path) -
     for run in ("1", "2"):
         passed(tmp_path / run, found, 2, tmp_path / "spans", last_span(first, before=2))
     assert len(list((tmp_path / "spans" / "2").iterdir())) == 1
+
+
+def test_another_series_of_deliveries_is_not_the_last_span(tmp_path: Path) -> None:
+    """Two folders of spans in one root: neither drifts from the other, nor hides a drift."""
+    spans, bright = tmp_path / "spans", Images(400, 2, light=1.6)
+    found = statistics(tmp_path / "pets", Images(400, 0), Images(200, 1))
+    passed(tmp_path / "1", found, 1, spans, dataset="pets")
+    other = statistics(tmp_path / "plants", bright, Images(200, 3, light=1.6))
+    assert newest_accepted(str(spans), 2, "plants") == ""
+    passed(tmp_path / "2", other, 2, spans, last_span(spans, 2, "plants"), dataset="plants")
+    last = last_span(spans, 3, "pets")
+    assert Path(last).parent == spans / "1"
+    with pytest.raises(DataError, match=r"(?s)span 3, compared with span 1.*brightness: drift"):
+        passed(tmp_path / "3", other, 3, spans, last, dataset="pets")
+    assert Path(last_span(spans, 4, "plants")).parent == spans / "2"
+
+
+def test_statistics_that_say_no_data_set_are_those_of_any(first: Path) -> None:
+    """As versions before this one kept them: a drift must not go unseen after an upgrade."""
+    assert last_span(first, 2, "pets") == last_span(first, 2)
 
 
 REPLACED = ["cow", *DIGITS[1:]]

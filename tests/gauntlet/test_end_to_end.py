@@ -402,17 +402,19 @@ def test_a_class_that_gave_way_to_another(tmp_path: Path) -> None:
     first = json.loads((tmp_path / "s.json").read_text())
     assert first["class_names"] == ["cat", "dog", "fox"]
 
-    done = gauntlet(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    said = " ".join(done.stderr.split())
-    assert "cat is gone, cow is new" in said
-    assert "--accept-classes" in said
-    assert "Traceback" not in said
+    for option in ((), ("--accept-classes",)):
+        done = gauntlet(*arguments, *option, cwd=tmp_path)
+        assert done.returncode == 2
+        said = " ".join(done.stderr.split())
+        assert "cat is gone, cow is new" in said
+        assert '--replace --reason "..."' in said
+        assert "Traceback" not in said
+    assert len(os.listdir(tmp_path / "root" / "results")) == 1, "nothing was begun"
 
-    done = gauntlet(*arguments, "--accept-classes", cwd=tmp_path)
+    done = gauntlet(*arguments, "--replace", "--reason", "cows now", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     second = json.loads((tmp_path / "s.json").read_text())
-    reason = "the champion knows other classes (cat is gone, cow is new), accepted"
+    reason = "the purpose was replaced: the classes are others: cat is gone, cow is new"
     compared = [gate for gate in second["gates"] if gate["name"].startswith("champion")]
     assert {gate["not_compared"] for gate in compared} == {reason}
     assert f"Not compared: {reason}" in " ".join(done.stdout.split())
@@ -421,6 +423,10 @@ def test_a_class_that_gave_way_to_another(tmp_path: Path) -> None:
     )
     card = json.loads(Path(second["pushed"], "assets.extra/gauntlet.json").read_text())
     assert (card["class_names"], card["not_compared"]) == (["cow", "dog", "fox"], reason)
+    assert (card["kind"], card["reason"]) == ("replaced", "cows now")
+    assert card["terms"]["purpose"]["dataset"] == "pets"
+    terms = (tmp_path / "root" / "serving" / "gates.toml").read_text()
+    assert 'class_names = ["cow", "dog", "fox"]' in terms
 
     image = tmp_path / "pets" / "span-2" / "test" / "dog" / "0.png"
     answers = ["predict", image, "--root", tmp_path / "root", "--json", tmp_path / "answers.json"]

@@ -15,6 +15,7 @@ from gauntlet_kubeflow.parameters.task import main
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.target import Target
 
+from components.binding import Mandate
 from foundation import code
 from foundation.errors import ConfigError
 from pipeline.definition.config import override
@@ -113,16 +114,35 @@ def test_only_tasks_that_a_value_changes_see_it(spec: dict[str, Any], tmp_path: 
     """So that a platform's cache knows the others again."""
     plain = handed_on(spec, {}, tmp_path)
     gates = handed_on(spec, {"gates_worst_case": 0.5}, tmp_path)
-    assert {name for name in plain if plain[name] != gates[name]} == {"Evaluator__eval_config"}
+    assert {name for name in plain if plain[name] != gates[name]} == {
+        "Champion__terms",
+        "Evaluator__eval_config",
+        "Pusher__custom_config",
+    }
     data = handed_on(spec, {"data_fingerprint": "f1"}, tmp_path)
     changed = {name for name in plain if plain[name] != data[name]}
     assert changed == {"TfdsExampleGen__fingerprint"}
+
+
+def test_whoever_answers_for_another_purpose_is_told_to_champion_and_pusher(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    mandate = Mandate(replace=True, by="ada", at="now", reason='the "clothes"').to_json()
+    plain, given = (
+        handed_on(spec, values, tmp_path)
+        for values in ({}, parameter_values(spec, [f"mandate={mandate}"]))
+    )
+    changed = {name for name in plain if plain[name] != given[name]}
+    assert changed == {"Champion__mandate", "Pusher__custom_config"}
+    assert (plain["Champion__mandate"], given["Champion__mandate"]) == ("", mandate)
+    assert json.loads(given["Pusher__custom_config"])["mandate"] == mandate
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {"threat_epsilon": -1.0},
+        {"mandate": "because"},
         {"gates_worst_case": 2.0},
         {"seed": 0.5},
         {"data_dataset": "cifar10"},
@@ -202,6 +222,8 @@ def test_values_on_the_command_line(
         ("threat.epsilon=much", "threat_epsilon is a number, got 'much'"),
         ("threat.epsilon=-1", "epsilon"),
         ("gates.clean=7", "fraction"),
+        ("mandate={}", "mandate"),
+        ("gates.best=0.1", "has no parameter 'gates_best'"),
         ("data_uri=/mnt/data", "nobody fetches it from there"),
     ],
 )

@@ -267,3 +267,12 @@ def test_rows_of_accepted_classes_have_no_champion(
     rows = challenged(champion, tmp_path, accept_classes=1)
     assert {column(row, "prediction_champion") for row in rows} == {-1}
     assert "other classes" in read_rivalry(str(tmp_path / "challenged")).reason
+
+
+def test_what_champion_answers_beside_the_version_stands_beside_the_rows() -> None:
+    best = json.dumps({"worst_case": 0.9, "version": "17"})
+    replaced = Rivalry().completed("the purpose was replaced: x", best)
+    assert replaced == Rivalry(reason="the purpose was replaced: x", best=0.9, best_version="17")
+    other = Rivalry(reason="other classes").completed("", json.dumps({"reason": "nothing yet"}))
+    assert other == Rivalry(reason="other classes", no_best="nothing yet")
+    assert Rivalry(champion="serving/1").completed("", "") == Rivalry(champion="serving/1")

@@ -32,6 +32,7 @@ from components.evaluator.executor import (
 )
 from components.evaluator.gate import (
     Accuracy,
+    Best,
     Certified,
     Disagreement,
     FailedCheck,
@@ -292,3 +293,26 @@ def test_a_comparison_that_could_not_be_is_told_by_gate_metadata_and_card(
     assert gate.sentence == f"Not compared: {reason}."
     assert made.blessing.get_string_custom_property(NOT_COMPARED) == reason
     assert card_of(made.model, made.blessing).not_compared == reason
+
+
+@pytest.mark.parametrize(
+    ("rivalry", "passed"),
+    [
+        (Rivalry(best=0.94, best_version="17"), True),
+        (Rivalry(best=0.98, best_version="17"), False),
+        (Rivalry(no_best="nothing was pushed"), None),
+        (Rivalry(), False),
+    ],
+    ids=["near", "far", "none", "nobody-looked"],
+)
+def test_the_best_worst_case_of_the_challenge_decides_the_blessing(
+    tmp_path: Path, rivalry: Rivalry, passed: bool | None
+) -> None:
+    """What is right in the worst case on 37 of 40 images loses up to two points to the best."""
+    rows, served = planted()
+    found = evaluated(tmp_path, rows, served, [Best(name="best", bound=0.02)], rivalry)
+    (best,) = read_explanations(found.blessing.uri)
+    assert best.passed is passed
+    assert bool(found.blessing.get_int_custom_property("blessed")) == (passed is not False)
+    assert found.blessing.get_string_custom_property(NOT_COMPARED) == ""
+    assert card_of(artifact(Model, str(tmp_path / "model")), found.blessing).not_compared is None

@@ -13,6 +13,7 @@ from scipy.stats import beta
 from components.evaluator.finding import confidence_interval
 from components.evaluator.gate import (
     Accuracy,
+    Best,
     Certified,
     Disagreement,
     FailedCheck,
@@ -105,6 +106,58 @@ def test_the_comparison_is_the_exact_sign_test(losses: int, wins: int) -> None:
     expected = sum(math.comb(n, k) for k in range(losses, n + 1)) / 2**n
     assert finding.compared == pytest.approx(expected)
     assert finding.value == pytest.approx((wins - losses) / (n + 20))
+
+
+@pytest.mark.parametrize(
+    ("best", "right", "holds"),
+    [("0.95", 94, True), ("0.95", 93, False), ("0.95", 95, True), ("0.9", 99, True)],
+)
+def test_the_loss_to_the_best_is_bounded(best: str, right: int, holds: bool) -> None:
+    """A point is allowed, and the share itself is compared: a lower end would lose each time."""
+    gate = Best(name="best", bound=0.01, argument=(best, "17"))
+    finding = gate.measure(of({CLEAN: [i < right for i in range(100)]}))
+    assert finding.value == finding.compared == pytest.approx(float(best) - right / 100)
+    assert gate.holds(finding.compared) is holds
+    assert finding.images_against == 100 - right
+    assert (gate.images_to_change(finding) or 0) == (0 if holds else 1)
+    assert "(version 17); the loss must be <= 1.00%" in finding.sentence
+    assert finding.not_compared == ""
+
+
+def test_small_losses_that_add_up_are_refused() -> None:
+    """Each model loses 30 images and wins 22, which is not significant; the second of them lies 1.6
+    points below the first that was pushed."""
+    best = Best(name="best", bound=0.01, argument=("0.96", "1"))
+    no_worse = NoWorse(name="n", argument=("worst_case",), bound=0.025)
+    pushed, refused = answers_of(0), []
+    for step in (1, 2, 3):
+        now = of({CLEAN: answers_of(step)}, {CLEAN: pushed})
+        assert no_worse.holds(no_worse.measure(now).compared)
+        refused.append(not best.holds(best.measure(now).compared))
+        pushed = answers_of(step)
+    assert refused == [False, True, True]
+
+
+def answers_of(step: int) -> list[bool]:
+    """A model that is wrong on 40 of 1,000 images, and at each step wrong on 30 more and right on
+    22 others."""
+    wrong = range(22 * step, 22 * step + 40 + 8 * step)
+    return [i not in wrong for i in range(1000)]
+
+
+def test_without_an_earlier_worst_case_the_loss_is_not_compared_and_says_why() -> None:
+    gate = Best(name="best", bound=0.01, argument=("no version was ever pushed for mnist",))
+    finding = gate.measure(of({CLEAN: [False] * 30}))
+    assert gate.holds(finding.compared)
+    assert finding.not_compared == "no version was ever pushed for mnist"
+    assert "Not compared: no version was ever pushed" in finding.sentence
+
+
+def test_where_nobody_has_looked_for_the_best_the_gate_refuses() -> None:
+    gate = Best(name="best", bound=0.01)
+    finding = gate.measure(of({CLEAN: [True] * 30}))
+    assert not gate.holds(finding.compared)
+    assert "Nobody has looked" in finding.sentence
 
 
 def test_rows_without_a_place_for_the_champion_refuse() -> None:

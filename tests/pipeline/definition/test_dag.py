@@ -15,22 +15,23 @@ from foundation.errors import ConfigError
 from pipeline.definition.config import override
 from pipeline.definition.dag import Places, create_pipeline
 from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 
 GRAPH = """
 Champion schema=CuratedSchema.schema
 CuratedSchema
-TfdsExampleGen
+TfdsExampleGen after=Champion
 StatisticsGen examples=TfdsExampleGen.examples
 ExampleValidator schema=CuratedSchema.schema statistics=StatisticsGen.statistics
-AnomalyGate anomalies=ExampleValidator.anomalies examples=TfdsExampleGen.examples schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion
+AnomalyGate anomalies=ExampleValidator.anomalies examples=TfdsExampleGen.examples schema=CuratedSchema.schema statistics=StatisticsGen.statistics
 Transform examples=TfdsExampleGen.examples schema=CuratedSchema.schema after=AnomalyGate
 Trainer.robust examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
 Trainer.undefended examples=TfdsExampleGen.examples transform_graph=Transform.transform_graph
 AdversarialExampleGen examples=TfdsExampleGen.examples robust=Trainer.robust.model transform_graph=Transform.transform_graph undefended=Trainer.undefended.model
 ServingCheck examples=TfdsExampleGen.examples model=Trainer.robust.model
-ChampionChallenge _Champion.version=Champion.version adversarial_examples=AdversarialExampleGen.adversarial_examples robust=Trainer.robust.model undefended=Trainer.undefended.model
+ChampionChallenge _Champion.not_compared=Champion.not_compared _Champion.version=Champion.version adversarial_examples=AdversarialExampleGen.adversarial_examples robust=Trainer.robust.model undefended=Trainer.undefended.model
 Evaluator examples=ChampionChallenge.challenged_examples model=Trainer.robust.model
-Pusher _Champion.version=Champion.version infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
+Pusher _Champion.served=Champion.served infra_blessing=ServingCheck.blessing model=Trainer.robust.model model_blessing=Evaluator.blessing
 """  # noqa: E501
 """Of the preset `smoke`: each node with its inputs, and nodes that it only waits for."""
 
@@ -40,18 +41,11 @@ WITHOUT_GATE = {
     "Pusher": "infra_blessing=ServingCheck.blessing model=Trainer.robust.model "
     "model_blessing=Evaluator.blessing",
 }
-WITHOUT_CHAMPION = {
-    "Champion": None,
-    "AnomalyGate": "anomalies=ExampleValidator.anomalies "
-    "examples=TfdsExampleGen.examples schema=CuratedSchema.schema "
-    "statistics=StatisticsGen.statistics",
-    **WITHOUT_GATE,
-}
 SPAN = {
     "LastSpan": "",
     "AnomalyGate": "_LastSpan.accepted=LastSpan.accepted anomalies=ExampleValidator.anomalies "
     "examples=TfdsExampleGen.examples "
-    "schema=CuratedSchema.schema statistics=StatisticsGen.statistics after=Champion",
+    "schema=CuratedSchema.schema statistics=StatisticsGen.statistics",
 }
 DATA = "examples=TfdsExampleGen.examples {}transform_graph=Transform.transform_graph"
 BEST = "hyperparameters=FrontTuner.best_hyperparameters "
@@ -69,7 +63,7 @@ ON_A_PLATFORM = {
     "servable=ServingCheck.blessing",
     "Verdict": "summary=Summary.summary",
 }
-IMPORTED = {"Data": "", "TfdsExampleGen": "data=Data.result"}
+IMPORTED = {"Data": "", "TfdsExampleGen": "data=Data.result after=Champion"}
 
 EVERYTHING = [
     "data.span=3",
@@ -120,7 +114,7 @@ def keys(settings: list[str], **places: Any) -> dict[str, Any]:
     ("settings", "places", "changes"),
     [
         ([], {}, {}),
-        (["gates.champion=0"], {}, WITHOUT_CHAMPION),
+        (["gates.champion=0"], {}, WITHOUT_GATE),
         ([], {"fail_on_refusal": True}, ON_A_PLATFORM),
         ([], {"data_uri": "gs://b/d"}, IMPORTED),
         (["data.span=3"], {}, SPAN),
@@ -292,9 +286,11 @@ OWN = [
                 "TfdsExampleGen",
                 "CuratedSchema",
                 "AnomalyGate",
+                "Champion",
                 "Trainer.undefended",
                 "Trainer.robust",
                 "Evaluator",
+                "Pusher",
             },
         ),
         (
@@ -303,9 +299,11 @@ OWN = [
                 "TfdsExampleGen",
                 "CuratedSchema",
                 "AnomalyGate",
+                "Champion",
                 "Trainer.undefended",
                 "Trainer.robust",
                 "Evaluator",
+                "Pusher",
             },
         ),
         ("data.accept_classes=true", {"Champion", "AnomalyGate", "ChampionChallenge"}),
@@ -320,6 +318,44 @@ def test_class_names_are_in_the_keys_of_what_they_decide(change: str, reached: s
         for each in (settings, [*settings, change])
     )
     assert {name for name in one if one[name] != other[name]} == reached
+
+
+JUDGE = {"Champion", "AnomalyGate", "Evaluator", "Pusher"}
+"""Nodes that know the gates."""
+
+
+@pytest.mark.parametrize(
+    ("change", "places", "reached"),
+    [
+        (["gates.worst_case=0.5"], {}, JUDGE),
+        (["gates.champion=0.05"], {}, JUDGE),
+        (["gates.best=0.01"], {}, JUDGE | {"ChampionChallenge"}),
+        ([], {"mandate": '{"force": true}'}, {"Champion", "Pusher"}),
+        ([], {"served": "another key"}, {"Champion"}),
+    ],
+    ids=["gate", "level", "best", "mandate", "versions"],
+)
+def test_terms_reach_no_node_that_trains_or_attacks(
+    change: list[str], places: dict[str, str], reached: set[str]
+) -> None:
+    """`best` is one more answer of Champion, which the challenge takes only where a gate asks."""
+    one, other = (
+        {name: str(node.parameters) + inputs(node) for name, node in found.items()}
+        for found in (compiled([]), compiled(change, **places))
+    )
+    assert {name for name in one if one[name] != other[name]} == reached
+
+
+def test_the_terms_of_a_folder_are_those_of_its_name() -> None:
+    """Prepared images have no name of their own, so the run on this machine says it."""
+    given = terms_of(override(preset("smoke"), [*OWN, "data.dataset=/somewhere/pets"]))
+    nodes = {node.id: node for node in pipeline_of(OWN, terms=given).components}
+    terms = [
+        json.loads(nodes["Champion"].exec_properties["terms"]),
+        json.loads(nodes["Pusher"].exec_properties["custom_config"])["terms"],
+    ]
+    assert [each["purpose"]["dataset"] for each in terms] == ["pets", "pets"]
+    assert nodes["Champion"].exec_properties["terms"] == given.to_json()
 
 
 def test_the_names_are_those_of_the_data_set() -> None:

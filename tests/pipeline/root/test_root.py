@@ -103,5 +103,5 @@ def test_in_a_folder_of_a_group_all_is_for_the_group(tmp_path: Path) -> None:
         assert os.umask(before) == 0o077, "the folder is its owner's alone"
     finally:
         os.umask(before)
-    assert (tmp_path / "metadata.sqlite").stat().st_mode & 0o777 == 0o664
+    assert (tmp_path / "metadata.sqlite").stat().st_mode & 0o777 == 0o660
     assert root.log.stat().st_mode & 0o777 == 0o660

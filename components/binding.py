@@ -1,0 +1,384 @@
+"""By which terms a folder of pushed versions is bound, and whether a run may push there.
+
+The terms stand in `gates.toml` beside the versions, whose names are numbers, so TensorFlow Serving
+passes over it; and in the card of each version. The file can be reviewed and edited, the cards
+remember: where the file is gone, or asks for less than the newest card, the card counts.
+
+Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from components.policy import Purpose, Terms
+from components.versions import Card, PushedBy, Version, read_card
+from foundation.errors import ConfigError, RunError
+from foundation.json import dumps
+from foundation.versions import versions
+from foundation.whole import write_whole
+
+log = logging.getLogger("gauntlet.terms")
+
+FILE = "gates.toml"
+"""Name of the file with the terms, beside the versions."""
+
+REPLACED = "the purpose was replaced"
+"""How the reason begins for which a model was not compared with the champion before it."""
+
+REPLACE = '--replace --reason "..."'
+FORCE = '--force --reason "..."'
+PLACES = "another --root (on a platform --name or --store)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mandate:
+    """What whoever starts a run answers for: that it may replace the purpose, or may push under a
+    weaker policy; who that is, when it was said (UTC) and why."""
+
+    replace: bool = False
+    force: bool = False
+    by: str = ""
+    at: str = ""
+    reason: str = ""
+
+    def to_json(self) -> str:
+        """The mandate in one line; '' where nothing is allowed."""
+        return dumps(self, indent=None) if self.replace or self.force else ""
+
+    @classmethod
+    def of_json(cls, text: str) -> "Mandate":
+        """Inverse of `to_json`; raises ConfigError where it is none, or has no reason."""
+        if not text:
+            return cls()
+        try:
+            mandate = cls(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"this is no mandate to replace or to force: {text}") from error
+        if not (mandate.by and mandate.reason.strip()):
+            raise ConfigError(f"a mandate says who gives it and why: {text}")
+        return mandate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """The terms that count for a folder, and where they stand.
+
+    file: those of gates.toml; None where there is none. doubt: why the file does not count, where
+    it does not.
+    """
+
+    terms: Terms
+    source: str
+    file: Terms | None
+    doubt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What a run may do in a folder.
+
+    differences: from the purpose that is replaced. lowered: in what its policy asks for less, where
+    that was forced, or goes with an edit of the file. binds: whether its terms are those of the
+    folder from its push on. notes: what a user should know.
+    """
+
+    differences: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
+    binds: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> PushedBy:
+        """How its push is recorded."""
+        replaced = self.differences or (self.lowered and self.binds)
+        return PushedBy.REPLACED if replaced else PushedBy.RUN
+
+    @property
+    def not_compared(self) -> str:
+        """Why its model is not compared with the one that is served; '' where it is."""
+        return f"{REPLACED}: {'; '.join(self.differences)}" if self.differences else ""
+
+
+def file_in(serving: str) -> Any:
+    """Where the terms of a folder of versions stand."""
+    return epath.Path(serving) / FILE
+
+
+def read_terms(path: Any) -> Terms | None:
+    """The terms in a file; None where there is no such file.
+
+    Raises:
+        ConfigError: it is damaged, or says what no terms say.
+    """
+    file = epath.Path(path)
+    if not file.exists():
+        return None
+    try:
+        return Terms.from_toml(file.read_text())
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read as terms of models: {error}. Restore it, or write it again "
+            "with `gauntlet gates --toml`; where it is removed, the newest card counts"
+        ) from error
+
+
+def bound_by(serving: str) -> Bound | None:
+    """The terms of a folder of versions; None where none are known.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    file = file_in(serving)
+    written, known = read_terms(file), recorded(listed(serving))
+    if known is None:
+        return Bound(terms=written, source=str(file), file=written) if written else None
+    version, terms = known
+    source = f"the card of version {version}"
+    if written is None:
+        return Bound(terms=terms, source=source, file=None, doubt=f"{file} is gone")
+    if lost := written.purpose.differences(terms.purpose):
+        doubt = f"{file} is not what {source} says: {'; '.join(lost)}"
+    elif lost := written.policy.weaker(terms.policy):
+        doubt = f"{file} asks for less than {source}: {'; '.join(lost)}"
+    else:
+        return Bound(terms=written, source=str(file), file=written)
+    return Bound(terms=terms, source=source, file=written, doubt=doubt)
+
+
+def listed(serving: str) -> list[Version]:
+    """The versions whose cards can be read, oldest first."""
+    known, readable = versions(serving), []
+    for version in known:
+        try:
+            card = read_card(f"{serving}/{version}")
+        except RunError as error:
+            log.warning("%s", error)
+            continue
+        readable.append(Version(version=version, serving=version == known[-1], card=card))
+    return readable
+
+
+def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
+    """The version whose card has the terms that count, and these; None where no card has any. The
+    purpose is that of the newest version, the policy that of the newest push for this purpose which
+    was neither forced once nor a rollback."""
+    known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
+    if not known:
+        return None
+    _, last = known[-1]
+    own = [
+        (version, terms)
+        for version, terms in known
+        if _binds(version.card) and not terms.purpose.differences(last.purpose)
+    ]
+    version, terms = (own or known)[-1]
+    return version.version, terms
+
+
+def _binds(card: Card) -> bool:
+    """Whether its policy counts from then on: not one that was forced once, nor that of a
+    rollback."""
+    once = card.lowered and card.kind is not PushedBy.REPLACED
+    return not once and card.kind is not PushedBy.ROLLBACK
+
+
+def terms_in(card: Card) -> Terms | None:
+    """The terms of a card; None where it has none, or those of a version that this one cannot
+    read."""
+    try:
+        return Terms.of_plain(card.terms) if card.terms else None
+    except ConfigError as error:
+        log.warning("the terms in the card of %s cannot be read: %s", card.model, error)
+        return None
+
+
+def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
+    """What a run with these terms may do in a folder of versions.
+
+    Raises:
+        ConfigError: its purpose is another one, or its policy weaker, and the mandate does not
+            cover that; or gates.toml is damaged. The message names every difference and the ways
+            out.
+    """
+    bound = bound_by(serving)
+    if bound is None:
+        there = bool(versions(serving))
+        adopted = f"nothing says yet what the models in {serving} are for: the next push binds it"
+        return Agreement(notes=tuple([adopted] * there + _needless(mandate, True, True)))
+    doubts = [f"{bound.doubt}; {bound.source} counts"] if bound.doubt else []
+    if differences := terms.purpose.differences(bound.terms.purpose):
+        if not mandate.replace:
+            raise ConfigError(_other_purpose(bound, differences))
+        replaced = f"the purpose is replaced: {'; '.join(differences)}"
+        notes = [*doubts, replaced, *_needless(mandate, False, True)]
+        return Agreement(differences=tuple(differences), notes=tuple(notes))
+    if not (weaker := terms.policy.weaker(bound.terms.policy)):
+        notes = [*doubts, *_stricter(bound, terms), *_needless(mandate, True, True)]
+        return Agreement(notes=tuple(notes))
+    edited = bound.file is not None and not _falls_short(terms, bound.file)
+    if edited and mandate.replace:
+        return Agreement(
+            lowered=tuple(weaker),
+            notes=(*doubts, f"the policy is replaced: {'; '.join(weaker)}"),
+        )
+    if not mandate.force:
+        raise ConfigError(_weaker_policy(bound, weaker, edited))
+    forced = f"this run is forced, and may push under a weaker policy: {'; '.join(weaker)}"
+    notes = [*doubts, forced, *_needless(mandate, True, False)]
+    return Agreement(lowered=tuple(weaker), binds=False, notes=tuple(notes))
+
+
+def _falls_short(terms: Terms, of: Terms) -> bool:
+    return bool(terms.purpose.differences(of.purpose) or terms.policy.weaker(of.policy))
+
+
+def _needless(mandate: Mandate, same_purpose: bool, no_weaker: bool) -> list[str]:
+    """What was allowed without need."""
+    notes = []
+    if mandate.replace and same_purpose:
+        notes.append("--replace is not needed: the purpose is the same, or the first one here")
+    if mandate.force and no_weaker:
+        notes.append("--force is not needed: no weaker policy is asked for")
+    return notes
+
+
+def _stricter(bound: Bound, terms: Terms) -> list[str]:
+    """That a push writes a stricter policy, where it does."""
+    if not (raised := bound.terms.policy.weaker(terms.policy)):
+        return []
+    return [f"stricter than {bound.source}, in which {'; '.join(raised)}: a push writes it"]
+
+
+def _other_purpose(bound: Bound, differences: list[str]) -> str:
+    return (
+        f"the models here are for another purpose, by {bound.source}"
+        f"{f' ({bound.doubt})' if bound.doubt else ''}:\n{_list(differences)}\n"
+        f"Give this purpose {PLACES}. Or replace the old one, without a comparison with the served "
+        f"model: {REPLACE}. `gauntlet gates --root` shows what is bound"
+    )
+
+
+def _weaker_policy(bound: Bound, weaker: list[str], edited: bool) -> str:
+    by_edit = (
+        f"To let the edited {FILE} count from now on, sign it: {REPLACE}. "
+        if edited
+        else f"To ask for less from now on, edit {FILE} and sign that: {REPLACE}. "
+    )
+    return (
+        f"this run asks for less than {bound.source}"
+        f"{f' ({bound.doubt})' if bound.doubt else ''}:\n{_list(weaker)}\n"
+        f"Ask for as much, or use {PLACES}. To push one model all the same: {FORCE}. {by_edit}"
+        "`gauntlet gates --root` shows what is bound"
+    )
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
+    """What a run tells its Pusher of the model that it may push: its terms, who answers for them,
+    and of its training the seed and a key of the code."""
+    return {"terms": terms.plain(), "mandate": mandate, "seed": seed, "code": code}
+
+
+def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a push says of a run, whose terms are compared once more.
+
+    run: as `told` has it; of another pipeline it may be empty.
+
+    Raises:
+        ConfigError: its terms are not those by which the folder is bound by now.
+    """
+    if not run.get("terms"):
+        return {"kind": PushedBy.RUN}
+    terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run["mandate"])
+    agreement = agree(serving, terms, mandate)
+    signed = agreement.differences or agreement.lowered
+    signature = {"by": mandate.by, "at": mandate.at, "reason": mandate.reason} if signed else {}
+    return {"kind": agreement.kind, "lowered": agreement.lowered} | _judged(run) | signature
+
+
+def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a push by hand, which is signed by itself: it asks for less where the run did,
+    and binds the folder to the purpose of the model."""
+    if not run.get("terms"):
+        return {}
+    terms, bound = Terms.of_plain(run["terms"]), bound_by(serving)
+    same = bound is not None and not terms.purpose.differences(bound.terms.purpose)
+    lowered = terms.policy.weaker(bound.terms.policy) if same and bound else []
+    return {"lowered": tuple(lowered)} | _judged(run)
+
+
+def _judged(run: Mapping[str, Any]) -> dict[str, Any]:
+    terms = Terms.of_plain(run["terms"])
+    return {
+        "terms": terms.plain(),
+        "terms_sha256": terms.digest(),
+        "seed": run["seed"],
+        "code": run["code"],
+    }
+
+
+def seen_in(serving: str) -> str:
+    """A key of all that a comparison looks at: the versions, whose cards stay, and gates.toml."""
+    file = file_in(serving)
+    text = file.read_bytes() if file.exists() else b""
+    return hashlib.sha256(" ".join(versions(serving)).encode() + b"\n" + text).hexdigest()[:16]
+
+
+def bind(serving: str) -> None:
+    """Write gates.toml whole, where the newest card says more than it, or something else. Safe to
+    be called again, and after any change of the versions."""
+    bound = bound_by(serving)
+    if bound is None or bound.terms == bound.file:
+        return
+    write_terms(file_in(serving), bound.terms)
+
+
+def write_terms(path: Any, terms: Terms) -> None:
+    """Write terms into a file, whole or not at all."""
+    if "://" in str(path):
+        epath.Path(path).write_text(terms.to_toml())  # an object is there whole or not at all
+    else:
+        write_whole(Path(path), lambda partial: partial.write_text(terms.to_toml(), "utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best worst case that was ever pushed for a purpose, and the version that has it."""
+
+    worst_case: float
+    version: str
+
+
+def best_worst_case(pushed: Iterable[Version], terms: Terms) -> Best | None:
+    """The best of all versions for the same purpose that were tried at least as hard: weaker
+    attacks leave more. None where there is none."""
+    found = [
+        Best(worst_case=each.card.worst_case, version=each.version)
+        for each in pushed
+        if each.card.worst_case is not None and _comparable(each.card, terms)
+    ]
+    return max(found, key=lambda best: best.worst_case, default=None)
+
+
+def _comparable(card: Card, terms: Terms) -> bool:
+    own = terms_in(card)
+    if own is None or own.purpose.differences(terms.purpose):
+        return False
+    as_hard = dataclasses.replace(own.policy, gates=terms.policy.gates)
+    return not as_hard.weaker(terms.policy)
+
+
+def no_best(purpose: Purpose) -> str:
+    """Why nothing was compared with the best worst case."""
+    return f"no version that was tried as hard was ever pushed for {purpose}"

@@ -1,0 +1,366 @@
+"""What binds a folder of versions: gates.toml, the cards, and who answers for a difference; without
+TensorFlow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pushed_versions import push
+
+from components.binding import (
+    FILE,
+    Agreement,
+    Mandate,
+    agree,
+    best_worst_case,
+    bind,
+    bound_by,
+    fields_of_forced,
+    fields_of_push,
+    listed,
+    seen_in,
+    told,
+)
+from components.policy import Terms
+from components.versions import CARD, Card, PushedBy
+from foundation.errors import ConfigError
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
+
+NOBODY = Mandate()
+REPLACE = Mandate(replace=True, by="ada", at="now", reason="clothes now")
+FORCE = Mandate(force=True, by="ada", at="now", reason="an emergency")
+
+
+def terms(name: str = "robust", *settings: str) -> Terms:
+    return terms_of(override(preset(name), settings))
+
+
+class Place:
+    """A folder of versions, to which models are pushed as the Pusher does, without their files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.serving = root, str(root / "serving")
+        self.file = root / "serving" / FILE
+        self.number = 0
+
+    def push(self, own: Terms, mandate: Mandate = NOBODY, **card: Any) -> Card:
+        fields = fields_of_push(self.serving, told(own, mandate.to_json(), 0, "c"))
+        return self.add(Card(**({"worst_case": 0.94} | fields | card)))
+
+    def add(self, card: Card) -> Card:
+        self.number += 1
+        push(self.root, str(self.number), card)
+        bind(self.serving)
+        return card
+
+    def agree(self, own: Terms, mandate: Mandate = NOBODY) -> Agreement:
+        return agree(self.serving, own, mandate)
+
+    def bound(self) -> Terms:
+        bound = bound_by(self.serving)
+        assert bound
+        return bound.terms
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def robust(place: Place) -> Place:
+    """A place to which a model of `robust` was pushed."""
+    place.push(terms())
+    return place
+
+
+def test_the_first_push_binds(place: Place) -> None:
+    assert place.agree(terms()) == Agreement()
+    card = place.push(terms())
+    assert Terms.from_toml(place.file.read_text()) == terms()
+    assert card.terms_sha256 == terms().digest()
+    assert (card.terms, card.kind, card.seed, card.code) == (terms().plain(), "run", 0, "c")
+    assert (card.by, card.reason, card.lowered) == (None, None, ())
+    assert place.agree(terms()) == Agreement()
+
+
+def test_two_presets_in_one_root(robust: Place) -> None:
+    """`gauntlet run` and then `gauntlet run --preset fashion`: digits must not become clothes."""
+    with pytest.raises(ConfigError) as error:
+        robust.agree(terms("fashion"))
+    said = str(error.value)
+    assert "- the data set is fashion_mnist, and was mnist" in said
+    assert "- epsilon is 0.1, and was 0.2" in said
+    for way in (str(robust.file), "another --root", '--replace --reason "..."', "gates --root"):
+        assert way in said
+    with pytest.raises(ConfigError, match="another purpose"):
+        robust.push(terms("fashion"))
+    with pytest.raises(ConfigError, match="another purpose"):
+        robust.agree(terms("fashion"), FORCE)
+
+
+def test_a_tiny_epsilon(robust: Place) -> None:
+    with pytest.raises(ConfigError, match=r"epsilon is 0\.01, and was 0\.2"):
+        robust.agree(terms("tutorial", "threat.epsilon=0.01"))
+
+
+def test_a_purpose_that_is_replaced_is_recorded_and_binds(robust: Place) -> None:
+    agreement = robust.agree(terms("fashion"), REPLACE)
+    assert agreement.kind is PushedBy.REPLACED
+    assert agreement.not_compared.startswith("the purpose was replaced: the data set is fashion")
+    assert agreement.lowered == ()
+    card = robust.push(terms("fashion"), REPLACE)
+    assert (card.kind, card.by, card.at, card.reason) == ("replaced", "ada", "now", "clothes now")
+    assert Terms.from_toml(robust.file.read_text()) == terms("fashion")
+    assert robust.agree(terms("fashion")).kind is PushedBy.RUN
+    with pytest.raises(ConfigError, match="the data set is mnist, and was fashion_mnist"):
+        robust.agree(terms())
+
+
+LOWER = terms("robust", "gates.worst_case=0.5", "gates.certified=0", "gates.checks=")
+
+
+def test_a_weaker_policy(robust: Place) -> None:
+    for mandate in (NOBODY, REPLACE):
+        with pytest.raises(ConfigError) as error:
+            robust.agree(LOWER, mandate)
+        said = str(error.value)
+        assert "- gates.worst_case is 0.5, which asks for less than 0.93" in said
+        assert "- gates.checks is without logits_are_finite" in said
+        assert '--force --reason "..."' in said
+
+
+def test_a_forced_run_is_recorded_and_binds_nobody(robust: Place) -> None:
+    before = robust.file.read_bytes()
+    card = robust.push(LOWER, FORCE)
+    assert (card.kind, card.by, card.reason) == ("run", "ada", "an emergency")
+    assert len(card.lowered) == 3
+    assert card.terms == LOWER.plain()
+    assert robust.file.read_bytes() == before
+    with pytest.raises(ConfigError, match="asks for less than"):
+        robust.agree(LOWER)
+    assert robust.agree(terms()) == Agreement()
+
+
+def test_a_forced_run_does_not_lower_what_the_cards_remember(robust: Place) -> None:
+    """Force once, then edit the file to what was forced, or remove it."""
+    robust.push(LOWER, FORCE)
+    robust.file.write_text(LOWER.to_toml())
+    with pytest.raises(ConfigError, match=f"{FILE} asks for less than the card of version 1"):
+        robust.agree(LOWER)
+    robust.file.unlink()
+    with pytest.raises(ConfigError, match=f"{FILE} is gone"):
+        robust.agree(LOWER)
+    bind(robust.serving)
+    assert Terms.from_toml(robust.file.read_text()) == terms()
+
+
+def test_a_stricter_policy_is_taken_and_written_at_the_push(robust: Place) -> None:
+    stricter = terms("robust", "gates.worst_case=0.94", "gates.best=0.01")
+    (note,) = robust.agree(stricter).notes
+    assert "gates.worst_case is 0.93, which asks for less than 0.94" in note
+    assert Terms.from_toml(robust.file.read_text()) == terms()
+    robust.push(stricter)
+    assert Terms.from_toml(robust.file.read_text()) == stricter
+    with pytest.raises(ConfigError, match=r"gates\.best is 0, which compares nothing"):
+        robust.agree(terms())
+
+
+def test_a_stricter_file_by_hand_counts(robust: Place) -> None:
+    robust.file.write_text(robust.file.read_text().replace("clean = 0.98", "clean = 0.985"))
+    with pytest.raises(ConfigError, match=r"gates.clean is 0.98, which asks for less than 0.985"):
+        robust.agree(terms())
+
+
+def test_comments_of_a_reviewer_stay(robust: Place) -> None:
+    text = f"# reviewed by ada\n{robust.file.read_text()}"
+    robust.file.write_text(text)
+    robust.push(terms())
+    assert robust.file.read_text() == text
+
+
+EDITS = [
+    ("worst_case = 0.93", "worst_case = 0.5"),
+    ("epsilon = 0.2", "epsilon = 0.01"),
+    ('dataset = "mnist"', 'dataset = "fashion_mnist"'),
+    ("checks = true", "checks = false"),
+    ("queries = 5000", "queries = 50"),
+    ('test = "test"', 'test = "train"'),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=[new for _, new in EDITS])
+def test_an_edited_file_does_not_count_and_is_named(robust: Place, edit: tuple[str, str]) -> None:
+    robust.file.write_text(robust.file.read_text().replace(*edit))
+    (note,) = robust.agree(terms()).notes
+    assert str(robust.file) in note
+    assert "the card of version 1" in note
+    assert robust.bound() == terms()
+    bind(robust.serving)
+    assert Terms.from_toml(robust.file.read_text()) == terms()
+
+
+def test_an_edit_that_asks_for_less_is_signed_and_counts_from_then_on(robust: Place) -> None:
+    less = terms("robust", "gates.worst_case=0.92")
+    robust.file.write_text(less.to_toml())
+    with pytest.raises(ConfigError, match=r"To let the edited gates\.toml count .*--replace"):
+        robust.agree(less)
+    agreement = robust.agree(less, REPLACE)
+    assert (agreement.kind, agreement.not_compared) == (PushedBy.REPLACED, "")
+    card = robust.push(less, REPLACE)
+    assert (card.kind, card.by, len(card.lowered)) == ("replaced", "ada", 1)
+    assert robust.agree(less) == Agreement()
+    with pytest.raises(ConfigError, match=r"gates\.worst_case is 0\.9, "):
+        robust.agree(terms("robust", "gates.worst_case=0.9", "gates.certified=0.9"))
+
+
+def test_an_edit_that_asks_for_less_can_be_forced_once(robust: Place) -> None:
+    less = terms("robust", "gates.worst_case=0.92")
+    robust.file.write_text(less.to_toml())
+    assert robust.agree(less, FORCE).lowered
+    robust.push(less, FORCE)
+    assert Terms.from_toml(robust.file.read_text()) == terms(), "what binds is written again"
+    with pytest.raises(ConfigError, match="this run asks for less than"):
+        robust.agree(less)
+
+
+@pytest.mark.parametrize("text", ["", "[purpose", "\x00", "[purpose]\n", "a = 1"])
+def test_a_damaged_file_is_refused_by_name(robust: Place, text: str) -> None:
+    robust.file.write_text(text)
+    for mandate in (NOBODY, REPLACE, FORCE):
+        with pytest.raises(ConfigError, match=f"{robust.file} cannot be read as terms"):
+            robust.agree(terms(), mandate)
+
+
+def test_a_file_that_is_no_text(robust: Place) -> None:
+    robust.file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read as terms"):
+        robust.agree(terms())
+    robust.file.unlink()
+    robust.file.mkdir()
+    with pytest.raises(ConfigError, match="cannot be read as terms"):
+        robust.agree(terms())
+
+
+def test_versions_without_terms_are_adopted_at_the_next_push_and_that_is_said(
+    place: Place,
+) -> None:
+    """What earlier versions pushed."""
+    place.add(Card(model="old"))
+    assert not place.file.exists()
+    (note,) = place.agree(terms("fashion")).notes
+    assert "the next push binds it" in note
+    place.push(terms("fashion"))
+    assert Terms.from_toml(place.file.read_text()) == terms("fashion")
+
+
+def test_cards_that_cannot_be_read_are_passed_over(robust: Place) -> None:
+    robust.file.unlink()
+    robust.add(Card(model="b", terms={"from": "the future"}, terms_sha256="x"))
+    damaged = robust.add(Card(model="c"))
+    (robust.root / "serving" / "3" / CARD).write_text("")
+    assert damaged
+    assert robust.bound() == terms()
+    assert [each.version for each in listed(robust.serving)] == ["1", "2"]
+
+
+def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
+    """The served model says what the place is for; clothes would otherwise meet digits."""
+    robust.push(terms("fashion"), REPLACE)
+    first = Card(kind=PushedBy.ROLLBACK, of="1", terms=terms().plain(), by="ada")
+    robust.add(first)
+    assert robust.bound() == terms()
+    assert robust.agree(terms()) == Agreement()
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+        robust.agree(terms("fashion"))
+
+
+def test_a_rollback_lowers_no_policy(place: Place) -> None:
+    place.push(terms("tutorial"))
+    place.push(terms("robust"))
+    place.add(Card(kind=PushedBy.ROLLBACK, of="1", terms=terms("tutorial").plain(), by="ada"))
+    place.file.write_text(terms("tutorial").to_toml())
+    with pytest.raises(ConfigError, match="the card of version 2"):
+        place.agree(terms("tutorial"))
+
+
+def test_a_push_by_hand_says_how_it_was_judged(robust: Place) -> None:
+    """It binds the place to its purpose, and lowers no policy."""
+    fields = fields_of_forced(robust.serving, told(LOWER, "", 3, "c"))
+    assert (len(fields["lowered"]), fields["terms"], fields["seed"]) == (3, LOWER.plain(), 3)
+    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+    assert robust.bound() == terms()
+    fields = fields_of_forced(robust.serving, told(terms("fashion"), "", 3, "c"))
+    assert fields["lowered"] == ()
+    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+    assert robust.bound() == terms("fashion")
+    assert fields_of_forced(robust.serving, {}) == {}
+
+
+@pytest.mark.parametrize("mandate", [REPLACE, FORCE])
+@pytest.mark.parametrize("own", [terms(), terms("robust", "gates.clean=0.99")])
+def test_what_is_allowed_without_need_is_harmless_and_said(
+    robust: Place, mandate: Mandate, own: Terms
+) -> None:
+    agreement = robust.agree(own, mandate)
+    assert (agreement.kind, agreement.lowered, agreement.differences) == (PushedBy.RUN, (), ())
+    assert any("is not needed" in note for note in agreement.notes)
+    card = robust.push(own, mandate)
+    assert (card.by, card.reason) == (None, None)
+
+
+def test_the_first_push_needs_no_mandate(place: Place) -> None:
+    assert any("is not needed" in note for note in place.agree(terms(), REPLACE).notes)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"x": 1}', '{"force": true, "by": "a"}', "3"])
+def test_a_mandate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="mandate"):
+        Mandate.of_json(text)
+
+
+def test_a_mandate_reads_back() -> None:
+    for mandate in (NOBODY, REPLACE, FORCE):
+        assert Mandate.of_json(mandate.to_json()) == mandate
+
+
+def test_another_pipeline_pushes_without_terms(place: Place) -> None:
+    assert fields_of_push(place.serving, {}) == {"kind": "run"}
+    bind(place.serving)
+    assert not place.file.exists()
+
+
+def test_a_push_to_a_place_that_was_bound_otherwise_meanwhile(place: Place) -> None:
+    assert place.agree(terms("fashion")) == Agreement()
+    place.push(terms())
+    with pytest.raises(ConfigError, match="another purpose"):
+        place.push(terms("fashion"))
+
+
+def test_the_best_worst_case_of_a_purpose(robust: Place) -> None:
+    """Small losses add up: the third is a point below the first, and lost half a point each."""
+    robust.push(terms(), worst_case=0.935)
+    robust.push(terms(), worst_case=0.93)
+    robust.push(LOWER, FORCE, worst_case=0.97)  # the same attacks, though lower gates
+    weak = terms("robust", "attack.suite=fast", "gates.required=")
+    robust.push(weak, FORCE, worst_case=0.99)
+    robust.push(terms("robust", "data.test=test[:100]"), FORCE, worst_case=1.0)
+    robust.add(Card(model="old", worst_case=1.0))
+    best = best_worst_case(listed(robust.serving), terms())
+    assert best
+    assert (best.worst_case, best.version) == (0.97, "4")
+    by_weak = best_worst_case(listed(robust.serving), weak)
+    assert by_weak
+    assert by_weak.version == "5"
+    assert best_worst_case(listed(robust.serving), terms("fashion")) is None
+
+
+def test_a_comparison_is_made_again_where_anything_changed(robust: Place) -> None:
+    before = seen_in(robust.serving)
+    assert seen_in(robust.serving) == before
+    robust.file.write_text(f"{robust.file.read_text()}# x\n")
+    edited = seen_in(robust.serving)
+    robust.push(terms())
+    assert len({before, edited, seen_in(robust.serving), seen_in("/nowhere")}) == 4
