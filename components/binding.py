@@ -19,8 +19,8 @@ from typing import Any
 from etils import epath
 
 from components.policy import Purpose, Terms
-from components.versions import Card, PushedBy, Version, read_card
-from foundation.errors import ConfigError, RunError
+from components.versions import STRAY, Card, PushedBy, Version, list_versions
+from foundation.errors import ConfigError
 from foundation.json import dumps
 from foundation.versions import versions
 from foundation.whole import write_whole
@@ -154,16 +154,13 @@ def bound_by(serving: str) -> Bound | None:
 
 
 def listed(serving: str) -> list[Version]:
-    """The versions whose cards can be read, oldest first."""
-    known, readable = versions(serving), []
+    """The versions that somebody pushed and whose cards are known, oldest first. Where a card was
+    changed, the one of the journal counts."""
+    known = list_versions(serving)
     for version in known:
-        try:
-            card = read_card(f"{serving}/{version}")
-        except RunError as error:
-            log.warning("%s", error)
-            continue
-        readable.append(Version(version=version, serving=version == known[-1], card=card))
-    return readable
+        if version.damaged:
+            log.warning("version %s in %s: %s", version.version, serving, version.problem)
+    return [each for each in known if each.problem != STRAY and each.card != Card()]
 
 
 def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:

@@ -57,7 +57,7 @@ from components.versions import (
     same_model,
     withdrawn_by,
 )
-from foundation.errors import RunError
+from foundation.errors import ConfigError, RunError
 from foundation.events import Fields
 from foundation.json import dumps
 from foundation.lock import serving_lock
@@ -346,9 +346,15 @@ def _complete(base: str, note: Entry, version: str) -> None:
 
 
 def settle(base: str) -> None:
-    """Complete what the journal has on versions whose push was killed right after they appeared."""
+    """Complete what the journal has on versions whose push was killed right after they appeared,
+    and have the folder bound by the terms of what is served. A change by hand is made also where
+    these cannot be read."""
     for version, entry in unsettled(base).items():
         append(base, dataclasses.replace(entry, version=version, at=now()))
+    try:
+        bind(base)
+    except ConfigError as error:
+        log.warning("%s", error, extra=Fields(stays=True))
 
 
 def unsettled(base: str) -> dict[str, Entry]:

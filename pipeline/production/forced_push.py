@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
+from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -10,8 +12,9 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
+from components.binding import fields_of_forced
 from components.evaluator.executor import REFUSED_BY
-from components.pusher import card_of, publish, settle
+from components.pusher import TOLD, card_of, publish, settle
 from components.versions import Card, PushedBy, Version, list_versions, same_model
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
@@ -48,6 +51,7 @@ def push_refused(request: ForcedPush) -> Version:
             run_id=refused.run_id,
             refused_by=text_in(blessing, REFUSED_BY),
             manifest_sha256=judged(blessing) or None,
+            **fields_of_forced(serving, refused.told),
             **dataclasses.asdict(signature),
         )
         log.info("run %s", refused, extra=Fields(stays=True))
@@ -63,11 +67,13 @@ def push_refused(request: ForcedPush) -> Version:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A run whose gates refused its model, which a server could use."""
+    """A run whose gates refused its model, which a server could use. told: what the run says of
+    itself, see `components.binding.told`."""
 
     run_id: str
     model: mlmd.Artifact
     blessing: mlmd.Artifact
+    told: dict[str, Any]
 
     def __str__(self) -> str:
         figures = measured_by(self.blessing.uri) or {}
@@ -119,7 +125,16 @@ def _refused(outputs: RunOutputs, pushed: list[Version]) -> Refused:
         raise ConfigError(
             f"the model of run {outputs.run_id} is blessed already; there is nothing to force"
         )
-    return Refused(run_id=outputs.run_id, model=model, blessing=blessing)
+    return Refused(run_id=outputs.run_id, model=model, blessing=blessing, told=_told(outputs))
+
+
+def _told(outputs: RunOutputs) -> dict[str, Any]:
+    """What a run has told its Pusher; nothing where it did not come so far."""
+    try:
+        pushed = outputs.artifact("Pusher", "pushed_model")
+    except RunError:
+        return {}
+    return dict(json.loads(text_in(pushed, TOLD) or "{}"))
 
 
 def _is_unfinished(model: mlmd.Artifact, blessing: mlmd.Artifact, pushed: list[Version]) -> bool:

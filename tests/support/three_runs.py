@@ -11,7 +11,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 from tfx.types import artifact_utils
-from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from components.pusher import publish
 from components.versions import Card, list_versions
@@ -72,6 +72,7 @@ def record(store: MetadataStore, root: Root, run: str, blessed: bool) -> None:
         ("Trainer.robust", "model", Model),
         ("Evaluator", "blessing", ModelBlessing),
         ("ServingCheck", "blessing", InfraBlessing),
+        ("Pusher", "pushed_model", PushedModel),
     )
     model_id = 0
     for node, key, kind in outputs:

@@ -1,14 +1,19 @@
 """The push of a refused model by hand, and what it leaves on record."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 from three_runs import latest_blessed, model_of_run, record, served
 
 from components import pusher
+from components.binding import FILE, read_terms, told
 from components.manifest import MODEL_SHA256, digest_of
+from components.pusher import TOLD
 from components.versions import list_versions
 from foundation.errors import ConfigError, RunError
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from pipeline.production import forced_push
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback
@@ -121,3 +126,26 @@ def test_a_model_that_was_changed_since_it_was_judged_is_not_forced(root: Root) 
     with pytest.raises(RunError, match="changed"):
         push_refused(ForcedPush(root=root, reason="hurry"))
     assert served(root) == "run-2"
+
+
+def test_a_forced_version_says_what_it_is_for_and_binds_the_folder(root: Root) -> None:
+    """As the run has told its Pusher, which pushed nothing."""
+    own = terms_of(preset("smoke"))
+    with root.metadata() as store:
+        (pushed,) = [a for a in store.get_artifacts_by_type("PushedModel") if a.name == "run-3"]
+        pushed.custom_properties[TOLD].string_value = json.dumps(told(own, "", 7, "c0de"))
+        store.put_artifacts([pushed])
+    card = push_refused(ForcedPush(root=root, reason="hurry")).card
+    assert (card.terms, card.seed, card.code) == (own.plain(), 7, "c0de")
+    assert read_terms(root.serving / FILE) == own
+    serve_again(Rollback(root=root, reason="better"))
+    assert read_terms(root.serving / FILE) == own, "the version before says nothing"
+
+
+def test_terms_that_cannot_be_read_stop_no_rollback(
+    root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root.serving / FILE).write_text("no toml")
+    serve_again(Rollback(root=root, reason="slow"))
+    assert served(root) == "run-1"
+    assert "cannot be read as terms" in caplog.text

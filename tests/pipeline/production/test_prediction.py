@@ -42,7 +42,7 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
     assert [a.probability for a in found.answers] == pytest.approx(
         expected.max(axis=1).tolist(), abs=1e-5
     )
-    assert found.version == max((path.name for path in root.serving.iterdir()), key=int)
+    assert found.version == newest_version(str(root.serving))
     plain = found.plain()
     assert plain["version"] == found.version
     keys = ["image", "class", "label", "probability"]
