@@ -175,7 +175,8 @@ def _said(blessing: mlmd.Artifact) -> Blessing:
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of all files of a folder by their paths in it."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in found if path.name != ".lock"]  # it says who held it last
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
