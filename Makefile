@@ -5,6 +5,7 @@
 # make long     e2e, platforms and docker in one, which takes less time than one after the other
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
+# make test-faults  kill and power cut at every step of push, rollback and bless; part of make test
 # make docker   the image, and whole pipelines in it, in a Docker daemon of the tests' own (as root, on Debian)
 # make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
@@ -14,7 +15,7 @@
 
 ARGS ?=
 
-.PHONY: run test e2e platforms docker long peers planted check bench sbom audit install
+.PHONY: run test test-faults e2e platforms docker long peers planted check bench sbom audit install
 .DEFAULT_GOAL := run
 
 run: install
@@ -25,6 +26,9 @@ test: install
 
 e2e: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)
+
+test-faults: install
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=10 tests/faults $(ARGS)
 
 platforms: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=20 -m platforms $(ARGS)

@@ -37,6 +37,7 @@ from components.records.labels import read_labels
 from components.spans import ACCEPTED_AT, DATASET, STATISTICS, newest_accepted
 from foundation.errors import DataError
 from foundation.events import Fields
+from foundation.whole import write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
 
 log = logging.getLogger("gauntlet.spans")
@@ -67,11 +68,10 @@ def keep_accepted(
     now = datetime.datetime.now(datetime.UTC).strftime(ACCEPTED_AT)
     kept = statistics_file(os.path.join(spans, str(span), now))
     fileio.makedirs(os.path.dirname(kept))
-    beside = {CLASS_NAMES: file_of(names), DATASET: dataset.encode()}
+    beside = {CLASS_NAMES: file_of(names).decode(), DATASET: dataset}
     for name, content in beside.items():
         if content:
-            with fileio.open(os.path.join(os.path.dirname(kept), name), "wb") as file:
-                file.write(content)
+            write_text(os.path.join(os.path.dirname(kept), name), content)
     fileio.copy(statistics_file(statistics), f"{kept}.partial")
     fileio.rename(f"{kept}.partial", kept)
 

@@ -11,6 +11,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import Schema
 
+from foundation.whole import write_text
+
 FILE = "schema.pbtxt"
 
 
@@ -18,8 +20,7 @@ FILE = "schema.pbtxt"
 def CuratedSchema(text: Parameter[str], schema: OutputArtifact[Schema]) -> None:
     """Writes `text` as a Schema artifact."""
     fileio.makedirs(schema.uri)
-    with fileio.open(os.path.join(schema.uri, FILE), "w") as file:
-        file.write(text)
+    write_text(os.path.join(schema.uri, FILE), text)
 
 
 def read_schema(artifact: str) -> str:

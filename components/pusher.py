@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import stat
 import uuid
 from collections.abc import Callable
@@ -266,8 +267,10 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     staging = os.path.join(base, f"{STAGING}{uuid.uuid4().hex}")
     written = [staging]
     try:
-        _stage(source, staging, card)
+        _make_base(base)
         with serving_lock(base):
+            _sweep(base)
+            _stage(source, staging, card)
             check()
             note = _note(staging)
             append(base, note)
@@ -286,7 +289,6 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
 
 def _stage(source: str, staging: str, card: Card) -> None:
     """Copy the model, write its manifest and its card, and bring all to the disk."""
-    _make_base(os.path.dirname(staging))
     io_utils.copy_dir(source, staging)
     fileio.makedirs(os.path.join(staging, EXTRA))
     copied = write_manifest(staging)
@@ -318,6 +320,14 @@ def _open_for_readers(staging: Path) -> None:
         os.chmod(parent, mode & 0o2775 | 0o700)
         for name in names:
             os.chmod(os.path.join(parent, name), mode & 0o044 | 0o600)
+
+
+def _sweep(base: str) -> None:
+    """Remove what killed pushes have left: nobody prepares a version without the lock, which the
+    caller holds."""
+    if "://" not in base:
+        for left in Path(base).glob(f"{STAGING}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _note(staging: str) -> Entry:

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from foundation.json import dumps
+from foundation.whole import write_text
 from trainer.tuning import SCORES
 
 TRIALS = "trials.json"
@@ -40,8 +41,7 @@ class Executor(TfxExecutor):
             for trial in tuner.oracle.get_best_trials(tuner.oracle.max_trials)
         ]
         folder = artifact_utils.get_single_uri(output_dict["tuner_results"])
-        with fileio.open(os.path.join(folder, TRIALS), "w") as file:
-            file.write(dumps(trials))
+        write_text(os.path.join(folder, TRIALS), dumps(trials))
 
 
 def measured(trial: Any, name: str) -> float | None:

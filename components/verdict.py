@@ -17,6 +17,7 @@ from components.pusher import WITHDRAWN
 from components.serving_check.component import read_problems
 from foundation.errors import Refused
 from foundation.json import dumps
+from foundation.whole import write_text
 
 log = logging.getLogger("gauntlet.verdict")
 
@@ -57,8 +58,7 @@ def Summary(
         "gates": gates,
     }
     fileio.makedirs(summary.uri)
-    with fileio.open(os.path.join(summary.uri, SUMMARY), "w") as file:
-        file.write(dumps(content))
+    write_text(os.path.join(summary.uri, SUMMARY), dumps(content))
     summary.set_string_custom_property("pushed", version)
     summary.set_string_custom_property("refused_by", ",".join(refused_by))
 

@@ -5,14 +5,19 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Mapping
 from importlib import resources
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from foundation.errors import ConfigError
+from foundation.whole import is_stdout
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
 from pipeline.root.root import Root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Command = Callable[..., int | None]
 R = TypeVar("R")
@@ -146,6 +151,14 @@ def google_cloud_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def console_beside(json_file: Path | None) -> "Console":
+    """The console of a command: standard error where the JSON goes to standard output, which a
+    program may read."""
+    from rich.console import Console
+
+    return Console(stderr=json_file is not None and is_stdout(json_file))
 
 
 def json_option(what: str) -> Callable[[Command], Command]:

@@ -1,6 +1,7 @@
 """What the text of an argument or option may be, and what a command gets for it."""
 
 import datetime
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import click
 
 from foundation.errors import ConfigError, RunError
 from foundation.paths import check_no_pattern
+from foundation.whole import is_stream
 from pipeline.root.root import Root
 
 E = TypeVar("E", bound=StrEnum)
@@ -188,9 +190,14 @@ def created(folder: Path, option: str) -> Path:
 
 
 def check_writable(file: Path) -> None:
-    """Raises RunError unless the file can be written; leaves things as they are."""
+    """Raises RunError unless the file can be written; leaves things as they are. A pipe is not
+    opened: its reader would take that for the end."""
     existed = file.exists()
     try:
+        if is_stream(file):
+            if not os.access(file, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
         with open(file, "a"):
             pass
     except OSError as error:

@@ -21,6 +21,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from foundation.environment import CHANGE_NUMBERS, unset
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
+from foundation.whole import write_text
 from pipeline.definition.dag import Places, create_pipeline
 
 TENSORFLOW_WRITES = ("gs://", "/")
@@ -253,11 +254,6 @@ def write(compiled: dict[str, Any], output: Path) -> None:
     else:
         text = json.dumps(compiled, sort_keys=True, indent=2, allow_nan=False) + "\n"
     try:
-        if output.exists() and not output.is_file():  # such as /dev/stdout
-            output.write_text(text)
-            return
-        new = output.with_name(f".{output.name}.new")
-        new.write_text(text)
-        new.rename(output)
+        write_text(output, text)
     except OSError as error:
         raise RunError(f"{output} cannot be written: {error.strerror}") from error

@@ -25,6 +25,7 @@ from foundation.environment import CHANGE_NUMBERS, ENVIRONMENT, LEFT_OUT, unset
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 from foundation.versions import STORED_AT
+from foundation.whole import write_text
 
 if TYPE_CHECKING:
     from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec, ExecutorInput
@@ -167,7 +168,7 @@ def give_back_uris(output: Path, given: "ExecutorInput") -> None:
     for name, artifacts in given.outputs.artifacts.items():
         for told, meant in zip(report.artifacts[name].artifacts, artifacts.artifacts, strict=True):
             told.uri = meant.uri
-    output.write_text(json_format.MessageToJson(report))
+    write_text(output, json_format.MessageToJson(report))
 
 
 if __name__ == "__main__":

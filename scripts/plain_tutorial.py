@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 import tf_keras
 
+from foundation.whole import write_text
 from trainer.nsl import import_nsl
 
 BATCH, EPSILON = 32, 0.2
@@ -100,7 +101,7 @@ def main(train: int, epochs: int, json_file: Path | None) -> None:
     }
     click.echo(json.dumps(result, allow_nan=False))
     if json_file:
-        json_file.write_text(json.dumps(result, allow_nan=False))
+        write_text(json_file, json.dumps(result, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import click
 from measurement import GAUNTLET
 
 from components.policy import GatesConfig
+from foundation.json import dumps
+from foundation.whole import write_text
 from pipeline.definition.presets import PRESETS
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results.json"
@@ -106,7 +108,7 @@ def main(name: str, seeds: str, folder: Path) -> None:
         "seeds": numbers,
         "figures": spread(list(rows.values())),
     }
-    RESULTS.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    write_text(RESULTS, dumps(results) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import pydantic
 import tensorflow as tf
@@ -17,6 +18,7 @@ import tf_keras
 from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.paths import temporary
+from foundation.whole import sync_tree, write_text
 
 STATE = "state.json"
 
@@ -86,9 +88,9 @@ class Checkpoints:
         if progress.best_epoch == progress.epoch:
             self._best.write(os.path.join(self.folder, f"best-{progress.epoch}"))
         state = os.path.join(self.folder, STATE)
-        with tf.io.gfile.GFile(state + ".new", "w") as file:
-            file.write(dumps(progress, indent=None))
-        tf.io.gfile.rename(state + ".new", state, overwrite=True)
+        if "://" not in self.folder:
+            sync_tree(Path(self.folder))  # before the state that names these files
+        write_text(state, dumps(progress, indent=None))
         self._remove_all_but(f"epoch-{progress.epoch}", f"best-{progress.best_epoch}")
 
     def restore(self) -> Progress:

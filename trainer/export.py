@@ -32,6 +32,7 @@ from tfx.dsl.io import fileio
 
 from foundation.json import dumps
 from foundation.paths import temporary
+from foundation.whole import write_text
 from robustness.types import ImagesTensor, LogitsTensor
 from trainer.checkpoints import Metrics
 from trainer.classes import CLASS_NAMES, file_of
@@ -90,8 +91,7 @@ def export_model(
     extra = os.path.join(directory, "assets.extra")
     fileio.makedirs(extra)
     for name, content in ((SETTINGS, settings), (HISTORY, history)):
-        with fileio.open(os.path.join(extra, name), "w") as file:
-            file.write(dumps(content))
+        write_text(os.path.join(extra, name), dumps(content))
     with tf.io.TFRecordWriter(os.path.join(extra, WARM_UP)) as writer:
         for size in WARM_UP_BATCHES:
             writer.write(warm_up_request(clean.input_shape[1:], size).SerializeToString())

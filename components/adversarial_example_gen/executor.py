@@ -31,6 +31,7 @@ from components.records.shards import list_shards
 from components.records.writer import write_rows
 from foundation.events import Fields
 from foundation.json import dumps
+from foundation.whole import write_text
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check
 from robustness.evaluation import Judge, Verdict, stage_name
@@ -91,8 +92,7 @@ class Executor(BaseBeamExecutor):
 def write_task(artifact: str, task: AttackTask) -> None:
     """Write beside the rows how they were attacked."""
     fileio.makedirs(artifact)
-    with fileio.open(os.path.join(artifact, TASK), "w") as file:
-        file.write(dumps(task.to_properties()))
+    write_text(os.path.join(artifact, TASK), dumps(task.to_properties()))
 
 
 def read_task(artifact: str) -> AttackTask:

@@ -10,6 +10,7 @@ import pydantic
 from tfx.dsl.io import fileio
 
 from foundation.json import dumps
+from foundation.whole import write_text
 
 RIVALRY = "rivalry.json"
 
@@ -47,8 +48,7 @@ class Rivalry:
 def write_rivalry(artifact: str, rivalry: Rivalry) -> None:
     """Write it into an artifact's folder."""
     fileio.makedirs(artifact)
-    with fileio.open(os.path.join(artifact, RIVALRY), "w") as file:
-        file.write(dumps(rivalry))
+    write_text(os.path.join(artifact, RIVALRY), dumps(rivalry))
 
 
 def read_rivalry(artifact: str) -> Rivalry:

@@ -28,6 +28,7 @@ from components.manifest import MODEL_SHA256, digest_of
 from components.records.checks import read_checks
 from foundation.errors import ConfigError
 from foundation.json import dumps
+from foundation.whole import write_text
 
 GATES = "gates.json"
 """File in the blessing: a list of `components.evaluator.explained.Explanation`."""
@@ -85,13 +86,11 @@ class Executor(tfx_evaluator.Executor):
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
         checks = read_checks(artifact_utils.get_single_uri(input_dict["examples"]))
         tally = read_tally(evaluation)
-        with fileio.open(os.path.join(evaluation, TALLY_FILE), "w") as file:
-            file.write(tally.to_json())
+        write_text(os.path.join(evaluation, TALLY_FILE), tally.to_json())
         tally.sentences = {str(check.name): check.sentence for check in checks}
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
         explanations = explain(gates_of(config), tally, refused_by(evaluation))
-        with fileio.open(os.path.join(blessing.uri, GATES), "w") as file:
-            file.write(dumps(explanations))
+        write_text(os.path.join(blessing.uri, GATES), dumps(explanations))
         refused = [each for each in explanations if each.refuses]
         blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
         shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]

@@ -7,6 +7,7 @@ import pydantic
 from tfx.dsl.io import fileio
 
 from foundation.json import dumps
+from foundation.whole import write_text
 from robustness.config import Check
 
 CHECKS = "checks.json"
@@ -15,8 +16,7 @@ CHECKS = "checks.json"
 def write_checks(artifact: str, checks: Sequence[Check]) -> None:
     """Write the checks into an artifact's folder."""
     fileio.makedirs(artifact)
-    with fileio.open(os.path.join(artifact, CHECKS), "w") as file:
-        file.write(dumps(checks))
+    write_text(os.path.join(artifact, CHECKS), dumps(checks))
 
 
 def names_of(checks: Sequence[Check], *, passed: bool) -> str:

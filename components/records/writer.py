@@ -25,6 +25,7 @@ from components.records.shards import remove_partials, shard_path
 from components.records.verification import Verified, write_checked
 from foundation.errors import RunError
 from foundation.json import dumps
+from foundation.whole import write_text
 from robustness.config import ThreatModel
 
 WRITTEN = "written.json"
@@ -156,5 +157,4 @@ def _report(verified: Verified, artifact: str) -> None:
         repeated=images - len(np.unique(verified.ids)),
     )
     fileio.makedirs(artifact)
-    with fileio.open(os.path.join(artifact, WRITTEN), "w") as file:
-        file.write(dumps(written))
+    write_text(os.path.join(artifact, WRITTEN), dumps(written))

@@ -29,8 +29,10 @@ from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
 from components.serving_check.process import Replies, Reply, Requests
 from foundation.errors import GauntletError, ProcessDied
+from foundation.json import dumps
 from foundation.process import NO_GPU, Child
 from foundation.sandbox import Sandbox
+from foundation.whole import write_text
 from robustness.checks import batches
 from trainer.classes import class_names_of
 from trainer.models.load import load_export
@@ -83,8 +85,7 @@ def ServingCheck(
     if infra_blessing is not None and not is_infra_validated(infra_blessing):
         problems.append("TFX's InfraValidator could not serve the model")
     fileio.makedirs(blessing.uri)
-    with fileio.open(os.path.join(blessing.uri, PROBLEMS), "w") as file:
-        file.write(json.dumps(problems, indent=2, allow_nan=False))
+    write_text(os.path.join(blessing.uri, PROBLEMS), dumps(problems))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if problems else "INFRA_BLESSED"), "w"
     ) as file:

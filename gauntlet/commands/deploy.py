@@ -12,6 +12,7 @@ from gauntlet_kubeflow.deploy.request import (
     Service,
 )
 
+from foundation.whole import write_text
 from gauntlet.options import DEFAULT_ROOT, google_cloud_options, refuse_options, request
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE, Choices
 from pipeline.root.root import Root
@@ -198,7 +199,7 @@ def write_manifest(
 
     text = yaml.safe_dump(manifest(pushed, service), sort_keys=False)
     if output:
-        output.write_text(text)
+        write_text(output, text)
         console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
     if to_terminal or not output:
         click.echo(text, nl=False)

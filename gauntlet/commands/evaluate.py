@@ -7,7 +7,7 @@ import click
 
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
-from gauntlet.options import DEFAULT_ROOT, json_option, request
+from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, request
 from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, SIZE, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
@@ -150,17 +150,17 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     Every image is proven, broken, or left open: the true robust accuracy lies between certified and
     worst case.
     """
-    from rich.console import Console
     from rich.markup import escape
 
+    from foundation.whole import write_text
     from gauntlet.tables.evaluation import print_evaluation
 
     created(task.output, "output")
-    console = Console()
+    console = console_beside(json_file)
     console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
     report = evaluated(task, console)
     if json_file:
-        json_file.write_text(report.to_json())
+        write_text(json_file, report.to_json())
     print_evaluation(report, console)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gauntlet.options import json_option, settings_options
+from foundation.whole import write_text
+from gauntlet.options import console_beside, json_option, settings_options
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
 from pipeline.root.root import Root
 
@@ -47,8 +48,6 @@ def gates(
       gauntlet gates --set gates.best=0.01 --toml gates.toml
     """
     # Here and not above, so that --help stays quick; as in the other commands.
-    from rich.console import Console
-
     from components.binding import bound_by, write_terms
     from components.policy import GatesConfig
     from foundation.json import dumps
@@ -59,13 +58,13 @@ def gates(
 
     settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
     terms, title = terms_of(configured(preset, assignments)), f"Gates of preset {preset}"
-    console, own = Console(), terms
+    console, own = console_beside(json_file), terms
     if root is not None and (bound := bound_by(str(root.serving))):
         terms, title = bound.terms, f"Gates by {bound.source}"
         print_bound(bound.doubt, console)
     asked = gates_of(terms.policy.gates)
     if json_file:
-        json_file.write_text(dumps([gate.plain() for gate in asked]) + "\n")
+        write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
     if toml_file:
         write_terms(toml_file, terms)
     console.print(gate_table(title, terms.purpose, asked))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.errors import ConfigError, RunError
-from gauntlet.options import json_option, place_of, root_or_store_options
+from gauntlet.options import console_beside, json_option, place_of, root_or_store_options
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     The newest version is the served one, and the champion: the next candidate is compared with it.
     Every file of every version is verified.
     """
-    from rich.console import Console
     from rich.markup import escape
 
     from components.journal import read
     from components.versions import recorded
     from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.tables.models import journal_table, version_table
 
-    console = Console()
+    console = console_beside(json_file)
     place = place_of(folder, store)
     serving = str(place.serving) if isinstance(place, Root) else place
     if history and "://" in serving:
@@ -50,7 +50,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     pushed = [] if history else _listed(place, serving, console)
     shown = journal.entries if history else [version.plain() for version in pushed]
     if json_file:
-        json_file.write_text(dumps(shown) + "\n")
+        write_text(json_file, dumps(shown) + "\n")
     if journal.damaged:
         lines = ", ".join(map(str, journal.damaged))
         console.print(

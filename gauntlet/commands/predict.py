@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import json_option, request, root_option
+from gauntlet.options import console_beside, json_option, request, root_option
 from pipeline.production.requests import Classification
 
 
@@ -17,20 +17,20 @@ from pipeline.production.requests import Classification
 @request(Classification)
 def predict(task: Classification, json_file: Path | None) -> None:
     """Classify PNG files with the served model: the version with the highest number."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.work import call_with, log_of
 
-    console = Console()
+    console = console_beside(json_file)
     with log_of(task.root) as log:
         found = call_with(
             "TensorFlow", "pipeline.production.prediction:classify", task, log, console
         )
     if json_file:
-        json_file.write_text(dumps(found.plain()) + "\n")
+        write_text(json_file, dumps(found.plain()) + "\n")
     table = Table(title=f"Version {found.version}")
     for column in ("image", "class", "label", "probability"):
         left = column in ("image", "label")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.events import phase
-from gauntlet.options import json_option
+from gauntlet.options import console_beside, json_option
 from gauntlet.parameters import PLAIN_FOLDER, SIZE
 
 if TYPE_CHECKING:
@@ -47,18 +47,17 @@ def prepare(
     A cluster that cannot reach the internet, and your own images, need the prepared folder in a
     store: copy what this prints, and compile with --data-uri and --data-fingerprint.
     """
-    from rich.console import Console
-
     from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.supervisor import call
     from gauntlet.work import temporary_log
 
-    console = Console()
+    console = console_beside(json_file)
     order = Order(dataset, None if data_dir is None else str(data_dir), resize)
     with temporary_log() as log:
         prepared, settings = call("gauntlet.commands.prepare:prepared", order, log, console)
     if json_file:
-        json_file.write_text(dumps({"prepared": prepared, "settings": settings}) + "\n")
+        write_text(json_file, dumps({"prepared": prepared, "settings": settings}) + "\n")
     counts = ", ".join(f"{count:,} {split}" for split, count in prepared.splits.items())
     lines = [
         f"{prepared.name} {prepared.version}: {counts}",

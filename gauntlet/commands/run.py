@@ -1,16 +1,20 @@
 """`gauntlet run`: the whole pipeline, on this machine."""
 
 import datetime
-import shutil
 from pathlib import Path
 
 import click
 
-from foundation.errors import REFUSED, ProcessDied
-from gauntlet.options import DEFAULT_ROOT, json_option, settings_options
+from foundation.errors import REFUSED, GauntletError, ProcessDied
+from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, settings_options
 from gauntlet.parameters import PLAIN_FOLDER, Choices, created
 from gauntlet.terms import gates_option, mandate_options
 from pipeline.local.orchestrator import Orchestrator
+
+GOES_ON = (
+    "Run the same command again: finished nodes are not repeated, and a training goes on from its "
+    "last whole epoch"
+)
 
 
 @click.command
@@ -82,17 +86,19 @@ def run(
     The first push binds the root to what its models are for and must reach (`gauntlet gates --root
     ROOT`); a later run that differs from that, or asks for less, stops before anything is computed.
 
-    Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure.
+    Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure. What fails after the push is
+    a warning.
     """
-    from rich.console import Console
     from rich.markup import escape
 
+    from foundation.json import dumps
+    from foundation.whole import write_text
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
-    from gauntlet.tables.run import print_summary
+    from gauntlet.tables.run import print_summary, warning
     from gauntlet.terms import agreed, mandate_of, with_gates
     from pipeline.definition.gates import out_of_reach
-    from pipeline.local.job import Job
+    from pipeline.local.job import Job, pushed_before
     from pipeline.root.root import Root
 
     if trials is not None:
@@ -114,7 +120,7 @@ def run(
         mandate=mandate,
     )
     job.root.share()
-    console = Console()
+    console = console_beside(json_file)
     refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
     for note in (*notes, *refused):
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
@@ -126,13 +132,18 @@ def run(
         soft_wrap=True,
     )
     try:
-        summary = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
-    except ProcessDied as error:
-        raise ProcessDied(
-            f"{error}. Run the same command again: finished nodes are not repeated, and a training "
-            "goes on from its last whole epoch"
-        ) from error
+        outcome = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
+    except GauntletError as error:
+        if not (outcome := pushed_before(job, error)):
+            if isinstance(error, ProcessDied):
+                raise ProcessDied(f"{error}. {GOES_ON}") from error
+            raise
+    if summary := outcome.summary:
+        with outcome.noting("the table"):
+            print_summary(summary, results, console)
     if json_file:
-        shutil.copyfile(results / "summary.json", json_file)
-    print_summary(summary, results, console)
-    return 0 if summary.pushed else REFUSED
+        with outcome.noting(f"--json {json_file}"):
+            write_text(json_file, summary.to_json() if summary else dumps(outcome))
+    if outcome.problems:
+        click.echo(warning(outcome), err=True)
+    return 0 if outcome.pushed else REFUSED

@@ -22,7 +22,7 @@ from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.sandbox import confinement
 from foundation.seeds import image_seeds
-from foundation.whole import write_whole
+from foundation.whole import write_text
 from gauntlet.evaluation.data import Order, prepared_data
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
@@ -91,7 +91,7 @@ def evaluate_on(order: Order) -> Report:
         corruptions=evaluation.corrupted() if task.corruptions else None,
         folder=evaluation.folder,
     )
-    (report.folder / "results.json").write_text(report.to_json())
+    write_text(report.folder / "results.json", report.to_json())
     draw_curve(report.results, report.folder / "curve.png")
     return report
 
@@ -332,8 +332,7 @@ class Evaluation:
         for check in run_checks(self._subject(judge)):
             log.info("check %s", check.name)
             checks.append(check)
-        content = dumps({"key": key, "checks": checks}, indent=None)
-        write_whole(kept, lambda path: path.write_text(content))
+        write_text(kept, dumps({"key": key, "checks": checks}, indent=None))
         return tuple(checks)
 
     def _subject(self, judge: Judge) -> Subject:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.evaluator.explained import Explanation
-from pipeline.report.run_summary import RunSummary, Tuning
+from pipeline.report.run_summary import Outcome, RunSummary, Tuning
 
 SHOWN_IDS = 5
 """Images that the terminal names for a refusal."""
@@ -41,6 +41,13 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
     cached = f"{sum(node.cached for node in nodes)} of {len(nodes)} nodes from the cache"
     results = f"{summary.seconds:.0f} s, {cached}; results in {escape(str(folder))}"
     console.print(results, highlight=False, soft_wrap=True)
+
+
+def warning(outcome: Outcome) -> str:
+    """What failed after the push, and whether there was one."""
+    pushed = outcome.pushed
+    served = f"version {Path(pushed).name} is served: {pushed}" if pushed else "nothing was pushed"
+    return "\n".join(["Warning: " + served, *(f"  {problem}" for problem in outcome.problems)])
 
 
 def accuracy_table(summary: RunSummary) -> Table:

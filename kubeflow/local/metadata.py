@@ -12,6 +12,7 @@ from gauntlet_kubeflow.local.outcome import Outputs, Produced
 
 from foundation.errors import RunError
 from foundation.json import dumps
+from foundation.whole import write_text
 
 CACHE, COUNT = "cache.json", "artifacts.count"
 """Files in the folder: the outputs of tasks that were done, and how many artifacts there are."""
@@ -49,16 +50,13 @@ class Metadata:
     def keep(self, fingerprint: str, outputs: Outputs) -> None:
         """Let a task be known again."""
         self._known[fingerprint] = outputs
-        new = self._folder / f"{CACHE}.new"
-        new.write_text(dumps({name: asdict(each) for name, each in self._known.items()}))
-        new.rename(self._folder / CACHE)
+        known = {name: asdict(each) for name, each in self._known.items()}
+        write_text(self._folder / CACHE, dumps(known))
 
     def new_number(self) -> int:
         """That of a new artifact, which no other has."""
         self._count += 1
-        new = self._folder / f"{COUNT}.new"
-        new.write_text(str(self._count))
-        new.rename(self._folder / COUNT)
+        write_text(self._folder / COUNT, str(self._count))
         return self._count
 
 

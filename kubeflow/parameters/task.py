@@ -25,6 +25,7 @@ from gauntlet_kubeflow.request import Compilation
 
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
+from foundation.whole import write_text
 
 EXACT = 2**53
 """Above it, whole numbers that platforms hand over as doubles are no longer what they were."""
@@ -96,8 +97,7 @@ def hand_on(request: Compilation, code: str, executor_input: Mapping[str, Any]) 
             "fixed; compile the pipeline with them"
         )
     fileio.makedirs(os.path.dirname(outputs["outputFile"]))
-    with fileio.open(outputs["outputFile"], "w") as file:
-        file.write(json.dumps({"parameterValues": answers}, allow_nan=False))
+    write_text(outputs["outputFile"], json.dumps({"parameterValues": answers}, allow_nan=False))
 
 
 def check_store(places: "Places") -> None:

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from components.binding import Mandate, seen_in
-from components.datasets.folder.store import read_notes
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
-from foundation.errors import ConfigError
+from components.versions import list_versions
+from foundation.errors import ConfigError, GauntletError
 from foundation.events import phase
 from foundation.versions import newest_version
+from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.definition.terms import terms_of
 from pipeline.local.orchestrator import Orchestrator
-from pipeline.report.run_summary import RunSummary
+from pipeline.report.run_summary import Outcome
 from pipeline.root.root import Root
 
 log = logging.getLogger("gauntlet.job")
@@ -48,22 +49,33 @@ class Job:
     mandate: Mandate = field(default_factory=Mandate)
 
 
-def run_job(job: Job) -> RunSummary:
-    """Run and return the summary, which is also written to the run's folder.
+def run_job(job: Job) -> Outcome:
+    """Run and return what became of it; the summary is also written to the run's folder.
 
     Raises:
-        GauntletError: the root is in use, the data is bad, an attack left its ball.
+        GauntletError: the root is in use, the data is bad, an attack left its ball. Even so the run
+            may have pushed, see `pushed_before`.
     """
     in_use = f"another run is under way in {job.root}; wait for it, or give this one another --root"
     with job.root.locked(in_use):
         return _run_alone(job)
 
 
-def _run_alone(job: Job) -> RunSummary:
+def pushed_before(job: Job, error: GauntletError) -> Outcome | None:
+    """What became of a run that failed or was killed: None where it had not pushed yet. The card of
+    a version tells, which is there when the version is, whatever the metadata knows."""
+    for version in reversed(list_versions(str(job.root.serving))):
+        if version.card.run_id == job.run_id:
+            folder = job.root.serving / version.version
+            return Outcome(pushed=str(folder), problems=[f"what comes after the push: {error}"])
+    return None
+
+
+def _run_alone(job: Job) -> Outcome:
     begin = time.monotonic()
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(job.config.to_json())
+    write_text(folder / "config.json", job.config.to_json())
     _write_schema(job)  # without one nothing must be downloaded first
     with phase("data"):
         data_dir = str(job.data_dir) if job.data_dir else None
@@ -79,16 +91,16 @@ def _run_alone(job: Job) -> RunSummary:
         pipeline = _assemble(job, prepared)
     nodes = run_pipeline(pipeline, job.orchestrator, job.run_id)
     with phase("results"):
-        notes = read_notes(Path(prepared.directory))
+        data = Path(prepared.directory)
         return write_results(
-            job.config, folder, job.run_id, job.root.connection, nodes, begin, notes
+            job.config, folder, job.run_id, job.root.connection, nodes, begin, data
         )
 
 
 def _write_schema(job: Job) -> None:
     data, file = job.config.data, job.root.results(job.run_id) / "schema.pbtxt"
     schema = schema_of(data.dataset, data.image_shape, data.classes, data.class_names)
-    file.write_text(schema, encoding="utf-8")
+    write_text(file, schema)
     if is_folder(data.dataset):
         log.info(
             "%s: images of shape %s (height, width, channels), %d classes (%s); the schema derived "

@@ -1,12 +1,17 @@
 """What a run came to: the content of `summary.json`. Read without TensorFlow and TFX."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from components.evaluator.explained import Explanation
 from foundation.json import dumps, plain
 from pipeline.root.blessings import Signature
 from robustness.config import Check, ThreatModel
 from trainer.models.judged import Judged
+
+log = logging.getLogger("gauntlet.report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +124,28 @@ class RunSummary:
         if self.tuning is None:
             del content["tuning"]
         return dumps(content)
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of a run whose nodes have all ended: the push has happened or not, whatever fails
+    after it.
+
+    pushed: folder of the version that the run serves; None where nothing was pushed.
+    summary: None where it could not be made.
+    problems: what failed after the push, a sentence each.
+    """
+
+    pushed: str | None
+    summary: RunSummary | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """An error while the context is open is a problem of this outcome. what: subject of its
+        sentence."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # SystemExit: rich ends so on a broken pipe
+            log.exception("%s failed after the push", what)
+            self.problems.append(f"{what} failed: {error or type(error).__name__}")

@@ -15,6 +15,7 @@ from tfx.utils import path_utils
 
 from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
+from components.datasets.folder.store import read_notes
 from components.evaluator.executor import read_explanations, read_written_tally
 from components.evaluator.gate import Accuracy, Certified, WorstCase
 from components.pusher import WITHDRAWN
@@ -22,12 +23,13 @@ from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
+from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
-from pipeline.report.run_summary import NodeRun, RunSummary, Training, Trial, Tuning
+from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, Trial, Tuning
 from pipeline.root.blessings import Signature, is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs
 from robustness.suites import attacks_of
@@ -47,10 +49,11 @@ def write_results(
     connection: Any,
     nodes: dict[str, NodeRun],
     begin: float,
-    data_notes: Sequence[str] = (),
-) -> RunSummary:
+    data: Path,
+) -> Outcome:
     """Write `summary.json`, `attacked.png`, `training.png` and, after a search, `front.png` into
-    the run's folder.
+    the run's folder. What fails of that does not change what was pushed, and is a problem of the
+    outcome.
 
     Args:
         config: resolved configuration of the run.
@@ -59,30 +62,51 @@ def write_results(
         connection: configuration of the connection to the metadata.
         nodes: what became of each node.
         begin: monotonic time at which the run began.
-        data_notes: what was found in the user's own images and is not used, or twice there.
-
-    Returns:
-        The summary.
+        data: folder of the prepared data, with notes on the user's own images.
     """
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
-        summary = summarised(config, outputs, nodes)
-        attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
-    rows = os.path.join(attacked, "Split-test")
-    draw_picture(config, summary.class_names, rows, folder / "attacked.png")
-    found = [f"Of the images: {note}." for note in data_notes]
-    summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
-    threat = config.threat
+        outcome = Outcome(pushed=pushed_by(outputs))
+        found: list[str] = []
+        with outcome.noting("the notes on the images"):
+            found = [f"Of the images: {note}." for note in read_notes(data)]
+        with outcome.noting("the summary"):
+            summary = summarised(config, outputs, nodes)
+            attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+            summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
+            seconds = round(time.monotonic() - begin, 2)
+            outcome.summary = dataclasses.replace(
+                summary, caveats=caveats(config, summary), seconds=seconds
+            )
+    if outcome.summary:
+        with outcome.noting("summary.json"):
+            write_text(folder / "summary.json", outcome.summary.to_json())
+        with outcome.noting("attacked.png"):
+            rows = os.path.join(attacked, "Split-test")
+            draw_picture(config, summary.class_names, rows, folder / "attacked.png")
+        _draw(config, outcome, folder)
+    return outcome
+
+
+def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
+    """The pictures of training and search."""
+    threat, summary = config.threat, outcome.summary
+    assert summary
     caption = (
         f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
     )
-    draw_training(summary.training[ROBUST], caption, folder / "training.png")
+    with outcome.noting("training.png"):
+        draw_training(summary.training[ROBUST], caption, folder / "training.png")
     if summary.tuning:
-        draw_front(summary.tuning, caption, folder / "front.png")
-    seconds = round(time.monotonic() - begin, 2)
-    summary = dataclasses.replace(summary, caveats=caveats(config, summary), seconds=seconds)
-    (folder / "summary.json").write_text(summary.to_json())
-    return summary
+        with outcome.noting("front.png"):
+            draw_front(summary.tuning, caption, folder / "front.png")
+
+
+def pushed_by(outputs: RunOutputs) -> str | None:
+    """Folder of the version that a run serves; None where nothing was pushed."""
+    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
+    destination = str(pushed["pushed_destination"].string_value)
+    return destination if pushed["pushed"].int_value == 1 else None
 
 
 def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:
@@ -95,7 +119,6 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
     accepted = outputs.artifact("AnomalyGate", "accepted").custom_properties
     blessing = outputs.artifact("Evaluator", "blessing")
     pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
-    destination = pushed["pushed_destination"].string_value
     return RunSummary(
         run_id=outputs.run_id,
         preset=config.preset,
@@ -114,7 +137,7 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         serving_problems=read_problems(outputs.artifact("ServingCheck", "blessing").uri),
         blessed=is_blessed(blessing),
         withdrawn=withdrawal(blessing) or _rolled_back(pushed),
-        pushed=destination if pushed["pushed"].int_value == 1 else None,
+        pushed=pushed_by(outputs),
         nodes=nodes,
         tuning=tuning(config, outputs) if config.tuner.trials else None,
         caveats=notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),

@@ -93,3 +93,10 @@ def test_a_folder_that_cannot_be_made_names_its_option(tmp_path: Path) -> None:
         RunError, match=r"cannot write to the output .*; name another with --output"
     ):
         created(tmp_path / "file" / "folder", "output")
+
+
+def test_a_pipe_is_not_opened_to_see_whether_it_can_be_written(tmp_path: Path) -> None:
+    """That would wait for a reader, and the reader would see the end."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    check_writable(pipe)
+    assert pipe.is_fifo()

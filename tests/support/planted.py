@@ -87,7 +87,9 @@ class PlantedWorld:
             # replaced; what looks it up can.
             get_fn = functools.partial(self._get_fn, udf_utils.get_fn, plant)
             with mock.patch.object(udf_utils, "get_fn", get_fn):
-                self._summaries[name] = run_job(self._job(name))
+                outcome = run_job(self._job(name))
+            assert outcome.summary, outcome.problems
+            self._summaries[name] = outcome.summary
         return self._summaries[name]
 
     def _get_fn(

@@ -34,6 +34,8 @@ from components.datasets.image_folder import (
 )
 from foundation.errors import DataError
 from foundation.events import Progress
+from foundation.json import dumps
+from foundation.whole import write_text
 
 NOTES = "notes.json"
 """File beside the prepared data: what decoding found, for whoever uses them again."""
@@ -84,7 +86,7 @@ def store(folder: ImageFolder, data_dir: str, config: str) -> None:
     if not work.digest.hexdigest().startswith(config):
         raise DataError(f"{folder.root} was changed while it was being prepared; run again")
     notes = Path(data_dir) / NAME / config / VERSION / NOTES
-    notes.write_text(json.dumps(work.notes(), indent=2, allow_nan=False) + "\n")
+    write_text(notes, dumps(work.notes()) + "\n")
 
 
 def read_notes(directory: Path) -> list[str]:

@@ -1,0 +1,83 @@
+"""What fails while the report is written: a problem, and no other outcome of the run."""
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.definition.presets import preset
+from pipeline.report import summary as report
+from pipeline.report.run_summary import Outcome
+
+
+@dataclass(frozen=True)
+class Figures:
+    """As much of a summary as the report looks at."""
+
+    caveats: tuple[str, ...] = ()
+    seconds: float = 0.0
+    class_names: tuple[str, ...] = ()
+    training: dict[str, None] = field(default_factory=lambda: {"robust": None})
+    tuning: None = None
+
+    def to_json(self) -> str:
+        return "{}"
+
+
+@pytest.fixture
+def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that pushed version 7, whose figures do not matter."""
+    connected = contextlib.nullcontext(SimpleNamespace(store=None))
+    monkeypatch.setattr(report, "Metadata", lambda _: connected)
+    outputs = SimpleNamespace(artifact=lambda *_: SimpleNamespace(uri="nowhere"))
+    monkeypatch.setattr(report, "RunOutputs", lambda *_: outputs)
+    monkeypatch.setattr(report, "pushed_by", lambda _: "/r/serving/7")
+    monkeypatch.setattr(report, "summarised", lambda *_: Figures())
+    monkeypatch.setattr(report, "caveats", lambda _, summary: summary.caveats)
+    monkeypatch.setattr(report, "draw_picture", lambda *a: Path(a[-1]).touch())
+    monkeypatch.setattr(report, "draw_training", lambda *a: Path(a[-1]).touch())
+
+
+def written(folder: Path) -> Outcome:
+    return report.write_results(
+        preset("smoke"), folder, "r", None, {}, time.monotonic(), folder / "data"
+    )
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize(
+    ("broken", "problem", "left"),
+    [
+        ("write_text", "summary.json", ["attacked.png", "training.png"]),
+        ("draw_picture", "attacked.png", ["summary.json", "training.png"]),
+        ("draw_training", "training.png", ["attacked.png", "summary.json"]),
+        ("summarised", "the summary", []),
+        (
+            "read_notes",
+            "the notes on the images",
+            ["attacked.png", "summary.json", "training.png"],
+        ),
+    ],
+)
+def test_a_part_that_fails_is_named_and_the_others_are_there(
+    broken: str, problem: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, broken, fail)
+    outcome = written(tmp_path)
+    assert outcome.pushed == "/r/serving/7"
+    assert outcome.problems == [f"{problem} failed: [Errno 28] No space left on device"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_whole_report_has_no_problems(tmp_path: Path) -> None:
+    assert written(tmp_path).problems == []
+    assert json.loads((tmp_path / "summary.json").read_text()) == {}
