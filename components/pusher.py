@@ -61,7 +61,7 @@ from components.versions import (
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields
 from foundation.json import dumps
-from foundation.lock import serving_lock
+from foundation.locks import serving_lock
 from foundation.versions import SAVED_MODEL, numbers
 from foundation.whole import sync, sync_tree
 from trainer.classes import class_names_of

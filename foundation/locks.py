@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,19 @@ from pathlib import Path
 from foundation.errors import RunError
 from foundation.events import Fields
 
+LOCK = ".lock"
+"""File of a folder whose lock is held by whoever works on it."""
+
+PATIENCE = 60.0
+"""Seconds to wait for the lock of a folder of versions."""
+
 SECONDS_BEFORE_TELLING = 2.0
 SECONDS_BETWEEN_TRIES = 0.1
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has none."""
+
+_held = threading.local()
 
 log = logging.getLogger("gauntlet.locks")
 
@@ -49,12 +58,36 @@ def lock(
     """
     descriptor = _acquired(path, what, wait_seconds, advice)
     try:
-        os.pwrite(descriptor, _ourselves().encode(), 0)
+        with contextlib.suppress(OSError):  # of another user, who may only be named by us
+            os.pwrite(descriptor, _ourselves().encode(), 0)
         yield
     finally:
         with contextlib.suppress(OSError):  # a full disk
             os.ftruncate(descriptor, 0)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def serving_lock(base: str) -> Iterator[None]:
+    """Nobody else changes the versions of a folder meanwhile, nor the blessings of its root; taken
+    for moments, and again by who holds it. An object store has no locks: numbers are claimed there.
+
+    base: folder of the versions.
+
+    Raises:
+        RunError: somebody else holds it for longer than a minute.
+    """
+    mine: set[str] = _held.__dict__.setdefault("bases", set())
+    if "://" in base or base in mine or not os.path.isdir(base):
+        yield
+        return
+    what = f"somebody else is changing the versions in {base}"
+    with lock(Path(base) / LOCK, what, PATIENCE, "try again, or end that process if it hangs"):
+        mine.add(base)
+        try:
+            yield
+        finally:
+            mine.discard(base)
 
 
 def _acquired(path: Path, what: str, wait_seconds: float, advice: str) -> int:
@@ -99,7 +132,10 @@ def _opened(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return os.open(path, os.O_RDWR)
+        try:
+            return os.open(path, os.O_RDWR)
+        except PermissionError:  # of another user; the kernel locks what can be read
+            return os.open(path, os.O_RDONLY)
     with contextlib.suppress(OSError):  # a file system without modes
         os.fchmod(descriptor, path.parent.stat().st_mode & 0o666 | 0o600)
     return descriptor

@@ -56,8 +56,8 @@ def run_job(job: Job) -> Outcome:
         GauntletError: the root is in use, the data is bad, an attack left its ball. Even so the run
             may have pushed, see `pushed_before`.
     """
-    in_use = f"another run is under way in {job.root}; wait for it, or give this one another --root"
-    with job.root.locked(in_use):
+    what = f"another run is under way in {job.root}"
+    with job.root.locked(what, "wait for it, or give this one another --root"):
         return _run_alone(job)
 
 

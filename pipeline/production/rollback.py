@@ -23,7 +23,7 @@ from components.versions import (
 )
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
-from foundation.lock import serving_lock
+from foundation.locks import serving_lock
 from pipeline.production.listing import compared
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.blessings import Change, change, is_blessed, model_of, put, signed, was_blessed

@@ -110,7 +110,7 @@ def clean(task: Cleaning) -> Cleaned:
     """
     root = task.root
     check_is_root(root)
-    with phase("clean"), root.locked(f"a run is under way in {root}; wait for it"):
+    with phase("clean"), root.locked(f"a run is under way in {root}"):
         if not root.has_metadata:
             return _cleaned(task, None)
         with root.serving_lock(), root.metadata() as store:  # nobody blesses or pushes meanwhile

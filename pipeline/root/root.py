@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import ConfigError, RunError
-from foundation.lock import LOCK, locked, serving_lock
+from foundation.locks import LOCK, lock, serving_lock
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -103,22 +103,23 @@ class Root:
             yield connected.store
 
     @contextmanager
-    def locked(self, in_use: str) -> Iterator[None]:
+    def locked(self, what: str, advice: str = "wait for it, or end it") -> Iterator[None]:
         """Nobody else works on this root meanwhile.
 
         Args:
-            in_use: message for a user whose root somebody else works on.
+            what: sentence on somebody else who does.
+            advice: what a user may do then.
 
         Raises:
-            RunError: with that message.
+            RunError: somebody else does; with both, and who it is.
         """
-        with locked(self.folder / LOCK, in_use):
+        with lock(self.folder / LOCK, what, advice=advice):
             yield
 
     @contextmanager
     def serving_lock(self) -> Iterator[None]:
         """Nobody else changes versions or blessings meanwhile. A run takes it for the moment of its
-        push; see `foundation.lock`."""
+        push; see `foundation.locks`."""
         with serving_lock(str(self.serving)):
             yield
 

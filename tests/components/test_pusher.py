@@ -32,7 +32,7 @@ from components.versions import (
     recorded,
 )
 from foundation.errors import ConfigError, RunError
-from foundation.lock import LOCK
+from foundation.locks import LOCK
 from foundation.versions import versions
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset

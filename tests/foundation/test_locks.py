@@ -18,7 +18,7 @@ import pytest
 from foundation import locks
 from foundation.errors import RunError
 from foundation.events import fields_of
-from foundation.locks import lock
+from foundation.locks import LOCK, lock, serving_lock
 
 HOLD = """
 import pathlib, sys, time
@@ -150,3 +150,41 @@ def test_a_folder_that_is_not_there_or_a_file_of_before(
         pass
     with pytest.raises(FileNotFoundError), lock(path.parent / "none" / "lock", "it is in use"):
         raise AssertionError
+
+
+def test_a_lock_of_another_user_can_be_taken(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("root alone can be two users")
+    tmp_path.chmod(0o755)
+    (tmp_path / "root").mkdir(mode=0o777)
+    (tmp_path / "root").chmod(0o777)
+    file = tmp_path / "root" / LOCK
+    file.touch(mode=0o644)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    code = HOLD.replace("with lock", "import os\nos.setuid(12345)\nwith lock").replace(
+        "time.sleep(600)", ""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], input="\n", capture_output=True, text=True,
+        check=False, cwd="/",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "held\n"), done.stderr
+
+
+def test_in_a_folder_of_a_group_its_members_may_sign_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    before = os.umask(0o077)
+    try:
+        with lock(tmp_path / LOCK, "busy"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / LOCK).stat().st_mode & 0o777 == 0o660
+
+
+def test_who_has_the_versions_has_them_within(tmp_path: Path) -> None:
+    with serving_lock(str(tmp_path)), serving_lock(str(tmp_path)):
+        pass
+    with serving_lock(str(tmp_path / "nothing pushed yet")), serving_lock("gs://bucket/serving"):
+        pass
