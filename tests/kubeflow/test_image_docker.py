@@ -251,7 +251,7 @@ def test_kubeflows_own_runner_comes_to_a_pushed_model(here: Built, places: dict[
     )  # fmt: skip
     local.init(runner, pipeline_root=str(places["root"]), raise_on_error=True)
     components.load_component_from_file(str(file))()
-    (version,) = (places["store"] / "gauntlet" / "serving").iterdir()
+    (version,) = (places["store"] / "gauntlet" / "serving").glob("[0-9]*")
     assert (version / "saved_model.pb").is_file()
 
 
@@ -259,7 +259,7 @@ def test_a_specification_comes_to_the_model_of_a_local_run(rehearsal: Rehearsal)
     outcome = rehearsal.outcome.result()
     assert outcome.code == 0, outcome.text
     assert set(outcome.states.values()) == {"finished"}
-    (version,) = (rehearsal.root / "volumes" / "models" / "gauntlet" / "serving").iterdir()
+    (version,) = (rehearsal.root / "volumes" / "models" / "gauntlet" / "serving").glob("[0-9]*")
     summary = newest_summary(rehearsal.root / "minio/bucket/f/artifacts")
     assert summary["pushed"] == f"/mnt/gauntlet/gauntlet/serving/{version.name}"
     check_same_model(rehearsal.local, summary, version)

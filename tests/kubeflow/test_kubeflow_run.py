@@ -55,7 +55,7 @@ class World:
 
     @property
     def versions(self) -> list[Path]:
-        return sorted((self.volume / "gauntlet" / "serving").glob("*"))
+        return sorted((self.volume / "gauntlet" / "serving").glob("[0-9]*"))
 
     def compiled(self, file: str, *options: str) -> Path:
         """A pipeline for this cluster, beside it."""

@@ -123,7 +123,7 @@ class PlantedWorld:
 
     def versions(self) -> set[str]:
         """What has been pushed."""
-        return {path.name for path in self.root.serving.iterdir()}
+        return {path.name for path in self.root.serving.glob("[0-9]*")}
 
     def blessed_models(self) -> set[int]:
         """Which models are blessed, by their ids; the champion is the latest of them."""
