@@ -24,6 +24,7 @@ from pipeline.root import cleaning
 from pipeline.root.blessings import Change, change, signed
 from pipeline.root.cleaning import LOG_BYTES, Cleaned, Cleaning, clean
 from pipeline.root.keeping import Keep
+from pipeline.root.metadata import RunOutputs
 from pipeline.root.root import Root
 
 YESTERDAY = time.time() - 86400 - 60
@@ -77,6 +78,14 @@ def test_an_artifact_that_is_removed_is_marked_so(root: Root) -> None:
     with root.metadata() as store:
         states = [each.state for each in store.get_artifacts_by_type("Model")]
     assert states == [mlmd.Artifact.DELETED, mlmd.Artifact.LIVE]
+
+
+def test_what_is_asked_of_a_run_that_was_removed_is_told_so(root: Root) -> None:
+    tiny_run(root, "run-1", setting=1)
+    tiny_run(root, "run-2", setting=2)
+    cleaned(root)
+    with root.metadata() as store, pytest.raises(RunError, match="has removed what run run-1 made"):
+        RunOutputs(store, "run-1").artifact("Train", "model")
 
 
 def test_models_in_production_stay_and_so_does_what_they_push(root: Root) -> None:
@@ -308,7 +317,7 @@ def test_unfinished_pushes_go_and_the_end_of_a_long_log_stays(root: Root) -> Non
     write(str(root.serving / ".staging-2"), "saved_model.pb", "x")
     root.log.write_text("x" * LOG_BYTES + "the end")
     cleaned(root)
-    assert [path.name for path in root.serving.iterdir()] == [".staging-2"]
+    assert [path.name for path in root.serving.glob(".staging*")] == [".staging-2"]
     assert root.log.stat().st_size == LOG_BYTES
     assert root.log.read_text().endswith("xthe end")
 
