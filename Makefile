@@ -5,7 +5,7 @@
 # make long     e2e, platforms and docker in one, which takes less time than one after the other
 # make peers    only the tests that compare our attacks with those of Foolbox and of ART
 # make planted  send planted bad models through the pipeline; a few of them: make planted ARGS='-m few'
-# make test-faults  kill and power cut at every step of push, rollback and bless; part of make test
+# make test-faults  kill and power cut at every step of push, rollback and bless
 # make docker   the image, and whole pipelines in it, in a Docker daemon of the tests' own (as root, on Debian)
 # make check    ruff, mypy, import-linter, hadolint
 # make bench    measure, and write BENCHMARKS.md
@@ -22,7 +22,7 @@ run: install
 	@.venv/bin/gauntlet run $(ARGS)
 
 test: install
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not planted and not e2e and not peers and not platforms and not docker" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not faults and not planted and not e2e and not peers and not platforms and not docker" $(ARGS)
 
 e2e: install
 	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "e2e or peers or few" $(ARGS)

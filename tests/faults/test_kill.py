@@ -21,6 +21,9 @@ THIRD = 4
 WRITES = re.compile(r"^(tf )?(write|copy) ")
 
 
+pytestmark = pytest.mark.faults
+
+
 @pytest.fixture(scope="module", params=SCENARIOS, ids=str)
 def world(
     request: pytest.FixtureRequest, crashes: Crashes, tmp_path_factory: pytest.TempPathFactory

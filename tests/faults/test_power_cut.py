@@ -16,6 +16,9 @@ RANDOM = re.compile(r"[0-9a-f]{32}|\d{10,}")
 """In names: of what is being prepared, and the time."""
 
 
+pytestmark = pytest.mark.faults
+
+
 @pytest.fixture(scope="module", params=SCENARIOS, ids=str)
 def world(
     request: pytest.FixtureRequest, crashes: Crashes, tmp_path_factory: pytest.TempPathFactory
