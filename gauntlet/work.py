@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 
 from foundation.events import phase
-from foundation.paths import temporary
 from foundation.sandbox import Sandbox
 from gauntlet.supervisor import call
 from pipeline.root.root import LOG, Root
@@ -47,7 +46,7 @@ def call_with(
 def temporary_log() -> Iterator[Path]:
     """A log for work that no root keeps one of. After a failure it stays, and the message of that
     names it."""
-    log = Path(tempfile.mkdtemp(prefix=temporary("log"))) / LOG
+    log = Path(tempfile.mkdtemp(prefix="gauntlet-log-")) / LOG
     try:
         yield log
     except KeyboardInterrupt:

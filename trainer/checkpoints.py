@@ -17,7 +17,6 @@ import tf_keras
 
 from foundation.errors import RunError
 from foundation.json import dumps
-from foundation.paths import temporary
 from foundation.whole import sync_tree, write_text
 
 STATE = "state.json"
@@ -79,7 +78,7 @@ class Checkpoints:
     def save(self, progress: Progress) -> None:
         """Save the training after `progress.epoch`, and the best network when that epoch is the
         best."""
-        with tempfile.TemporaryDirectory(prefix=temporary("discarded")) as discarded:
+        with tempfile.TemporaryDirectory() as discarded:
             folder = self.folder if self._writes else discarded
             tf.io.gfile.makedirs(folder)
             self._training.write(os.path.join(folder, f"epoch-{progress.epoch}"))

@@ -31,7 +31,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
 from foundation.json import dumps
-from foundation.paths import temporary
 from foundation.whole import write_text
 from robustness.types import ImagesTensor, LogitsTensor
 from trainer.checkpoints import Metrics
@@ -82,7 +81,7 @@ def export_model(
     served = (
         signatures(clean, transform) if signatures else signatures_of(clean, transform, class_names)
     )
-    with tempfile.TemporaryDirectory(prefix=temporary("export")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         if class_names:
             names = Path(folder, CLASS_NAMES)
             names.write_bytes(file_of(class_names))

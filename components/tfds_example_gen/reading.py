@@ -32,7 +32,6 @@ from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
 from foundation.errors import DataError
 from foundation.events import Fields
-from foundation.paths import temporary
 from trainer.classes import changes, shown
 
 log = logging.getLogger("gauntlet.tfds_example_gen")
@@ -59,7 +58,7 @@ def fetched(uri: str) -> str:
         raise DataError(f"there is no prepared data at {uri}: expected a folder of tfds")
     if "://" not in uri:
         return uri
-    folder = tempfile.mkdtemp(prefix=temporary("data"))
+    folder = tempfile.mkdtemp(prefix="gauntlet-data-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for parent, _, files in tf.io.gfile.walk(uri):
         target = os.path.join(folder, os.path.relpath(parent, uri))

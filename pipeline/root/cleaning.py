@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
-from foundation.paths import abandoned_folders
 from pipeline.root.blessings import put
 from pipeline.root.keeping import (
     RESULTS,
@@ -53,7 +51,7 @@ KNOWN = re.compile(
 )
 """Names in a root."""
 
-QUIET, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
+QUIET = datetime.timedelta(hours=1)
 """What was written since then may be in use: in the root by a command that does not lock it, and
 outside by a process that is not seen from here."""
 
@@ -228,7 +226,6 @@ class Finder:
             "verdicts of evaluations": self._verdicts,
             "unfinished pushes": self._staging,
             "unfinished files": self._partials,
-            "temporary folders": lambda: abandoned_folders(Path(tempfile.gettempdir()), DAY),
         }
         for what, paths in places.items():
             for path in paths():

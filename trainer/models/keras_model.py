@@ -17,7 +17,6 @@ import tf_keras
 from tf_keras.src.saving import serialization_lib
 
 from foundation.errors import DataError
-from foundation.paths import temporary
 from trainer.models.formats import Format, ModelFile, read_archive
 from trainer.models.keras_config import code, foreign_modules, refuse_code, refuse_endless
 from trainer.models.keras_weights import check_weights
@@ -129,7 +128,7 @@ def _named(path: Path, format_: Format) -> Iterator[Path]:
     if path.suffix == format_.value:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=temporary("model")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / f"model{format_.value}"
         named.symlink_to(path)
         yield named

@@ -4,8 +4,6 @@ import datetime
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +16,6 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tiny_pipeline import models, push, tiny_run, write
 
 from foundation.errors import ConfigError, RunError
-from foundation.paths import temporary
 from gauntlet.cli import main
 from pipeline.root import cleaning
 from pipeline.root.blessings import Change, change, signed
@@ -289,25 +286,6 @@ def test_of_an_evaluation_the_results_stay(root: Root) -> None:
         "old-1/linf-0.2-abcd/examples.csv",
     }  # fmt: skip
     assert len([name for name in left if "batch" in name]) == 2
-
-
-def test_temporary_folders_of_dead_processes_go(root: Root, tmp_path: Path) -> None:
-    root.evaluations.mkdir(parents=True)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    names = {
-        "dead": f"gauntlet-log-{dead.pid}-abc_1", "alive": f"{temporary('log')}abc",
-        "foreign": "gauntlet-notes", "young": f"gauntlet-log-{dead.pid}-young",
-    }  # fmt: skip
-    for kind, name in names.items():
-        folder = tmp_path / "tmp" / name
-        folder.mkdir()
-        if kind != "young":
-            aged(folder)
-    cleaned(root)
-    assert {path.name for path in (tmp_path / "tmp").iterdir()} == {*names.values()} - {
-        names["dead"]
-    }
 
 
 def test_unfinished_pushes_go_and_the_end_of_a_long_log_stays(root: Root) -> None:
