@@ -34,7 +34,7 @@ def world(
 
 def test_a_kill_before_any_step(world: World) -> None:
     wrong, last = [], len(world.steps)
-    for stop, step in enumerate(world.steps, start=1):
+    for stop, step in world.stops:
         world.begin_again()
         ended = world.do(stop=stop)
         assert ended.code == KILLED, ended.said
@@ -45,7 +45,7 @@ def test_a_kill_before_any_step(world: World) -> None:
 
 def test_a_kill_within_a_step_that_writes(world: World) -> None:
     wrong = []
-    for stop, step in enumerate(world.steps, start=1):
+    for stop, step in world.stops:
         if WRITES.search(step):
             world.begin_again()
             ended = world.do(stop=stop, torn=True)

@@ -29,7 +29,7 @@ def world(
 
 def test_a_power_cut_at_any_step(world: World) -> None:
     wrong, seen = [], set()
-    for stop, step in enumerate(world.steps, start=1):
+    for stop, step in world.stops:
         world.begin_again()
         trees = world.do(stop=stop, cuts=True).trees
         saved, done = world.save(), world.is_done()

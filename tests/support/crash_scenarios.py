@@ -1,5 +1,6 @@
 """Changes of production that are interrupted, and what must hold of their roots at any time."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from crashing import Case, Crashes, Ended
 
 WRONG_USAGE = 2
 
+TELLING = re.compile(r"metadata|rename|journal|fsync /serving$")
+"""Steps that others can see."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -30,7 +34,7 @@ class Scenario:
     pushed: runs that were pushed before. before: what was done after that. do: the change, and its
     arguments. serves: run that is served at the end. in_force: runs whose blessings are, then.
     repeats: whether the same command once more asks for the same; a rollback without a version goes
-    back further.
+    back further. every: of how many steps that only prepare files one is tried.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Scenario:
     in_force: frozenset[str]
     before: tuple[Callable[[Path], None], ...] = ()
     repeats: bool = True
+    every: int = 1
 
     def __str__(self) -> str:
         return self.name
@@ -63,9 +68,16 @@ SCENARIOS = (
     Scenario("first-push", (), push, {"run": "run-1"}, "run-1", _runs(1, 2, 4)),
     Scenario("push", BOTH, push, {"run": "run-4"}, "run-4", _runs(1, 2, 4)),
     Scenario("rollback", BOTH, rollback, {}, "run-1", _runs(1), repeats=False),
-    Scenario("rollback-to", BOTH, rollback, {"to": "run-1"}, "run-1", _runs(1)),
+    Scenario("rollback-to", BOTH, rollback, {"to": "run-1"}, "run-1", _runs(1), every=3),
     Scenario(
-        "forward-again", BOTH, rollback, {"to": "run-2"}, "run-2", _runs(1, 2), before=(_back,)
+        "forward-again",
+        BOTH,
+        rollback,
+        {"to": "run-2"},
+        "run-2",
+        _runs(1, 2),
+        before=(_back,),
+        every=3,
     ),
     Scenario("bless", BOTH, bless, {"run": REFUSED}, REFUSED, _runs(1, 2, 3, 4)),
     Scenario(
@@ -77,9 +89,17 @@ SCENARIOS = (
         _runs(1, 2),
         before=(_forced,),
         repeats=False,
+        every=3,
     ),
     Scenario(
-        "rollback-in-store", BOTH, rollback_in_store, {}, "run-1", _runs(1, 2, 4), repeats=False
+        "rollback-in-store",
+        BOTH,
+        rollback_in_store,
+        {},
+        "run-1",
+        _runs(1, 2, 4),
+        repeats=False,
+        every=3,
     ),
 )
 
@@ -118,6 +138,13 @@ class World:
         """The change, to be done or begun."""
         function = f"crash_world:{scenario.do.__name__}"
         return Case(function=function, folder=folder, arguments=scenario.arguments, **more)
+
+    @property
+    def stops(self) -> list[tuple[int, str]]:
+        """The steps that are tried, by their numbers."""
+        numbered = list(enumerate(self.steps, start=1))
+        every = self.scenario.every
+        return [(n, step) for n, step in numbered if n % every == 0 or TELLING.search(step)]
 
     def begin_again(self) -> None:
         """The root as it was before the change."""
