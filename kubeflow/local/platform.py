@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from gauntlet_kubeflow.clients.run import TaskState
 from gauntlet_kubeflow.clients.watch import EVENTS
 from gauntlet_kubeflow.graph import needs_of, order_of
@@ -20,6 +19,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
+from foundation.locks import LOCK, lock
 
 log = logging.getLogger("gauntlet.kubeflow")
 
@@ -73,14 +73,10 @@ class LocalPlatform:
         Raises:
             RunError: another run is under way in the folder.
         """
-        try:
-            with FileLock(self._folder / ".lock", timeout=0):
-                self._metadata = Metadata(self._folder)
-                return self._run(run_id, values)
-        except Timeout as error:
-            raise RunError(
-                f"another run is under way in {self._folder}; wait for it, or name another folder"
-            ) from error
+        what = f"another run is under way in {self._folder}"
+        with lock(self._folder / LOCK, what, advice="wait for it, or name another folder"):
+            self._metadata = Metadata(self._folder)
+            return self._run(run_id, values)
 
     def _run(self, run_id: str, values: Mapping[str, Any] | None) -> dict[str, Ended]:
         self._values = {
