@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from components.journal import Entry
 from components.versions import MEASURED, Card, PushedBy, Version
@@ -12,28 +14,33 @@ from components.versions import MEASURED, Card, PushedBy, Version
 FIXED = ("pushed (UTC)", "clean", "worst case", "certified")
 """Columns of every table; others are there where a version has something for them."""
 
-COLUMNS = (
-    "pushed (UTC)", "data set", "epsilon", "clean", "worst case", "to best", "certified",
-)  # fmt: skip
+COLUMNS = ("for", "pushed (UTC)", "clean", "worst case", "to best", "certified")
 
 
-def version_table(serving: str, pushed: list[Version], known: Iterable[Card] = ()) -> Table:
-    """One row a version, the oldest first.
+def version_table(serving: str, pushed: list[Version], known: Iterable[Card] = ()) -> Group:
+    """One row a version, the oldest first, and below what is to be said of each.
+
+    What all models are for stands in the title.
 
     serving: folder of the versions. known: cards of versions that are gone by now.
     """
-    table = Table(title=escape(f"Versions in {serving}"))
     known = [*known, *(version.card for version in pushed if not version.problem)]
     rows = {version.version: columns_of(version.card, known) for version in pushed}
+    title, purposes = f"Versions in {serving}", {row.get("for", "") for row in rows.values()}
+    if len(purposes) == 1 and (common := purposes.pop()):
+        title = f"{title}, for {common}"
+        for row in rows.values():
+            del row["for"]
+    table = Table(title=escape(title))
     names = [name for name in COLUMNS if name in FIXED or any(name in row for row in rows.values())]
-    table.add_column("version", justify="right", overflow="fold")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("", overflow="fold")
+    for name in ("version", *names):
+        table.add_column(name, justify="right", no_wrap=name != "for", overflow="fold")
     for version in pushed:
-        shown = [rows[version.version].get(name, "-") for name in names]
-        table.add_row(version.version, *shown, "; ".join(filter(None, notes(version))))
-    return table
+        table.add_row(version.version, *(rows[version.version].get(name, "-") for name in names))
+    remarks = [(each.version, "; ".join(filter(None, notes(each)))) for each in pushed]
+    return Group(
+        table, *(Text.from_markup(f"{number}: {said}") for number, said in remarks if said)
+    )
 
 
 def columns_of(card: Card, known: Iterable[Card]) -> dict[str, str]:
@@ -42,8 +49,7 @@ def columns_of(card: Card, known: Iterable[Card]) -> dict[str, str]:
     if card.pushed_at:
         cells["pushed (UTC)"] = card.pushed_at[:16].replace("T", " ")
     if purpose := purpose_of(card):
-        cells["data set"] = escape(str(purpose.get("dataset", "-")))
-        cells["epsilon"] = escape(str(purpose.get("epsilon", "-")))
+        cells["for"] = escape("{dataset}, {norm}, epsilon {epsilon}".format_map(Known(purpose)))
         cells["to best"] = to_best(card, known)
     return cells
 
@@ -77,6 +83,13 @@ def history(card: Card) -> str:
             return f"FORCED by {card.by}{why}"
         case PushedBy.REPLACED:
             return f"ANOTHER PURPOSE by {card.by}{why}"
+
+
+class Known(dict[str, Any]):
+    """What a card says, and a dash for what it does not."""
+
+    def __missing__(self, name: str) -> str:
+        return "-"
 
 
 def purpose_of(card: Card) -> dict[str, Any] | None:

@@ -34,12 +34,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 def test_how_each_version_came_there_is_listed(root: Root) -> None:
     arguments = ["models", "--root", str(root)]
-    lines = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"}).output.splitlines()[:-1]
+    lines = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"}).output.splitlines()
     (forced,) = [line for line in lines if "FORCED by" in line]
     assert "nothing better" in forced
     assert "after all" in lines[-1]
     assert "refused by worst_case,square" in lines[-1]
-    assert ["serving" in line for line in lines[-2:]] == [False, True]
+    assert ["serving;" in line for line in lines[-2:]] == [False, True]
+    assert lines[-1].startswith(f"{list_versions(str(root.serving))[-1].version}: serving; ")
 
 
 def test_a_rollback_without_a_reason_ends_with_its_author() -> None:
@@ -104,8 +105,10 @@ def test_the_difference_to_the_best_for_the_same_purpose_is_shown() -> None:
     assert [[cell for cell in row if cell[0] in "+-" and cell != "-"] for row in rows] == [
         ["-1.00%"], ["-2.00%"], ["+0.00%"],
     ]  # fmt: skip
-    assert "fashion_mnist" in text
-    assert "0.2" in text
+    assert "fashion_mnist, linf, epsilon 0.2" in text
+    alone = table_of(versions[0]).splitlines()
+    assert alone[0].strip() == "Versions in serving, for mnist, linf, epsilon 0.2"
+    assert max(map(len, alone)) <= 80
     assert "to best" not in table_of(versions[-1]), "nobody knows what it is for"
 
 
