@@ -91,7 +91,7 @@ def test_damaged_files(
     support = Path(fuzzed.__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{support}:{os.environ.get('PYTHONPATH', '')}")
     found = all_outcomes(tmp_path, damaged(tmp_path, seed=18))
-    record_property("outcomes", Counter(each.said.partition(" ")[0] for each in found))
+    record_property("outcomes", dict(Counter(each.said.partition(" ")[0] for each in found)))
     for outcome in found:
         what, _, message = outcome.said.partition(" ")
         assert what in {"refused", "loaded", "died"}, f"{outcome.path}: {outcome.said}"
