@@ -48,9 +48,11 @@ def whoami(claim: str = "") -> str:
         user = f"uid {uid}"
     parts = [f"{user} on {socket.gethostname()}"]
     if claim.strip():
-        parts.append(f"by own account {json.dumps(claim.strip(), ensure_ascii=False)}")
+        parts.append(
+            f"by own account {json.dumps(claim.strip(), ensure_ascii=False, allow_nan=False)}"
+        )
     if sudo := os.environ.get("SUDO_USER"):
-        parts.append(f"SUDO_USER {json.dumps(sudo, ensure_ascii=False)}")
+        parts.append(f"SUDO_USER {json.dumps(sudo, ensure_ascii=False, allow_nan=False)}")
     return ", ".join(parts)
 
 

@@ -1,6 +1,6 @@
 """A process without network, which writes only where it was told: for work on files of strangers.
 
-    python -m foundation.sandbox WRITABLE... -- ARGUMENTS_OF_PYTHON
+    python -m foundation.sandbox TEMPORARY WRITABLE... -- ARGUMENTS_OF_PYTHON
 
 The kernel is asked before anything else runs, in a process of one thread, and holds for all that
 comes after, whatever it executes. No privilege is needed. Three parts, each of which a kernel may
@@ -29,7 +29,7 @@ import pickle
 import platform
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Sandbox:
     def arguments(self, temporary: Path) -> list[str]:
         """What stands between Python and its own arguments to run those confined; they may write
         into a folder of temporary files too."""
-        writable = map(os.path.realpath, (*self.writable, temporary))
+        writable = map(os.path.realpath, (temporary, *self.writable))
         return ["-m", "foundation.sandbox", *writable, "--"]
 
 
@@ -81,14 +81,19 @@ def confinement() -> Confinement | None:
     return Confinement(**json.loads(told)) if told else None
 
 
-def confine(writable: Iterable[str]) -> Confinement:
-    """Confine this process, which has one thread, and all that it starts, for ever."""
+def confine(temporary: str, *writable: str) -> Confinement:
+    """Confine this process, which has one thread, and all that it starts, for ever.
+
+    temporary: folder of its temporary files. writable: other folders where it may write.
+    """
     if sys.platform != "linux":
         reason = f"{NOT_HERE}{sys.platform} has no Landlock and no seccomp"
         return Confinement(network=reason, files=reason)
     kernel = Kernel()
     kernel.gain_nothing()
-    files = _files(kernel, list(writable))  # first, because seccomp is not asked for files then
+    files = _files(
+        kernel, temporary, writable
+    )  # first, because seccomp is not asked for files then
     try:
         kernel.filter_calls()
     except OSError as error:
@@ -96,14 +101,15 @@ def confine(writable: Iterable[str]) -> Confinement:
     return Confinement(network=SHUT_OFF, files=files)
 
 
-def _files(kernel: "Kernel", writable: list[str]) -> str:
+def _files(kernel: "Kernel", temporary: str, writable: Sequence[str]) -> str:
     try:
         version = kernel.landlock_version()
-        kernel.restrict_files(version, writable)
+        kernel.restrict_files(version, (temporary, *writable))
     except OSError as error:
         return f"{NOT_HERE}Landlock: {error.strerror}"
     emptied = "" if version >= TRUNCATE_SINCE else "; others can be emptied, as the kernel is old"
-    return f"written only below {' and '.join(writable)}{emptied}"
+    places = " and ".join([*writable, "a folder of its own for temporary files"])
+    return f"written only below {places}{emptied}"
 
 
 class Kernel:
@@ -279,7 +285,7 @@ VALUES = {
 def main() -> None:
     """Confine this process, and become what it is for."""
     end = sys.argv.index("--")
-    os.environ[VARIABLE] = dumps(confine(sys.argv[1:end]), indent=None)
+    os.environ[VARIABLE] = dumps(confine(*sys.argv[1:end]), indent=None)
     os.execv(sys.executable, [sys.executable, *sys.argv[end + 1 :]])
 
 

@@ -53,7 +53,7 @@ class ExplainedEvaluator(BaseBeamComponent):
                 examples=examples,
                 model=model,
                 eval_config=eval_config,
-                example_splits=json.dumps([*example_splits]),
+                example_splits=json.dumps([*example_splits], allow_nan=False),
                 challenged_examples=challenged_examples,
                 evaluation=Channel(type=ModelEvaluation),
                 blessing=Channel(type=ModelBlessing),

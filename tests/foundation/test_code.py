@@ -37,7 +37,6 @@ NODES = (
 )
 SUPPORT = (
     "etils",
-    "filelock",
     "google",
     "google_crc32c",
     "jaxtyping",
@@ -45,6 +44,7 @@ SUPPORT = (
     "requests",
     "tensorflow_metadata",
     "tensorflow_serving",
+    "urllib3",
 )
 """What nodes import besides the stack: it carries data, and computes nothing."""
 

@@ -48,8 +48,10 @@ def test_nothing_outside_is_written_and_nobody_is_reached(
     assert set(answers.values()) == {"refused"}, answers
     assert [file.name for file in (tmp_path / "theirs").iterdir()] == ["kept"]
     assert (tmp_path / "theirs/kept").read_text() == "kept"
+    mine = os.path.realpath(tmp_path / "mine")
     assert here == Confinement(
-        network=SHUT_OFF, files=f"written only below {os.path.realpath(tmp_path / 'mine')}"
+        network=SHUT_OFF,
+        files=f"written only below {mine} and a folder of its own for temporary files",
     )
 
 
@@ -81,7 +83,7 @@ def test_what_the_kernel_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kernel, "_call", lambda *_: unknown())
     monkeypatch.setattr(Kernel, "_prctl", lambda *_: unknown())
     monkeypatch.setattr(Kernel, "gain_nothing", lambda _: None)
-    assert confine(["/nowhere"]) == Confinement(
+    assert confine("/nowhere") == Confinement(
         network="not possible here: seccomp: Function not implemented",
         files="not possible here: Landlock: Function not implemented",
     )
@@ -96,6 +98,6 @@ def test_an_old_kernel_and_another_system_are_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Kernel, "filter_calls", lambda _: None)
     monkeypatch.setattr(Kernel, "restrict_files", lambda *_: None)
     monkeypatch.setattr(Kernel, "landlock_version", lambda _: 2)
-    assert confine(["/a"]).files.endswith("; others can be emptied, as the kernel is old")
+    assert confine("/a").files.endswith("; others can be emptied, as the kernel is old")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert "darwin has no Landlock" in sandbox.confine(["/a"]).network
+    assert "darwin has no Landlock" in sandbox.confine("/a").network

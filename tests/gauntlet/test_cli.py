@@ -175,6 +175,6 @@ def test_two_runs_on_one_root(tmp_path: Path) -> None:
         result = run("run", "--preset", "smoke", "--root", str(tmp_path))
     assert result.exit_code == 1
     assert (
-        f"another run is under way in {tmp_path}; wait for it, or give this one another --root"
-        in result.output
+        f"another run is under way in {tmp_path} (another process); wait for it, or give this one "
+        "another --root" in result.output
     )
