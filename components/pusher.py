@@ -139,7 +139,8 @@ class Executor(tfx_pusher.Executor):
             card = dataclasses.replace(card, of=version, **fields)
             check = functools.partial(self._require_unchanged, base, card, exec_properties, fields)
             version = publish(source, base, card, check)
-        bind(base)
+        with serving_lock(base):
+            settle(base)
         pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(
             pushed, pushed_destination=os.path.join(base, version), pushed_version=version
@@ -221,8 +222,6 @@ def served_already(base: str, card: Card) -> str | None:
     served = newest(base)
     if served is None or served.problem or not same_model(served.card, card):
         return None
-    with serving_lock(base):
-        settle(base)
     return served.version
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     try:
         os.execvp(program[0], program)
     except OSError as error:
-        sys.exit(f"{program[0]}: {error.strerror}")
+        sys.exit(f"{program[0]} cannot be run: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -374,7 +374,10 @@ def test_a_program_on_the_leash_is_itself() -> None:
     )
     assert broken.returncode == 128 + signal.SIGPIPE
     missing = subprocess.run(leashed(["no-such"]), capture_output=True, text=True, check=False)
-    assert (missing.returncode, missing.stderr) == (1, "no-such: No such file or directory\n")
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        "no-such cannot be run: No such file or directory\n",
+    )
 
 
 def test_every_program_that_we_start_is_on_the_leash() -> None:
