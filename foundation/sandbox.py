@@ -265,11 +265,20 @@ def values_in(pickled: bytes) -> Any:
 
 class _Values(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         if (module, name) in VALUES or module.partition(".")[0] in OWN_PACKAGES:
             found = super().find_class(module, name)
             if (module, name) in VALUES or _holds_values(found):
                 return found
         raise pickle.UnpicklingError(f"a confined process sent {module}.{name}")
+
+
+def _member(kind: type[enum.Enum], name: str) -> enum.Enum:
+    """A member of an enum, which Python pickles in one of two ways."""
+    if not isinstance(kind, enum.EnumMeta):
+        raise pickle.UnpicklingError(f"a confined process sent an attribute of {kind}")
+    return kind[name]
 
 
 def _holds_values(found: Any) -> bool:

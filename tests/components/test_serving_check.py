@@ -383,7 +383,7 @@ def test_nothing_of_a_model_is_run_by_who_asks(
 ) -> None:
     (tmp_path / "tensorflow.py").write_text(MODEL_WITH_A_TRAP)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    with pytest.raises(GauntletError, match="it sent what is no report"):
+    with pytest.raises(GauntletError, match="a confined process sent"):
         ask("model", {})
     assert not (tmp_path / "tensorflow.py.written").exists()
 

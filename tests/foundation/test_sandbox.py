@@ -1,6 +1,7 @@
 """A confined process writes only where it may, reaches no network, and cannot lead its parent."""
 
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from foundation import sandbox
 from foundation.errors import RunError
 from foundation.process import Child
 from foundation.sandbox import NOT_HERE, SHUT_OFF, Confinement, Kernel, Sandbox, confine, values_in
+from robustness.config import Norm
 
 
 @pytest.fixture
@@ -77,6 +79,20 @@ def test_a_report_makes_its_parent_run_nothing(
 def test_what_acts_is_not_made_of_a_report(name: str) -> None:
     with pytest.raises(Exception, match="sent foundation"):
         values_in(b"c" + name.replace(" ", "\n").encode() + b"\n.")
+
+
+def test_a_member_of_an_enum_comes_in_either_form_and_no_other_attribute_does() -> None:
+    def sent(what: object, name: str) -> bytes:
+        class Sent:
+            def __reduce__(self) -> Any:
+                return getattr, (what, name)
+
+        return pickle.dumps(Sent())
+
+    assert values_in(sent(Norm, "L2")) is Norm.L2
+    for what, name in ((Norm, "__init__"), (Norm.L2, "value"), (Confinement, "__init__")):
+        with pytest.raises(pickle.UnpicklingError):
+            values_in(sent(what, name))
 
 
 def test_what_the_kernel_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from components.journal import JOURNAL, read
 from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
 from components.pusher import publish
 from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
-from foundation import lock
+from foundation import locks
 from foundation.errors import ConfigError, RunError
 from pipeline.production import rollback
 from pipeline.production.forced_push import push_refused
@@ -117,7 +117,7 @@ def test_a_rollback_works_while_a_run_is_under_way(root: Root) -> None:
 def test_a_rollback_waits_for_another_change_and_not_for_ever(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 0.5)
+    monkeypatch.setattr(locks, "PATIENCE", 0.5)
     message = r"somebody else is changing the versions in .*/serving"
     with FileLock(root.serving / ".lock"), pytest.raises(RunError, match=message):
         serve_again(Rollback(root=root, reason="slow"))
