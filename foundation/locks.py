@@ -18,7 +18,7 @@ from pathlib import Path
 
 from foundation.errors import RunError
 from foundation.events import Fields
-from foundation.rights import give_file, make_folder
+from foundation.rights import give, make_folder, of_file
 
 LOCK = ".lock"
 """File of a folder whose lock is held by whoever works on it."""
@@ -146,7 +146,7 @@ def _opened(path: Path) -> int:
             return os.open(path, os.O_RDWR)
         except PermissionError:  # of another user; the kernel locks what can be read
             return os.open(path, os.O_RDONLY)
-    give_file(descriptor, path.parent)
+    give(descriptor, of_file(path.parent))
     return descriptor
 
 

@@ -11,15 +11,18 @@ from pathlib import Path
 from foundation.whole import sync
 
 
-def give_file(made: Path | int, folder: Path) -> None:
-    """Whoever may read or write in the folder may do so with the file. made: path or descriptor."""
-    give(made, stat.S_IMODE(folder.stat().st_mode) & 0o666 | 0o600)
+def of_file(folder: Path) -> int:
+    """Mode of a file which whoever may read or write in the folder may read or write."""
+    return stat.S_IMODE(folder.stat().st_mode) & 0o666 | 0o600
 
 
 def give(made: Path | int, mode: int) -> None:
-    """Change the mode of a file or folder, where that can be done."""
+    """Change the mode of what has been made, where that can be done. made: path or descriptor."""
     with contextlib.suppress(OSError):
-        os.chmod(made, mode)
+        if isinstance(made, int):
+            os.fchmod(made, mode)
+        else:
+            os.chmod(made, mode)
 
 
 def make_folder(folder: Path) -> None:
