@@ -28,7 +28,8 @@ JOURNAL = "journal.jsonl"
 class Entry:
     """One line.
 
-    what: how a version came there (`components.versions.PushedBy`), or `withdrawal` of a blessing.
+    what: how a version came there (`components.versions.PushedBy`), what was done to a blessing
+        (`components.changes.Change`), or `clean`.
     by, at, reason: who did it, when (UTC) and why.
     version: its number; empty where the line was written before it was there.
     model, model_sha256: address and digest of the model.

@@ -7,7 +7,6 @@ without TFX, which is imported in a phase of its own, since that takes ten secon
 
 import dataclasses
 import logging
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from components.schema import schema_of
 from components.versions import list_versions
 from foundation.errors import ConfigError, GauntletError
 from foundation.events import phase
-from foundation.versions import newest_version
+from foundation.versions import newest_version, sweep
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.definition.terms import terms_of
@@ -58,6 +57,8 @@ def run_job(job: Job) -> Outcome:
     """
     what = f"another run is under way in {job.root}"
     with job.root.locked(what, "wait for it, or give this one another --root"):
+        with job.root.serving_lock():  # where a push could not take it, the run ends here
+            pass
         return _run_alone(job)
 
 
@@ -170,14 +171,11 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
 
 def _mend(root: Root) -> None:
     """Remove what killed runs left half done; call it only while no run is under way."""
-    from components.pusher import STAGING
     from pipeline.root.metadata import keep_spans, mend
 
     with root.metadata() as store:
         mended = mend(store, str(root.artifacts))
         keep_spans(store, str(root.spans))
-    with root.serving_lock():  # a rollback, which stages there too, may be under way
-        for left_over in root.serving.glob(f"{STAGING}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+    sweep(str(root.serving))
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)
