@@ -128,18 +128,17 @@ class Root:
     @contextmanager
     def under_change(self) -> Iterator["MetadataStore"]:
         """The metadata of a root that has seen a run, for a change of versions and blessings by
-        hand, also while a run is under way.
+        hand, also while a run is under way. Only the change itself needs `serving_lock`.
 
         Raises:
-            ConfigError: it is no root of a pipeline. RunError: somebody else changes them, or holds
-                the metadata.
+            ConfigError: it is no root of a pipeline. RunError: somebody else holds the metadata.
         """
         if not self._metadata.exists():
             raise ConfigError(
                 f"{self} is no root of a pipeline: it has no {self._metadata.name}; name another "
                 "with --root"
             )
-        with self.serving_lock(), self.metadata() as store:
+        with self.metadata() as store:
             yield store
 
     @contextmanager
