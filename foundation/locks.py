@@ -124,9 +124,9 @@ def _tried(path: Path) -> int | None:
         os.close(descriptor)
         if error.errno == errno.EBADF:  # NFS locks only what is open to be written
             raise RunError(
-                f"{path} cannot be locked: it belongs to {_owner(path)}, this process may not write "
-                "it, and its file system locks nothing else; have its owner or its group's rights "
-                "changed, or remove the file while nobody works there"
+                f"{path} cannot be locked: it belongs to {_owner(path)}, this process may not "
+                "write it, and its file system locks nothing else; have its owner or its group's "
+                "rights changed, or remove the file while nobody works there"
             ) from error
         if error.errno in NO_LOCKS:
             raise RunError(

@@ -192,7 +192,7 @@ def test_who_has_the_versions_has_them_within(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("root", "made"), [(0o755, 0o755), (0o2770, 0o2770), (0o700, 0o700)])
 def test_the_first_versions_have_a_lock_too(tmp_path: Path, root: int, made: int) -> None:
-    """Before anything was pushed, in the folder that it makes, two at once are one after another."""
+    """Before anything was pushed, in the folder that the lock makes: two at once, in turn."""
     tmp_path.chmod(root)
     base, seen = tmp_path / "serving", []
     before = os.umask(0o077)
@@ -230,6 +230,8 @@ def test_a_lock_that_only_its_owner_can_take_names_them(
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    message = rf"^{path} cannot be locked: it belongs to {path.parent.owner()}, this process may not"
+    message = (
+        rf"^{path} cannot be locked: it belongs to {path.parent.owner()}, this process may not"
+    )
     with pytest.raises(RunError, match=message), lock(path, "it is in use", wait_seconds=5):
         raise AssertionError

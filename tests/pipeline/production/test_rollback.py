@@ -177,7 +177,7 @@ def test_others_push_while_the_files_are_verified(
 def test_what_others_pushed_while_the_files_were_verified_ends_the_change(
     root: Root, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    export = next((root.serving / each.version for each in list_versions(str(root.serving))))
+    export = next(root.serving / each.version for each in list_versions(str(root.serving)))
     before = latest_blessed(root)
     with monkeypatch.context() as patch:
         looked_at(
