@@ -22,8 +22,9 @@ from components.policy import Purpose, Terms
 from components.versions import STRAY, Card, PushedBy, Version, list_versions
 from foundation.errors import ConfigError
 from foundation.json import dumps
+from foundation.rights import of_file
 from foundation.versions import versions
-from foundation.whole import write_whole
+from foundation.whole import write_text
 
 log = logging.getLogger("gauntlet.terms")
 
@@ -362,15 +363,13 @@ def bind(serving: str) -> None:
     be called again, and after any change of the versions."""
     bound = bound_by(serving)
     if bound is not None and bound.terms != bound.file:
-        write_terms(file_in(serving), bound.terms)
+        mode = None if "://" in serving else of_file(Path(serving))
+        write_terms(file_in(serving), bound.terms, mode)
 
 
-def write_terms(path: Any, terms: Terms) -> None:
-    """Write terms into a file, whole or not at all."""
-    if "://" in str(path):
-        epath.Path(path).write_text(terms.to_toml())  # an object is there whole or not at all
-    else:
-        write_whole(Path(path), lambda partial: partial.write_text(terms.to_toml(), "utf-8"))
+def write_terms(path: Any, terms: Terms, mode: int | None = None) -> None:
+    """Write terms into a file, whole or not at all. mode: of a new one."""
+    write_text(path, terms.to_toml(), mode)
 
 
 @dataclass(frozen=True, kw_only=True)

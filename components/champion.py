@@ -20,6 +20,7 @@ from components.policy import Terms
 from components.versions import examine, list_versions, same_model
 from foundation.errors import DataError, RunError
 from foundation.json import dumps
+from foundation.locks import serving_lock
 from trainer.classes import Classes, classes_of, differences
 
 log = logging.getLogger("gauntlet.terms")
@@ -112,6 +113,8 @@ def Champion(
     the one that is served, whether compared or not; `not_compared`: why the two differ, or '';
     `best`: the best worst case of the purpose as JSON, or why there is none, '' where no gate asks.
     """
+    with serving_lock(serving):  # where the push could not take it, the run ends here
+        pass
     served = served_version(serving)
     own = Terms.from_json(terms) if terms else None
     agreement = agree(serving, own, Mandate.of_json(mandate)) if own else Agreement()

@@ -17,6 +17,7 @@ from typing import Any
 import pydantic
 
 from foundation.json import dumps
+from foundation.rights import give, of_file
 from foundation.versions import is_number
 from foundation.whole import sync
 
@@ -27,7 +28,8 @@ JOURNAL = "journal.jsonl"
 class Entry:
     """One line.
 
-    what: how a version came there (`components.versions.PushedBy`), or `withdrawal` of a blessing.
+    what: how a version came there (`components.versions.PushedBy`), what was done to a blessing
+        (`components.changes.Change`), or `clean`.
     by, at, reason: who did it, when (UTC) and why.
     version: its number; empty where the line was written before it was there.
     model, model_sha256: address and digest of the model.
@@ -81,6 +83,8 @@ def append(serving: str, entry: Entry | Mapping[str, Any]) -> None:
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(descriptor).st_size
+        if not size:
+            give(descriptor, of_file(file.parent))
         cut = size and os.pread(descriptor, 1, size - 1) != b"\n"  # by a power cut
         written = b"\n" * bool(cut) + line
         if os.write(descriptor, written) < len(written):

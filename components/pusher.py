@@ -17,7 +17,6 @@ import logging
 import os
 import random
 import re
-import shutil
 import stat
 import uuid
 from collections.abc import Callable
@@ -62,7 +61,8 @@ from foundation.errors import ConfigError, RunError
 from foundation.events import Fields
 from foundation.json import dumps
 from foundation.locks import serving_lock
-from foundation.versions import SAVED_MODEL, numbers
+from foundation.rights import give
+from foundation.versions import SAVED_MODEL, STAGING, newest_version, numbers, sweep
 from foundation.whole import sync, sync_tree
 from trainer.classes import class_names_of
 
@@ -76,9 +76,6 @@ TOLD = "told"
 
 MET = "champion"
 """Execution property with Champion's answer: what was served when the model met it."""
-
-STAGING = ".staging-"
-"""Prefix of the folders in which a push is prepared; a killed push leaves one."""
 
 FAILURES = (OSError, tf.errors.OpError)
 
@@ -135,11 +132,13 @@ class Executor(tfx_pusher.Executor):
         self._require_champion(base, card, exec_properties)
         fields = fields_of_push(base, run)
         version = served_already(base, card)
-        if version is None or is_news(base, fields):
-            card = dataclasses.replace(card, of=version, **fields)
-            check = functools.partial(self._require_unchanged, base, card, exec_properties, fields)
-            version = publish(source, base, card, check)
         with serving_lock(base):
+            if version is None or is_news(base, fields):
+                card = dataclasses.replace(card, of=version, **fields)
+                check = functools.partial(
+                    self._require_unchanged, base, card, exec_properties, fields
+                )
+                version = publish(source, base, card, check)
             settle(base)
         pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(
@@ -266,9 +265,8 @@ def publish(source: str, base: str, card: Card, check: Callable[[], None] = lamb
     staging = os.path.join(base, f"{STAGING}{uuid.uuid4().hex}")
     written = [staging]
     try:
-        _make_base(base)
         with serving_lock(base):
-            _sweep(base)
+            sweep(base)
             _stage(source, staging, card)
             check()
             note = _note(staging)
@@ -302,31 +300,14 @@ def _stage(source: str, staging: str, card: Card) -> None:
         sync_tree(Path(staging))
 
 
-def _make_base(base: str) -> None:
-    """Make the folder of the versions, for all who may read the folder that it is in."""
-    folder = Path(base)
-    if "://" not in base and not folder.exists():
-        folder.mkdir(parents=True)
-        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o2775 | 0o700)
-        sync(folder.parent)
-
-
 def _open_for_readers(staging: Path) -> None:
     """Whoever may read the folder of the versions may read this one, whatever the umask of this
     process; who may write there may remove it, and nobody shall change its files."""
     mode = stat.S_IMODE(staging.parent.stat().st_mode)
     for parent, _, names in os.walk(staging):
-        os.chmod(parent, mode & 0o2775 | 0o700)
+        give(Path(parent), mode & 0o2775 | 0o700)
         for name in names:
-            os.chmod(os.path.join(parent, name), mode & 0o044 | 0o600)
-
-
-def _sweep(base: str) -> None:
-    """Remove what killed pushes have left: nobody prepares a version without the lock, which the
-    caller holds."""
-    if "://" not in base:
-        for left in Path(base).glob(f"{STAGING}*"):
-            shutil.rmtree(left, ignore_errors=True)
+            give(Path(parent, name), mode & 0o044 | 0o600)
 
 
 def _note(staging: str) -> Entry:
@@ -357,14 +338,15 @@ def _complete(base: str, note: Entry, version: str) -> None:
 
 def settle(base: str) -> None:
     """Complete what the journal has on versions whose push was killed right after they appeared,
-    and have the folder bound by the terms of what is served. A change by hand is made also where
-    these cannot be read."""
-    for version, entry in unsettled(base).items():
-        append(base, dataclasses.replace(entry, version=version, at=now()))
+    and have the folder bound by the terms of what is served. What cannot be read or written is only
+    told of: the versions are there, and the next change completes it. Call it under their lock."""
     try:
+        for version, entry in unsettled(base).items():
+            append(base, dataclasses.replace(entry, version=version, at=now()))
         bind(base)
-    except ConfigError as error:
-        log.warning("%s", error, extra=Fields(stays=True))
+    except (ConfigError, *FAILURES) as error:
+        served = newest_version(base)
+        log.warning("version %s is served; %s", served, error, extra=Fields(stays=True))
 
 
 def unsettled(base: str) -> dict[str, Entry]:
@@ -387,8 +369,19 @@ def _rename(staging: str, base: str) -> str:
             if _highest(base) < number:  # it was not taken, so something else is wrong
                 raise
         else:
-            sync(Path(base))
+            _sync_name(base, number)
             return str(number)
+
+
+def _sync_name(base: str, number: int) -> None:
+    """Bring the name of a version to the disk. The version is there, whether that works or not."""
+    try:
+        sync(Path(base))
+    except OSError as error:
+        log.warning(
+            "Version %s is pushed, but a power cut may undo that: %s", number, error,
+            extra=Fields(stays=True),
+        )  # fmt: skip
 
 
 def _move(staging: str, base: str, written: list[str]) -> str:

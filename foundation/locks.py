@@ -18,6 +18,7 @@ from pathlib import Path
 
 from foundation.errors import RunError
 from foundation.events import Fields
+from foundation.rights import give, make_folder, of_file
 
 LOCK = ".lock"
 """File of a folder whose lock is held by whoever works on it."""
@@ -59,6 +60,7 @@ def lock(
     descriptor = _acquired(path, what, wait_seconds, advice)
     try:
         with contextlib.suppress(OSError):  # of another user, who may only be named by us
+            os.ftruncate(descriptor, 0)  # a killed holder's text may be longer
             os.pwrite(descriptor, _ourselves().encode(), 0)
         yield
     finally:
@@ -72,15 +74,17 @@ def serving_lock(base: str) -> Iterator[None]:
     """Nobody else changes the versions of a folder meanwhile, nor the blessings of its root; taken
     for moments, and again by who holds it. An object store has no locks: numbers are claimed there.
 
-    base: folder of the versions.
+    base: folder of the versions, which is made where there is none: without it nobody could hold
+        its lock.
 
     Raises:
-        RunError: somebody else holds it for longer than a minute.
+        RunError: somebody else holds it for longer than a minute, or it cannot be locked.
     """
     mine: set[str] = _held.__dict__.setdefault("bases", set())
-    if "://" in base or base in mine or not os.path.isdir(base):
+    if "://" in base or base in mine:
         yield
         return
+    make_folder(Path(base))
     what = f"somebody else is changing the versions in {base}"
     with lock(Path(base) / LOCK, what, PATIENCE, "try again, or end that process if it hangs"):
         mine.add(base)
@@ -118,6 +122,12 @@ def _tried(path: Path) -> int | None:
         pass
     except OSError as error:
         os.close(descriptor)
+        if error.errno == errno.EBADF:  # NFS locks only what is open to be written
+            raise RunError(
+                f"{path} cannot be locked: it belongs to {_owner(path)}, this process may not "
+                "write it, and its file system locks nothing else; have its owner or its group's "
+                "rights changed, or remove the file while nobody works there"
+            ) from error
         if error.errno in NO_LOCKS:
             raise RunError(
                 f"{path} cannot be locked ({error.strerror}): its file system keeps no two "
@@ -136,8 +146,7 @@ def _opened(path: Path) -> int:
             return os.open(path, os.O_RDWR)
         except PermissionError:  # of another user; the kernel locks what can be read
             return os.open(path, os.O_RDONLY)
-    with contextlib.suppress(OSError):  # a file system without modes
-        os.fchmod(descriptor, path.parent.stat().st_mode & 0o666 | 0o600)
+    give(descriptor, of_file(path.parent))
     return descriptor
 
 
@@ -146,6 +155,12 @@ def _is_at(descriptor: int, path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), path.stat())
     return False
+
+
+def _owner(path: Path) -> str:
+    with contextlib.suppress(KeyError):
+        return path.owner()
+    return f"uid {path.stat().st_uid}"
 
 
 def _ourselves() -> str:

@@ -7,11 +7,18 @@ Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's ac
 """
 
 import re
+import shutil
+from pathlib import Path
 
 from etils import epath
 
+from foundation.locks import serving_lock
+
 SAVED_MODEL = "saved_model.pb"
 """File that makes a numbered folder a version."""
+
+STAGING = ".staging-"
+"""Prefix of the folders in which a push is prepared; a killed push leaves one."""
 
 STORED_AT = "stored_at"
 """Custom property of an artifact whose files were brought to a local folder: its own URI."""
@@ -32,6 +39,19 @@ def numbers(base: str) -> list[str]:
     folder = epath.Path(base)
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     return sorted((name for name in names if is_number(name)), key=int)
+
+
+def left_over(base: str) -> list[Path]:
+    """What killed pushes have left in a folder; an object store is not looked through. Call it
+    under the lock of the versions: nobody prepares one without it."""
+    return [] if "://" in base else sorted(Path(base).glob(f"{STAGING}*"))
+
+
+def sweep(base: str) -> None:
+    """Remove what killed pushes have left, as far as that can be done."""
+    with serving_lock(base):
+        for folder in left_over(base):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_number(name: str) -> bool:

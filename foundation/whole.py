@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, whatever ends the process or the machine."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -32,8 +33,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all.
+def write_text(path: str | Path, text: str, mode: int | None = None) -> None:
+    """Write a text file whole or not at all. mode: of a new one; None for what the umask leaves.
 
     In an object store one write is whole already. A pipe or a device, such as /dev/stdout, and a
     file that cannot be replaced get the text as they are.
@@ -49,7 +50,7 @@ def write_text(path: str | Path, text: str) -> None:
         with _stream(Path(path)) as stream:
             stream.write(text.encode())
     else:
-        _replace(Path(path).resolve(), text)  # a link stays, and leads to the new file
+        _replace(Path(path).resolve(), text, mode)  # a link stays, and leads to the new file
 
 
 def is_stream(path: Path) -> bool:
@@ -82,11 +83,14 @@ def _stream(path: Path) -> BinaryIO:
     return open(path, "wb") if descriptor is None else open(os.dup(descriptor), "wb")
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, mode: int | None) -> None:
     def write(partial: Path) -> None:
         partial.write_text(text, encoding="utf-8")
-        if path.exists():
-            shutil.copymode(path, partial)
+        with contextlib.suppress(OSError):  # a file system without modes
+            if path.exists():
+                shutil.copymode(path, partial)
+            elif mode is not None:
+                partial.chmod(mode)
 
     try:
         write_whole(path, write)

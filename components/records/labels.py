@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from tfx.dsl.io import fileio
 
 from foundation.json import dumps
+from foundation.whole import write_text
 
 LABELS = "labels.json"
 """File beside the splits."""
@@ -22,8 +23,7 @@ def write_labels(parts: Iterable[tuple[str, dict[int, int]]], artifact: str) -> 
         sums = total.setdefault(split, {})
         for label, count in counts.items():
             sums[label] = sums.get(label, 0) + count
-    with fileio.open(os.path.join(artifact, LABELS), "w") as file:
-        file.write(dumps(total))
+    write_text(os.path.join(artifact, LABELS), dumps(total))
 
 
 def read_labels(artifact: str) -> Labels:

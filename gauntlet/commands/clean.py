@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import json_option, root_option
+from foundation.whole import write_text
+from gauntlet.options import console_beside, json_option, root_option
 from gauntlet.parameters import AGE
 from pipeline.root.root import Root
 
@@ -42,8 +43,6 @@ def clean(
     force, statistics of spans, summaries. Of an evaluation its results stay. A run whose artifacts
     are gone computes them again.
     """
-    from rich.console import Console
-
     from foundation.json import dumps
     from gauntlet.tables.clean import print_cleaned
     from gauntlet.work import call_with
@@ -51,9 +50,9 @@ def clean(
     from pipeline.root.keeping import Keep
 
     check_is_root(root)  # before there is a log in it
-    console = Console()
+    console = console_beside(json_file)
     task = Cleaning(root=root, keep=Keep(number=keep, older_than=older_than), dry_run=dry_run)
     cleaned = call_with("TFX", "pipeline.root.cleaning:clean", task, root.log, console)
     if json_file:
-        json_file.write_text(dumps(plain(cleaned)) + "\n")
+        write_text(json_file, dumps(plain(cleaned)) + "\n")
     print_cleaned(cleaned, console)

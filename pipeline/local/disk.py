@@ -1,20 +1,15 @@
 """How much disk a run needs, and whether there is as much."""
 
-import logging
 import shutil
 import tempfile
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from components.datasets.batches import count_images, image_bytes
 from components.datasets.prepared import PreparedDataset
 from foundation.environment import ROOM
 from foundation.errors import RunError
-from foundation.events import Fields
 from pipeline.definition.config import RunConfig
-
-log = logging.getLogger("gauntlet.disk")
 
 ROWS, CHAMPION_ROWS = 5, 2
 """Rows of an image of the test split: clean, and of two attacks on each of two models; and of those
@@ -29,9 +24,6 @@ checkpoints with the two moments of Adam and two of the best epoch."""
 
 FIXED = 10 * 2**20
 """Bytes of all else: graphs, statistics, metrics, metadata, pictures, logs."""
-
-AMPLE = 4
-"""Where there is less than so many times what is needed, that is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +50,8 @@ class Need:
 
 def needed(config: RunConfig, prepared: PreparedDataset, champion: bool) -> Need:
     """What a run needs. champion: whether there is one to compare with."""
+    from components.datasets.batches import count_images, image_bytes  # which import TensorFlow
+
     data = config.data
     images = {split: count_images(prepared, part) for split, part in data.splits.items()}
     rows = ROWS + CHAMPION_ROWS * (champion and config.gates.champion > 0)
@@ -88,26 +82,33 @@ def parameters(config: RunConfig) -> int:
     return total
 
 
-def check_disk(root: Path, need: Need) -> None:
-    """Raises RunError where there is too little disk for a run; says what it needs where there is
-    not much."""
+def least(config: RunConfig) -> Need:
+    """What a run needs at least, as far as its settings tell. A user's network is not built for
+    that."""
+    weights = 0 if config.trainer.network else 4 * parameters(config)
+    return Need(rows=0, data=0, weights=weights)
+
+
+def check_disk(root: Path, need: Need) -> str:
+    """A line on what a run needs and what is free. Raises RunError where there is too little."""
     temporary = Path(tempfile.gettempdir())
     places = {root: need.root}
     if root.stat().st_dev == temporary.stat().st_dev:
         places[root] += need.temporary
     else:
         places[temporary] = need.temporary
+    lines = []
     for folder, size in places.items():
         free = shutil.disk_usage(folder).free
-        said = f"the run needs up to {_shown(size)} in {folder}, and {_shown(free)} are free"
+        lines.append(f"up to {_shown(size)} of disk in {folder}, {_shown(free)} free")
         if free < size:
             raise RunError(
-                f"{said}; nothing was trained. Make room (`gauntlet clean` removes what no kept "
-                "run and no pushed model needs), or name another place with "
+                f"the run needs {lines[-1]}; nothing was trained. Make room (`gauntlet clean` "
+                "removes what no kept run and no pushed model needs), or name another place with "
                 f"{'--root' if folder == root else 'TMPDIR'}"
             )
-        log.info(said, extra=Fields(stays=True) if free < AMPLE * size else None)
+    return f"needs {'; '.join(lines)}"
 
 
 def _shown(size: int) -> str:
-    return f"{size / 2**20:,.0f} MB"
+    return f"{size / 2**30:,.0f} GB" if size >= 10 * 2**30 else f"{size / 2**20:,.0f} MB"

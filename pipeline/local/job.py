@@ -7,7 +7,6 @@ without TFX, which is imported in a phase of its own, since that takes ten secon
 
 import dataclasses
 import logging
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +18,12 @@ from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
 from components.versions import list_versions
 from foundation.errors import ConfigError, GauntletError
-from foundation.events import phase
-from foundation.versions import newest_version
+from foundation.events import Fields, phase
+from foundation.versions import newest_version, sweep
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.definition.terms import terms_of
+from pipeline.local.disk import check_disk, least, needed
 from pipeline.local.orchestrator import Orchestrator
 from pipeline.report.run_summary import Outcome
 from pipeline.root.root import Root
@@ -58,6 +58,8 @@ def run_job(job: Job) -> Outcome:
     """
     what = f"another run is under way in {job.root}"
     with job.root.locked(what, "wait for it, or give this one another --root"):
+        with job.root.serving_lock():  # where a push could not take it, the run ends here
+            pass
         return _run_alone(job)
 
 
@@ -76,6 +78,7 @@ def _run_alone(job: Job) -> Outcome:
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.json", job.config.to_json())
+    check_disk(job.root.folder, least(job.config))  # before hours of download
     _write_schema(job)  # without one nothing must be downloaded first
     with phase("data"):
         data_dir = str(job.data_dir) if job.data_dir else None
@@ -127,16 +130,14 @@ def _check_network(config: RunConfig) -> None:
 
 
 def _check_disk(job: Job, prepared: PreparedDataset) -> None:
-    """Raises RunError where the run would fill the disk."""
-    from pipeline.local.disk import check_disk, needed
-
+    """Says what the run needs; raises RunError where it would fill the disk."""
     try:
         need = needed(
             job.config, prepared, champion=newest_version(str(job.root.serving)) is not None
         )
     except ConfigError:  # a split that is not there: the node that reads it says so
         return
-    check_disk(job.root.folder, need)
+    log.info(check_disk(job.root.folder, need), extra=Fields(stays=True))
 
 
 def _assemble(job: Job, prepared: PreparedDataset) -> Any:
@@ -170,14 +171,11 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
 
 def _mend(root: Root) -> None:
     """Remove what killed runs left half done; call it only while no run is under way."""
-    from components.pusher import STAGING
     from pipeline.root.metadata import keep_spans, mend
 
     with root.metadata() as store:
         mended = mend(store, str(root.artifacts))
         keep_spans(store, str(root.spans))
-    with root.serving_lock():  # a rollback, which stages there too, may be under way
-        for left_over in root.serving.glob(f"{STAGING}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+    sweep(str(root.serving))
     if mended:
         log.info("an earlier run was killed: %d unfinished executions are marked as failed", mended)

@@ -18,7 +18,7 @@ from components.pusher import TOLD, card_of, publish, settle
 from components.versions import Card, PushedBy, Version, list_versions, same_model
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
-from pipeline.production.listing import compared
+from pipeline.production.listing import compared, require_same
 from pipeline.production.requests import ForcedPush
 from pipeline.root.blessings import Change, change, is_blessed, judged, put, signed, text_in
 from pipeline.root.metadata import RunOutputs
@@ -42,27 +42,29 @@ def push_refused(request: ForcedPush) -> Version:
     serving = str(request.root.serving)
     with phase("bless"), request.root.under_change() as store:
         pushed = compared(serving, Records(store))
-        refused = _chosen(store, request, pushed)
-        blessing, signature = refused.blessing, signed(request.reason, request.by)
-        card = card_of(
-            _as_tfx(store, refused.model),
-            _as_tfx(store, blessing),
-            kind=PushedBy.FORCED,
-            run_id=refused.run_id,
-            refused_by=text_in(blessing, REFUSED_BY),
-            manifest_sha256=judged(blessing) or None,
-            **fields_of_forced(serving, refused.told),
-            **dataclasses.asdict(signature),
-        )
-        log.info("run %s", refused, extra=Fields(stays=True))
-        # The metadata first, see `rollback`.
-        if not is_blessed(blessing):
-            change(blessing, Change.FORCED, signature)
-            put(store, [blessing])
-        if not (pushed and _is_forced(pushed[-1], card)):
-            publish(path_utils.serving_model_path(refused.model.uri), serving, card)
-        settle(serving)
-        return list_versions(serving)[-1]
+        with request.root.serving_lock():
+            require_same(serving, pushed)
+            refused = _chosen(store, request, pushed)
+            blessing, signature = refused.blessing, signed(request.reason, request.by)
+            card = card_of(
+                _as_tfx(store, refused.model),
+                _as_tfx(store, blessing),
+                kind=PushedBy.FORCED,
+                run_id=refused.run_id,
+                refused_by=text_in(blessing, REFUSED_BY),
+                manifest_sha256=judged(blessing) or None,
+                **fields_of_forced(serving, refused.told),
+                **dataclasses.asdict(signature),
+            )
+            log.info("run %s", refused, extra=Fields(stays=True))
+            # The metadata first, see `rollback`.
+            if not is_blessed(blessing):
+                change(blessing, Change.FORCED, signature)
+                put(store, [blessing])
+            if not (pushed and _is_forced(pushed[-1], card)):
+                publish(path_utils.serving_model_path(refused.model.uri), serving, card)
+            settle(serving)
+            return list_versions(serving)[-1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

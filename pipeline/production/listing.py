@@ -4,7 +4,8 @@ the metadata. Read without TFX."""
 import dataclasses
 from typing import TYPE_CHECKING
 
-from components.versions import Version, examined
+from components.versions import Version, examined, list_versions
+from foundation.errors import RunError
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
@@ -31,3 +32,17 @@ def compared(serving: str, records: "Records") -> list[Version]:
         dataclasses.replace(version, problem=version.problem or records.contradiction(version))
         for version in examined(serving)
     ]
+
+
+def require_same(serving: str, pushed: list[Version]) -> None:
+    """Raises RunError where the versions are not those of a listing any more, by the digests of
+    their cards: so a change that has looked at every file need not hold their lock meanwhile."""
+
+    def known(listed: list[Version]) -> list[tuple[str, str]]:
+        return [(each.version, each.card_sha256) for each in listed]
+
+    if known(list_versions(serving)) != known(pushed):
+        raise RunError(
+            f"somebody else changed the versions in {serving} meanwhile; nothing was changed. Look "
+            "at them by `gauntlet models`, and try again"
+        )

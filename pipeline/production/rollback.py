@@ -6,6 +6,7 @@ are none, as in a platform's store, the cards say all that the Pusher must know.
 """
 
 import dataclasses
+import logging
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -22,12 +23,14 @@ from components.versions import (
     withdrawn_by,
 )
 from foundation.errors import ConfigError, RunError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from foundation.locks import serving_lock
-from pipeline.production.listing import compared
+from pipeline.production.listing import compared, require_same
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.blessings import Change, change, is_blessed, model_of, put, signed, was_blessed
 from pipeline.root.pushed import Records
+
+log = logging.getLogger("gauntlet.rollback")
 
 
 def serve_again(request: Rollback) -> Version:
@@ -45,19 +48,26 @@ def serve_again(request: Rollback) -> Version:
     signature = _signature(request)
     serving = str(request.root.serving)
     with phase("rollback"), request.root.under_change() as store:
-        records = Records(store)
-        pushed = compared(serving, records)
-        if request.version is not None:
-            target = _named(pushed, request.version)
-        else:
-            target = _unfinished(serving, pushed) or _before(pushed, records)
-        _require_intact(target)
-        # The metadata first: whoever is killed between the two finds the same target again.
-        _change_blessings(store, serving, target, signature)
-        _serve(serving, target, pushed[-1], signature)
-        # A run that has read a blessing a moment before may have written it back meanwhile.
-        _change_blessings(store, serving, target, signature)
-        return list_versions(serving)[-1]
+        pushed = compared(serving, Records(store))
+        with request.root.serving_lock():
+            require_same(serving, pushed)
+            if request.version is not None:
+                target = _named(pushed, request.version)
+            else:
+                target = _unfinished(serving, pushed) or _before(pushed, Records(store))
+            _require_intact(target)
+            # The metadata first: whoever is killed between the two finds the same target again.
+            _change_blessings(store, serving, target, signature)
+            _serve(serving, target, pushed[-1], signature)
+            served = list_versions(serving)[-1]
+            # A run that has read a blessing a moment before may have written it back meanwhile.
+            try:
+                _change_blessings(store, serving, target, signature)
+            except (OSError, RunError) as error:
+                log.warning(
+                    "version %s is served; %s", served.version, error, extra=Fields(stays=True)
+                )
+            return served
 
 
 def serve_again_in_store(request: StoreRollback) -> Version:
@@ -71,7 +81,7 @@ def serve_again_in_store(request: StoreRollback) -> Version:
             is not what was pushed, or the push failed.
     """
     signature, serving = _signature(request), request.serving
-    with phase("rollback"), serving_lock(serving):
+    with phase("rollback"):
         pushed = list_versions(serving)
         if pushed:
             pushed[-1] = examine(serving, pushed[-1])
@@ -80,8 +90,10 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         else:
             target = _unfinished(serving, pushed) or _before_in_store(serving, pushed)
         _require_intact(target)
-        _serve(serving, target, pushed[-1], signature)
-        return list_versions(serving)[-1]
+        with serving_lock(serving):
+            require_same(serving, pushed)
+            _serve(serving, target, pushed[-1], signature)
+            return list_versions(serving)[-1]
 
 
 def _signature(request: Rollback | StoreRollback) -> Signature:
@@ -183,8 +195,9 @@ def _change_blessings(
     later = [b for b in records.blessings if model_of(b) > model and is_blessed(b)]
     lapsed = [b for b in own if not is_blessed(b)]
     for blessing in later:
-        append(serving, records.withdrawal(blessing, signature))
+        append(serving, records.entry(blessing, Change.WITHDRAWN, signature))
         change(blessing, Change.WITHDRAWN, signature)
     for blessing in lapsed:
+        append(serving, records.entry(blessing, Change.RESTORED, signature))
         change(blessing, Change.RESTORED, signature)
     put(store, later + lapsed)

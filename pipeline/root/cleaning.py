@@ -5,18 +5,24 @@ and removed then. Their folders are known by their places, not by that mark: wha
 goes at the next clean. No link is followed, and what is not known by its name and place stays.
 """
 
+import contextlib
 import datetime
 import logging
 import os
 import re
 import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.changes import now, whoami
+from components.journal import Entry, append
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
+from foundation.versions import left_over
 from pipeline.root.blessings import put
 from pipeline.root.keeping import (
     RESULTS,
@@ -52,8 +58,12 @@ KNOWN = re.compile(
 """Names in a root."""
 
 QUIET = datetime.timedelta(hours=1)
-"""What was written since then may be in use: in the root by a command that does not lock it, and
-outside by a process that is not seen from here."""
+"""What was written since then may be in use by a command that does not lock the root, such as an
+evaluation."""
+
+LOGS, OLD_LOG = "gauntlet-log-*", datetime.timedelta(days=1)
+"""Folders that commands which failed have left among the temporary files, with a log that their
+message names, and how long there is time to read it."""
 
 LOG_BYTES = 2**20
 """How much stays of the end of a log to which commands append."""
@@ -111,7 +121,7 @@ def clean(task: Cleaning) -> Cleaned:
     with phase("clean"), root.locked(f"a run is under way in {root}"):
         if not root.has_metadata:
             return _cleaned(task, None)
-        with root.serving_lock(), root.metadata() as store:  # nobody blesses or pushes meanwhile
+        with root.metadata() as store:
             return _cleaned(task, store)
 
 
@@ -140,8 +150,10 @@ def _cleaned(task: Cleaning, store: "MetadataStore | None") -> Cleaned:
         first = [each for each in cleaned.removed if each.what != ARTIFACTS]
         failed = [*_removed(first)]
         if store:
-            _mark(store, gone, task.root)
+            _mark(task, store, gone, stay)
         failed += _removed([each for each in cleaned.removed if each.what == ARTIFACTS])
+        if store and cleaned.removed:
+            _note(task.root, cleaned, len(failed))
         if failed:
             raise RunError("this could not be removed: " + "; ".join(failed))
     return cleaned
@@ -160,16 +172,42 @@ def _unreferenced(root: Root, store: "MetadataStore", stay: Kept) -> list["mlmd.
     ]
 
 
-def _mark(store: "MetadataStore", gone: list["mlmd.Artifact"], root: Root) -> None:
-    """Take artifacts out of TFX's cache, and end what killed runs left unfinished."""
+def _note(root: Root, cleaned: Cleaned, failed: int) -> None:
+    """Add what was removed to the journal, now that there is room on the disk."""
+    numbers = Counter(each.what for each in cleaned.removed)
+    removed = ", ".join(f"{number} {what}" for what, number in numbers.items())
+    reason = f"removed {removed}; {cleaned.size / 2**20:,.1f} MB"
+    if failed:
+        reason += f"; {failed} could not be removed"
+    try:
+        with root.serving_lock():
+            append(str(root.serving), Entry(what="clean", by=whoami(), at=now(), reason=reason))
+    except OSError as error:
+        log.warning("not noted in the journal: %s", error)
+
+
+def _mark(task: Cleaning, store: "MetadataStore", gone: list["mlmd.Artifact"], stay: Kept) -> None:
+    """Take artifacts out of TFX's cache, and end what killed runs left unfinished.
+
+    Versions and blessings are locked for this alone, since to remove takes minutes.
+
+    Raises:
+        RunError: something must stay by now that was to be removed.
+    """
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
     from pipeline.root.metadata import mend
 
     for artifact in gone:
         artifact.state = mlmd.Artifact.DELETED
-    put(store, gone)
-    mend(store, str(root.artifacts))
+    if gone:
+        with task.root.serving_lock():
+            if not kept(task.root, store, task.keep).artifacts <= stay.artifacts:
+                raise RunError(
+                    "somebody pushed or blessed a model meanwhile; the same call completes this"
+                )
+            put(store, gone)
+    mend(store, str(task.root.artifacts))
 
 
 def _removed(found: list[LeftOver]) -> Iterator[str]:
@@ -226,6 +264,7 @@ class Finder:
             "verdicts of evaluations": self._verdicts,
             "unfinished pushes": self._staging,
             "unfinished files": self._partials,
+            "logs of failed commands": self._logs,
         }
         for what, paths in places.items():
             for path in paths():
@@ -303,11 +342,12 @@ class Finder:
                 )  # fmt: skip
 
     def _staging(self) -> Iterator[Path]:
-        from components.pusher import STAGING  # which imports TensorFlow
-
-        for path in _in(self._root.serving):
-            if path.name.startswith(STAGING) and self._is_quiet(path):
-                yield path
+        """What is there while nobody pushes was left by somebody who was killed, and so it stays
+        when the lock is free again."""
+        if not is_folder(self._root.serving):
+            return iter(())
+        with self._root.serving_lock():
+            return iter(left_over(str(self._root.serving)))
 
     def _partials(self) -> Iterator[Path]:
         """In the folders of results and evaluations."""
@@ -316,6 +356,14 @@ class Finder:
         for folder in [*folders, *(path for each in _in(evaluations) for path in _in(each))]:
             for path in _in(folder):
                 if PARTIAL.fullmatch(path.name) and self._is_quiet(path):
+                    yield path
+
+    def _logs(self) -> Iterator[Path]:
+        """Of this user, outside of the root."""
+        for path in sorted(Path(tempfile.gettempdir()).glob(LOGS)):
+            with contextlib.suppress(FileNotFoundError):
+                ours = is_folder(path) and path.stat().st_uid == os.getuid()
+                if ours and self._now - written_at(path) > OLD_LOG:
                     yield path
 
     def _is_quiet(self, path: Path) -> bool:

@@ -56,11 +56,11 @@ class Records:
             return NEVER_BLESSED
         return _other_figures(card, own)
 
-    def withdrawal(self, blessing: mlmd.Artifact, signature: Signature) -> Entry:
-        """What the journal keeps of a blessing that is withdrawn."""
+    def entry(self, blessing: mlmd.Artifact, what: Change, signature: Signature) -> Entry:
+        """What the journal keeps of the change of a blessing."""
         addresses = {number: address for address, number in self._models.items()}
         return Entry(
-            what=Change.WITHDRAWN,
+            what=what,
             model=addresses.get(model_of(blessing), ""),
             model_sha256=judged(blessing),
             **dataclasses.asdict(signature),

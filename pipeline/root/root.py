@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import ConfigError, RunError
 from foundation.locks import LOCK, lock, serving_lock
+from foundation.rights import give
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -98,8 +99,9 @@ class Root:
         self.check_metadata()
         from tfx.orchestration.metadata import Metadata
 
+        is_new = not self._metadata.exists()
         with Metadata(self.connection) as connected:
-            self._share_metadata()
+            self._share_metadata(is_new)
             yield connected.store
 
     @contextmanager
@@ -126,18 +128,17 @@ class Root:
     @contextmanager
     def under_change(self) -> Iterator["MetadataStore"]:
         """The metadata of a root that has seen a run, for a change of versions and blessings by
-        hand, also while a run is under way.
+        hand, also while a run is under way. Only the change itself needs `serving_lock`.
 
         Raises:
-            ConfigError: it is no root of a pipeline. RunError: somebody else changes them, or holds
-                the metadata.
+            ConfigError: it is no root of a pipeline. RunError: somebody else holds the metadata.
         """
         if not self._metadata.exists():
             raise ConfigError(
                 f"{self} is no root of a pipeline: it has no {self._metadata.name}; name another "
                 "with --root"
             )
-        with self.serving_lock(), self.metadata() as store:
+        with self.metadata() as store:
             yield store
 
     @contextmanager
@@ -214,12 +215,15 @@ class Root:
                 "--root"
             ) from error
 
-    def _share_metadata(self) -> None:
-        """SQLite lets nobody else write a file that it makes."""
+    def _share_metadata(self, is_new: bool) -> None:
+        """SQLite lets nobody else write a file that it makes; whoever may read the root may read a
+        new one, whatever the umask."""
         mode = stat.S_IMODE(self._metadata.stat().st_mode)
-        if self._is_shared and mode & 0o060 != 0o060:
-            with contextlib.suppress(PermissionError):  # the file is another user's
-                self._metadata.chmod(mode | 0o060)
+        wanted = mode | (0o060 if self._is_shared else 0)
+        if is_new:
+            wanted |= self.folder.stat().st_mode & 0o044
+        if wanted != mode:
+            give(self._metadata, wanted)  # unless the file is another user's
 
     @property
     def _is_shared(self) -> bool:

@@ -1,6 +1,7 @@
 """What binds a folder of versions: gates.toml, the cards, and who answers for a difference; without
 TensorFlow."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +391,19 @@ def test_a_comparison_is_made_again_where_anything_changed(robust: Place) -> Non
     edited = seen_in(robust.serving)
     robust.push(terms())
     assert len({before, edited, seen_in(robust.serving), seen_in("/nowhere")}) == 4
+
+
+def test_who_may_read_the_versions_may_read_their_terms_whatever_the_umask(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving").chmod(0o2775)
+    before = os.umask(0o077)
+    try:
+        place.push(terms())
+        assert place.file.stat().st_mode & 0o777 == 0o664
+        place.file.chmod(0o644)
+        place.push(terms("robust", "gates.worst_case=0.97"))
+    finally:
+        os.umask(before)
+    assert "0.97" in place.file.read_text()
+    assert place.file.stat().st_mode & 0o777 == 0o644, "an existing one keeps its mode"

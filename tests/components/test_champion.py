@@ -1,6 +1,9 @@
 """Champion: which version is served, however it came there."""
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from components.policy import Terms
 from components.pusher import publish
 from components.schema import derived_schema
 from components.versions import CARD, Card, PushedBy, withdrawn_by
-from foundation.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError, RunError
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
 from pipeline.definition.terms import terms_of
@@ -57,6 +60,20 @@ def test_the_newest_version_is_the_champion(serving: Path) -> None:
     newest = pushed(serving, model="b")
     (serving / str(int(newest) + 1)).mkdir()  # what a killed push to a store leaves
     assert answers(serving)["version"] == str(serving / newest)
+
+
+def test_versions_that_cannot_be_locked_end_the_run_before_anything_is_computed(
+    serving: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume without locks, to which no model could be pushed an hour later."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    assert answers(serving)["version"] == ""
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(RunError, match=r"serving/\.lock cannot be locked"):
+        answers(serving)
 
 
 def test_a_model_that_is_served_again_is_the_same_champion(serving: Path) -> None:

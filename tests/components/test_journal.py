@@ -1,7 +1,10 @@
 """The journal: lines that are only added, and what a power cut leaves of the last one."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from components.journal import JOURNAL, Entry, Journal, append, read
 
@@ -62,3 +65,19 @@ def test_a_version_is_known_by_its_number_or_before_that_by_its_card(tmp_path: P
 def test_an_object_store_has_none() -> None:
     append("gs://bucket/serving", Entry(what="run"))
     assert read("gs://bucket/serving") == Journal()
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o755, 0o644), (0o2775, 0o664), (0o700, 0o600)])
+def test_who_may_read_the_versions_may_read_the_journal_whatever_the_umask(
+    tmp_path: Path, folder: int, file: int
+) -> None:
+    tmp_path.chmod(folder)
+    before = os.umask(0o077)
+    try:
+        append(str(tmp_path), Entry(what="run"))
+        assert (tmp_path / JOURNAL).stat().st_mode & 0o777 == file
+        (tmp_path / JOURNAL).chmod(0o640)
+        append(str(tmp_path), Entry(what="run"))
+        assert (tmp_path / JOURNAL).stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)

@@ -483,6 +483,50 @@ def test_who_may_read_the_folder_may_read_a_version_whatever_the_umask(
     assert modes == {True: 0o775, False: 0o644}
 
 
+def test_a_volume_that_refuses_modes_takes_a_push(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Any, *_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    for name in ("chmod", "fchmod"):
+        monkeypatch.setattr(os, name, refused)
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    (version,) = examined(str(tmp_path / "serving"))
+    assert (version.problem, (tmp_path / "serving" / FILE).exists()) == ("", True)
+
+
+@pytest.mark.parametrize("name", ["sync", "bind", "append"])
+def test_what_fails_after_the_version_is_there_is_a_warning_that_names_it(
+    small_models: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    base = str(tmp_path / "serving")
+    function = getattr(pusher, name)
+
+    def full(*arguments: Any) -> Any:
+        if versions(base):
+            raise OSError(errno.ENOSPC, "No space left on device", base)
+        return function(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pusher, name, full)
+        pushed = push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    (version,) = examined(base)
+    assert (version.version, version.problem) == (
+        pushed.get_string_custom_property("pushed_version"), "",
+    )  # fmt: skip
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert any(version.version in line and "No space left" in line for line in told), told
+    push(small_models, tmp_path, custom_config=run_with(ROBUST))
+    assert (len(versions(base)), pusher.unsettled(base)) == (1, {})
+    assert (tmp_path / "serving" / FILE).exists()
+
+
 def test_all_is_on_the_disk_before_a_version_is_visible(
     small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

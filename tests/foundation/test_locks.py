@@ -186,5 +186,52 @@ def test_in_a_folder_of_a_group_its_members_may_sign_it(tmp_path: Path) -> None:
 def test_who_has_the_versions_has_them_within(tmp_path: Path) -> None:
     with serving_lock(str(tmp_path)), serving_lock(str(tmp_path)):
         pass
-    with serving_lock(str(tmp_path / "nothing pushed yet")), serving_lock("gs://bucket/serving"):
+    with serving_lock("gs://bucket/serving"):
         pass
+
+
+@pytest.mark.parametrize(("root", "made"), [(0o755, 0o755), (0o2770, 0o2770), (0o700, 0o700)])
+def test_the_first_versions_have_a_lock_too(tmp_path: Path, root: int, made: int) -> None:
+    """Before anything was pushed, in the folder that the lock makes: two at once, in turn."""
+    tmp_path.chmod(root)
+    base, seen = tmp_path / "serving", []
+    before = os.umask(0o077)
+
+    def work() -> None:
+        with serving_lock(str(base)):
+            seen.append("begin")
+            time.sleep(0.2)
+            seen.append("end")
+
+    try:
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        os.umask(before)
+    assert seen == ["begin", "end"] * 2
+    assert base.stat().st_mode & 0o7777 == made
+
+
+def test_the_longer_name_of_a_killed_holder_does_not_stay(path: Path) -> None:
+    path.write_text("process 1 on a machine with a long name " * 4)
+    with lock(path, "it is in use"):
+        assert path.read_text() == locks._ourselves()
+
+
+def test_a_lock_that_only_its_owner_can_take_names_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS asks for a file that can be written."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    message = (
+        rf"^{path} cannot be locked: it belongs to {path.parent.owner()}, this process may not"
+    )
+    with pytest.raises(RunError, match=message), lock(path, "it is in use", wait_seconds=5):
+        raise AssertionError

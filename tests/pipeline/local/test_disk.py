@@ -1,6 +1,5 @@
 """How much disk a run needs, and that too little ends it before anything is trained."""
 
-import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,12 +7,21 @@ from typing import Any
 
 import pytest
 
+from components.datasets import batches
 from foundation.errors import RunError
-from foundation.events import fields_of
 from pipeline.definition.config import RunConfig, override
 from pipeline.definition.presets import preset
 from pipeline.local import disk
-from pipeline.local.disk import CHAMPION_ROWS, ROW, ROWS, Need, check_disk, needed, parameters
+from pipeline.local.disk import (
+    CHAMPION_ROWS,
+    ROW,
+    ROWS,
+    Need,
+    check_disk,
+    least,
+    needed,
+    parameters,
+)
 from trainer.network import build_network
 
 NEED = Need(rows=100 * 2**20, data=0, weights=2**20)
@@ -24,8 +32,8 @@ COUNTS = {"train": 3000, "validation": 500, "test": 500}
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset("smoke")
     parts = {part: COUNTS[split] for split, part in config.data.splits.items()}
-    monkeypatch.setattr(disk, "count_images", lambda prepared, part: parts[part])
-    monkeypatch.setattr(disk, "image_bytes", lambda prepared: 400.0)
+    monkeypatch.setattr(batches, "count_images", lambda prepared, part: parts[part])
+    monkeypatch.setattr(batches, "image_bytes", lambda prepared: 400.0)
 
 
 def of(config: RunConfig, champion: bool = False) -> Need:
@@ -56,9 +64,13 @@ def test_the_weights_are_those_of_the_network(name: str) -> None:
 @pytest.mark.parametrize(
     ("same_disk", "free", "message"),
     [
-        (True, {"root": 200, "tmp": 200}, r"needs up to 187 MB in .*/root, and 186 MB"),
-        (False, {"root": 100, "tmp": 900}, r"needs up to 121 MB in .*/root, and 100 MB .* --root"),
-        (False, {"root": 900, "tmp": 60}, r"needs up to 66 MB in .*/tmp, and 60 MB .* TMPDIR"),
+        (True, {"root": 200, "tmp": 200}, r"needs up to 187 MB of disk in .*/root, 186 MB"),
+        (
+            False,
+            {"root": 100, "tmp": 900},
+            r"needs up to 121 MB of disk .*/root, 100 MB .* --root",
+        ),
+        (False, {"root": 900, "tmp": 60}, r"needs up to 66 MB of disk in .*/tmp, 60 MB .* TMPDIR"),
     ],
 )
 def test_too_little_disk_is_an_error_that_says_what_to_do(
@@ -76,20 +88,29 @@ def test_too_little_disk_is_an_error_that_says_what_to_do(
         check_disk(tmp_path / "root", NEED)
 
 
-@pytest.mark.parametrize(("free", "said"), [(700, True), (900, False)])
-def test_what_is_needed_is_said_where_there_is_not_much(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    free: int,
-    said: bool,
+@pytest.mark.parametrize(
+    ("free", "shown"), [(700, "700 MB"), (9000, "9,000 MB"), (58 * 1024, "58 GB")]
+)
+def test_what_is_needed_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, shown: str
 ) -> None:
     planted(tmp_path, monkeypatch, {"root": free, "tmp": free}, True)
-    with caplog.at_level(logging.INFO, "gauntlet.disk"):
-        check_disk(tmp_path / "root", NEED)
-    (record,) = caplog.records
-    assert "needs up to 187 MB" in record.getMessage()
-    assert bool(fields_of(record).get("stays")) is said
+    said = check_disk(tmp_path / "root", NEED)
+    assert said == f"needs up to 187 MB of disk in {tmp_path / 'root'}, {shown} free"
+
+
+def test_two_disks_are_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(tmp_path, monkeypatch, {"root": 700, "tmp": 600}, False)
+    said = check_disk(tmp_path / "root", NEED)
+    assert said.count("\n") == 0
+    assert f"121 MB of disk in {tmp_path / 'root'}, 700 MB free; up to 66 MB of disk in " in said
+
+
+def test_before_the_data_is_there_the_settings_tell_the_least() -> None:
+    config = preset("smoke")
+    assert least(config) == Need(rows=0, data=0, weights=4 * parameters(config))
+    own = override(config, ["trainer.network=nowhere:build"])
+    assert least(own).weights == 0, "it is not built for that"
 
 
 def planted(

@@ -3,20 +3,23 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from three_runs import gates_of, latest_blessed, model_of_run, served
 
 from components import pusher
-from components.journal import JOURNAL, read
+from components import versions as module_of_versions
+from components.journal import JOURNAL, append, read
 from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
 from components.pusher import publish
 from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
 from foundation import locks
 from foundation.errors import ConfigError, RunError
-from pipeline.production import rollback
+from pipeline.production import forced_push, rollback
 from pipeline.production.forced_push import push_refused
 from pipeline.production.listing import list_root
 from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
@@ -122,6 +125,87 @@ def test_a_rollback_waits_for_another_change_and_not_for_ever(
     with FileLock(root.serving / ".lock"), pytest.raises(RunError, match=message):
         serve_again(Rollback(root=root, reason="slow"))
     assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Have something happen whenever the files of a version are verified."""
+    verify = module_of_versions.verify
+
+    def slow(*arguments: Any) -> Any:
+        meanwhile()
+        return verify(*arguments)
+
+    monkeypatch.setattr(module_of_versions, "verify", slow)
+
+
+ROLLBACKS: dict[str, Callable[[Root], object]] = {
+    "root": lambda root: serve_again(Rollback(root=root, reason="slow")),
+    "store": lambda root: serve_again_in_store(
+        StoreRollback(serving=str(root.serving), reason="slow")
+    ),
+    "bless": lambda root: push_refused(ForcedPush(root=root, run_id="run-3", reason="slow")),
+}
+
+
+@pytest.mark.parametrize("change", ROLLBACKS)
+def test_others_push_while_the_files_are_verified(
+    root: Root, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Which takes minutes where there are many."""
+    taken = []
+
+    def take() -> None:
+        if "copy" not in taken:
+            with FileLock(root.serving / ".lock", timeout=0):
+                taken.append("look")
+
+    publish = pusher.publish
+
+    def published(*arguments: Any) -> str:
+        taken.append("copy")
+        return publish(*arguments)
+
+    looked_at(monkeypatch, take)
+    for module in (rollback, forced_push):
+        monkeypatch.setattr(module, "publish", published)
+    ROLLBACKS[change](root)
+    assert taken == ["look"] * (len(taken) - 1) + ["copy"]
+    assert len(taken) > 1
+
+
+@pytest.mark.parametrize("change", ROLLBACKS)
+def test_what_others_pushed_while_the_files_were_verified_ends_the_change(
+    root: Root, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    export = next(root.serving / each.version for each in list_versions(str(root.serving)))
+    before = latest_blessed(root)
+    with monkeypatch.context() as patch:
+        looked_at(
+            patch, lambda: pusher.publish(str(export), str(root.serving), Card(model="another"))
+        )
+        with pytest.raises(RunError, match="somebody else changed the versions in"):
+            ROLLBACKS[change](root)
+    assert list_versions(str(root.serving))[-1].card.model == "another"
+    assert latest_blessed(root) == before
+
+
+def test_a_full_disk_after_a_rollback_is_a_warning(
+    root: Root, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = len(list_versions(str(root.serving)))
+
+    def full(*arguments: Any) -> None:
+        if len(list_versions(str(root.serving))) > number:
+            raise OSError(28, "No space left on device")
+        append(*arguments)
+
+    with monkeypatch.context() as patch:
+        for module in (rollback, pusher):
+            patch.setattr(module, "append", full)
+        version = serve_again(Rollback(root=root, reason="slow"))
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert any(f"version {version.version} is served" in line for line in told), told
+    assert served(root) == "run-1"
 
 
 def test_a_store_without_metadata_goes_back_by_its_cards(root: Root) -> None:
@@ -270,6 +354,15 @@ def test_a_rollback_is_in_the_journal_with_who_and_why(root: Root) -> None:
         assert entry.reason == "too slow"
         assert f"(uid {os.getuid()}) on " in entry.by
         assert entry.by.endswith('by own account "Ada"')
+
+
+def test_a_blessing_that_is_in_force_again_is_in_the_journal(root: Root) -> None:
+    newest = list_versions(str(root.serving))[-1].version
+    serve_again(Rollback(root=root, reason="too slow"))
+    serve_again(Rollback(root=root, version=newest, reason="fast enough"))
+    restored, *pushed = read(str(root.serving)).entries[-3:]
+    assert [each.what for each in (restored, *pushed)] == ["restored", "rollback", "rollback"]
+    assert (restored.model, restored.reason) == (model_of_run(root, "run-2").uri, "fast enough")
 
 
 @pytest.mark.parametrize("reason", ["", " \n"])

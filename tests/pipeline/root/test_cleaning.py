@@ -3,7 +3,10 @@
 import datetime
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +18,9 @@ from filelock import FileLock
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tiny_pipeline import models, push, tiny_run, write
 
+from components.journal import read
+from components.pusher import publish
+from components.versions import Card
 from foundation.errors import ConfigError, RunError
 from gauntlet.cli import main
 from pipeline.root import cleaning
@@ -291,13 +297,75 @@ def test_of_an_evaluation_the_results_stay(root: Root) -> None:
 def test_unfinished_pushes_go_and_the_end_of_a_long_log_stays(root: Root) -> None:
     tiny_run(root, "run-1", setting=1)
     write(str(root.serving / ".staging-1"), "saved_model.pb", "x")
-    aged(root.serving / ".staging-1")
-    write(str(root.serving / ".staging-2"), "saved_model.pb", "x")
     root.log.write_text("x" * LOG_BYTES + "the end")
     cleaned(root)
-    assert [path.name for path in root.serving.glob(".staging*")] == [".staging-2"]
+    assert not [*root.serving.glob(".staging*")]
     assert root.log.stat().st_size == LOG_BYTES
     assert root.log.read_text().endswith("xthe end")
+
+
+def test_others_push_while_files_are_removed(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_run(root, "run-1", setting=1)
+    tiny_run(root, "run-2", setting=2)
+    remove, removed = cleaning._remove, []
+
+    def slow(each: cleaning.LeftOver) -> None:
+        root.serving.mkdir(exist_ok=True)
+        with FileLock(root.serving / ".lock", timeout=0):
+            removed.append(each.what)
+        remove(each)
+
+    monkeypatch.setattr(cleaning, "_remove", slow)
+    cleaned(root)
+    assert {*removed} == {"artifacts", "results"}
+
+
+def test_what_others_pushed_meanwhile_stays(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_run(root, "run-1", setting=1)
+    tiny_run(root, "run-2", setting=2)
+    remove, pushed = cleaning._remove, []
+
+    def slow(each: cleaning.LeftOver) -> None:
+        if not pushed:
+            with root.metadata() as store:
+                first = min(store.get_artifacts_by_type("Model"), key=lambda each: each.id)
+            card = Card(model=first.uri, model_id=first.id, run_id="run-1")
+            pushed.append(publish(f"{first.uri}/Format-Serving", str(root.serving), card))
+        remove(each)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cleaning, "_remove", slow)
+        with pytest.raises(RunError, match="somebody pushed or blessed a model meanwhile"):
+            cleaned(root)
+    assert models(root) == ["1 on 0", "2 on 0"]
+    cleaned(root)
+    assert models(root) == ["1 on 0", "2 on 0"]
+
+
+def test_what_was_removed_is_in_the_journal(root: Root) -> None:
+    tiny_run(root, "run-1", setting=1)
+    tiny_run(root, "run-2", setting=2)
+    cleaned(root, dry_run=True)
+    assert read(str(root.serving)).entries == ()
+    cleaned(root)
+    (entry,) = read(str(root.serving)).entries
+    assert (entry.what, entry.version) == ("clean", "")
+    assert f"(uid {os.getuid()}) on " in entry.by
+    assert re.fullmatch(r"removed 2 artifacts, 2 results; [0-9.]+ MB", entry.reason), entry.reason
+    cleaned(root)
+    assert len(read(str(root.serving)).entries) == 1, "nothing was removed"
+
+
+def test_logs_of_failed_commands_go_after_a_day(root: Root, tmp_path: Path) -> None:
+    tiny_run(root, "run-1", setting=1)
+    for name in ("gauntlet-log-old", "gauntlet-log-new", "mine"):
+        write(str(tmp_path / "tmp" / name), "log.txt", "x")
+    (tmp_path / "tmp" / "gauntlet-log-link").symlink_to(tmp_path / "tmp" / "mine")
+    aged(tmp_path / "tmp" / "gauntlet-log-old")
+    aged(tmp_path / "tmp" / "mine")
+    cleaned(root)
+    left = {path.name for path in (tmp_path / "tmp").iterdir()}
+    assert left == {"gauntlet-log-new", "mine", "gauntlet-log-link"}
 
 
 def test_a_folder_that_is_no_root_is_refused(tmp_path: Path) -> None:
@@ -361,3 +429,8 @@ def test_the_command_says_what_it_removes_and_writes_it(root: Root, tmp_path: Pa
     content = json.loads(file.read_text())
     assert content["bytes"] == sum(each["bytes"] for each in content["removed"]) > 0
     assert {each["what"] for each in content["removed"]} == {"artifacts", "results"}
+    program = "import sys; from gauntlet.cli import main; main()"
+    command = [sys.executable, "-c", program, *arguments[:-1], "/dev/stdout"]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(piped.stdout)["kept_runs"] == ["run-2"]
+    assert "runs that are kept: run-2" in piped.stderr

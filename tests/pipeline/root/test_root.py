@@ -31,9 +31,7 @@ def test_the_layout_is_the_one_that_earlier_versions_made() -> None:
 
 def test_a_root_is_locked_once_and_the_message_names_the_holder(tmp_path: Path) -> None:
     root = Root(tmp_path)
-    holder = (
-        rf"^again \(process {os.getpid()} on \S+ since 20\S+ \S+ UTC\); wait for it, or end it$"
-    )
+    holder = rf"^again \(process {os.getpid()} on \S+ since 20.* UTC\); wait for it, or end it$"
     with root.locked("busy"), pytest.raises(RunError, match=holder), root.locked("again"):
         pytest.fail("locked twice")
     with root.locked("busy"):
@@ -107,3 +105,20 @@ def test_in_a_folder_of_a_group_all_is_for_the_group(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "metadata.sqlite").stat().st_mode & 0o777 == 0o660
     assert root.log.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o755, 0o644), (0o2750, 0o640), (0o700, 0o600)])
+def test_who_may_read_a_root_may_read_new_metadata_whatever_the_umask(
+    tmp_path: Path, folder: int, file: int
+) -> None:
+    tmp_path.chmod(folder)
+    metadata = tmp_path / "metadata.sqlite"
+    before = os.umask(0o077)
+    try:
+        with Root(tmp_path).metadata():
+            assert metadata.stat().st_mode & 0o777 == file
+        metadata.chmod(0o600)
+        with Root(tmp_path).metadata():
+            assert metadata.stat().st_mode & 0o777 == 0o600, "somebody wanted that"
+    finally:
+        os.umask(before)
