@@ -18,7 +18,7 @@ from typing import Any
 
 from etils import epath
 
-from components.policy import Purpose, Terms
+from components.policy import ASKS_NOTHING, Purpose, Terms
 from components.versions import STRAY, Card, PushedBy, Version, list_versions
 from foundation.errors import ConfigError
 from foundation.json import dumps
@@ -166,25 +166,30 @@ def listed(serving: str) -> list[Version]:
 def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
     """The version whose card has the terms that count, and these; None where no card has any. The
     purpose is that of the newest version, the policy that of the newest push for this purpose which
-    was neither forced once nor a rollback."""
+    was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy."""
     known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
     if not known:
         return None
-    _, last = known[-1]
-    own = [
-        (version, terms)
-        for version, terms in known
-        if _binds(version.card) and not terms.purpose.differences(last.purpose)
-    ]
-    version, terms = (own or known)[-1]
+    newest, last = known[-1]
+    same = [each for each in known if not each[1].purpose.differences(last.purpose)]
+    passed = [each for each in same if not _is_by_hand(each[0].card)]
+    own = [each for each in passed if _binds(each[0].card)] or passed
+    if not own:
+        return newest.version, Terms(purpose=last.purpose, policy=ASKS_NOTHING)
+    version, terms = own[-1]
     return version.version, terms
 
 
+def _is_by_hand(card: Card) -> bool:
+    """Whether somebody pushed a model that the gates refused, or rolled back to one."""
+    return card.kind is PushedBy.FORCED or bool(card.refused_by)
+
+
 def _binds(card: Card) -> bool:
-    """Whether its policy counts from then on: not one that was forced once, nor that of a
-    rollback."""
+    """Whether its policy counts from then on: not one that the model failed, or that was forced
+    once, nor that of a rollback."""
     once = card.lowered and card.kind is not PushedBy.REPLACED
-    return not once and card.kind is not PushedBy.ROLLBACK
+    return not once and not _is_by_hand(card) and card.kind is not PushedBy.ROLLBACK
 
 
 def terms_in(card: Card) -> Terms | None:
@@ -317,13 +322,24 @@ def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
 
 def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a push by hand, which is signed by itself: it asks for less where the run did,
-    and binds the folder to the purpose of the model."""
+    and binds a folder without terms to the purpose of the model.
+
+    Raises:
+        ConfigError: the folder is bound to another purpose, which the run might not replace.
+    """
     if not run.get("terms"):
         return {}
     terms, bound = Terms.of_plain(run["terms"]), bound_by(serving)
-    same = bound is not None and not terms.purpose.differences(bound.terms.purpose)
-    lowered = terms.policy.weaker(bound.terms.policy) if same and bound else []
-    return {"lowered": tuple(lowered)} | _judged(run)
+    if bound is None:
+        return _judged(run)
+    if differences := terms.purpose.differences(bound.terms.purpose):
+        if not Mandate.of_json(run.get("mandate", "")).replace:
+            raise ConfigError(
+                f"this model is for another purpose than those here, by {bound.source}: "
+                f"{'; '.join(differences)}. To replace these, give its run again with {REPLACE}"
+            )
+        return _judged(run)
+    return {"lowered": tuple(terms.policy.weaker(bound.terms.policy))} | _judged(run)
 
 
 def _judged(run: Mapping[str, Any]) -> dict[str, Any]:

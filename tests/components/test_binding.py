@@ -287,17 +287,45 @@ def test_a_rollback_lowers_no_policy(place: Place) -> None:
         place.agree(terms("tutorial"))
 
 
+def forced(place: Place, own: Terms, mandate: Mandate = NOBODY) -> Card:
+    """What `gauntlet bless --force` does with the model of a run."""
+    fields = fields_of_forced(place.serving, told(own, mandate.to_json(), 3, "c"))
+    return place.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+
+
 def test_a_push_by_hand_says_how_it_was_judged(robust: Place) -> None:
-    """It binds the place to its purpose, and lowers no policy."""
-    fields = fields_of_forced(robust.serving, told(LOWER, "", 3, "c"))
-    assert (len(fields["lowered"]), fields["terms"], fields["seed"]) == (3, LOWER.plain(), 3)
-    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+    card = forced(robust, LOWER)
+    assert (len(card.lowered), card.terms, card.seed) == (3, LOWER.plain(), 3)
     assert robust.bound() == terms()
-    fields = fields_of_forced(robust.serving, told(terms("fashion"), "", 3, "c"))
-    assert fields["lowered"] == ()
-    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
-    assert robust.bound() == terms("fashion")
-    assert fields_of_forced(robust.serving, {}) == {}
+
+
+def test_a_push_by_hand_sets_no_policy(place: Place) -> None:
+    """Not even a stricter one, which the model has failed: the runs before stay what they were."""
+    place.push(terms("smoke"))
+    card = forced(place, terms("smoke", "gates.worst_case=0.5"))
+    assert card.lowered == ()
+    assert place.bound() == terms("smoke")
+    assert place.agree(terms("smoke")) == Agreement()
+
+
+def test_a_first_push_by_hand_binds_to_the_purpose_alone(place: Place) -> None:
+    forced(place, terms())
+    assert place.bound().purpose == terms().purpose
+    assert place.file.exists()
+    for own in (LOWER, terms(), terms("smoke", "data.test=test[:10]")):
+        assert place.agree(own).kind is PushedBy.RUN
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist"):
+        place.agree(terms("fashion"))
+    place.push(LOWER)
+    assert place.bound() == LOWER
+
+
+def test_a_push_by_hand_replaces_a_purpose_only_where_its_run_might(robust: Place) -> None:
+    with pytest.raises(ConfigError, match="another purpose than .*the data set is fashion"):
+        forced(robust, terms("fashion"))
+    forced(robust, terms("fashion"), REPLACE)
+    assert robust.bound().purpose == terms("fashion").purpose
+    assert robust.agree(terms("fashion", "gates.clean=0.5")).kind is PushedBy.RUN
 
 
 @pytest.mark.parametrize("mandate", [REPLACE, FORCE])
