@@ -325,11 +325,18 @@ def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     and binds a folder without terms to the purpose of the model.
 
     Raises:
-        ConfigError: the folder is bound to another purpose, which the run might not replace.
+        ConfigError: the folder is bound to another purpose, which the run might not replace; or the
+            run says none.
     """
+    bound = bound_by(serving)
     if not run.get("terms"):
-        return {}
-    terms, bound = Terms.of_plain(run["terms"]), bound_by(serving)
+        if bound is None:
+            return {}
+        raise ConfigError(
+            f"this run does not say what its model is for, and {bound.source} binds the folder: it "
+            "is of an earlier Gauntlet, or was killed before its Pusher; run it again"
+        )
+    terms = Terms.of_plain(run["terms"])
     if bound is None:
         return _judged(run)
     if differences := terms.purpose.differences(bound.terms.purpose):
