@@ -107,6 +107,16 @@ class Agreement:
         return f"{REPLACED}: {'; '.join(self.differences)}" if self.differences else ""
 
 
+class UnreadableTerms(ConfigError):
+    """What binds a folder cannot be read: the reason alone is the argument."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]}. A later Gauntlet may have written them: use that one, or replace "
+            f"them by a run with {REPLACE}"
+        )
+
+
 def file_in(serving: str) -> Any:
     """Where the terms of a folder of versions stand."""
     return epath.Path(serving) / FILE
@@ -126,7 +136,7 @@ def read_terms(path: Any) -> Terms | None:
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} cannot be read as terms of models: {error}. Restore it, or write it again "
-            "with `gauntlet gates --toml`; where it is removed, the newest card counts"
+            "with `gauntlet gates --toml`"
         ) from error
 
 
@@ -134,7 +144,7 @@ def bound_by(serving: str) -> Bound | None:
     """The terms of a folder of versions; None where none are known.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged. UnreadableTerms: the card is of a later version.
     """
     file = file_in(serving)
     written, known = read_terms(file), recorded(listed(serving))
@@ -166,18 +176,32 @@ def listed(serving: str) -> list[Version]:
 def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
     """The version whose card has the terms that count, and these; None where no card has any. The
     purpose is that of the newest version, the policy that of the newest push for this purpose which
-    was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy."""
+    was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy.
+
+    Raises:
+        UnreadableTerms: a newer card has terms that cannot be read.
+    """
+    pushed = [each for each in pushed if each.card.terms]
     known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
-    if not known:
-        return None
+    counts = _counting(known) if known else None
+    for each in pushed[pushed.index(counts[0]) if counts else 0 :]:
+        try:
+            Terms.of_plain(each.card.terms)
+        except ConfigError as error:
+            raise UnreadableTerms(
+                f"the terms of version {each.version} cannot be read: {error}"
+            ) from error
+    return (counts[0].version, counts[1]) if counts else None
+
+
+def _counting(known: list[tuple[Version, Terms]]) -> tuple[Version, Terms]:
     newest, last = known[-1]
     same = [each for each in known if not each[1].purpose.differences(last.purpose)]
     passed = [each for each in same if not _is_by_hand(each[0].card)]
     own = [each for each in passed if _binds(each[0].card)] or passed
     if not own:
-        return newest.version, Terms(purpose=last.purpose, policy=ASKS_NOTHING)
-    version, terms = own[-1]
-    return version.version, terms
+        return newest, Terms(purpose=last.purpose, policy=ASKS_NOTHING)
+    return own[-1]
 
 
 def _is_by_hand(card: Card) -> bool:
@@ -210,7 +234,13 @@ def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
             cover that; or gates.toml is damaged. The message names every difference and the ways
             out.
     """
-    bound = bound_by(serving)
+    try:
+        bound = bound_by(serving)
+    except UnreadableTerms as error:
+        if not mandate.replace:
+            raise
+        differences = (str(error.args[0]),)
+        return Agreement(differences=differences, notes=(f"they are replaced: {differences[0]}",))
     if bound is None:
         there = bool(versions(serving))
         adopted = f"nothing says yet what the models in {serving} are for: the next push binds it"

@@ -138,8 +138,8 @@ def _shape(purpose: Purpose) -> str:
 class Policy:
     """What a model must reach, and how hard it is tried.
 
-    test: split of the data set on which it is judged; '' for any. stages: the bounds and attacks of `attack`,
-    each with its steps, restarts, queries and targets.
+    test: split of the data set on which it is judged; '' for any. stages: the bounds and attacks
+    of `attack`, each with its steps, restarts, queries and targets.
     """
 
     gates: GatesConfig

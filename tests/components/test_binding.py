@@ -257,14 +257,46 @@ def test_versions_without_terms_are_adopted_at_the_next_push_and_that_is_said(
     assert Terms.from_toml(place.file.read_text()) == terms("fashion")
 
 
-def test_cards_that_cannot_be_read_are_passed_over(robust: Place) -> None:
+def test_a_card_that_is_damaged_is_passed_over(robust: Place) -> None:
     robust.file.unlink()
-    robust.add(Card(model="b", terms={"from": "the future"}, terms_sha256="x"))
     damaged = robust.add(Card(model="c"))
-    (robust.root / "serving" / "3" / CARD).write_text("")
+    (robust.root / "serving" / "2" / CARD).write_text("")
     assert damaged
     assert robust.bound() == terms()
-    assert [each.version for each in listed(robust.serving)] == ["1", "2"]
+    assert [each.version for each in listed(robust.serving)] == ["1"]
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_terms_of_a_later_version_stop_a_run_until_they_are_replaced(
+    robust: Place, file: bool
+) -> None:
+    later = terms().plain()
+    later["gates"] |= {"novel": 0.5}
+    push(robust.root, "2", Card(model="b", terms=later, terms_sha256="x"))
+    robust.number = 2
+    if not file:
+        robust.file.unlink()
+    said = r"the terms of version 2 cannot be read: unknown: gates\.novel.*--replace --reason"
+    for mandate in (NOBODY, FORCE):
+        with pytest.raises(ConfigError, match=said):
+            robust.agree(terms(), mandate)
+        with pytest.raises(ConfigError, match=said):
+            robust.push(terms(), mandate)
+    with pytest.raises(ConfigError, match=said):
+        fields_of_forced(robust.serving, told(terms(), "", 0, ""))
+    with pytest.raises(ConfigError, match=said):
+        bind(robust.serving)
+    assert robust.agree(terms(), REPLACE).kind is PushedBy.REPLACED
+    assert robust.push(terms(), REPLACE).kind is PushedBy.REPLACED
+    assert robust.agree(terms()) == Agreement()
+    assert robust.bound() == terms()
+
+
+def test_a_file_of_a_later_version_is_not_to_be_removed(robust: Place) -> None:
+    robust.file.write_text(robust.file.read_text().replace("[gates]", "[gates]\nnovel = 0.5"))
+    with pytest.raises(ConfigError, match=r"unknown: gates\.novel") as error:
+        robust.agree(terms())
+    assert "remove" not in str(error.value)
 
 
 def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
