@@ -2,7 +2,8 @@
 
 The terms stand in `gates.toml` beside the versions, whose names are numbers, so TensorFlow Serving
 passes over it; and in the card of each version. The file can be reviewed and edited, the cards
-remember: where the file is gone, or asks for less than the newest card, the card counts.
+remember: where the file is gone, or asks for less than the newest card, the card counts; where no
+version is left that has terms, the card in the journal.
 
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
@@ -18,8 +19,9 @@ from typing import Any
 
 from etils import epath
 
+from components.journal import read
 from components.policy import ASKS_NOTHING, Purpose, Terms
-from components.versions import STRAY, Card, PushedBy, Version, list_versions
+from components.versions import STRAY, Card, PushedBy, Version, list_versions, recorded
 from foundation.errors import ConfigError
 from foundation.json import dumps
 from foundation.versions import versions
@@ -141,17 +143,19 @@ def read_terms(path: Any) -> Terms | None:
 
 
 def bound_by(serving: str) -> Bound | None:
-    """The terms of a folder of versions; None where none are known.
+    """The terms of a folder of versions; None where none are known, to the journal either.
 
     Raises:
         ConfigError: the file is damaged. UnreadableTerms: the card is of a later version.
     """
     file = file_in(serving)
-    written, known = read_terms(file), recorded(listed(serving))
+    written, known, where = read_terms(file), deciding(listed(serving)), "the card of version"
+    if known is None:
+        known, where = deciding(_gone(serving)), "the journal's card of version"
     if known is None:
         return Bound(terms=written, source=str(file), file=written) if written else None
     version, terms = known
-    source = f"the card of version {version}"
+    source = f"{where} {version}"
     if written is None:
         return Bound(terms=terms, source=source, file=None, doubt=f"{file} is gone")
     if lost := written.purpose.differences(terms.purpose):
@@ -173,7 +177,16 @@ def listed(serving: str) -> list[Version]:
     return [each for each in known if each.problem != STRAY and each.card != Card()]
 
 
-def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
+def _gone(serving: str) -> list[Version]:
+    """The versions that the journal knows, whether they are there or not, the oldest first."""
+    return [
+        Version(version=entry.version, serving=False, card=recorded(entry))
+        for entry in read(serving).entries
+        if entry.version and entry.card
+    ]
+
+
+def deciding(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
     """The version whose card has the terms that count, and these; None where no card has any. The
     purpose is that of the newest version, the policy that of the newest push for this purpose which
     was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy.
@@ -406,7 +419,7 @@ def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
         return True
     if fields.get("lowered") or not fields.get("terms"):
         return False
-    known = recorded(listed(serving))
+    known = deciding(listed(serving))
     return known is None or bool(known[1].policy.weaker(Terms.of_plain(fields["terms"]).policy))
 
 

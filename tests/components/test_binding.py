@@ -1,6 +1,7 @@
 """What binds a folder of versions: gates.toml, the cards, and who answers for a difference; without
 TensorFlow."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from components.binding import (
     seen_in,
     told,
 )
+from components.journal import Entry, append
 from components.policy import Terms
 from components.versions import CARD, Card, PushedBy
 from foundation.errors import ConfigError
@@ -299,6 +301,31 @@ def test_a_file_of_a_later_version_is_not_to_be_removed(robust: Place) -> None:
     assert "remove" not in str(error.value)
 
 
+def noted(place: Place, version: str, own: Terms) -> None:
+    """The journal has a push; '' for one that was killed before its version appeared."""
+    card = Card(model=version, terms=own.plain())
+    append(place.serving, Entry(what="run", version=version, card=card.plain()))
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_where_all_versions_are_gone_the_journal_counts(robust: Place, edited: bool) -> None:
+    """Who removes the versions and gates.toml would otherwise push whatever they like."""
+    noted(robust, "1", terms())
+    noted(robust, "", terms("fashion"))
+    shutil.rmtree(robust.root / "serving" / "1")
+    if edited:
+        robust.file.write_text(LOWER.to_toml())
+    else:
+        robust.file.unlink()
+    for own in (terms("fashion"), LOWER):
+        with pytest.raises(ConfigError, match=r"the journal's card of version 1"):
+            robust.agree(own)
+    (note,) = robust.agree(terms()).notes
+    assert "the journal's card of version 1 counts" in note
+    bind(robust.serving)
+    assert Terms.from_toml(robust.file.read_text()) == terms()
+
+
 def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
     """The served model says what the place is for; clothes would otherwise meet digits."""
     robust.push(terms("fashion"), REPLACE)
@@ -353,7 +380,7 @@ def test_a_first_push_by_hand_binds_to_the_purpose_alone(place: Place) -> None:
 
 
 def test_a_push_by_hand_replaces_a_purpose_only_where_its_run_might(robust: Place) -> None:
-    with pytest.raises(ConfigError, match="another purpose than .*the data set is fashion"):
+    with pytest.raises(ConfigError, match=r"another purpose than .*the data set is fashion"):
         forced(robust, terms("fashion"))
     forced(robust, terms("fashion"), REPLACE)
     assert robust.bound().purpose == terms("fashion").purpose
