@@ -340,7 +340,7 @@ def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
+def account(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
     """What a run tells its Pusher of the model that it may push: its terms, who answers for them,
     and of its training the seed and a key of the code."""
     return {"terms": terms.plain(), "mandate": mandate, "seed": seed, "code": code}
@@ -349,7 +349,7 @@ def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
 def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """What the card of a push says of a run, whose terms are compared once more.
 
-    run: as `told` has it; of another pipeline it may be empty.
+    run: as `account` has it; of another pipeline it may be empty.
 
     Raises:
         ConfigError: its terms are not those by which the folder is bound by now.

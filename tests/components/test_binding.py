@@ -12,6 +12,7 @@ from components.binding import (
     FILE,
     Agreement,
     Mandate,
+    account,
     agree,
     best_worst_case,
     bind,
@@ -21,7 +22,6 @@ from components.binding import (
     is_news,
     listed,
     seen_in,
-    told,
 )
 from components.journal import Entry, append
 from components.policy import Terms
@@ -49,7 +49,7 @@ class Place:
         self.number = 0
 
     def push(self, own: Terms, mandate: Mandate = NOBODY, **card: Any) -> Card:
-        fields = fields_of_push(self.serving, told(own, mandate.to_json(), 0, "c"))
+        fields = fields_of_push(self.serving, account(own, mandate.to_json(), 0, "c"))
         return self.add(Card(**({"worst_case": 0.94} | fields | card)))
 
     def add(self, card: Card) -> Card:
@@ -285,7 +285,7 @@ def test_terms_of_a_later_version_stop_a_run_until_they_are_replaced(
         with pytest.raises(ConfigError, match=said):
             robust.push(terms(), mandate)
     with pytest.raises(ConfigError, match=said):
-        fields_of_forced(robust.serving, told(terms(), "", 0, ""))
+        fields_of_forced(robust.serving, account(terms(), "", 0, ""))
     with pytest.raises(ConfigError, match=said):
         bind(robust.serving)
     assert robust.agree(terms(), REPLACE).kind is PushedBy.REPLACED
@@ -348,7 +348,7 @@ def test_a_rollback_lowers_no_policy(place: Place) -> None:
 
 def forced(place: Place, own: Terms, mandate: Mandate = NOBODY) -> Card:
     """What `gauntlet bless --force` does with the model of a run."""
-    fields = fields_of_forced(place.serving, told(own, mandate.to_json(), 3, "c"))
+    fields = fields_of_forced(place.serving, account(own, mandate.to_json(), 3, "c"))
     return place.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
 
 
@@ -440,7 +440,7 @@ def test_a_purpose_that_comes_back_asks_for_less_and_that_is_recorded(robust: Pl
 
 def test_what_a_card_must_say_of_a_model_that_is_served_already(robust: Place) -> None:
     def news(own: Terms, mandate: Mandate = NOBODY) -> bool:
-        run = told(own, mandate.to_json(), 0, "")
+        run = account(own, mandate.to_json(), 0, "")
         return is_news(robust.serving, fields_of_push(robust.serving, run))
 
     assert not news(terms())

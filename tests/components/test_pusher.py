@@ -17,7 +17,7 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
-from components.binding import FILE, Mandate, told
+from components.binding import FILE, Mandate
 from components.champion import served_version
 from components.journal import JOURNAL, read
 from components.manifest import MODEL_SHA256, digest_of, verify
@@ -133,7 +133,7 @@ CLOTHES = terms_of(preset("fashion"))
 
 def run_with(terms: Terms, mandate: Mandate = Mandate()) -> str:  # noqa: B008
     """What a run with these terms tells the Pusher."""
-    return json.dumps({"run_id": "r", **told(terms, mandate.to_json(), 7, "key")})
+    return json.dumps({"run_id": "r", **account(terms, mandate.to_json(), 7, "key")})
 
 
 def test_the_first_push_binds_the_place_to_its_terms(
@@ -226,7 +226,7 @@ def test_what_a_refused_run_asked_for_is_kept_for_a_push_by_hand(
     small_models: dict[str, str], tmp_path: Path
 ) -> None:
     pushed = push(small_models, tmp_path, blessed=False, custom_config=run_with(ROBUST))
-    assert json.loads(pushed.get_string_custom_property(pusher.TOLD))["terms"] == ROBUST.plain()
+    assert json.loads(pushed.get_string_custom_property(pusher.ACCOUNT))["terms"] == ROBUST.plain()
     assert not (tmp_path / "serving").exists()
 
 
