@@ -8,17 +8,21 @@ version is left that has terms, the card in the journal.
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic
 from etils import epath
 
+from components.changes import Signature, whoami
 from components.journal import read
 from components.policy import ASKS_NOTHING, Purpose, Terms
 from components.versions import STRAY, Card, PushedBy, Version, list_versions, recorded
@@ -40,16 +44,19 @@ FORCE = '--force --reason "..."'
 PLACES = "another --root (on a platform --name or --store)"
 
 
+NOBODY = Signature(by="", at="", reason="")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mandate:
     """What whoever starts a run answers for: that it may replace the purpose, or may push under a
-    weaker policy; who that is, when it was said (UTC) and why."""
+    weaker policy; and who that is, when it was said and why."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
 
     replace: bool = False
     force: bool = False
-    by: str = ""
-    at: str = ""
-    reason: str = ""
+    signature: Signature = NOBODY
 
     def to_json(self) -> str:
         """The mandate in one line; '' where nothing is allowed."""
@@ -61,12 +68,20 @@ class Mandate:
         if not text:
             return cls()
         try:
-            mandate = cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            mandate = pydantic.TypeAdapter(cls).validate_json(text, strict=True)
+        except ValueError as error:
             raise ConfigError(f"this is no mandate to replace or to force: {text}") from error
-        if not (mandate.by and mandate.reason.strip()):
+        if not (mandate.signature.by and mandate.signature.reason.strip()):
             raise ConfigError(f"a mandate says who gives it and why: {text}")
         return mandate
+
+    def signed_here(self) -> Signature:
+        """The signature as the process that pushes can answer for it: of whoever signed elsewhere,
+        as on a platform, nothing is known but what was submitted."""
+        if self.signature.by == (here := whoami()):
+            return self.signature
+        by = json.dumps(self.signature.by, ensure_ascii=False)
+        return dataclasses.replace(self.signature, by=f"{here}, submitted by {by}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,8 +267,8 @@ def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
     except UnreadableTerms as error:
         if not mandate.replace:
             raise
-        differences = (str(error.args[0]),)
-        return Agreement(differences=differences, notes=(f"they are replaced: {differences[0]}",))
+        reason = str(error.args[0])
+        return Agreement(differences=(reason,), notes=(f"they are replaced: {reason}",))
     if bound is None:
         there = bool(versions(serving))
         adopted = f"nothing says yet what the models in {serving} are for: the next push binds it"
@@ -359,7 +374,7 @@ def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run.get("mandate", ""))
     agreement = agree(serving, terms, mandate)
     signed = agreement.differences or agreement.lowered
-    signature = {"by": mandate.by, "at": mandate.at, "reason": mandate.reason} if signed else {}
+    signature = dataclasses.asdict(mandate.signed_here()) if signed else {}
     return {"kind": agreement.kind, "lowered": agreement.lowered} | _judged(run) | signature
 
 

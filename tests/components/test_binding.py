@@ -1,6 +1,7 @@
 """What binds a folder of versions: gates.toml, the cards, and who answers for a difference; without
 TensorFlow."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from components.binding import (
     listed,
     seen_in,
 )
+from components.changes import Signature, signed, whoami
 from components.journal import Entry, append
 from components.policy import Terms
 from components.versions import CARD, Card, PushedBy
@@ -32,8 +34,9 @@ from pipeline.definition.presets import preset
 from pipeline.definition.terms import terms_of
 
 NOBODY = Mandate()
-REPLACE = Mandate(replace=True, by="ada", at="now", reason="clothes now")
-FORCE = Mandate(force=True, by="ada", at="now", reason="an emergency")
+REPLACE = Mandate(replace=True, signature=Signature(by="ada", at="now", reason="clothes now"))
+FORCE = Mandate(force=True, signature=Signature(by="ada", at="now", reason="an emergency"))
+SUBMITTED = f'{whoami()}, submitted by "ada"'
 
 
 def terms(name: str = "robust", *settings: str) -> Terms:
@@ -138,7 +141,7 @@ def test_a_weaker_policy(robust: Place) -> None:
 def test_a_forced_run_is_recorded_and_binds_nobody(robust: Place) -> None:
     before = robust.file.read_bytes()
     card = robust.push(LOWER, FORCE)
-    assert (card.kind, card.by, card.reason) == ("run", "ada", "an emergency")
+    assert (card.kind, card.by, card.reason) == ("run", SUBMITTED, "an emergency")
     assert len(card.lowered) == 3
     assert card.terms == LOWER.plain()
     assert robust.file.read_bytes() == before
@@ -382,7 +385,7 @@ def test_a_first_push_by_hand_binds_to_the_purpose_alone(place: Place) -> None:
 def test_a_push_by_hand_replaces_a_purpose_only_where_its_run_might(robust: Place) -> None:
     with pytest.raises(ConfigError, match=r"another purpose than .*the data set is fashion"):
         forced(robust, terms("fashion"))
-    forced(robust, terms("fashion"), REPLACE)
+    assert forced(robust, terms("fashion"), REPLACE).replaced
     assert robust.bound().purpose == terms("fashion").purpose
     assert robust.agree(terms("fashion", "gates.clean=0.5")).kind is PushedBy.RUN
 
@@ -403,7 +406,20 @@ def test_the_first_push_needs_no_mandate(place: Place) -> None:
     assert any("is not needed" in note for note in place.agree(terms(), REPLACE).notes)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"x": 1}', '{"force": true, "by": "a"}', "3"])
+NO_MANDATES = (
+    "{",
+    "[]",
+    "3",
+    '{"x": 1}',
+    '{"force": true, "signature": {"by": "a"}}',
+    '{"force": true, "signature": {"by": "a", "at": "now", "reason": 7}}',
+    '{"force": true, "signature": {"by": "a", "at": "now", "reason": " "}}',
+    '{"force": 1, "signature": {"by": "a", "at": "now", "reason": "b"}}',
+    '{"force": true, "x": 1, "signature": {"by": "a", "at": "now", "reason": "b"}}',
+)
+
+
+@pytest.mark.parametrize("text", NO_MANDATES)
 def test_a_mandate_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="mandate"):
         Mandate.of_json(text)
@@ -412,6 +428,13 @@ def test_a_mandate_that_is_none_is_refused(text: str) -> None:
 def test_a_mandate_reads_back() -> None:
     for mandate in (NOBODY, REPLACE, FORCE):
         assert Mandate.of_json(mandate.to_json()) == mandate
+
+
+def test_whoever_signs_and_pushes_is_no_claim(robust: Place) -> None:
+    """On a platform the mandate is a parameter, which anybody may set who can start a run."""
+    own = Mandate(force=True, signature=signed("an emergency"))
+    assert robust.push(LOWER, own).by == whoami()
+    assert robust.push(LOWER, FORCE).by == SUBMITTED
 
 
 def test_another_pipeline_pushes_without_terms(place: Place) -> None:
