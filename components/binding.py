@@ -36,6 +36,9 @@ log = logging.getLogger("gauntlet.terms")
 FILE = "gates.toml"
 """Name of the file with the terms, beside the versions."""
 
+SECONDS_TO_WRITE = 3600.0
+"""After this time nobody is writing a file any more."""
+
 REPLACED = "the purpose was replaced"
 """How the reason begins for which a model was not compared with the champion before it."""
 
@@ -441,9 +444,21 @@ def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
 def bind(serving: str) -> None:
     """Write gates.toml whole, where the newest card says more than it, or something else. Safe to
     be called again, and after any change of the versions."""
+    _sweep(serving)
     bound = bound_by(serving)
     if bound is not None and bound.terms != bound.file:
         write_terms(file_in(serving), bound.terms)
+
+
+def _sweep(serving: str) -> None:
+    """Remove what killed processes left when they wrote gates.toml, and nobody else can be writing
+    any more."""
+    if "://" in serving:
+        return
+    for left in Path(serving).glob(f".{FILE}.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > SECONDS_TO_WRITE:
+                left.unlink()
 
 
 def write_terms(path: Any, terms: Terms) -> None:

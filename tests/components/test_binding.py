@@ -187,6 +187,16 @@ def test_comments_of_a_reviewer_stay(robust: Place) -> None:
     assert robust.file.read_text() == text
 
 
+def test_what_a_killed_write_left_goes_with_the_next_one(robust: Place) -> None:
+    left, going_on = (robust.file.with_name(f".{FILE}.{name}.partial.toml") for name in "ab")
+    left.touch()
+    os.utime(left, (0, 0))
+    going_on.touch()
+    robust.push(terms())
+    assert not left.exists()
+    assert going_on.exists()
+
+
 EDITS = [
     ("worst_case = 0.93", "worst_case = 0.5"),
     ("epsilon = 0.2", "epsilon = 0.01"),
