@@ -378,7 +378,8 @@ def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     agreement = agree(serving, terms, mandate)
     signed = agreement.differences or agreement.lowered
     signature = dataclasses.asdict(mandate.signed_here()) if signed else {}
-    return {"kind": agreement.kind, "lowered": agreement.lowered} | _judged(run) | signature
+    found = {"replaced": agreement.differences, "lowered": agreement.lowered}
+    return {"kind": agreement.kind} | found | _judged(run) | signature
 
 
 def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -406,7 +407,7 @@ def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
                 f"this model is for another purpose than those here, by {bound.source}: "
                 f"{'; '.join(differences)}. To replace these, give its run again with {REPLACE}"
             )
-        return _judged(run)
+        return {"replaced": tuple(differences)} | _judged(run)
     return {"lowered": tuple(terms.policy.weaker(bound.terms.policy))} | _judged(run)
 
 

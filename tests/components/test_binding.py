@@ -118,7 +118,9 @@ def test_a_purpose_that_is_replaced_is_recorded_and_binds(robust: Place) -> None
     assert agreement.not_compared.startswith("the purpose was replaced: the data set is fashion")
     assert agreement.lowered == ()
     card = robust.push(terms("fashion"), REPLACE)
-    assert (card.kind, card.by, card.at, card.reason) == ("replaced", "ada", "now", "clothes now")
+    assert (card.kind, card.by, card.at) == ("replaced", SUBMITTED, "now")
+    assert card.reason == "clothes now"
+    assert "the data set is fashion_mnist, and was mnist" in card.replaced
     assert Terms.from_toml(robust.file.read_text()) == terms("fashion")
     assert robust.agree(terms("fashion")).kind is PushedBy.RUN
     with pytest.raises(ConfigError, match="the data set is mnist, and was fashion_mnist"):
@@ -226,7 +228,8 @@ def test_an_edit_that_asks_for_less_is_signed_and_counts_from_then_on(robust: Pl
     agreement = robust.agree(less, REPLACE)
     assert (agreement.kind, agreement.not_compared) == (PushedBy.REPLACED, "")
     card = robust.push(less, REPLACE)
-    assert (card.kind, card.by, len(card.lowered)) == ("replaced", "ada", 1)
+    assert (card.kind, card.by, len(card.lowered)) == ("replaced", SUBMITTED, 1)
+    assert card.replaced == ()
     assert robust.agree(less) == Agreement()
     with pytest.raises(ConfigError, match=r"gates\.worst_case is 0\.9, "):
         robust.agree(terms("robust", "gates.worst_case=0.9", "gates.certified=0.9"))
