@@ -222,7 +222,7 @@ def served_already(base: str, card: Card) -> str | None:
     if served is None or served.problem or not same_model(served.card, card):
         return None
     with serving_lock(base):
-        settle(base)
+        _complete_journal(base)  # gates.toml, which may be edited and signed, is bound later
     return served.version
 
 
@@ -357,15 +357,19 @@ def _complete(base: str, note: Entry, version: str) -> None:
 
 
 def settle(base: str) -> None:
-    """Complete what the journal has on versions whose push was killed right after they appeared,
-    and have the folder bound by the terms of what is served. A change by hand is made also where
-    these cannot be read."""
-    for version, entry in unsettled(base).items():
-        append(base, dataclasses.replace(entry, version=version, at=now()))
+    """Complete what a killed push has left, and have the folder bound by the terms of what is
+    served. A change by hand is made also where these cannot be read."""
+    _complete_journal(base)
     try:
         bind(base)
     except ConfigError as error:
         log.warning("%s", error, extra=Fields(stays=True))
+
+
+def _complete_journal(base: str) -> None:
+    """Note the versions whose push was killed right after they appeared."""
+    for version, entry in unsettled(base).items():
+        append(base, dataclasses.replace(entry, version=version, at=now()))
 
 
 def unsettled(base: str) -> dict[str, Entry]:

@@ -230,7 +230,7 @@ def test_values_on_the_command_line(
         ("threat.epsilon=much", "threat_epsilon is a number, got 'much'"),
         ("threat.epsilon=-1", "epsilon"),
         ("gates.clean=7", "fraction"),
-        ("mandate={}", "mandate"),
+        ("mandate={}", "is no parameter to be set"),
         ("gates.best=0.1", "has no parameter 'gates_best'"),
         ("data_uri=/mnt/data", "nobody fetches it from there"),
     ],
