@@ -8,12 +8,10 @@ version is left that has terms, the card in the journal.
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from components.policy import ASKS_NOTHING, Purpose, Terms
 from components.versions import STRAY, Card, PushedBy, Version, list_versions, recorded
 from foundation.errors import ConfigError
 from foundation.json import dumps
+from foundation.locks import serving_lock
 from foundation.versions import versions
 from foundation.whole import write_whole
 
@@ -35,9 +34,6 @@ log = logging.getLogger("gauntlet.terms")
 
 FILE = "gates.toml"
 """Name of the file with the terms, beside the versions."""
-
-SECONDS_TO_WRITE = 3600.0
-"""After this time nobody is writing a file any more."""
 
 REPLACED = "the purpose was replaced"
 """How the reason begins for which a model was not compared with the champion before it."""
@@ -445,21 +441,13 @@ def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
 def bind(serving: str) -> None:
     """Write gates.toml whole, where the newest card says more than it, or something else. Safe to
     be called again, and after any change of the versions."""
-    _sweep(serving)
-    bound = bound_by(serving)
-    if bound is not None and bound.terms != bound.file:
-        write_terms(file_in(serving), bound.terms)
-
-
-def _sweep(serving: str) -> None:
-    """Remove what killed processes left when they wrote gates.toml, and nobody else can be writing
-    any more."""
-    if "://" in serving:
-        return
-    for left in Path(serving).glob(f".{FILE}.*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > SECONDS_TO_WRITE:
-                left.unlink()
+    with serving_lock(serving):
+        bound = bound_by(serving)
+        if "://" not in serving:
+            for left in Path(serving).glob(f".{FILE}.*"):  # by killed ones; nobody writes now
+                left.unlink(missing_ok=True)
+        if bound is not None and bound.terms != bound.file:
+            write_terms(file_in(serving), bound.terms)
 
 
 def write_terms(path: Any, terms: Terms) -> None:
