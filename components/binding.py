@@ -2,7 +2,8 @@
 
 The terms stand in `gates.toml` beside the versions, whose names are numbers, so TensorFlow Serving
 passes over it; and in the card of each version. The file can be reviewed and edited, the cards
-remember: where the file is gone, or asks for less than the newest card, the card counts.
+remember: where the file is gone, or asks for less than the newest card, the card counts; where no
+version is left that has terms, the card in the journal.
 
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """
@@ -16,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic
 from etils import epath
 
-from components.policy import Purpose, Terms
-from components.versions import STRAY, Card, PushedBy, Version, list_versions
+from components.changes import Signature, whoami
+from components.journal import read
+from components.policy import ASKS_NOTHING, Purpose, Terms
+from components.versions import STRAY, Card, PushedBy, Version, list_versions, recorded
 from foundation.errors import ConfigError
 from foundation.json import dumps
+from foundation.locks import serving_lock
 from foundation.rights import of_file
 from foundation.versions import versions
 from foundation.whole import write_text
@@ -39,16 +44,19 @@ FORCE = '--force --reason "..."'
 PLACES = "another --root (on a platform --name or --store)"
 
 
+NOBODY = Signature(by="", at="", reason="")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mandate:
     """What whoever starts a run answers for: that it may replace the purpose, or may push under a
-    weaker policy; who that is, when it was said (UTC) and why."""
+    weaker policy; and who that is, when it was said and why."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
 
     replace: bool = False
     force: bool = False
-    by: str = ""
-    at: str = ""
-    reason: str = ""
+    signature: Signature = NOBODY
 
     def to_json(self) -> str:
         """The mandate in one line; '' where nothing is allowed."""
@@ -60,12 +68,20 @@ class Mandate:
         if not text:
             return cls()
         try:
-            mandate = cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            mandate = pydantic.TypeAdapter(cls).validate_json(text, strict=True)
+        except ValueError as error:
             raise ConfigError(f"this is no mandate to replace or to force: {text}") from error
-        if not (mandate.by and mandate.reason.strip()):
+        if not (mandate.signature.by and mandate.signature.reason.strip()):
             raise ConfigError(f"a mandate says who gives it and why: {text}")
         return mandate
+
+    def signed_here(self) -> Signature:
+        """The signature as the process that pushes can answer for it: of whoever signed elsewhere,
+        as on a platform, nothing is known but what was submitted."""
+        if self.signature.by == (here := whoami()):
+            return self.signature
+        by = json.dumps(self.signature.by, ensure_ascii=False)
+        return dataclasses.replace(self.signature, by=f"{here}, submitted by {by}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +124,16 @@ class Agreement:
         return f"{REPLACED}: {'; '.join(self.differences)}" if self.differences else ""
 
 
+class UnreadableTerms(ConfigError):
+    """What binds a folder cannot be read: the reason alone is the argument."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]}. A later Gauntlet may have written them: use that one, or replace "
+            f"them by a run with {REPLACE}"
+        )
+
+
 def file_in(serving: str) -> Any:
     """Where the terms of a folder of versions stand."""
     return epath.Path(serving) / FILE
@@ -127,22 +153,24 @@ def read_terms(path: Any) -> Terms | None:
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} cannot be read as terms of models: {error}. Restore it, or write it again "
-            "with `gauntlet gates --toml`; where it is removed, the newest card counts"
+            "with `gauntlet gates --toml`"
         ) from error
 
 
 def bound_by(serving: str) -> Bound | None:
-    """The terms of a folder of versions; None where none are known.
+    """The terms of a folder of versions; None where none are known, to the journal either.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged. UnreadableTerms: the card is of a later version.
     """
     file = file_in(serving)
-    written, known = read_terms(file), recorded(listed(serving))
+    written, known, where = read_terms(file), deciding(listed(serving)), "the card of version"
+    if known is None:
+        known, where = deciding(_gone(serving)), "the journal's card of version"
     if known is None:
         return Bound(terms=written, source=str(file), file=written) if written else None
     version, terms = known
-    source = f"the card of version {version}"
+    source = f"{where} {version}"
     if written is None:
         return Bound(terms=terms, source=source, file=None, doubt=f"{file} is gone")
     if lost := written.purpose.differences(terms.purpose):
@@ -164,28 +192,56 @@ def listed(serving: str) -> list[Version]:
     return [each for each in known if each.problem != STRAY and each.card != Card()]
 
 
-def recorded(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
+def _gone(serving: str) -> list[Version]:
+    """The versions that the journal knows, whether they are there or not, the oldest first."""
+    return [
+        Version(version=entry.version, serving=False, card=recorded(entry))
+        for entry in read(serving).entries
+        if entry.version and entry.card
+    ]
+
+
+def deciding(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
     """The version whose card has the terms that count, and these; None where no card has any. The
     purpose is that of the newest version, the policy that of the newest push for this purpose which
-    was neither forced once nor a rollback."""
+    was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy.
+
+    Raises:
+        UnreadableTerms: a newer card has terms that cannot be read.
+    """
+    pushed = [each for each in pushed if each.card.terms]
     known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
-    if not known:
-        return None
-    _, last = known[-1]
-    own = [
-        (version, terms)
-        for version, terms in known
-        if _binds(version.card) and not terms.purpose.differences(last.purpose)
-    ]
-    version, terms = (own or known)[-1]
-    return version.version, terms
+    counts = _counting(known) if known else None
+    for each in pushed[pushed.index(counts[0]) if counts else 0 :]:
+        try:
+            Terms.of_plain(each.card.terms)
+        except ConfigError as error:
+            raise UnreadableTerms(
+                f"the terms of version {each.version} cannot be read: {error}"
+            ) from error
+    return (counts[0].version, counts[1]) if counts else None
+
+
+def _counting(known: list[tuple[Version, Terms]]) -> tuple[Version, Terms]:
+    newest, last = known[-1]
+    same = [each for each in known if not each[1].purpose.differences(last.purpose)]
+    passed = [each for each in same if not _is_by_hand(each[0].card)]
+    own = [each for each in passed if _binds(each[0].card)] or passed
+    if not own:
+        return newest, Terms(purpose=last.purpose, policy=ASKS_NOTHING)
+    return own[-1]
+
+
+def _is_by_hand(card: Card) -> bool:
+    """Whether somebody pushed a model that the gates refused, or rolled back to one."""
+    return card.kind is PushedBy.FORCED or bool(card.refused_by)
 
 
 def _binds(card: Card) -> bool:
-    """Whether its policy counts from then on: not one that was forced once, nor that of a
-    rollback."""
+    """Whether its policy counts from then on: not one that the model failed, or that was forced
+    once, nor that of a rollback."""
     once = card.lowered and card.kind is not PushedBy.REPLACED
-    return not once and card.kind is not PushedBy.ROLLBACK
+    return not once and not _is_by_hand(card) and card.kind is not PushedBy.ROLLBACK
 
 
 def terms_in(card: Card) -> Terms | None:
@@ -206,7 +262,13 @@ def agree(serving: str, terms: Terms, mandate: Mandate) -> Agreement:
             cover that; or gates.toml is damaged. The message names every difference and the ways
             out.
     """
-    bound = bound_by(serving)
+    try:
+        bound = bound_by(serving)
+    except UnreadableTerms as error:
+        if not mandate.replace:
+            raise
+        reason = str(error.args[0])
+        return Agreement(differences=(reason,), notes=(f"they are replaced: {reason}",))
     if bound is None:
         there = bool(versions(serving))
         adopted = f"nothing says yet what the models in {serving} are for: the next push binds it"
@@ -293,7 +355,7 @@ def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
+def account(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
     """What a run tells its Pusher of the model that it may push: its terms, who answers for them,
     and of its training the seed and a key of the code."""
     return {"terms": terms.plain(), "mandate": mandate, "seed": seed, "code": code}
@@ -302,7 +364,7 @@ def told(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
 def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """What the card of a push says of a run, whose terms are compared once more.
 
-    run: as `told` has it; of another pipeline it may be empty.
+    run: as `account` has it; of another pipeline it may be empty.
 
     Raises:
         ConfigError: its terms are not those by which the folder is bound by now.
@@ -312,19 +374,38 @@ def fields_of_push(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     terms, mandate = Terms.of_plain(run["terms"]), Mandate.of_json(run.get("mandate", ""))
     agreement = agree(serving, terms, mandate)
     signed = agreement.differences or agreement.lowered
-    signature = {"by": mandate.by, "at": mandate.at, "reason": mandate.reason} if signed else {}
-    return {"kind": agreement.kind, "lowered": agreement.lowered} | _judged(run) | signature
+    signature = dataclasses.asdict(mandate.signed_here()) if signed else {}
+    found = {"replaced": agreement.differences, "lowered": agreement.lowered}
+    return {"kind": agreement.kind} | found | _judged(run) | signature
 
 
 def fields_of_forced(serving: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a push by hand, which is signed by itself: it asks for less where the run did,
-    and binds the folder to the purpose of the model."""
+    and binds a folder without terms to the purpose of the model.
+
+    Raises:
+        ConfigError: the folder is bound to another purpose, which the run might not replace; or the
+            run says none.
+    """
+    bound = bound_by(serving)
     if not run.get("terms"):
-        return {}
-    terms, bound = Terms.of_plain(run["terms"]), bound_by(serving)
-    same = bound is not None and not terms.purpose.differences(bound.terms.purpose)
-    lowered = terms.policy.weaker(bound.terms.policy) if same and bound else []
-    return {"lowered": tuple(lowered)} | _judged(run)
+        if bound is None:
+            return {}
+        raise ConfigError(
+            f"this run does not say what its model is for, and {bound.source} binds the folder: it "
+            "is of an earlier Gauntlet, or was killed before its Pusher; run it again"
+        )
+    terms = Terms.of_plain(run["terms"])
+    if bound is None:
+        return _judged(run)
+    if differences := terms.purpose.differences(bound.terms.purpose):
+        if not Mandate.of_json(run.get("mandate", "")).replace:
+            raise ConfigError(
+                f"this model is for another purpose than those here, by {bound.source}: "
+                f"{'; '.join(differences)}. To replace these, give its run again with {REPLACE}"
+            )
+        return {"replaced": tuple(differences)} | _judged(run)
+    return {"lowered": tuple(terms.policy.weaker(bound.terms.policy))} | _judged(run)
 
 
 def _judged(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,17 +435,21 @@ def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
         return True
     if fields.get("lowered") or not fields.get("terms"):
         return False
-    known = recorded(listed(serving))
+    known = deciding(listed(serving))
     return known is None or bool(known[1].policy.weaker(Terms.of_plain(fields["terms"]).policy))
 
 
 def bind(serving: str) -> None:
     """Write gates.toml whole, where the newest card says more than it, or something else. Safe to
     be called again, and after any change of the versions."""
-    bound = bound_by(serving)
-    if bound is not None and bound.terms != bound.file:
-        mode = None if "://" in serving else of_file(Path(serving))
-        write_terms(file_in(serving), bound.terms, mode)
+    with serving_lock(serving):
+        bound = bound_by(serving)
+        if "://" not in serving:
+            for left in Path(serving).glob(f".{FILE}.*"):  # by killed ones; nobody writes now
+                left.unlink(missing_ok=True)
+        if bound is not None and bound.terms != bound.file:
+            mode = None if "://" in serving else of_file(Path(serving))
+            write_terms(file_in(serving), bound.terms, mode)
 
 
 def write_terms(path: Any, terms: Terms, mode: int | None = None) -> None:

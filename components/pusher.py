@@ -70,9 +70,9 @@ WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
 when and why, as JSON."""
 
-TOLD = "told"
+ACCOUNT = "account"
 """Custom property of what was pushed or not: what the run says of itself, as JSON, see
-`components.binding.told`."""
+`components.binding.account`."""
 
 MET = "champion"
 """Execution property with Champion's answer: what was served when the model met it."""
@@ -112,7 +112,7 @@ class Executor(tfx_pusher.Executor):
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         run = json.loads(exec_properties.get("custom_config") or "null") or {}
-        pushed.set_string_custom_property(TOLD, dumps(run, indent=None))
+        pushed.set_string_custom_property(ACCOUNT, dumps(run, indent=None))
         (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
         if not self.CheckBlessing(input_dict) or _is_forced(blessing):
             withdrawal = blessing.get_string_custom_property(Change.WITHDRAWN)

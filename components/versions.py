@@ -61,7 +61,8 @@ class Card:
         of a forced push, of a weaker policy and of another purpose. refused_by: the gates that a
         forced push overrode.
     terms, terms_sha256: purpose and policy under which the model was judged, and the digest of
-        their file. lowered: how they are weaker than those of the root, where that was forced.
+        their file. replaced: how the purpose differs from the one before, which it has replaced.
+        lowered: how the policy is weaker than that of the root, where that was forced or signed.
     manifest_sha256: digest of the list of all other files of the version.
     seed, code: of the run that trained the model.
     """
@@ -83,6 +84,7 @@ class Card:
     refused_by: str | None = None
     terms: dict[str, Any] | None = None
     terms_sha256: str | None = None
+    replaced: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
     manifest_sha256: str | None = None
     seed: int | None = None

@@ -74,10 +74,7 @@ def mandate_of(replace: bool, force: bool, reason: str) -> "Mandate":
         if reason:
             raise ConfigError(f"--reason goes with one of {REPLACE} and {FORCE}")
         return Mandate()
-    signature = signed(reason.strip())
-    return Mandate(
-        replace=replace, force=force, by=signature.by, at=signature.at, reason=signature.reason
-    )
+    return Mandate(replace=replace, force=force, signature=signed(reason.strip()))
 
 
 def with_gates(config: "RunConfig", file: Path | None, assignments: tuple[str, ...]) -> "RunConfig":

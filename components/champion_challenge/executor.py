@@ -73,6 +73,10 @@ class Executor(BaseBeamExecutor):
         rivalry = rival(candidate, exec_properties.get(CHAMPION, ""), accepted).completed(
             exec_properties.get(NOT_COMPARED, ""), exec_properties.get(BEST, "")
         )
+        if rivalry.champion:
+            log.info("the champion is %s", rivalry.champion)
+        else:
+            log.info("not compared: %s", rivalry.reason or "no model is served yet")
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
         require_models(shards, models)
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])
@@ -97,15 +101,6 @@ def rival(candidate: Artifact, champion: str, accepted: bool = False) -> Rivalry
     Raises:
         DataError: it knows other classes, and that is not accepted.
     """
-    rivalry = _rivalry(candidate, champion, accepted)
-    if rivalry.champion:
-        log.info("the champion is %s", champion)
-    else:
-        log.info("not compared: %s", rivalry.reason or "no model is served yet")
-    return rivalry
-
-
-def _rivalry(candidate: Artifact, champion: str, accepted: bool) -> Rivalry:
     if not champion:
         return Rivalry()
     if read_card(champion).model == address_of(candidate):

@@ -1,5 +1,6 @@
 """`gauntlet run`: the whole pipeline, on this machine."""
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -133,17 +134,21 @@ def run(
     )
     try:
         outcome = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
-    except GauntletError as error:
+    except (GauntletError, KeyboardInterrupt) as error:
         if not (outcome := pushed_before(job, error)):
             if isinstance(error, ProcessDied):
                 raise ProcessDied(f"{error}. {GOES_ON}") from error
             raise
-    if summary := outcome.summary:
-        with outcome.noting("the table"):
-            print_summary(summary, results, console)
-    if json_file:
-        with outcome.noting(f"--json {json_file}"):
-            write_text(json_file, summary.to_json() if summary else dumps(outcome))
+    try:
+        if summary := outcome.summary:
+            with outcome.noting("the table"):
+                print_summary(summary, results, console)
+        if json_file:
+            with outcome.noting(f"--json {json_file}"):
+                write_text(json_file, summary.to_json() if summary else dumps(outcome))
+    except KeyboardInterrupt as stop:
+        outcome.problems.append(str(stop) or "interrupted")
     if outcome.problems:
-        click.echo(warning(outcome), err=True)
+        with contextlib.suppress(OSError):  # the terminal has gone
+            click.echo(warning(outcome), err=True)
     return 0 if outcome.pushed else REFUSED

@@ -152,11 +152,10 @@ def submit(
         )
     values: ParameterValues = {}
     mandate = mandate_of(replace, force, reason).to_json()
-    assignments = (*task.assignments, *([f"mandate={mandate}"] if mandate else []))
-    if assignments:
+    if task.assignments or mandate:
         from gauntlet_kubeflow.parameters.given import parameter_values
 
-        values = parameter_values(compiled.spec, assignments)
+        values = parameter_values(compiled.spec, task.assignments, mandate)
     if task.no_cache:
         compiled = compiled.without_cache()
     console = Console()

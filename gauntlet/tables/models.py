@@ -82,7 +82,7 @@ def history(card: Card) -> str:
         case PushedBy.FORCED:
             return f"FORCED by {card.by}{why}"
         case PushedBy.REPLACED:
-            return f"ANOTHER PURPOSE by {card.by}{why}"
+            return f"ANOTHER {'PURPOSE' if card.replaced else 'POLICY'} by {card.by}{why}"
 
 
 class Known(dict[str, Any]):

@@ -5,18 +5,19 @@ from typing import Any
 
 from gauntlet_kubeflow.capabilities import refuse_what_cannot_run
 from gauntlet_kubeflow.parameters.routes import TASK
-from gauntlet_kubeflow.parameters.values import settings_of, with_values
+from gauntlet_kubeflow.parameters.values import MANDATE, settings_of, with_values
 from gauntlet_kubeflow.request import Compilation
 
 from foundation.errors import ConfigError
 
 
 def parameter_values(
-    spec: Mapping[str, Any], assignments: Iterable[str]
+    spec: Mapping[str, Any], assignments: Iterable[str], mandate: str = ""
 ) -> dict[str, str | int | float | bool]:
     """The values of `--param`, checked as the run will check them.
 
-    spec: what was compiled. assignments: `section.key=value`, or `section_key=value`.
+    spec: what was compiled. assignments: `section.key=value`, or `section_key=value`. mandate: of
+    whoever submits, see `components.binding.Mandate`.
 
     Raises:
         ConfigError: no assignment, an unknown parameter, or a wrong value.
@@ -28,13 +29,24 @@ def parameter_values(
         name = name.strip().replace(".", "_")
         if not equals:
             raise ConfigError(f"--param takes name=value, got {assignment!r}")
-        if name not in known:
+        if name == MANDATE:
             raise ConfigError(
-                f"the compiled pipeline has no parameter {name!r}; it has {', '.join(known)}"
+                "who answers for a run is no parameter to be set: use --replace or --force, with "
+                "--reason"
             )
+        if name not in known:
+            settable = ", ".join(each for each in known if each != MANDATE)
+            raise ConfigError(f"the compiled pipeline has no parameter {name!r}; it has {settable}")
         if name in values:
             raise ConfigError(f"--param {name} is given twice")
         values[name] = _read(name, text, known[name]["parameterType"])
+    if mandate:
+        if MANDATE not in known:
+            raise ConfigError(
+                "what an earlier Gauntlet compiled takes no --replace and no --force; compile the "
+                "pipeline again"
+            )
+        values[MANDATE] = mandate
     request = request_of(spec)
     if request:
         changed = with_values(request, values)

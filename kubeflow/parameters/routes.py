@@ -16,6 +16,7 @@ from gauntlet_kubeflow.parameters.values import (
 from gauntlet_kubeflow.request import Compilation
 
 from components.binding import Mandate
+from components.changes import Signature
 from foundation.errors import ConfigError
 
 TASK, IMPORTER = "Parameters", "Data"
@@ -49,7 +50,8 @@ def perturbed(request: Compilation) -> Compilation:
         elif name in (URI, FINGERPRINT) and value:
             others[name] = f"{value}-other"
         elif name == MANDATE:
-            others[name] = Mandate(force=True, by="other", reason="other").to_json()
+            other = Signature(by="other", at="", reason="other")
+            others[name] = Mandate(force=True, signature=other).to_json()
     return with_values(request, others)
 
 

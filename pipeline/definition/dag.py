@@ -27,7 +27,7 @@ from tfx.types.standard_artifacts import Examples
 from components import pusher
 from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.anomaly_gate import AnomalyGate, LastSpan
-from components.binding import told
+from components.binding import account
 from components.champion import Champion
 from components.champion_challenge.component import ChampionChallenge
 from components.class_names import names_in
@@ -182,7 +182,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
     servable = dag.add(serving_check(config.data, robust, raw, server), "blessing")
 
     # Only then it is pushed, and a platform is told what became of it.
-    run = told(terms, places.mandate, config.seed, defended.code)
+    run = account(terms, places.mandate, config.seed, defended.code)
     met = served.outputs["served"] if rival else None
     pushed = dag.add(push(robust, blessing, servable, met, run, places), "pushed_model")
     if places.fail_on_refusal is not None:
@@ -400,7 +400,7 @@ def push(
     """Pushes what is blessed twice, where what was served when it met the champion is served still.
     Each run is another key for the cache, because a push looks at what is being served.
 
-    run: what the card says of it, see `components.binding.told`.
+    run: what the card says of it, see `components.binding.account`.
     """
     filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
     node = Pusher(

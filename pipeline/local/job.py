@@ -5,6 +5,7 @@ A run writes into its root: metadata, artifacts, pushed versions, and its own fo
 without TFX, which is imported in a phase of its own, since that takes ten seconds.
 """
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -63,13 +64,24 @@ def run_job(job: Job) -> Outcome:
         return _run_alone(job)
 
 
-def pushed_before(job: Job, error: GauntletError) -> Outcome | None:
-    """What became of a run that failed or was killed: None where it had not pushed yet. The card of
-    a version tells, which is there when the version is, whatever the metadata knows."""
+def pushed_before(job: Job, error: BaseException) -> Outcome | None:
+    """What became of a run that failed, was stopped or was killed: None where it had not come to
+    the end of its push yet.
+
+    The card of a version tells, which is there when the version is, whatever the metadata know.
+    Where the model was served already, or refused, no card does, and the metadata tell.
+    """
+    problems = [f"what comes after the push: {error}"]
     for version in reversed(list_versions(str(job.root.serving))):
         if version.card.run_id == job.run_id:
-            folder = job.root.serving / version.version
-            return Outcome(pushed=str(folder), problems=[f"what comes after the push: {error}"])
+            return Outcome(pushed=str(job.root.serving / version.version), problems=problems)
+    from ml_metadata.errors import StatusError
+
+    from pipeline.root.metadata import RunOutputs, pushed_by
+
+    with contextlib.suppress(GauntletError, StatusError), job.root.known() as store:
+        if store is not None:
+            return Outcome(pushed=pushed_by(RunOutputs(store, job.run_id)), problems=problems)
     return None
 
 

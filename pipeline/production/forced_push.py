@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 
 from components.binding import fields_of_forced
 from components.evaluator.executor import REFUSED_BY
-from components.pusher import TOLD, card_of, publish, settle
+from components.pusher import ACCOUNT, card_of, publish, settle
 from components.versions import Card, PushedBy, Version, list_versions, same_model
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
@@ -53,7 +53,7 @@ def push_refused(request: ForcedPush) -> Version:
                 run_id=refused.run_id,
                 refused_by=text_in(blessing, REFUSED_BY),
                 manifest_sha256=judged(blessing) or None,
-                **fields_of_forced(serving, refused.told),
+                **fields_of_forced(serving, refused.account),
                 **dataclasses.asdict(signature),
             )
             log.info("run %s", refused, extra=Fields(stays=True))
@@ -69,13 +69,13 @@ def push_refused(request: ForcedPush) -> Version:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A run whose gates refused its model, which a server could use. told: what the run says of
-    itself, see `components.binding.told`."""
+    """A run whose gates refused its model, which a server could use. account: what the run says
+    of itself, see `components.binding.account`."""
 
     run_id: str
     model: mlmd.Artifact
     blessing: mlmd.Artifact
-    told: dict[str, Any]
+    account: dict[str, Any]
 
     def __str__(self) -> str:
         figures = measured_by(self.blessing.uri) or {}
@@ -127,16 +127,16 @@ def _refused(outputs: RunOutputs, pushed: list[Version]) -> Refused:
         raise ConfigError(
             f"the model of run {outputs.run_id} is blessed already; there is nothing to force"
         )
-    return Refused(run_id=outputs.run_id, model=model, blessing=blessing, told=_told(outputs))
+    return Refused(run_id=outputs.run_id, model=model, blessing=blessing, account=_account(outputs))
 
 
-def _told(outputs: RunOutputs) -> dict[str, Any]:
+def _account(outputs: RunOutputs) -> dict[str, Any]:
     """What a run has told its Pusher; nothing where it did not come so far."""
     try:
         pushed = outputs.artifact("Pusher", "pushed_model")
     except RunError:
         return {}
-    return dict(json.loads(text_in(pushed, TOLD) or "{}"))
+    return dict(json.loads(text_in(pushed, ACCOUNT) or "{}"))
 
 
 def _is_unfinished(model: mlmd.Artifact, blessing: mlmd.Artifact, pushed: list[Version]) -> bool:

@@ -31,7 +31,7 @@ from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
 from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, Trial, Tuning
 from pipeline.root.blessings import Signature, is_blessed, withdrawal
-from pipeline.root.metadata import RunOutputs
+from pipeline.root.metadata import RunOutputs, pushed_by
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
 from trainer.export import read_history
@@ -100,13 +100,6 @@ def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
     if summary.tuning:
         with outcome.noting("front.png"):
             draw_front(summary.tuning, caption, folder / "front.png")
-
-
-def pushed_by(outputs: RunOutputs) -> str | None:
-    """Folder of the version that a run serves; None where nothing was pushed."""
-    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
-    destination = str(pushed["pushed_destination"].string_value)
-    return destination if pushed["pushed"].int_value == 1 else None
 
 
 def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:

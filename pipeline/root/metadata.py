@@ -99,3 +99,16 @@ class RunOutputs:
         contexts = self._store.get_contexts_by_execution(execution.id)
         names = [c.name for c in contexts if c.type == "node"]
         return names[0].partition(".")[2]  # the context is named PIPELINE.NODE
+
+
+def pushed_by(outputs: RunOutputs) -> str | None:
+    """Folder of the version that a run serves; None where its Pusher pushed nothing.
+
+    Raises:
+        RunError: the Pusher did not end.
+    """
+    pushed = outputs.artifact("Pusher", "pushed_model").custom_properties
+    if "pushed" not in pushed:
+        raise RunError(f"the Pusher of run {outputs.run_id} did not end")
+    destination = str(pushed["pushed_destination"].string_value)
+    return destination if pushed["pushed"].int_value == 1 else None

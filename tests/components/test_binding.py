@@ -2,6 +2,7 @@
 TensorFlow."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from components.binding import (
     FILE,
     Agreement,
     Mandate,
+    account,
     agree,
     best_worst_case,
     bind,
@@ -21,8 +23,9 @@ from components.binding import (
     is_news,
     listed,
     seen_in,
-    told,
 )
+from components.changes import Signature, signed, whoami
+from components.journal import Entry, append
 from components.policy import Terms
 from components.versions import CARD, Card, PushedBy
 from foundation.errors import ConfigError
@@ -31,8 +34,9 @@ from pipeline.definition.presets import preset
 from pipeline.definition.terms import terms_of
 
 NOBODY = Mandate()
-REPLACE = Mandate(replace=True, by="ada", at="now", reason="clothes now")
-FORCE = Mandate(force=True, by="ada", at="now", reason="an emergency")
+REPLACE = Mandate(replace=True, signature=Signature(by="ada", at="now", reason="clothes now"))
+FORCE = Mandate(force=True, signature=Signature(by="ada", at="now", reason="an emergency"))
+SUBMITTED = f'{whoami()}, submitted by "ada"'
 
 
 def terms(name: str = "robust", *settings: str) -> Terms:
@@ -48,7 +52,7 @@ class Place:
         self.number = 0
 
     def push(self, own: Terms, mandate: Mandate = NOBODY, **card: Any) -> Card:
-        fields = fields_of_push(self.serving, told(own, mandate.to_json(), 0, "c"))
+        fields = fields_of_push(self.serving, account(own, mandate.to_json(), 0, "c"))
         return self.add(Card(**({"worst_case": 0.94} | fields | card)))
 
     def add(self, card: Card) -> Card:
@@ -114,7 +118,9 @@ def test_a_purpose_that_is_replaced_is_recorded_and_binds(robust: Place) -> None
     assert agreement.not_compared.startswith("the purpose was replaced: the data set is fashion")
     assert agreement.lowered == ()
     card = robust.push(terms("fashion"), REPLACE)
-    assert (card.kind, card.by, card.at, card.reason) == ("replaced", "ada", "now", "clothes now")
+    assert (card.kind, card.by, card.at) == ("replaced", SUBMITTED, "now")
+    assert card.reason == "clothes now"
+    assert "the data set is fashion_mnist, and was mnist" in card.replaced
     assert Terms.from_toml(robust.file.read_text()) == terms("fashion")
     assert robust.agree(terms("fashion")).kind is PushedBy.RUN
     with pytest.raises(ConfigError, match="the data set is mnist, and was fashion_mnist"):
@@ -137,7 +143,7 @@ def test_a_weaker_policy(robust: Place) -> None:
 def test_a_forced_run_is_recorded_and_binds_nobody(robust: Place) -> None:
     before = robust.file.read_bytes()
     card = robust.push(LOWER, FORCE)
-    assert (card.kind, card.by, card.reason) == ("run", "ada", "an emergency")
+    assert (card.kind, card.by, card.reason) == ("run", SUBMITTED, "an emergency")
     assert len(card.lowered) == 3
     assert card.terms == LOWER.plain()
     assert robust.file.read_bytes() == before
@@ -183,6 +189,13 @@ def test_comments_of_a_reviewer_stay(robust: Place) -> None:
     assert robust.file.read_text() == text
 
 
+def test_what_a_killed_write_left_goes_with_the_next_one(robust: Place) -> None:
+    left = robust.file.with_name(f".{FILE}.a.partial.toml")
+    left.touch()
+    robust.push(terms())
+    assert not left.exists()
+
+
 EDITS = [
     ("worst_case = 0.93", "worst_case = 0.5"),
     ("epsilon = 0.2", "epsilon = 0.01"),
@@ -212,7 +225,8 @@ def test_an_edit_that_asks_for_less_is_signed_and_counts_from_then_on(robust: Pl
     agreement = robust.agree(less, REPLACE)
     assert (agreement.kind, agreement.not_compared) == (PushedBy.REPLACED, "")
     card = robust.push(less, REPLACE)
-    assert (card.kind, card.by, len(card.lowered)) == ("replaced", "ada", 1)
+    assert (card.kind, card.by, len(card.lowered)) == ("replaced", SUBMITTED, 1)
+    assert card.replaced == ()
     assert robust.agree(less) == Agreement()
     with pytest.raises(ConfigError, match=r"gates\.worst_case is 0\.9, "):
         robust.agree(terms("robust", "gates.worst_case=0.9", "gates.certified=0.9"))
@@ -258,14 +272,71 @@ def test_versions_without_terms_are_adopted_at_the_next_push_and_that_is_said(
     assert Terms.from_toml(place.file.read_text()) == terms("fashion")
 
 
-def test_cards_that_cannot_be_read_are_passed_over(robust: Place) -> None:
+def test_a_card_that_is_damaged_is_passed_over(robust: Place) -> None:
     robust.file.unlink()
-    robust.add(Card(model="b", terms={"from": "the future"}, terms_sha256="x"))
     damaged = robust.add(Card(model="c"))
-    (robust.root / "serving" / "3" / CARD).write_text("")
+    (robust.root / "serving" / "2" / CARD).write_text("")
     assert damaged
     assert robust.bound() == terms()
-    assert [each.version for each in listed(robust.serving)] == ["1", "2"]
+    assert [each.version for each in listed(robust.serving)] == ["1"]
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_terms_of_a_later_version_stop_a_run_until_they_are_replaced(
+    robust: Place, file: bool
+) -> None:
+    later = terms().plain()
+    later["gates"] |= {"novel": 0.5}
+    push(robust.root, "2", Card(model="b", terms=later, terms_sha256="x"))
+    robust.number = 2
+    if not file:
+        robust.file.unlink()
+    said = r"the terms of version 2 cannot be read: unknown: gates\.novel.*--replace --reason"
+    for mandate in (NOBODY, FORCE):
+        with pytest.raises(ConfigError, match=said):
+            robust.agree(terms(), mandate)
+        with pytest.raises(ConfigError, match=said):
+            robust.push(terms(), mandate)
+    with pytest.raises(ConfigError, match=said):
+        fields_of_forced(robust.serving, account(terms(), "", 0, ""))
+    with pytest.raises(ConfigError, match=said):
+        bind(robust.serving)
+    assert robust.agree(terms(), REPLACE).kind is PushedBy.REPLACED
+    assert robust.push(terms(), REPLACE).kind is PushedBy.REPLACED
+    assert robust.agree(terms()) == Agreement()
+    assert robust.bound() == terms()
+
+
+def test_a_file_of_a_later_version_is_not_to_be_removed(robust: Place) -> None:
+    robust.file.write_text(robust.file.read_text().replace("[gates]", "[gates]\nnovel = 0.5"))
+    with pytest.raises(ConfigError, match=r"unknown: gates\.novel") as error:
+        robust.agree(terms())
+    assert "remove" not in str(error.value)
+
+
+def noted(place: Place, version: str, own: Terms) -> None:
+    """The journal has a push; '' for one that was killed before its version appeared."""
+    card = Card(model=version, terms=own.plain())
+    append(place.serving, Entry(what="run", version=version, card=card.plain()))
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_where_all_versions_are_gone_the_journal_counts(robust: Place, edited: bool) -> None:
+    """Who removes the versions and gates.toml would otherwise push whatever they like."""
+    noted(robust, "1", terms())
+    noted(robust, "", terms("fashion"))
+    shutil.rmtree(robust.root / "serving" / "1")
+    if edited:
+        robust.file.write_text(LOWER.to_toml())
+    else:
+        robust.file.unlink()
+    for own in (terms("fashion"), LOWER):
+        with pytest.raises(ConfigError, match=r"the journal's card of version 1"):
+            robust.agree(own)
+    (note,) = robust.agree(terms()).notes
+    assert "the journal's card of version 1 counts" in note
+    bind(robust.serving)
+    assert Terms.from_toml(robust.file.read_text()) == terms()
 
 
 def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
@@ -288,17 +359,45 @@ def test_a_rollback_lowers_no_policy(place: Place) -> None:
         place.agree(terms("tutorial"))
 
 
+def forced(place: Place, own: Terms, mandate: Mandate = NOBODY) -> Card:
+    """What `gauntlet bless --force` does with the model of a run."""
+    fields = fields_of_forced(place.serving, account(own, mandate.to_json(), 3, "c"))
+    return place.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+
+
 def test_a_push_by_hand_says_how_it_was_judged(robust: Place) -> None:
-    """It binds the place to its purpose, and lowers no policy."""
-    fields = fields_of_forced(robust.serving, told(LOWER, "", 3, "c"))
-    assert (len(fields["lowered"]), fields["terms"], fields["seed"]) == (3, LOWER.plain(), 3)
-    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
+    card = forced(robust, LOWER)
+    assert (len(card.lowered), card.terms, card.seed) == (3, LOWER.plain(), 3)
     assert robust.bound() == terms()
-    fields = fields_of_forced(robust.serving, told(terms("fashion"), "", 3, "c"))
-    assert fields["lowered"] == ()
-    robust.add(Card(kind=PushedBy.FORCED, by="ada", reason="now", **fields))
-    assert robust.bound() == terms("fashion")
-    assert fields_of_forced(robust.serving, {}) == {}
+
+
+def test_a_push_by_hand_sets_no_policy(place: Place) -> None:
+    """Not even a stricter one, which the model has failed: the runs before stay what they were."""
+    place.push(terms("smoke"))
+    card = forced(place, terms("smoke", "gates.worst_case=0.5"))
+    assert card.lowered == ()
+    assert place.bound() == terms("smoke")
+    assert place.agree(terms("smoke")) == Agreement()
+
+
+def test_a_first_push_by_hand_binds_to_the_purpose_alone(place: Place) -> None:
+    forced(place, terms())
+    assert place.bound().purpose == terms().purpose
+    assert place.file.exists()
+    for own in (LOWER, terms(), terms("smoke", "data.test=test[:10]")):
+        assert place.agree(own).kind is PushedBy.RUN
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist"):
+        place.agree(terms("fashion"))
+    place.push(LOWER)
+    assert place.bound() == LOWER
+
+
+def test_a_push_by_hand_replaces_a_purpose_only_where_its_run_might(robust: Place) -> None:
+    with pytest.raises(ConfigError, match=r"another purpose than .*the data set is fashion"):
+        forced(robust, terms("fashion"))
+    assert forced(robust, terms("fashion"), REPLACE).replaced
+    assert robust.bound().purpose == terms("fashion").purpose
+    assert robust.agree(terms("fashion", "gates.clean=0.5")).kind is PushedBy.RUN
 
 
 @pytest.mark.parametrize("mandate", [REPLACE, FORCE])
@@ -317,7 +416,20 @@ def test_the_first_push_needs_no_mandate(place: Place) -> None:
     assert any("is not needed" in note for note in place.agree(terms(), REPLACE).notes)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"x": 1}', '{"force": true, "by": "a"}', "3"])
+NO_MANDATES = (
+    "{",
+    "[]",
+    "3",
+    '{"x": 1}',
+    '{"force": true, "signature": {"by": "a"}}',
+    '{"force": true, "signature": {"by": "a", "at": "now", "reason": 7}}',
+    '{"force": true, "signature": {"by": "a", "at": "now", "reason": " "}}',
+    '{"force": 1, "signature": {"by": "a", "at": "now", "reason": "b"}}',
+    '{"force": true, "x": 1, "signature": {"by": "a", "at": "now", "reason": "b"}}',
+)
+
+
+@pytest.mark.parametrize("text", NO_MANDATES)
 def test_a_mandate_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="mandate"):
         Mandate.of_json(text)
@@ -326,6 +438,13 @@ def test_a_mandate_that_is_none_is_refused(text: str) -> None:
 def test_a_mandate_reads_back() -> None:
     for mandate in (NOBODY, REPLACE, FORCE):
         assert Mandate.of_json(mandate.to_json()) == mandate
+
+
+def test_whoever_signs_and_pushes_is_no_claim(robust: Place) -> None:
+    """On a platform the mandate is a parameter, which anybody may set who can start a run."""
+    own = Mandate(force=True, signature=signed("an emergency"))
+    assert robust.push(LOWER, own).by == whoami()
+    assert robust.push(LOWER, FORCE).by == SUBMITTED
 
 
 def test_another_pipeline_pushes_without_terms(place: Place) -> None:
@@ -354,7 +473,7 @@ def test_a_purpose_that_comes_back_asks_for_less_and_that_is_recorded(robust: Pl
 
 def test_what_a_card_must_say_of_a_model_that_is_served_already(robust: Place) -> None:
     def news(own: Terms, mandate: Mandate = NOBODY) -> bool:
-        run = told(own, mandate.to_json(), 0, "")
+        run = account(own, mandate.to_json(), 0, "")
         return is_news(robust.serving, fields_of_push(robust.serving, run))
 
     assert not news(terms())

@@ -15,6 +15,7 @@ from three_runs import latest_blessed, three_runs
 
 from components.binding import Mandate
 from components.champion import Champion, served_version
+from components.changes import signed
 from components.journal import JOURNAL
 from components.policy import Terms
 from components.pusher import publish
@@ -211,7 +212,7 @@ def test_a_run_that_asks_for_less_ends_here(serving: Path) -> None:
     less = terms("gates.clean=0.5").to_json()
     with pytest.raises(ConfigError, match="asks for less"):
         answers(serving, terms=less)
-    force = Mandate(force=True, by="ada", reason="now").to_json()
+    force = Mandate(force=True, signature=signed("now")).to_json()
     found = answers(serving, terms=less, mandate=force)
     assert found["version"] == found["served"] != ""
 
@@ -219,7 +220,7 @@ def test_a_run_that_asks_for_less_ends_here(serving: Path) -> None:
 def test_a_purpose_that_is_replaced_begins_without_a_champion(serving: Path) -> None:
     """The Pusher must know all the same what was served."""
     version = str(serving / pushed(serving, model="a", terms=DIGITS.plain()))
-    replace = Mandate(replace=True, by="ada", reason="clothes").to_json()
+    replace = Mandate(replace=True, signature=signed("clothes")).to_json()
     found = answers(serving, terms=CLOTHES.to_json(), mandate=replace)
     assert (found["version"], found["served"]) == ("", version)
     assert found["not_compared"].startswith("the purpose was replaced: the data set is fashion")

@@ -17,8 +17,9 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
-from components.binding import FILE, Mandate, told
+from components.binding import FILE, Mandate, account
 from components.champion import served_version
+from components.changes import Signature, whoami
 from components.journal import JOURNAL, read
 from components.manifest import MODEL_SHA256, digest_of, verify
 from components.policy import Terms
@@ -129,11 +130,12 @@ def test_a_model_that_met_another_champion_than_the_served_one_is_not_pushed(
 ROBUST = terms_of(preset("robust"))
 LOWER = terms_of(override(preset("robust"), ["gates.worst_case=0.5", "gates.certified=0"]))
 CLOTHES = terms_of(preset("fashion"))
+SUBMITTED = f'{whoami()}, submitted by "ada"'
 
 
 def run_with(terms: Terms, mandate: Mandate = Mandate()) -> str:  # noqa: B008
     """What a run with these terms tells the Pusher."""
-    return json.dumps({"run_id": "r", **told(terms, mandate.to_json(), 7, "key")})
+    return json.dumps({"run_id": "r", **account(terms, mandate.to_json(), 7, "key")})
 
 
 def test_the_first_push_binds_the_place_to_its_terms(
@@ -155,10 +157,11 @@ def test_a_push_compares_once_more(small_models: dict[str, str], tmp_path: Path)
         with pytest.raises(ConfigError, match=words):
             push(other, tmp_path, custom_config=run_with(terms))
     assert len(versions(str(tmp_path / "serving"))) == 1
-    force = Mandate(force=True, by="ada", at="now", reason="an emergency")
+    force = Mandate(force=True, signature=Signature(by="ada", at="now", reason="an emergency"))
     pushed = push(other, tmp_path, custom_config=run_with(LOWER, force))
     card = read_card(pushed.get_string_custom_property("pushed_destination"))
-    assert (card.kind, card.by, card.reason, len(card.lowered)) == ("run", "ada", force.reason, 2)
+    assert (card.kind, card.by, len(card.lowered)) == ("run", SUBMITTED, 2)
+    assert card.reason == force.signature.reason
     assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == ROBUST
 
 
@@ -166,11 +169,12 @@ def test_a_push_for_another_purpose_is_recorded(
     small_models: dict[str, str], tmp_path: Path
 ) -> None:
     push(small_models, tmp_path, custom_config=run_with(ROBUST))
-    replace = Mandate(replace=True, by="ada", at="now", reason="clothes now")
+    replace = Mandate(replace=True, signature=Signature(by="ada", at="now", reason="clothes now"))
     other = {"robust": small_models["undefended"]}
     pushed = push(other, tmp_path, custom_config=run_with(CLOTHES, replace))
     card = read_card(pushed.get_string_custom_property("pushed_destination"))
-    assert (card.kind, card.by, card.at, card.reason) == ("replaced", "ada", "now", "clothes now")
+    assert (card.kind, card.by, card.at) == ("replaced", SUBMITTED, "now")
+    assert card.reason == "clothes now"
     assert Terms.from_toml((tmp_path / "serving" / FILE).read_text()) == CLOTHES
 
 
@@ -207,8 +211,10 @@ def test_terms_that_change_are_recorded_where_the_model_is_served_already(
     pushed once more, and stays the same champion."""
     serving = tmp_path / "serving"
     first = push(small_models, tmp_path, custom_config=run_with(LOWER))
-    replace = Mandate(replace=True, by="ada", at="now", reason="too much was asked for")
-    force = Mandate(force=True, by="ada", at="now", reason="now")
+    replace = Mandate(
+        replace=True, signature=Signature(by="ada", at="now", reason="too much was asked for")
+    )
+    force = Mandate(force=True, signature=Signature(by="ada", at="now", reason="now"))
     steps = [(LOWER, Mandate(), 1), (ROBUST, Mandate(), 2), (LOWER, force, 2), (LOWER, replace, 3)]
     for terms, mandate, count in steps:
         if mandate is replace:
@@ -217,7 +223,7 @@ def test_terms_that_change_are_recorded_where_the_model_is_served_already(
             pushed = push(small_models, tmp_path, custom_config=run_with(terms, mandate))
             assert len(versions(str(serving))) == count
     card = read_card(pushed.get_string_custom_property("pushed_destination"))
-    assert (card.kind, card.by, len(card.lowered)) == ("replaced", "ada", 2)
+    assert (card.kind, card.by, len(card.lowered)) == ("replaced", SUBMITTED, 2)
     assert Terms.from_toml((serving / FILE).read_text()) == LOWER
     assert served_version(str(serving)) == first.get_string_custom_property("pushed_destination")
 
@@ -226,7 +232,7 @@ def test_what_a_refused_run_asked_for_is_kept_for_a_push_by_hand(
     small_models: dict[str, str], tmp_path: Path
 ) -> None:
     pushed = push(small_models, tmp_path, blessed=False, custom_config=run_with(ROBUST))
-    assert json.loads(pushed.get_string_custom_property(pusher.TOLD))["terms"] == ROBUST.plain()
+    assert json.loads(pushed.get_string_custom_property(pusher.ACCOUNT))["terms"] == ROBUST.plain()
     assert not (tmp_path / "serving").exists()
 
 

@@ -16,6 +16,7 @@ from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.target import Target
 
 from components.binding import Mandate
+from components.changes import Signature, signed
 from foundation import code
 from foundation.errors import ConfigError
 from pipeline.definition.config import override
@@ -128,15 +129,21 @@ def test_only_tasks_that_a_value_changes_see_it(spec: dict[str, Any], tmp_path: 
 def test_whoever_answers_for_another_purpose_is_told_to_champion_and_pusher(
     spec: dict[str, Any], tmp_path: Path
 ) -> None:
-    mandate = Mandate(replace=True, by="ada", at="now", reason='the "clothes"').to_json()
+    mandate = Mandate(replace=True, signature=signed('the "clothes"')).to_json()
     plain, given = (
-        handed_on(spec, values, tmp_path)
-        for values in ({}, parameter_values(spec, [f"mandate={mandate}"]))
+        handed_on(spec, values, tmp_path) for values in ({}, parameter_values(spec, [], mandate))
     )
     changed = {name for name in plain if plain[name] != given[name]}
     assert changed == {"Champion__mandate", "Pusher__custom_config"}
     assert (plain["Champion__mandate"], given["Champion__mandate"]) == ("", mandate)
     assert json.loads(given["Pusher__custom_config"])["mandate"] == mandate
+
+
+def test_nobody_answers_for_a_run_in_the_name_of_another(spec: dict[str, Any]) -> None:
+    forged = Mandate(replace=True, signature=Signature(by="ada", at="now", reason="x")).to_json()
+    for name in ("mandate", " mandate "):
+        with pytest.raises(ConfigError, match="use --replace or --force, with --reason"):
+            parameter_values(spec, [f"{name}={forged}"])
 
 
 @pytest.mark.parametrize(
@@ -223,7 +230,7 @@ def test_values_on_the_command_line(
         ("threat.epsilon=much", "threat_epsilon is a number, got 'much'"),
         ("threat.epsilon=-1", "epsilon"),
         ("gates.clean=7", "fraction"),
-        ("mandate={}", "mandate"),
+        ("mandate={}", "is no parameter to be set"),
         ("gates.best=0.1", "has no parameter 'gates_best'"),
         ("data_uri=/mnt/data", "nobody fetches it from there"),
     ],

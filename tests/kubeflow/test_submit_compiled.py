@@ -81,7 +81,7 @@ def test_whoever_submits_answers_for_one_run(tmp_path: Path) -> None:
         place = ("--target", "kfp-v2", "--host", server.url)
         run("submit", str(file), *place, "--replace", "--reason", "clothes now")
     (mandate,) = server.asked[-1].body["runtime_config"]["parameters"].values()
-    assert Mandate.of_json(mandate).reason == "clothes now"
+    assert Mandate.of_json(mandate).signature.reason == "clothes now"
 
 
 def test_vertex_gets_the_job_and_the_values(

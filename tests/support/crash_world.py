@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from disk import Tree
 from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -19,9 +19,13 @@ from tfx.utils import proto_utils
 from three_runs import record
 
 from components import pusher
+from components.binding import account
 from components.champion import served_version
 from components.versions import Version, list_versions
 from foundation.versions import numbers, versions
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from pipeline.local.job import _mend
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
@@ -44,6 +48,9 @@ def new_root(folder: Path, pushed: tuple[str, ...]) -> None:
         for run in RUNS:
             record(store, root, run, blessed=run != REFUSED)
             fill(folder / "artifacts" / run / "model" / "Format-Serving", run)
+        refused = artifact_of(store, "PushedModel", REFUSED)
+        refused.custom_properties[pusher.ACCOUNT].string_value = json.dumps(account_of(REFUSED))
+        store.put_artifacts([refused])
     for run in pushed:
         push(folder, run)
 
@@ -53,6 +60,12 @@ def fill(export: Path, run: str) -> None:
     for name in ("variables/variables.index", "variables/variables.data-00000-of-00001"):
         (export / name).parent.mkdir(exist_ok=True)
         (export / name).write_bytes(f"{run} {name} ".encode() * 40)
+
+
+def account_of(run: str) -> dict[str, Any]:
+    """What a run says of itself: each asks for more than the one before."""
+    clean = f"gates.clean=0.9{RUNS.index(run)}"
+    return account(terms_of(override(preset("smoke"), [clean])), "", 0, "code")
 
 
 def push(folder: Path, run: str) -> None:
@@ -79,7 +92,7 @@ def _push(root: Root, store: MetadataStore, run: str) -> None:
         "push_destination": proto_utils.proto_to_json(
             pusher_pb2.PushDestination(filesystem=filesystem)
         ),
-        "custom_config": json.dumps({"run_id": run}),
+        "custom_config": json.dumps({"run_id": run} | account_of(run)),
         pusher.MET: served,
     }
     inputs = {"model": [model], "model_blessing": [blessing]}

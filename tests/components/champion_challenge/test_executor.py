@@ -62,7 +62,9 @@ def attacked(
 
 @pytest.fixture(scope="module")
 def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
-    def run(champion: str | None, folder: Path, accept_classes: int = 0) -> list[tf.train.Example]:
+    def run(
+        champion: str | None, folder: Path, accept_classes: int = 0, **more: str
+    ) -> list[tf.train.Example]:
         inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
         inputs |= {"adversarial_examples": [attacked]}
         inputs |= {"_Champion.version": [artifact(String, str(folder))]}  # as TFX hands it over too
@@ -71,6 +73,7 @@ def challenged(attacked: Examples, small_models: dict[str, str]) -> Challenged:
             beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
         )
         properties = PROPERTIES | {"champion": champion or "", "accept_classes": accept_classes}
+        properties |= more
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, properties)
         if not read_rivalry(output.uri).champion:
             assert output.split_names == "[]"
@@ -315,6 +318,15 @@ def test_rows_of_accepted_classes_have_no_champion(
         challenged(champion, tmp_path)
     assert challenged(champion, tmp_path, accept_classes=1) == []
     assert "other classes" in read_rivalry(str(tmp_path / "challenged")).reason
+
+
+def test_the_log_says_why_a_replaced_purpose_is_not_compared(
+    challenged: Challenged, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gauntlet")
+    challenged(None, tmp_path, not_compared="the purpose was replaced: x")
+    assert "not compared: the purpose was replaced: x" in caplog.text
+    assert "no model is served" not in caplog.text
 
 
 def test_what_champion_answers_beside_the_version_stands_beside_the_rows() -> None:

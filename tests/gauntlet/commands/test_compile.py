@@ -61,7 +61,11 @@ def compiled(
 def test_a_mandate_is_compiled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _, (request,) = compiled(monkeypatch, tmp_path, "--replace", "--reason", "clothes now")
     mandate = Mandate.of_json(request.mandate)
-    assert (mandate.replace, mandate.force, mandate.reason) == (True, False, "clothes now")
+    assert (mandate.replace, mandate.force, mandate.signature.reason) == (
+        True,
+        False,
+        "clothes now",
+    )
     _, (request,) = compiled(monkeypatch, tmp_path)
     assert request.mandate == ""
     said, requests = compiled(monkeypatch, tmp_path, "--force")

@@ -1,5 +1,6 @@
 """`gauntlet models`: every version with its numbers and how it came there."""
 
+import dataclasses
 import io
 import json
 import os
@@ -46,6 +47,13 @@ def test_how_each_version_came_there_is_listed(root: Root) -> None:
 def test_a_rollback_without_a_reason_ends_with_its_author() -> None:
     card = Card(kind=PushedBy.ROLLBACK, of="3", by="ada", reason="")
     assert history(card) == "back to version 3, by ada"
+
+
+def test_a_policy_that_was_replaced_is_not_called_another_purpose() -> None:
+    card = Card(kind=PushedBy.REPLACED, by="ada", reason="so", lowered=("gates.clean is 0",))
+    assert history(card) == "ANOTHER POLICY by ada: so"
+    card = dataclasses.replace(card, replaced=("epsilon is 0.1, and was 0.2",))
+    assert history(card) == "ANOTHER PURPOSE by ada: so"
 
 
 def test_a_version_that_was_not_compared_says_so() -> None:

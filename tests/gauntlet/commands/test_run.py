@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from components.binding import Mandate, bind, write_terms
 from components.versions import Card
 from foundation import whole
 from foundation.errors import ProcessDied, RunError
+from foundation.stopping import Stopped
 from gauntlet.cli import main
 from pipeline.definition.config import override
 from pipeline.definition.presets import preset
@@ -99,9 +101,18 @@ def test_json_and_table_that_fail_do_not_change_the_exit_code(
     assert f"--json {file} failed: [Errno 28] full" in done.stderr
 
 
-@pytest.mark.parametrize("error", [ProcessDied("it ended with code -9"), RunError("disk full")])
+ENDS = (
+    ProcessDied("it ended with code -9"),
+    RunError("disk full"),
+    Stopped(signal.SIGTERM),
+    Stopped(signal.SIGHUP),
+    Stopped(),
+)
+
+
+@pytest.mark.parametrize("error", ENDS, ids=str)
 def test_a_run_that_ends_after_its_push_says_what_is_served(
-    error: RunError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(_: str, job: Job, *__: Any) -> None:
         push(tmp_path, "7", Card(model="m", run_id=job.run_id))
@@ -112,6 +123,32 @@ def test_a_run_that_ends_after_its_push_says_what_is_served(
     assert done.exit_code == 0
     assert f"Warning: version 7 is served: {tmp_path / 'serving' / '7'}" in done.stderr
     assert str(error) in done.stderr
+
+
+def test_a_signal_while_the_table_is_printed_does_not_change_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    summary: Any = SimpleNamespace(to_json=lambda: "{}")
+    answered(monkeypatch, Outcome(pushed="/r/serving/7", summary=summary))
+    monkeypatch.setattr(importlib.import_module("gauntlet.tables.run"), "print_summary", stopped)
+    done = CliRunner().invoke(main, [*RUN, str(tmp_path)])
+    assert done.exit_code == 0
+    assert "version 7 is served: /r/serving/7\n  stopped by SIGTERM" in done.stderr
+
+
+def test_a_signal_before_the_push_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(gauntlet.supervisor, "call", stopped)
+    done = CliRunner().invoke(main, [*RUN, str(tmp_path)])
+    assert done.exit_code == 1
+    assert "stopped by SIGTERM; run the same command again" in done.stderr
 
 
 def test_a_kill_before_the_push_is_a_failure_whatever_was_served_before(
@@ -196,8 +233,8 @@ def test_another_purpose_with_a_reason(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Note: the purpose is replaced: the data set is fashion_mnist" in (
         " ".join(done.output.split())
     )
-    assert (job.mandate.replace, job.mandate.reason) == (True, "clothes now")
-    assert job.mandate.by
+    assert (job.mandate.replace, job.mandate.signature.reason) == (True, "clothes now")
+    assert job.mandate.signature.by
     assert job.config.data.accept_classes
 
 
@@ -205,7 +242,9 @@ def test_a_weaker_policy_with_a_reason(tmp_path: Path, monkeypatch: pytest.Monke
     pushed(tmp_path)
     lowered = ("--set", "gates.worst_case=0.5", "--set", "gates.certified=0")
     done, jobs = ended(tmp_path, monkeypatch, *lowered, "--force", "--reason", "an emergency")
-    assert [(job.mandate.force, job.mandate.reason) for job in jobs] == [(True, "an emergency")]
+    assert [(job.mandate.force, job.mandate.signature.reason) for job in jobs] == [
+        (True, "an emergency")
+    ]
     assert not jobs[0].config.data.accept_classes
     assert "this run is forced" in " ".join(done.output.split())
 

@@ -7,9 +7,9 @@ import pytest
 from three_runs import latest_blessed, model_of_run, record, served
 
 from components import pusher
-from components.binding import FILE, read_terms, told
+from components.binding import FILE, account, read_terms
 from components.manifest import MODEL_SHA256, digest_of
-from components.pusher import TOLD
+from components.pusher import ACCOUNT
 from components.versions import list_versions
 from foundation.errors import ConfigError, RunError
 from pipeline.definition.presets import preset
@@ -133,13 +133,25 @@ def test_a_forced_version_says_what_it_is_for_and_binds_the_folder(root: Root) -
     own = terms_of(preset("smoke"))
     with root.metadata() as store:
         (pushed,) = [a for a in store.get_artifacts_by_type("PushedModel") if a.name == "run-3"]
-        pushed.custom_properties[TOLD].string_value = json.dumps(told(own, "", 7, "c0de"))
+        pushed.custom_properties[ACCOUNT].string_value = json.dumps(account(own, "", 7, "c0de"))
         store.put_artifacts([pushed])
     card = push_refused(ForcedPush(root=root, reason="hurry")).card
     assert (card.terms, card.seed, card.code) == (own.plain(), 7, "c0de")
-    assert read_terms(root.serving / FILE) == own
+    bound = read_terms(root.serving / FILE)
+    assert bound is not None
+    assert bound.purpose == own.purpose
     serve_again(Rollback(root=root, reason="better"))
-    assert read_terms(root.serving / FILE) == own, "the version before says nothing"
+    assert read_terms(root.serving / FILE) == bound, "the version before says nothing"
+
+
+def test_a_model_of_which_nobody_knows_what_it_is_for_is_not_forced_into_a_bound_root(
+    root: Root,
+) -> None:
+    """Its run is old, or was killed before its Pusher."""
+    (root.serving / FILE).write_text(terms_of(preset("smoke")).to_toml())
+    with pytest.raises(ConfigError, match=r"does not say what its model is for, .*run it again"):
+        push_refused(ForcedPush(root=root, reason="hurry"))
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
 
 
 def test_terms_that_cannot_be_read_stop_no_rollback(
