@@ -175,5 +175,6 @@ def test_the_quick_tests_leave_out_what_make_test_leaves_out() -> None:
     left_out = re.compile(r"not (\w+)")
     recipe = re.search(r"^test:.*\n(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     quick = re.search(r"^make test ARGS=.*", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    assert recipe and quick
+    assert recipe
+    assert quick
     assert {*left_out.findall(recipe[0])} < {*left_out.findall(quick[0])}
