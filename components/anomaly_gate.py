@@ -129,24 +129,14 @@ def AnomalyGate(
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     names = names_in(read_schema(schema.uri))
     other = other_classes(last, names, bool(accept_classes)) if last else ""
-    broken = [
-        line
-        for split in artifact_utils.decode_split_names(anomalies.split_names)
-        for line in describe(split, read_anomalies(anomalies, split))
-    ]
-    if broken:
-        raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
-    own = artifact_utils.get_split_uri([statistics], SPLIT)
-    serving = artifact_utils.get_split_uri([statistics], SERVING_SPLIT)
+    refuse_anomalies(anomalies)
+    own, serving = (
+        artifact_utils.get_split_uri([statistics], split) for split in (SPLIT, SERVING_SPLIT)
+    )
     if span > 1 and not last:
         log.warning("span %d is compared with no earlier one: none is kept in %s", span, spans)
-    moved = list(distances(rules, own, serving, last)) if span else []
-    if moved:
-        before = f"span {os.path.basename(os.path.dirname(last))}" if last else "nothing"
-        raise DataError(
-            f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
-            "trained:\n" + "\n".join(moved)
-        )
+    if span:
+        refuse_moved(span, distances(rules, own, serving, last), last)
     if examples is not None:
         for sentence in beyond(json.loads(gates), read_labels(examples.uri)[SERVING_SPLIT]):
             log.warning("note: whatever is trained will be refused by %s", sentence, extra=STAYS)
@@ -155,6 +145,29 @@ def AnomalyGate(
     accepted.set_string_custom_property(ACCEPTED_CLASSES, other)
     if span:
         keep_accepted(own, names, spans, span, dataset)
+
+
+def refuse_anomalies(anomalies: ExampleAnomalies) -> None:
+    """Raises DataError where the data breaks the schema."""
+    broken = [
+        line
+        for split in artifact_utils.decode_split_names(anomalies.split_names)
+        for line in describe(split, read_anomalies(anomalies, split))
+    ]
+    if broken:
+        raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
+
+
+def refuse_moved(span: int, distances: Iterator[str], last: str) -> None:
+    """Raises DataError where features moved too far. distances: a sentence for each of them. last:
+    folder of the statistics that they were compared with, or ''."""
+    moved = list(distances)
+    if moved:
+        before = f"span {os.path.basename(os.path.dirname(last))}" if last else "nothing"
+        raise DataError(
+            f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
+            "trained:\n" + "\n".join(moved)
+        )
 
 
 def beyond(gates: list[dict[str, Any]], labels: dict[int, int]) -> Iterator[str]:

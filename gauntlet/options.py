@@ -120,14 +120,14 @@ def by_hand_options(command: Command) -> Command:
     return click.option(
         "--reason",
         default="",
-        help="Reason, stored in the metadata and shown in every listing. Required.",
+        help="Reason, kept with the version and shown in every listing. Required.",
     )(command)
 
 
 def require_reason(reason: str) -> None:
     """Raises ConfigError for an empty reason."""
     if not reason.strip():
-        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+        raise ConfigError("--reason takes a text; it stands in every listing")
 
 
 def google_cloud_options(command: Command) -> Command:

@@ -73,31 +73,31 @@ class Executor(tfx_evaluator.Executor):
         for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
             export = path_utils.serving_model_path(model.uri)
             blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
+        given = input_dict["examples"]
         asked = input_dict.get(CHALLENGED)
         rivalry = read_rivalry(artifact_utils.get_single_uri(asked)) if asked else Rivalry()
         more = asked if asked and rivalry.champion else []
         exec_properties = with_extractors(with_best(exec_properties, rivalry), bool(asked))
-        super().Do(
-            input_dict | {"examples": [*input_dict["examples"], *more]},
-            output_dict,
-            exec_properties,
-        )
-        config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
+        super().Do(input_dict | {"examples": [*given, *more]}, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        checks = read_checks(artifact_utils.get_single_uri(input_dict["examples"]))
         tally = read_tally(evaluation)
         write_text(os.path.join(evaluation, TALLY_FILE), tally.to_json())
+        checks = read_checks(artifact_utils.get_single_uri(given))
         tally.sentences = {str(check.name): check.sentence for check in checks}
         tally.not_compared, tally.note = rivalry.reason, rivalry.note
-        explanations = explain(gates_of(config), tally, refused_by(evaluation))
-        write_text(os.path.join(blessing.uri, GATES), dumps(explanations))
-        refused = [each for each in explanations if each.refuses]
-        blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
-        shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
-        blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
-        reasons = (each.not_compared for each in explanations if each.name != BEST)
-        not_compared = next(filter(None, reasons), "")
-        blessing.set_string_custom_property(NOT_COMPARED, not_compared)
+        config = json_format.Parse(exec_properties["eval_config"], config_pb2.EvalConfig())
+        note(blessing, explain(gates_of(config), tally, refused_by(evaluation)))
+
+
+def note(blessing: Artifact, explanations: list[Explanation]) -> None:
+    """Write what each gate says beside the blessing, and the refusals among its properties."""
+    write_text(os.path.join(blessing.uri, GATES), dumps(explanations))
+    refused = [each for each in explanations if each.refuses]
+    blessing.set_string_custom_property(REFUSED_BY, ",".join(each.name for each in refused))
+    shown = [dataclasses.replace(each, ids=each.ids[:SHOWN_IDS]) for each in refused]
+    blessing.set_string_custom_property(REFUSALS, dumps(shown, indent=None))
+    reasons = (each.not_compared for each in explanations if each.name != BEST)
+    blessing.set_string_custom_property(NOT_COMPARED, next(filter(None, reasons), ""))
 
 
 def with_best(exec_properties: dict[str, Any], rivalry: Rivalry) -> dict[str, Any]:

@@ -4,6 +4,7 @@ with a real server.
 Knows nothing of accuracy: it asks whether what will be served answers as what was evaluated.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
@@ -32,6 +33,7 @@ from foundation.errors import GauntletError, ProcessDied
 from foundation.json import dumps
 from foundation.process import NO_GPU, Child
 from foundation.sandbox import Sandbox
+from foundation.temporary import temporary_folder
 from foundation.whole import write_text
 from robustness.checks import batches
 from trainer.classes import class_names_of
@@ -76,12 +78,11 @@ def ServingCheck(
     its own, and need not refuse them. infra_blessing: answer of TFX's InfraValidator, where
     one ran; where it does not bless, neither does this node.
     """
-    path = path_utils.serving_model_path(model.uri)
-    blessing.set_string_custom_property(MODEL_SHA256, digest_of(path))
-    records = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
-    problems = list(
-        find_problems(path, list(records.take(SAMPLE).as_numpy_iterator()), bool(resize))
-    )
+    shards = read_shards(list_shards(artifact_utils.get_split_uri([examples], split)))
+    records = list(shards.take(SAMPLE).as_numpy_iterator())
+    with on_this_machine(path_utils.serving_model_path(model.uri)) as path:
+        blessing.set_string_custom_property(MODEL_SHA256, digest_of(path))
+        problems = list(find_problems(path, records, bool(resize)))
     if infra_blessing is not None and not is_infra_validated(infra_blessing):
         problems.append("TFX's InfraValidator could not serve the model")
     fileio.makedirs(blessing.uri)
@@ -91,6 +92,19 @@ def ServingCheck(
     ) as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(not problems))
+
+
+@contextlib.contextmanager
+def on_this_machine(path: str) -> Iterator[str]:
+    """The folder of a model, or a copy of one in a store, which the process that is asked does not
+    reach."""
+    if "://" not in path:
+        yield path
+        return
+    with temporary_folder() as folder:
+        copy = str(folder / "model")
+        io_utils.copy_dir(path, copy)
+        yield copy
 
 
 def read_problems(blessing: str) -> list[str]:

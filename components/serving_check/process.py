@@ -6,6 +6,7 @@ and nothing is patched; `foundation.process`, which starts it, needs the standar
 
 import contextlib
 import io
+import mmap
 import re
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,14 @@ def _of_signature(
 def _reply(signature: Any, argument: str, batch: list[bytes]) -> Reply:
     import tensorflow as tf
 
-    _forget_peak()
-    before = _peak()
-    try:
-        outputs = signature(**{argument: tf.constant(batch, tf.string, [len(batch)])})
-        return {"outputs": _npz({name: value.numpy() for name, value in outputs.items()})}
-    except (tf.errors.OpError, ValueError, TypeError) as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        return {"error": message, "megabytes": _peak() - before}
+    with contextlib.closing(_filled()):
+        before = _megabytes("VmHWM")
+        try:
+            outputs = signature(**{argument: tf.constant(batch, tf.string, [len(batch)])})
+            return {"outputs": _npz({name: value.numpy() for name, value in outputs.items()})}
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
+            return {"error": message, "megabytes": _megabytes("VmHWM") - before}
 
 
 def _npz(outputs: dict[str, Any]) -> bytes:
@@ -80,16 +81,21 @@ def _npz(outputs: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _forget_peak() -> None:
-    """Have the kernel measure this process's peak of memory from now on, where that may be; the
-    peak so far stays otherwise, and only what goes beyond it is seen."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+def _filled() -> mmap.mmap:
+    """Memory that is in use, as much as this process once had and gave back: what it takes from now
+    on goes beyond its peak and is seen. (To have the kernel forget the peak, one would have to
+    write into /proc, which a sandbox or a container may forbid.)"""
+    free = max(0, _megabytes("VmHWM") - _megabytes("VmRSS"))
+    room = mmap.mmap(-1, (free + 1) << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for place in range(0, len(room), mmap.PAGESIZE):
+        room[place] = 1  # the kernel gives a page when it is written to
+    return room
 
 
-def _peak() -> int:
-    """Most memory that this process has had, in megabytes, as Linux tells it; 0 elsewhere."""
+def _megabytes(name: str) -> int:
+    """Memory that this process has (`VmRSS`) or has had at most (`VmHWM`), as Linux tells it; 0
+    elsewhere."""
     with contextlib.suppress(OSError):
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
         return int(found[1]) // 1024 if found else 0
     return 0

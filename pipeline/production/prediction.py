@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.datasets.folder.content import Unusable, file_of_image
+from components.datasets.folder.content import Unusable, file_of_image, require_size
 from components.datasets.folder.problems import Problems
 from components.versions import newest
 from foundation.errors import ConfigError, RunError
@@ -59,8 +59,10 @@ def classify(request: Classification) -> Answers:
 
 
 def _answer(signature: Any, image: Path, version: str, names: tuple[str, ...]) -> Answer:
-    """What the model says of an image; raises Unusable where it refuses that."""
+    """What the model says of an image; raises Unusable where it refuses that, or where the image
+    claims to be too large to be decoded, as graphs of before would do first."""
     encoded = file_of_image(image)
+    require_size(encoded)
     try:
         answer = signature(image=tf.constant([encoded]))
     except tf.errors.OpError as error:

@@ -98,7 +98,7 @@ def serve_again_in_store(request: StoreRollback) -> Version:
 
 def _signature(request: Rollback | StoreRollback) -> Signature:
     if not request.reason.strip():
-        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+        raise ConfigError("--reason takes a text; it stands in every listing")
     return signed(request.reason, request.by)
 
 

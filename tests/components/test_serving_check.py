@@ -18,6 +18,7 @@ import tf_keras
 from small_world import CLASSES, SHAPE, artifact
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
+from tfx.utils import io_utils
 
 from components.manifest import MODEL_SHA256, digest_of
 from components.records.shards import list_shards, read_shards
@@ -25,6 +26,7 @@ from components.serving_check import component
 from components.serving_check.component import (
     ServingCheck,
     ask,
+    bomb,
     find_problems,
     read_problems,
     requests_for,
@@ -57,6 +59,25 @@ def test_a_sound_export_is_blessed(
     assert read_problems(blessing.uri) == []
     assert blessing.get_int_custom_property("blessed") == 1
     looked_at = digest_of(f"{small_models['robust']}/Format-Serving")
+    assert blessing.get_string_custom_property(MODEL_SHA256) == looked_at
+
+
+def test_a_model_in_a_store_is_asked_as_a_copy_of_it(
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """The fresh process reaches no store; `ram://` is one that only this process reaches."""
+    trained = tmp_path / "trained"  # of two names that begin alike, `ram://` makes one
+    extra = shutil.ignore_patterns("assets.extra")
+    shutil.copytree(small_models["robust"], trained, ignore=extra)
+    io_utils.copy_dir(str(trained), "ram://store/model")
+    blessing = artifact(InfraBlessing, str(tmp_path / "blessing"))
+    examples = artifact(Examples, small_world.examples, split_names='["test"]')
+    inputs = {"model": [artifact(Model, "ram://store/model")], "examples": [examples]}
+    ServingCheck.EXECUTOR_SPEC.executor_class().Do(
+        inputs, {"blessing": [blessing]}, {"split": "test"}
+    )
+    assert read_problems(blessing.uri) == []
+    looked_at = digest_of(str(trained / "Format-Serving"))
     assert blessing.get_string_custom_property(MODEL_SHA256) == looked_at
 
 
@@ -309,6 +330,20 @@ def test_what_is_wrong_is_named(
     problems = "\n".join(find_problems(folder, records))
     for message in messages:
         assert re.search(message, problems), problems
+
+
+def test_a_confined_process_sees_what_each_refusal_takes(
+    small_world: SimpleNamespace, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """Also what it has taken once before."""
+    folder = exported(small_world, small_models, tmp_path, decoded_first)
+    asked = {"serving_default": {"first": [bomb()], "second": [bomb()], "small": [b"none"]}}
+    replies = ask(folder, asked)["serving_default"]
+    assert not isinstance(replies, str)
+    took = {name: reply["megabytes"] for name, reply in replies.items()}
+    assert took["first"] > 500
+    assert took["second"] > 500
+    assert took["small"] < 50
 
 
 def test_labels_are_the_names_of_the_classes(

@@ -162,3 +162,19 @@ def test_every_gate_is_explained() -> None:
 def test_every_document_is_reached_from_the_readme() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
     assert {str(path.relative_to(ROOT)) for path in DOCUMENTS} - {"README.md"} <= linked
+
+
+def test_contributing_names_what_ci_runs() -> None:
+    ran = re.findall(r"^(make .*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    sentence = text[text.index("CI runs ") : text.index("[.ci/run]")]
+    assert [span for span in CODE.findall(sentence) if span.startswith("make ")] == ran
+
+
+def test_the_quick_tests_leave_out_what_make_test_leaves_out() -> None:
+    left_out = re.compile(r"not (\w+)")
+    recipe = re.search(r"^test:.*\n(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    quick = re.search(r"^make test ARGS=.*", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert recipe
+    assert quick
+    assert {*left_out.findall(recipe[0])} < {*left_out.findall(quick[0])}

@@ -20,7 +20,7 @@ from foundation.versions import newest_version
 from pipeline.production.prediction import classify
 from pipeline.production.requests import Classification
 from pipeline.root.root import Root
-from trainer.export import export_model
+from trainer.export import Signatures, export_model
 
 
 @pytest.fixture
@@ -79,10 +79,10 @@ UNUSABLE: dict[str, tuple[bytes | Callable[[Path], object], str]] = {
     "broken-link": (lambda path: path.symlink_to("nowhere"), "is a link to nothing; mend or remo"),
     "empty": (b"", "is empty; replace or remove it"),
     "too-long": (long, "has 1,099,511,627,776 bytes, expected at most 536,870,912"),
-    "garbage": (b"no image", GREY + "something else"),
+    "garbage": (b"no image", "cannot be decoded as an image .its content is that of no known form"),
     "jpeg": (tf.io.encode_jpeg(RED).numpy(), GREY + "something else"),
     "other-shape": (tf.io.encode_png(np.zeros((9, 7, 1), np.uint8)).numpy(), GREY + "9 x 7"),
-    "bomb": (bomb(), GREY + "23000 x 23000"),
+    "bomb": (bomb(), "claims to have 23000 x 23000 pixels; expected at most 67,108,864: make it"),
     "colours": (tf.io.encode_png(RED).numpy(), GREY + "colours"),
     "damaged": (png(8, 8)[:-20], GREY.partition("expected")[0] + "it is damaged"),
 }
@@ -140,3 +140,26 @@ def test_a_version_of_before_has_no_names(
     publish(str(tmp_path / "nameless"), str(root.serving), Card())
     (answer,) = classify(Classification(root=root, images=(root.folder / "0.png",))).answers
     assert answer.name is None
+
+
+def test_a_version_of_before_decodes_no_huge_image(
+    root: Root, small_world: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Its graph would: it looks at the shape of what it has decoded."""
+
+    def decoding_first(*_: object) -> Signatures:
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+        def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            pixels = tf.ensure_shape(tf.io.decode_png(image[0], 1), SHAPE)
+            return {"probabilities": tf.reduce_mean(tf.cast(pixels, tf.float32)) * tf.ones([1, 3])}
+
+        return {"serving_default": serving_default}
+
+    layers = tf_keras.layers
+    network = tf_keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
+    transform = tft.TFTransformOutput(small_world.transform)
+    export_model(network, transform, str(tmp_path / "before"), {}, {}, decoding_first)
+    publish(str(tmp_path / "before"), str(root.serving), Card())
+    spoil(root.folder / "x.png", "bomb")
+    with pytest.raises(DataError, match="claims to have 23000 x 23000 pixels; expected at most"):
+        classify(Classification(root=root, images=(root.folder / "x.png",)))
