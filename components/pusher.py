@@ -37,7 +37,7 @@ from components.champion import served_version
 from components.changes import Change, now, whoami
 from components.evaluator.executor import read_explanations
 from components.evaluator.gate import BEST
-from components.journal import Entry, append, read
+from components.journal import Entry, append
 from components.manifest import (
     CARD,
     CLAIM,
@@ -295,7 +295,8 @@ def _stage(source: str, staging: str, card: Card) -> None:
     if card.manifest_sha256 not in (None, copied):
         raise RunError(f"the files in {source} were changed while they were copied")
     pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied)
+    push = uuid.uuid4().hex
+    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied, push=push)
     with fileio.open(os.path.join(staging, CARD), "w") as file:
         file.write(dumps(whole.plain()))
     if "://" not in staging:
@@ -370,11 +371,7 @@ def settle(base: str) -> None:
 
 def unsettled(base: str) -> dict[str, Entry]:
     """What the journal has on such versions, by their numbers."""
-    journal = read(base)
-    entries = {
-        version.version: journal.of(version.version, version.card_sha256)
-        for version in list_versions(base)
-    }
+    entries = {version.version: version.entry for version in list_versions(base)}
     return {number: each for number, each in entries.items() if each and not each.version}
 
 

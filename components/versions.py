@@ -63,6 +63,7 @@ class Card:
     terms, terms_sha256: purpose and policy under which the model was judged, and the digest of
         their file. lowered: how they are weaker than those of the root, where that was forced.
     manifest_sha256: digest of the list of all other files of the version.
+    push: a name that no other push has.
     seed, code: of the run that trained the model.
     """
 
@@ -85,6 +86,7 @@ class Card:
     terms_sha256: str | None = None
     lowered: tuple[str, ...] = ()
     manifest_sha256: str | None = None
+    push: str | None = None
     seed: int | None = None
     code: str | None = None
 
@@ -102,14 +104,14 @@ class Version:
 
     problem: what is wrong with it, '' for nothing; such a version is never served again. Where its
         own card cannot be believed, `card` is the one of the journal.
-    card_sha256: digest of the card's file.
+    entry: the line of the journal on it; None where there is none.
     """
 
     version: str
     serving: bool
     card: Card
     problem: str = ""
-    card_sha256: str = dataclasses.field(default="", compare=False, repr=False)
+    entry: Entry | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def damaged(self) -> bool:
@@ -167,7 +169,13 @@ def list_versions(base: str) -> list[Version]:
     """All pushed versions, oldest first; the last is served. Their cards are compared with the
     journal, their files with nothing: see `examined`."""
     known, journal = versions(base), read(base)
-    return [_listed(base, number, number == known[-1], journal) for number in known]
+    listed: list[Version] = []
+    for number in known:
+        version = _listed(base, number, number == known[-1], journal)
+        if version.entry and any(version.entry is other.entry for other in listed):
+            version = dataclasses.replace(version, problem=STRAY, entry=None)
+        listed.append(version)
+    return listed
 
 
 def examined(base: str) -> list[Version]:
@@ -206,11 +214,10 @@ def _listed(base: str, number: str, serving: bool, journal: Journal) -> Version:
     if entry is not None and entry.card_sha256 != card_sha256:
         card, problem = recorded(entry), problem or "its card is not the one of its push"
         problem = "its card is missing" if problem == NO_CARD else problem
-    elif entry is None and not problem and int(number) > (journal.begin or int(number)):
-        problem = STRAY
-    return Version(
-        version=number, serving=serving, card=card, problem=problem, card_sha256=card_sha256
-    )
+    elif entry is None and not problem:
+        is_later = int(number) > (journal.begin or int(number))
+        problem = STRAY if is_later or journal.about(card_sha256) else ""
+    return Version(version=number, serving=serving, card=card, problem=problem, entry=entry)
 
 
 def recorded(entry: Entry) -> Card:
@@ -232,6 +239,8 @@ def withdrawn_by(base: str, model: str, model_sha256: str | None = None) -> Card
     earlier: list[tuple[Card, int]] = []
     withdrawn = None
     for version in list_versions(base):
+        if version.problem == STRAY:
+            continue
         card, number = version.card, int(version.version)
         if card.kind is PushedBy.ROLLBACK:
             number = _first_of(card, earlier) or int(card.of or 0)

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from components.journal import Entry, append
+from components.manifest import digest
 from components.versions import (
     CARD,
     NO_CARD,
+    STRAY,
     Card,
     PushedBy,
     Version,
@@ -111,3 +114,35 @@ def test_the_same_address_with_other_files_is_another_model() -> None:
     assert same_model(one, Card(model="m")), "of before there were manifests"
     assert not same_model(one, Card(model="m", manifest_sha256="b"))
     assert not same_model(one, Card(model="n", manifest_sha256="a"))
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("copy", ["1", "3", "5"])
+def test_a_push_accounts_for_one_version_only(tmp_path: Path, done: bool, copy: str) -> None:
+    """Also where it was killed before it noted that the version is there."""
+    text = json.dumps(Card(model="m", kind=PushedBy.ROLLBACK).plain())
+    sha256, other = digest(text.encode()), digest(b"{}")
+    append(str(tmp_path), Entry(what="run", card_sha256=sha256))
+    if done:
+        append(str(tmp_path), Entry(what="run", card_sha256=sha256, version="2"))
+    append(str(tmp_path), Entry(what="run", card_sha256=other, version="4"))
+    version(tmp_path, "2", text)
+    version(tmp_path, "4", "{}")
+    version(tmp_path, copy, text)
+    problems = {each.version: each.problem for each in list_versions(str(tmp_path))}
+    assert [*problems.values()].count(STRAY) == 1
+    assert problems["2"] == "" or (copy == "1" and not done)
+
+
+def test_what_nobody_pushed_lifts_no_withdrawal_and_withdraws_nothing(tmp_path: Path) -> None:
+    serving = str(tmp_path)
+    pushed = {"1": Card(model="a"), "2": Card(model="b"), "3": Card(model="a", kind="rollback")}
+    for number, card in pushed.items():
+        text = json.dumps(card.plain())
+        version(tmp_path, number, text)
+        append(serving, Entry(what="x", card_sha256=digest(text.encode()), version=number))
+    assert withdrawn_by(serving, "b")
+    version(tmp_path, "4", json.dumps(pushed["2"].plain()))
+    assert withdrawn_by(serving, "b")
+    version(tmp_path, "5", json.dumps(Card(model="0", kind="rollback").plain()))
+    assert withdrawn_by(serving, "a") is None

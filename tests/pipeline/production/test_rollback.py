@@ -12,9 +12,9 @@ from three_runs import gates_of, latest_blessed, model_of_run, served
 from components import pusher
 from components.journal import JOURNAL, read
 from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
-from components.pusher import publish
+from components.pusher import publish, settle
 from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
-from foundation import lock
+from foundation import locks
 from foundation.errors import ConfigError, RunError
 from pipeline.production import rollback
 from pipeline.production.forced_push import push_refused
@@ -117,7 +117,7 @@ def test_a_rollback_works_while_a_run_is_under_way(root: Root) -> None:
 def test_a_rollback_waits_for_another_change_and_not_for_ever(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 0.5)
+    monkeypatch.setattr(locks, "PATIENCE", 0.5)
     message = r"somebody else is changing the versions in .*/serving"
     with FileLock(root.serving / ".lock"), pytest.raises(RunError, match=message):
         serve_again(Rollback(root=root, reason="slow"))
@@ -222,6 +222,20 @@ def test_a_version_that_was_put_there_by_hand(root: Root) -> None:
     assert list_root(root)[-1].problem == STRAY
     with pytest.raises(RunError, match="the journal does not know it"):
         serve_again(Rollback(root=root, version=str(newest + 5), reason="slow"))
+
+
+def test_a_copy_of_an_earlier_version_is_not_settled_and_not_served_again(root: Root) -> None:
+    first, newest = (int(version.version) for version in list_versions(str(root.serving)))
+    serve_again(Rollback(root=root, reason="slow"))
+    shutil.copytree(root.serving / str(newest), root.serving / str(newest + 5))
+    settle(str(root.serving))
+    assert list_root(root)[-1].problem == STRAY
+    with pytest.raises(RunError, match="the journal does not know it"):
+        serve_again(Rollback(root=root, version=str(newest + 5), reason="after all"))
+    assert latest_blessed(root) == "run-1"
+    serve_again(Rollback(root=root, version=str(first), reason="not this one"))
+    assert served(root) == "run-1"
+    assert list_root(root)[-1].problem == ""
 
 
 def test_numbers_and_addresses_that_came_again_are_not_the_model(root: Root) -> None:
