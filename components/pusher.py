@@ -221,8 +221,10 @@ def served_already(base: str, card: Card) -> str | None:
     served = newest(base)
     if served is None or served.problem or not same_model(served.card, card):
         return None
+    if served.card.manifest_sha256 is None:  # of before there were manifests
+        return None
     with serving_lock(base):
-        settle(base)
+        settle_journal(base)
     return served.version
 
 
@@ -361,12 +363,17 @@ def settle(base: str) -> None:
     """Complete what the journal has on versions whose push was killed right after they appeared,
     and have the folder bound by the terms of what is served. A change by hand is made also where
     these cannot be read."""
-    for version, entry in unsettled(base).items():
-        append(base, dataclasses.replace(entry, version=version, at=now()))
+    settle_journal(base)
     try:
         bind(base)
     except ConfigError as error:
         log.warning("%s", error, extra=Fields(stays=True))
+
+
+def settle_journal(base: str) -> None:
+    """The same of the journal alone, for a run, which may be about to bind the folder otherwise."""
+    for version, entry in unsettled(base).items():
+        append(base, dataclasses.replace(entry, version=version, at=now()))
 
 
 def unsettled(base: str) -> dict[str, Entry]:

@@ -14,7 +14,7 @@ from etils import epath
 
 from components.journal import Entry, Journal, read
 from components.manifest import CARD as CARD
-from components.manifest import digest, verify
+from components.manifest import digest, manifest_of, verify
 from foundation.errors import RunError
 from foundation.events import phase
 from foundation.versions import STORED_AT, is_number, versions
@@ -32,6 +32,8 @@ UNKNOWN = (
     f"{NEVER_BLESSED} as far as the metadata know; where these were lost, `gauntlet rollback "
     "--store ROOT` goes by the cards alone"
 )
+OTHER_FILES = "its files are not those of its model, as the journal has them"
+
 BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN)
 """Problems of a version whose files may be what somebody wanted: it was put there by hand."""
 
@@ -185,11 +187,17 @@ def examined(base: str) -> list[Version]:
 
 def examine(base: str, version: Version) -> Version:
     """A version of the listing with its files verified. What was pushed before there were manifests
-    has none."""
+    has none: only its model may be known, by the journal."""
     folder, expected = f"{base}/{version.version}", version.card.manifest_sha256
-    if version.problem or not expected:
+    if version.problem:
         return version
-    return dataclasses.replace(version, problem="; ".join(verify(folder, expected)))
+    if expected:
+        return dataclasses.replace(version, problem="; ".join(verify(folder, expected)))
+    entries = read(base).entries
+    known = {entry.model_sha256 for entry in entries if entry.model == version.card.model} - {""}
+    if version.card.model and known and digest(manifest_of(folder).text.encode()) not in known:
+        return dataclasses.replace(version, problem=OTHER_FILES)
+    return version
 
 
 def list_store(base: str) -> list[Version]:

@@ -6,6 +6,7 @@ are none, as in a platform's store, the cards say all that the Pusher must know.
 """
 
 import dataclasses
+import logging
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -22,12 +23,14 @@ from components.versions import (
     withdrawn_by,
 )
 from foundation.errors import ConfigError, RunError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from foundation.locks import serving_lock
 from pipeline.production.listing import compared
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.blessings import Change, change, is_blessed, model_of, put, signed, was_blessed
 from pipeline.root.pushed import Records
+
+log = logging.getLogger("gauntlet.rollback")
 
 
 def serve_again(request: Rollback) -> Version:
@@ -93,10 +96,10 @@ def _signature(request: Rollback | StoreRollback) -> Signature:
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:
     """The newest intact version before the first one of the served model, with one that is in
     force. Where the served version is damaged: the newest intact one of any model."""
-    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].damaged else pushed
+    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].problem else pushed
     for version in reversed(candidates):
         card = version.card
-        if version.problem or withdrawn_by(serving, card.model, card.manifest_sha256):
+        if not _is_certain(version) or withdrawn_by(serving, card.model, card.manifest_sha256):
             continue
         if not examine(serving, version).problem:
             return version
@@ -138,11 +141,23 @@ def _named(pushed: list[Version], number: str) -> Version:
     raise ConfigError(f"there is no version {number}; there are {_numbers(pushed)}")
 
 
+def _is_certain(version: Version) -> bool:
+    """Whether it may be served again by itself: what has no manifest must be named."""
+    return not version.problem and bool(version.card.manifest_sha256)
+
+
 def _require_intact(version: Version) -> None:
     if version.problem:
         raise RunError(
             f"version {version.version} is not served again: {version.problem}; `gauntlet models` "
             "shows which versions are intact"
+        )
+    if not version.card.manifest_sha256:
+        log.warning(
+            "version %s was pushed before there were manifests: nobody knows whether its files are "
+            "those that were pushed",
+            version.version,
+            extra=Fields(stays=True),
         )
 
 
@@ -153,7 +168,7 @@ def _before(pushed: list[Version], records: Records) -> Version:
     for version in reversed(pushed):
         served = None if pushed[-1].problem else records.model_of(pushed[-1].card)
         model = records.model_of(version.card)
-        if version.problem or model is None or model not in blessed:
+        if not _is_certain(version) or model is None or model not in blessed:
             continue
         if served is None or model < served:
             return version
@@ -163,8 +178,13 @@ def _before(pushed: list[Version], records: Records) -> Version:
 
 
 def _numbers(pushed: list[Version]) -> str:
-    shown = (f"{each.version} (damaged)" if each.damaged else each.version for each in pushed)
-    return ", ".join(shown) or "none"
+    return ", ".join(f"{each.version}{_doubt(each)}" for each in pushed) or "none"
+
+
+def _doubt(version: Version) -> str:
+    if version.damaged:
+        return " (damaged)"
+    return "" if version.problem or version.card.manifest_sha256 else " (no manifest)"
 
 
 def _change_blessings(

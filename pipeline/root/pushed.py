@@ -67,11 +67,10 @@ class Records:
         )
 
     def _means(self, card: Card, model: int) -> bool:
-        """Whether a card means the model at its address: by digest, without one by number."""
+        """Whether a card means the model at its address: by digest; by number where no judge noted
+        one, or it is of before there were digests."""
         digests = {judged(b) for b in self.blessings if model_of(b) == model} - {""}
-        if card.manifest_sha256 and digests:
-            return card.manifest_sha256 in digests
-        return card.model_id in (0, model)
+        return card.manifest_sha256 in digests if digests else card.model_id in (0, model)
 
 
 def _other_figures(card: Card, blessings: Iterable[mlmd.Artifact]) -> str:

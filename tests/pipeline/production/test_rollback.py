@@ -11,7 +11,7 @@ from three_runs import gates_of, latest_blessed, model_of_run, served
 
 from components import pusher
 from components.journal import JOURNAL, read
-from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
+from components.manifest import MANIFEST, MODEL_SHA256, digest_of, write_manifest
 from components.pusher import publish, settle
 from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
 from foundation import locks
@@ -236,6 +236,62 @@ def test_a_copy_of_an_earlier_version_is_not_settled_and_not_served_again(root: 
     serve_again(Rollback(root=root, version=str(first), reason="not this one"))
     assert served(root) == "run-1"
     assert list_root(root)[-1].problem == ""
+
+
+def without_manifest(root: Root, version: str, number: str = "1") -> str:
+    """What somebody makes of a version: its card without a digest at a low number, which no
+    manifest can prove; returns that."""
+    folder = root.serving / number
+    shutil.copytree(root.serving / version, folder)
+    content = json.loads((folder / CARD).read_text())
+    content.pop("manifest_sha256")
+    content.pop("push")
+    (folder / CARD).write_text(json.dumps(content))
+    (folder / MANIFEST).unlink()
+    return number
+
+
+def note_digests(root: Root) -> None:
+    """What the judges of the models note."""
+    with root.metadata() as store:
+        blessings = store.get_artifacts_by_type("ModelBlessing")
+        for blessing in blessings:
+            export = root.artifacts / blessing.name / "model" / "Format-Serving"
+            blessing.custom_properties[MODEL_SHA256].string_value = digest_of(str(export))
+        store.put_artifacts(blessings)
+
+
+@pytest.mark.parametrize("known_by", ["journal", "metadata"])
+def test_a_card_without_a_digest_hides_no_other_files(root: Root, known_by: str) -> None:
+    old = without_manifest(root, list_versions(str(root.serving))[0].version)
+    (root.serving / old / "saved_model.pb").write_text("another model")
+    if known_by == "metadata":
+        note_digests(root)
+        (root.serving / JOURNAL).unlink()
+    assert list_root(root)[0].problem
+    with pytest.raises(RunError, match="version 1 is not served again"):
+        serve_again(Rollback(root=root, version=old, reason="slow"))
+
+
+@pytest.mark.parametrize("in_store", [True, False])
+def test_what_was_pushed_before_manifests_is_served_again_by_its_name_only(
+    root: Root, in_store: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = list_versions(str(root.serving))[0].version
+    without_manifest(root, first)
+    shutil.rmtree(root.serving / first)
+    request = {"reason": "slow"}
+    task = StoreRollback(serving=str(root.serving), **request) if in_store else None
+    with pytest.raises(ConfigError, match=r"versions are 1 \(no manifest\), "):
+        serve_again_in_store(task) if task else serve_again(Rollback(root=root, **request))
+    assert served(root) == "run-2"
+    named = {"version": "1", "reason": "slow"}
+    if in_store:
+        serve_again_in_store(StoreRollback(serving=str(root.serving), **named))
+    else:
+        serve_again(Rollback(root=root, **named))
+    assert served(root) == "run-1"
+    assert "nobody knows whether its files are those that were pushed" in caplog.text
 
 
 def test_numbers_and_addresses_that_came_again_are_not_the_model(root: Root) -> None:
