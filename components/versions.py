@@ -200,6 +200,15 @@ def examine(base: str, version: Version) -> Version:
     return version
 
 
+def restored(base: str, version: Version) -> Version:
+    """A version whose own card cannot be believed, with the one of the journal instead, where its
+    files are those that were pushed with that; otherwise the version as it is."""
+    expected = version.entry and version.card.manifest_sha256
+    if not version.problem or not expected or verify(f"{base}/{version.version}", expected):
+        return version
+    return dataclasses.replace(version, problem="")
+
+
 def list_store(base: str) -> list[Version]:
     """`examined` for a process of its own, because an object store is read with TensorFlow."""
     with phase("read the store"):

@@ -2,13 +2,18 @@
 the metadata. Read without TFX."""
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING
 
-from components.versions import Version, examined
+from components.versions import UNKNOWN, Version, examined
+from foundation.errors import RunError
+from foundation.events import Fields
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
     from pipeline.root.pushed import Records
+
+log = logging.getLogger("gauntlet.listing")
 
 
 def list_root(root: Root) -> list[Version]:
@@ -31,3 +36,27 @@ def compared(serving: str, records: "Records") -> list[Version]:
         dataclasses.replace(version, problem=version.problem or records.contradiction(version))
         for version in examined(serving)
     ]
+
+
+def held_against(root: Root, version: Version) -> Version:
+    """One version whose files are verified, compared with the metadata too, by a user who may only
+    read too. Where these were lost, the journal answers for it; that, and that they cannot be read,
+    is told."""
+    if version.problem:
+        return version
+    try:
+        with root.known() as store:
+            if store is None:
+                return version
+            from pipeline.root.pushed import Records
+
+            problem = Records(store).contradiction(version)
+    except RunError as error:
+        told = f"version {version.version} is not compared with the metadata: {error}"
+        log.warning("%s", told, extra=Fields(stays=True))
+        return version
+    if problem == UNKNOWN and version.entry:
+        told = f"the metadata do not know version {version.version}: its journal alone is believed"
+        log.warning("%s", told, extra=Fields(stays=True))
+        return version
+    return dataclasses.replace(version, problem=problem)

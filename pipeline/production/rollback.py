@@ -19,6 +19,7 @@ from components.versions import (
     Version,
     examine,
     list_versions,
+    restored,
     same_model,
     withdrawn_by,
 )
@@ -51,9 +52,11 @@ def serve_again(request: Rollback) -> Version:
         records = Records(store)
         pushed = compared(serving, records)
         if request.version is not None:
-            target = _named(pushed, request.version)
+            target = restored(serving, _named(pushed, request.version))
+            problem = target.problem or records.contradiction(target)
+            target = dataclasses.replace(target, problem=problem)
         else:
-            target = _unfinished(serving, pushed) or _before(pushed, records)
+            target = _unfinished(serving, pushed) or _before(serving, pushed, records)
         _require_intact(target)
         # The metadata first: whoever is killed between the two finds the same target again.
         _change_blessings(store, serving, target, signature)
@@ -79,7 +82,7 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         if pushed:
             pushed[-1] = examine(serving, pushed[-1])
         if request.version is not None:
-            target = examine(serving, _named(pushed, request.version))
+            target = examine(serving, restored(serving, _named(pushed, request.version)))
         else:
             target = _unfinished(serving, pushed) or _before_in_store(serving, pushed)
         _require_intact(target)
@@ -103,9 +106,7 @@ def _before_in_store(serving: str, pushed: list[Version]) -> Version:
             continue
         if not examine(serving, version).problem:
             return version
-    raise ConfigError(
-        f"there is no intact earlier model to go back to; versions are {_numbers(pushed)}"
-    )
+    raise _no_target(serving, pushed, "earlier model")
 
 
 def _first(pushed: list[Version]) -> int:
@@ -161,7 +162,7 @@ def _require_intact(version: Version) -> None:
         )
 
 
-def _before(pushed: list[Version], records: Records) -> Version:
+def _before(serving: str, pushed: list[Version], records: Records) -> Version:
     """The newest intact version of an older model than the served one, whose blessing is in force.
     Where nobody knows what is served, or it is damaged: the newest intact one of any model."""
     blessed = {model_of(blessing) for blessing in records.blessings if is_blessed(blessing)}
@@ -172,9 +173,18 @@ def _before(pushed: list[Version], records: Records) -> Version:
             continue
         if served is None or model < served:
             return version
-    raise ConfigError(
-        f"there is no intact earlier blessed model to go back to; versions are {_numbers(pushed)}"
-    )
+    raise _no_target(serving, pushed, "earlier blessed model")
+
+
+def _no_target(serving: str, pushed: list[Version], wanted: str) -> ConfigError:
+    """What to do where nothing can be served again by itself."""
+    hints = [
+        f"`gauntlet rollback {each.version}` serves that one with the card of the journal"
+        for each in pushed
+        if each.damaged and not restored(serving, each).problem
+    ]
+    said = f"there is no intact {wanted} to go back to; versions are {_numbers(pushed)}"
+    return ConfigError("; ".join([said, *hints]))
 
 
 def _numbers(pushed: list[Version]) -> str:
