@@ -75,7 +75,7 @@ TOLD = "told"
 `components.binding.told`."""
 
 MET = "champion"
-"""Execution property with Champion's answer: what was served when the model met it."""
+"""Execution property with Champion's answer: what was served when the run began."""
 
 STAGING = ".staging-"
 """Prefix of the folders in which a push is prepared; a killed push leaves one."""
@@ -158,8 +158,8 @@ class Executor(tfx_pusher.Executor):
         self._require_champion(base, card, exec_properties)
 
     def _require_champion(self, base: str, card: Card, exec_properties: dict[str, Any]) -> None:
-        """Raises RunError where the model has met another champion than the one that is served, or
-        that one is damaged."""
+        """Raises RunError where another model is served than when the run began, or nobody knows
+        what it is. In other people's pipelines there may be no Champion that looked."""
         met = exec_properties.get(MET)
         if met is None:
             return
@@ -167,9 +167,8 @@ class Executor(tfx_pusher.Executor):
         if served == met or (served and same_model(read_card(served), card)):
             return
         raise RunError(
-            f"{served or 'nothing'} is served now, and the model was compared with "
-            f"{met or 'no champion'}: somebody pushed or rolled back meanwhile; run again, which "
-            "repeats the comparison only"
+            f"{served or 'nothing'} is served now, and {met or 'nothing'} when the run began: "
+            "somebody pushed or rolled back meanwhile; run again, which repeats the comparison only"
         )
 
 
