@@ -56,6 +56,7 @@ from components.versions import (
     newest,
     read_card,
     same_model,
+    unreadable,
     withdrawn_by,
 )
 from foundation.errors import ConfigError, RunError
@@ -127,6 +128,7 @@ class Executor(tfx_pusher.Executor):
         source = self.GetModelPath(input_dict)
         judged = judged_digest(source, [each for (each,) in _blessings(input_dict)])
         card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id, manifest_sha256=judged)
+        require_readable(base)
         if rollback := withdrawn_by(base, card.model, judged):
             signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
             pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
@@ -153,6 +155,7 @@ class Executor(tfx_pusher.Executor):
         run = json.loads(exec_properties.get("custom_config") or "null") or {}
         if not fields_of_push(base, run).items() <= fields.items():
             raise RunError(f"the terms of {base} changed during the push; run again")
+        require_readable(base)
         if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
         self._require_champion(base, card, exec_properties)
@@ -195,6 +198,17 @@ def _is_forced(blessing: Artifact) -> bool:
     return bool(forced)
 
 
+def require_readable(base: str) -> None:
+    """Raises RunError where a version may be a rollback from the model, and nobody can tell."""
+    if lost := unreadable(base):
+        named = "; ".join(f"version {each.version}: {each.problem}" for each in lost)
+        raise RunError(
+            f"nothing is pushed to {base}, because nobody can tell whether somebody rolled back "
+            f"from the model: {named}, and no journal has it. Restore the card, or take the folder "
+            "of the version away"
+        )
+
+
 def judged_digest(source: str, blessings: list[Artifact]) -> str:
     """The digest of the model that is to be pushed, which is the one that was judged.
 
@@ -206,7 +220,11 @@ def judged_digest(source: str, blessings: list[Artifact]) -> str:
     there = digest_of(source)
     for blessing in blessings:
         judged = blessing.get_string_custom_property(MODEL_SHA256)
-        if judged and judged != there:
+        if not judged:
+            log.info(
+                "%s says of no digest that it judged; it is of an earlier Gauntlet", blessing.uri
+            )
+        elif judged != there:
             raise RunError(
                 f"the model in {source} is not the one that was judged: its files were changed "
                 f"since then (SHA-256 of their list {there}, judged {judged}). Restore them, or "

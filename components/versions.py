@@ -4,7 +4,9 @@ Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's ac
 """
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -207,6 +209,30 @@ def restored(base: str, version: Version) -> Version:
     if not version.problem or not expected or verify(f"{base}/{version.version}", expected):
         return version
     return dataclasses.replace(version, problem="")
+
+
+def unnoted(base: str, pushed: Iterable[Version]) -> str:
+    """Which versions the journal should know, and has lost; '' where it knows them all, or there is
+    none. What was pushed before there were journals has no manifest either."""
+    if "://" in base:
+        return ""
+    lost = [
+        each.version
+        for each in pushed
+        if each.card.manifest_sha256 and not each.entry and each.problem != STRAY
+    ]
+    return (
+        f"the journal in {base} has no line on {', '.join(lost)}: it was removed or shortened. "
+        "Their cards can be held against the metadata only, where there are any"
+    ) * bool(lost)
+
+
+def unreadable(base: str) -> list[Version]:
+    """Versions of which nobody knows what they were: a card is damaged or gone, and no journal has
+    it. What was pushed before there were cards is older than all that have one."""
+    known = list_versions(base)
+    carded = itertools.dropwhile(lambda version: version.problem == NO_CARD, known)
+    return [each for each in carded if each.problem not in ("", STRAY) and not each.entry]
 
 
 def list_store(base: str) -> list[Version]:

@@ -17,9 +17,9 @@ from components.binding import Mandate, seen_in
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
-from components.versions import list_versions, newest
+from components.versions import list_versions, newest, unnoted
 from foundation.errors import ConfigError, GauntletError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from foundation.versions import newest_version
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
@@ -172,8 +172,11 @@ def check_champion(root: Root) -> None:
     """Raises RunError where what is served is damaged, or nobody pushed it."""
     from components.champion import require_sound
 
-    if served := newest(str(root.serving)):
-        require_sound(str(root.serving), held_against(root, served))
+    serving = str(root.serving)
+    if lost := unnoted(serving, list_versions(serving)):
+        log.warning("%s", lost, extra=Fields(stays=True))
+    if served := newest(serving):
+        require_sound(serving, held_against(root, served))
 
 
 def _mend(root: Root) -> None:

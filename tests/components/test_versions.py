@@ -17,6 +17,8 @@ from components.versions import (
     list_versions,
     read_card,
     same_model,
+    unnoted,
+    unreadable,
     withdrawn_by,
 )
 from foundation.errors import RunError
@@ -146,3 +148,31 @@ def test_what_nobody_pushed_lifts_no_withdrawal_and_withdraws_nothing(tmp_path: 
     assert withdrawn_by(serving, "b")
     version(tmp_path, "5", json.dumps(Card(model="0", kind="rollback").plain()))
     assert withdrawn_by(serving, "a") is None
+
+
+def test_a_journal_that_has_lost_versions_is_told_of(tmp_path: Path) -> None:
+    serving = str(tmp_path)
+    texts = {name: json.dumps(Card(model=name, manifest_sha256="x").plain()) for name in "23"}
+    version(tmp_path, "1", "{}")  # of before there were journals
+    assert unnoted(serving, list_versions(serving)) == ""
+    for number, text in texts.items():
+        version(tmp_path, number, text)
+    assert "has no line on 2, 3: it was removed" in unnoted(serving, list_versions(serving))
+    append(serving, Entry(what="run", card_sha256=digest(texts["3"].encode()), version="3"))
+    assert "has no line on 2: it was removed" in unnoted(serving, list_versions(serving))
+    append(serving, Entry(what="run", card_sha256=digest(texts["2"].encode()), version="2"))
+    assert unnoted(serving, list_versions(serving)) == ""
+    assert unnoted("gs://bucket/serving", list_versions(serving)) == ""
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_a_version_of_which_nobody_knows_what_it_was(tmp_path: Path, text: str | None) -> None:
+    version(tmp_path, "1")  # of before there were cards
+    version(tmp_path, "2", "{}")
+    assert unreadable(str(tmp_path)) == []
+    version(tmp_path, "3", text)
+    version(tmp_path, "4", "{}")
+    assert [each.version for each in unreadable(str(tmp_path))] == ["3"]
+    append(str(tmp_path), Entry(what="run", version="3", card_sha256="as it was"))
+    append(str(tmp_path), Entry(what="run", version="4", card_sha256=digest(b"{}")))
+    assert unreadable(str(tmp_path)) == []

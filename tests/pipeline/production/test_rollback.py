@@ -276,10 +276,11 @@ def forge(root: Root) -> None:
 
 @pytest.mark.parametrize("also_as_a_new_one", [True, False])
 def test_a_model_that_the_metadata_do_not_know_answers_nothing_and_is_no_champion(
-    root: Root, also_as_a_new_one: bool
+    root: Root, also_as_a_new_one: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     note_digests(root)
     check_champion(root)
+    assert "it was removed or shortened" not in caplog.text
     forge(root)
     if also_as_a_new_one:
         newest = list_versions(str(root.serving))[-1].version
@@ -291,6 +292,7 @@ def test_a_model_that_the_metadata_do_not_know_answers_nothing_and_is_no_champio
         classify(Classification(root=root, images=(Path("0.png"),)))
     version = list_versions(str(root.serving))[-1]
     assert held_against(root, version).damaged
+    assert "it was removed or shortened" in caplog.text
 
 
 @pytest.mark.parametrize("by_journal", [True, False])
