@@ -35,7 +35,7 @@ from tfx.utils import io_utils, path_utils, proto_utils
 from components.binding import bind, fields_of_push, is_news
 from components.champion import served_version
 from components.changes import Change, now, whoami
-from components.evaluator.executor import read_explanations
+from components.evaluator.explained import read_explanations
 from components.evaluator.gate import BEST
 from components.journal import Entry, append
 from components.manifest import (
@@ -252,7 +252,7 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     values = {gate.name: gate.value for gate in gates}
     reasons = [gate.not_compared for gate in gates if gate.not_compared and gate.name != BEST]
     return Card(
-        model=address_of(model),
+        model=address_of(model.mlmd_artifact),
         model_id=model.id,
         clean=values.get("clean"),
         worst_case=values.get("worst_case"),

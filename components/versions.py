@@ -22,7 +22,7 @@ from foundation.events import phase
 from foundation.versions import STORED_AT, is_number, versions
 
 if TYPE_CHECKING:
-    from tfx.types.artifact import Artifact
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 MEASURED = ("clean", "worst_case", "certified")
 """Gates whose values a card holds."""
@@ -128,9 +128,10 @@ class Version:
         return {"version": self.version, "serving": self.serving} | problem | self.card.plain()
 
 
-def address_of(model: "Artifact") -> str:
+def address_of(model: "mlmd.Artifact") -> str:
     """By what a card names a model: where it lies in its store, wherever its files were brought."""
-    return str(model.get_string_custom_property(STORED_AT) or model.uri)
+    known = STORED_AT in model.custom_properties  # to ask for one adds it
+    return str((known and model.custom_properties[STORED_AT].string_value) or model.uri)
 
 
 def same_model(one: Card, other: Card) -> bool:
@@ -255,7 +256,7 @@ def _listed(base: str, number: str, serving: bool, journal: Journal) -> Version:
     card_sha256 = digest(content)
     entry = journal.of(number, card_sha256)
     if entry is not None and entry.card_sha256 != card_sha256:
-        card, problem = recorded(entry), problem or "its card is not the one of its push"
+        card, problem = card_of_entry(entry), problem or "its card is not the one of its push"
         problem = "its card is missing" if problem == NO_CARD else problem
     elif entry is None and not problem:
         is_later = int(number) > (journal.begin or int(number))
@@ -263,7 +264,7 @@ def _listed(base: str, number: str, serving: bool, journal: Journal) -> Version:
     return Version(version=number, serving=serving, card=card, problem=problem, entry=entry)
 
 
-def recorded(entry: Entry) -> Card:
+def card_of_entry(entry: Entry) -> Card:
     """The card that the journal has; an empty one where it cannot be read."""
     try:
         return _card(entry.card)

@@ -33,7 +33,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     from rich.markup import escape
 
     from components.journal import read
-    from components.versions import recorded, unnoted
+    from components.versions import card_of_entry, unnoted
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.tables.models import journal_table, version_table
@@ -59,7 +59,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     if history:
         console.print(journal_table(serving, journal.entries))
     elif pushed:
-        known = [recorded(entry) for entry in journal.entries if entry.version]
+        known = [card_of_entry(entry) for entry in journal.entries if entry.version]
         console.print(version_table(serving, pushed, known))
     else:
         console.print(

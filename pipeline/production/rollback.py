@@ -46,7 +46,7 @@ def serve_again(request: Rollback) -> Version:
             pushed, its model was never blessed, or somebody else changes the versions; or the push
             failed, then the blessings are changed already, and the same call again completes it.
     """
-    signature = _signature(request)
+    signature = signed(request.reason, request.by)
     serving = str(request.root.serving)
     with phase("rollback"), request.root.under_change() as store:
         records = Records(store)
@@ -76,7 +76,7 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         ConfigError: there is no such version, or none before, or no reason is given. RunError: it
             is not what was pushed, or the push failed.
     """
-    signature, serving = _signature(request), request.serving
+    signature, serving = signed(request.reason, request.by), request.serving
     with phase("rollback"), serving_lock(serving):
         pushed = list_versions(serving)
         if pushed:
@@ -88,12 +88,6 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         _require_intact(target)
         _serve(serving, target, pushed[-1], signature)
         return list_versions(serving)[-1]
-
-
-def _signature(request: Rollback | StoreRollback) -> Signature:
-    if not request.reason.strip():
-        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
-    return signed(request.reason, request.by)
 
 
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:

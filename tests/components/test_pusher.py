@@ -26,10 +26,10 @@ from components.versions import (
     CARD,
     Card,
     PushedBy,
+    card_of_entry,
     examined,
     list_versions,
     read_card,
-    recorded,
 )
 from foundation.errors import ConfigError, RunError
 from foundation.locks import LOCK
@@ -380,7 +380,7 @@ def test_what_is_pushed_has_the_digest_of_what_was_judged(
     begun, done = read(str(tmp_path / "serving")).entries
     assert (begun.version, done.version, done.what) == ("", os.path.basename(version), "run")
     assert done.model_sha256 == begun.model_sha256 == digest
-    assert recorded(done) == read_card(version)
+    assert card_of_entry(done) == read_card(version)
 
 
 def test_a_model_that_was_changed_since_it_was_judged_is_not_pushed(
