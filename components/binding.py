@@ -23,7 +23,7 @@ from etils import epath
 from components.changes import Signature, whoami
 from components.journal import read
 from components.policy import ASKS_NOTHING, Purpose, Terms
-from components.versions import STRAY, Card, PushedBy, Version, list_versions, recorded
+from components.versions import STRAY, Card, PushedBy, Version, card_of_entry, list_versions
 from foundation.errors import ConfigError
 from foundation.json import dumps
 from foundation.locks import serving_lock
@@ -195,7 +195,7 @@ def listed(serving: str) -> list[Version]:
 def _gone(serving: str) -> list[Version]:
     """The versions that the journal knows, whether they are there or not, the oldest first."""
     return [
-        Version(version=entry.version, serving=False, card=recorded(entry))
+        Version(version=entry.version, serving=False, card=card_of_entry(entry))
         for entry in read(serving).entries
         if entry.version and entry.card
     ]

@@ -17,7 +17,7 @@ from components.binding import Agreement, Mandate, agree, best_worst_case, liste
 from components.class_names import names_in
 from components.curated_schema import read_schema
 from components.policy import Terms
-from components.versions import examine, list_versions, same_model
+from components.versions import Version, examine, list_versions, restored, same_model
 from foundation.errors import DataError, RunError
 from foundation.json import dumps
 from foundation.locks import serving_lock
@@ -39,18 +39,13 @@ def served_version(serving: str) -> str:
     the same champion: the caches then remember who has met it, and with which blessing.
 
     Raises:
-        RunError: it is not what was pushed, so nothing can be compared with it.
+        RunError: it is not what was pushed, or nobody pushed it: nothing can be compared with it.
     """
     known = {version.version: version for version in list_versions(serving)}
     if not known:
         return ""
     version = examine(serving, known[next(reversed(known))])
-    if version.damaged:
-        raise RunError(
-            f"version {version.version} in {serving}, which is served, is damaged: "
-            f"{version.problem}. No model can be compared with it; serve an intact one by "
-            "`gauntlet rollback`, or restore its files, or take its folder away"
-        )
+    require_sound(serving, version)
     while earlier := known.get(version.card.of or ""):
         earlier = examine(serving, earlier)
         is_before = int(earlier.version) < int(version.version)
@@ -58,6 +53,20 @@ def served_version(serving: str) -> str:
             break
         version = earlier
     return os.path.join(serving, version.version)
+
+
+def require_sound(serving: str, version: Version) -> None:
+    """Raises RunError with the ways out where a served version cannot be a champion."""
+    if not version.problem:
+        return
+    way = "serve an intact one by `gauntlet rollback`"
+    if not restored(serving, version).problem:
+        way += f" (`gauntlet rollback {version.version}`: this one, with the card of the journal)"
+    raise RunError(
+        f"version {version.version} in {serving}, which is served, is "
+        f"{'damaged' if version.damaged else 'no champion'}: {version.problem}. No model can be "
+        f"compared with it; {way}, or restore its files, or take its folder away"
+    )
 
 
 def other_classes(champion: str, theirs: Classes, ours: Classes, accepted: bool) -> str:

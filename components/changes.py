@@ -12,6 +12,8 @@ import socket
 from dataclasses import dataclass
 from enum import StrEnum
 
+from foundation.errors import ConfigError
+
 
 class Change(StrEnum):
     """What was done to a blessing by hand: the name of its property that holds the signature."""
@@ -31,11 +33,18 @@ class Signature:
 
 
 def signed(reason: str, claim: str = "") -> Signature:
-    """The signature of whoever runs this process, now.
+    """The signature of whoever runs this process, now; raises ConfigError without a reason.
 
     claim: name by which they want to be known; it is noted as what they say.
     """
+    require_reason(reason)
     return Signature(by=whoami(claim), at=now(), reason=reason)
+
+
+def require_reason(reason: str) -> None:
+    """Raises ConfigError for an empty reason."""
+    if not reason.strip():
+        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
 
 
 def whoami(claim: str = "") -> str:

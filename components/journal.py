@@ -56,14 +56,16 @@ class Journal:
 
     def of(self, version: str, card_sha256: str = "") -> Entry | None:
         """The line on a version: what was noted when it was there; otherwise, by the digest of its
-        card, what was noted before."""
+        card, which no other push has, what was noted before, where that push is not done."""
         for entry in reversed(self.entries):
             if entry.version == version:
                 return entry
-        for entry in reversed(self.entries):
-            if card_sha256 and entry.card_sha256 == card_sha256 and not entry.version:
-                return entry
-        return None
+        about = self.about(card_sha256)
+        return about[-1] if about and not any(entry.version for entry in about) else None
+
+    def about(self, card_sha256: str) -> list[Entry]:
+        """The lines with that digest of a card."""
+        return [entry for entry in self.entries if card_sha256 and entry.card_sha256 == card_sha256]
 
     @property
     def begin(self) -> int | None:

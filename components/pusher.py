@@ -34,9 +34,9 @@ from tfx.utils import io_utils, path_utils, proto_utils
 from components.binding import bind, fields_of_push, is_news
 from components.champion import served_version
 from components.changes import Change, now, whoami
-from components.evaluator.executor import read_explanations
+from components.evaluator.explained import read_explanations
 from components.evaluator.gate import BEST
-from components.journal import Entry, append, read
+from components.journal import Entry, append
 from components.manifest import (
     CARD,
     CLAIM,
@@ -55,6 +55,7 @@ from components.versions import (
     newest,
     read_card,
     same_model,
+    unreadable,
     withdrawn_by,
 )
 from foundation.errors import ConfigError, RunError
@@ -75,7 +76,7 @@ ACCOUNT = "account"
 `components.binding.account`."""
 
 MET = "champion"
-"""Execution property with Champion's answer: what was served when the model met it."""
+"""Execution property with Champion's answer: what was served when the run began."""
 
 FAILURES = (OSError, tf.errors.OpError)
 
@@ -124,6 +125,7 @@ class Executor(tfx_pusher.Executor):
         source = self.GetModelPath(input_dict)
         judged = judged_digest(source, [each for (each,) in _blessings(input_dict)])
         card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id, manifest_sha256=judged)
+        require_readable(base)
         if rollback := withdrawn_by(base, card.model, judged):
             signature = {"by": rollback.by, "at": rollback.at, "reason": rollback.reason}
             pushed.set_string_custom_property(WITHDRAWN, dumps(signature, indent=None))
@@ -153,13 +155,14 @@ class Executor(tfx_pusher.Executor):
         run = json.loads(exec_properties.get("custom_config") or "null") or {}
         if not fields_of_push(base, run).items() <= fields.items():
             raise RunError(f"the terms of {base} changed during the push; run again")
+        require_readable(base)
         if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
             raise RunError(f"{rollback.by} rolled back from the model while it was being pushed")
         self._require_champion(base, card, exec_properties)
 
     def _require_champion(self, base: str, card: Card, exec_properties: dict[str, Any]) -> None:
-        """Raises RunError where the model has met another champion than the one that is served, or
-        that one is damaged."""
+        """Raises RunError where another model is served than when the run began, or nobody knows
+        what it is. In other people's pipelines there may be no Champion that looked."""
         met = exec_properties.get(MET)
         if met is None:
             return
@@ -167,9 +170,8 @@ class Executor(tfx_pusher.Executor):
         if served == met or (served and same_model(read_card(served), card)):
             return
         raise RunError(
-            f"{served or 'nothing'} is served now, and the model was compared with "
-            f"{met or 'no champion'}: somebody pushed or rolled back meanwhile; run again, which "
-            "repeats the comparison only"
+            f"{served or 'nothing'} is served now, and {met or 'nothing'} when the run began: "
+            "somebody pushed or rolled back meanwhile; run again, which repeats the comparison only"
         )
 
 
@@ -196,6 +198,17 @@ def _is_forced(blessing: Artifact) -> bool:
     return bool(forced)
 
 
+def require_readable(base: str) -> None:
+    """Raises RunError where a version may be a rollback from the model, and nobody can tell."""
+    if lost := unreadable(base):
+        named = "; ".join(f"version {each.version}: {each.problem}" for each in lost)
+        raise RunError(
+            f"nothing is pushed to {base}, because nobody can tell whether somebody rolled back "
+            f"from the model: {named}, and no journal has it. Restore the card, or take the folder "
+            "of the version away"
+        )
+
+
 def judged_digest(source: str, blessings: list[Artifact]) -> str:
     """The digest of the model that is to be pushed, which is the one that was judged.
 
@@ -207,7 +220,11 @@ def judged_digest(source: str, blessings: list[Artifact]) -> str:
     there = digest_of(source)
     for blessing in blessings:
         judged = blessing.get_string_custom_property(MODEL_SHA256)
-        if judged and judged != there:
+        if not judged:
+            log.info(
+                "%s says of no digest that it judged; it is of an earlier Gauntlet", blessing.uri
+            )
+        elif judged != there:
             raise RunError(
                 f"the model in {source} is not the one that was judged: its files were changed "
                 f"since then (SHA-256 of their list {there}, judged {judged}). Restore them, or "
@@ -221,6 +238,8 @@ def served_already(base: str, card: Card) -> str | None:
     served = newest(base)
     if served is None or served.problem or not same_model(served.card, card):
         return None
+    if served.card.manifest_sha256 is None:  # of before there were manifests
+        return None
     return served.version
 
 
@@ -231,7 +250,7 @@ def card_of(model: Artifact, blessing: Artifact, **more: Any) -> Card:
     values = {gate.name: gate.value for gate in gates}
     reasons = [gate.not_compared for gate in gates if gate.not_compared and gate.name != BEST]
     return Card(
-        model=address_of(model),
+        model=address_of(model.mlmd_artifact),
         model_id=model.id,
         clean=values.get("clean"),
         worst_case=values.get("worst_case"),
@@ -292,7 +311,8 @@ def _stage(source: str, staging: str, card: Card) -> None:
     if card.manifest_sha256 not in (None, copied):
         raise RunError(f"the files in {source} were changed while they were copied")
     pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied)
+    push = uuid.uuid4().hex
+    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied, push=push)
     with fileio.open(os.path.join(staging, CARD), "w") as file:
         file.write(dumps(whole.plain()))
     if "://" not in staging:
@@ -351,11 +371,7 @@ def settle(base: str) -> None:
 
 def unsettled(base: str) -> dict[str, Entry]:
     """What the journal has on such versions, by their numbers."""
-    journal = read(base)
-    entries = {
-        version.version: journal.of(version.version, version.card_sha256)
-        for version in list_versions(base)
-    }
+    entries = {version.version: version.entry for version in list_versions(base)}
     return {number: each for number, each in entries.items() if each and not each.version}
 
 

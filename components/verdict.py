@@ -12,7 +12,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing, ModelEvaluation, PushedModel
 
-from components.evaluator.executor import read_explanations
+from components.evaluator.explained import read_explanations
 from components.pusher import WITHDRAWN
 from components.serving_check.component import read_problems
 from foundation.errors import Refused

@@ -4,7 +4,9 @@ Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's ac
 """
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,13 @@ from etils import epath
 
 from components.journal import Entry, Journal, read
 from components.manifest import CARD as CARD
-from components.manifest import digest, verify
+from components.manifest import digest, manifest_of, verify
 from foundation.errors import RunError
 from foundation.events import phase
 from foundation.versions import STORED_AT, is_number, versions
 
 if TYPE_CHECKING:
-    from tfx.types.artifact import Artifact
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 MEASURED = ("clean", "worst_case", "certified")
 """Gates whose values a card holds."""
@@ -32,6 +34,8 @@ UNKNOWN = (
     f"{NEVER_BLESSED} as far as the metadata know; where these were lost, `gauntlet rollback "
     "--store ROOT` goes by the cards alone"
 )
+OTHER_FILES = "its files are not those of its model, as the journal has them"
+
 BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN)
 """Problems of a version whose files may be what somebody wanted: it was put there by hand."""
 
@@ -64,6 +68,7 @@ class Card:
         their file. replaced: how the purpose differs from the one before, which it has replaced.
         lowered: how the policy is weaker than that of the root, where that was forced or signed.
     manifest_sha256: digest of the list of all other files of the version.
+    push: a name that no other push has.
     seed, code: of the run that trained the model.
     """
 
@@ -87,6 +92,7 @@ class Card:
     replaced: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
     manifest_sha256: str | None = None
+    push: str | None = None
     seed: int | None = None
     code: str | None = None
 
@@ -104,14 +110,14 @@ class Version:
 
     problem: what is wrong with it, '' for nothing; such a version is never served again. Where its
         own card cannot be believed, `card` is the one of the journal.
-    card_sha256: digest of the card's file.
+    entry: the line of the journal on it; None where there is none.
     """
 
     version: str
     serving: bool
     card: Card
     problem: str = ""
-    card_sha256: str = dataclasses.field(default="", compare=False, repr=False)
+    entry: Entry | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def damaged(self) -> bool:
@@ -124,9 +130,10 @@ class Version:
         return {"version": self.version, "serving": self.serving} | problem | self.card.plain()
 
 
-def address_of(model: "Artifact") -> str:
+def address_of(model: "mlmd.Artifact") -> str:
     """By what a card names a model: where it lies in its store, wherever its files were brought."""
-    return str(model.get_string_custom_property(STORED_AT) or model.uri)
+    known = STORED_AT in model.custom_properties  # to ask for one adds it
+    return str((known and model.custom_properties[STORED_AT].string_value) or model.uri)
 
 
 def same_model(one: Card, other: Card) -> bool:
@@ -169,7 +176,13 @@ def list_versions(base: str) -> list[Version]:
     """All pushed versions, oldest first; the last is served. Their cards are compared with the
     journal, their files with nothing: see `examined`."""
     known, journal = versions(base), read(base)
-    return [_listed(base, number, number == known[-1], journal) for number in known]
+    listed: list[Version] = []
+    for number in known:
+        version = _listed(base, number, number == known[-1], journal)
+        if version.entry and any(version.entry is other.entry for other in listed):
+            version = dataclasses.replace(version, problem=STRAY, entry=None)
+        listed.append(version)
+    return listed
 
 
 def examined(base: str) -> list[Version]:
@@ -179,11 +192,50 @@ def examined(base: str) -> list[Version]:
 
 def examine(base: str, version: Version) -> Version:
     """A version of the listing with its files verified. What was pushed before there were manifests
-    has none."""
+    has none: only its model may be known, by the journal."""
     folder, expected = f"{base}/{version.version}", version.card.manifest_sha256
-    if version.problem or not expected:
+    if version.problem:
         return version
-    return dataclasses.replace(version, problem="; ".join(verify(folder, expected)))
+    if expected:
+        return dataclasses.replace(version, problem="; ".join(verify(folder, expected)))
+    entries = read(base).entries
+    known = {entry.model_sha256 for entry in entries if entry.model == version.card.model} - {""}
+    if version.card.model and known and digest(manifest_of(folder).text.encode()) not in known:
+        return dataclasses.replace(version, problem=OTHER_FILES)
+    return version
+
+
+def restored(base: str, version: Version) -> Version:
+    """A version whose own card cannot be believed, with the one of the journal instead, where its
+    files are those that were pushed with that; otherwise the version as it is."""
+    expected = version.entry and version.card.manifest_sha256
+    if not version.problem or not expected or verify(f"{base}/{version.version}", expected):
+        return version
+    return dataclasses.replace(version, problem="")
+
+
+def unnoted(base: str, pushed: Iterable[Version]) -> str:
+    """Which versions the journal should know, and has lost; '' where it knows them all, or there is
+    none. What was pushed before there were journals has no manifest either."""
+    if "://" in base:
+        return ""
+    lost = [
+        each.version
+        for each in pushed
+        if each.card.manifest_sha256 and not each.entry and each.problem != STRAY
+    ]
+    return (
+        f"the journal in {base} has no line on {', '.join(lost)}: it was removed or shortened. "
+        "Their cards can be held against the metadata only, where there are any"
+    ) * bool(lost)
+
+
+def unreadable(base: str) -> list[Version]:
+    """Versions of which nobody knows what they were: a card is damaged or gone, and no journal has
+    it. What was pushed before there were cards is older than all that have one."""
+    known = list_versions(base)
+    carded = itertools.dropwhile(lambda version: version.problem == NO_CARD, known)
+    return [each for each in carded if each.problem not in ("", STRAY) and not each.entry]
 
 
 def list_store(base: str) -> list[Version]:
@@ -206,16 +258,15 @@ def _listed(base: str, number: str, serving: bool, journal: Journal) -> Version:
     card_sha256 = digest(content)
     entry = journal.of(number, card_sha256)
     if entry is not None and entry.card_sha256 != card_sha256:
-        card, problem = recorded(entry), problem or "its card is not the one of its push"
+        card, problem = card_of_entry(entry), problem or "its card is not the one of its push"
         problem = "its card is missing" if problem == NO_CARD else problem
-    elif entry is None and not problem and int(number) > (journal.begin or int(number)):
-        problem = STRAY
-    return Version(
-        version=number, serving=serving, card=card, problem=problem, card_sha256=card_sha256
-    )
+    elif entry is None and not problem:
+        is_later = int(number) > (journal.begin or int(number))
+        problem = STRAY if is_later or journal.about(card_sha256) else ""
+    return Version(version=number, serving=serving, card=card, problem=problem, entry=entry)
 
 
-def recorded(entry: Entry) -> Card:
+def card_of_entry(entry: Entry) -> Card:
     """The card that the journal has; an empty one where it cannot be read."""
     try:
         return _card(entry.card)
@@ -234,6 +285,8 @@ def withdrawn_by(base: str, model: str, model_sha256: str | None = None) -> Card
     earlier: list[tuple[Card, int]] = []
     withdrawn = None
     for version in list_versions(base):
+        if version.problem == STRAY:
+            continue
         card, number = version.card, int(version.version)
         if card.kind is PushedBy.ROLLBACK:
             number = _first_of(card, earlier) or int(card.of or 0)

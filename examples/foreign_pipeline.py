@@ -26,7 +26,7 @@ from components.adversarial_example_gen.component import AdversarialExampleGen
 from components.adversarial_example_gen.config import AttackConfig
 from components.evaluator.component import ExplainedEvaluator
 from components.evaluator.eval_config import eval_config
-from components.evaluator.executor import read_explanations
+from components.evaluator.explained import read_explanations
 from components.evaluator.gate import Accuracy, WorstCase
 from components.records.names import CLEAN
 from components.records.signature import transformed_examples

@@ -124,12 +124,6 @@ def by_hand_options(command: Command) -> Command:
     )(command)
 
 
-def require_reason(reason: str) -> None:
-    """Raises ConfigError for an empty reason."""
-    if not reason.strip():
-        raise ConfigError("--reason takes a text; it stands in every listing")
-
-
 def google_cloud_options(command: Command) -> Command:
     """--project, --region and --api-endpoint of Vertex AI."""
     for option in (

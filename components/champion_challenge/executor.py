@@ -103,7 +103,7 @@ def rival(candidate: Artifact, champion: str, accepted: bool = False) -> Rivalry
     """
     if not champion:
         return Rivalry()
-    if read_card(champion).model == address_of(candidate):
+    if read_card(champion).model == address_of(candidate.mlmd_artifact):
         return Rivalry(reason="the candidate is the model that is served")
     export = export_of([candidate])
     (our_shape, ours), (their_shape, theirs) = (seen_of(path) for path in (export, champion))

@@ -6,7 +6,6 @@ import json
 import os
 from typing import Any
 
-import pydantic
 from google.protobuf import json_format
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.io import fileio
@@ -19,7 +18,7 @@ from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
 from components.champion_challenge.rivalry import Rivalry, read_rivalry
 from components.evaluator import challenged, extractors
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import GATES, Explanation
 from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.gate import BEST, Best
 from components.evaluator.metrics import gates_of
@@ -29,9 +28,6 @@ from components.records.checks import read_checks
 from foundation.errors import ConfigError
 from foundation.json import dumps
 from foundation.whole import write_text
-
-GATES = "gates.json"
-"""File in the blessing: a list of `components.evaluator.explained.Explanation`."""
 
 TALLY_FILE = "tally.json"
 """File in the evaluation: the `components.evaluator.tally.Tally` of all images."""
@@ -126,12 +122,6 @@ def with_extractors(
             )
     module = challenged if was_challenged else extractors
     return exec_properties | {standard_component_specs.MODULE_PATH_KEY: module.__name__}
-
-
-def read_explanations(blessing: str) -> list[Explanation]:
-    """What `Executor` wrote beside a blessing."""
-    with fileio.open(os.path.join(blessing, GATES)) as file:
-        return pydantic.TypeAdapter(list[Explanation]).validate_json(file.read())
 
 
 def read_written_tally(evaluation: str) -> Tally:

@@ -1,6 +1,13 @@
-"""What became of a gate: an entry of `gates.json`. Read without TensorFlow, NumPy and SciPy."""
+"""What became of a gate: an entry of `gates.json`. Read without TensorFlow, NumPy and SciPy; on an
+object store it needs TensorFlow's or fsspec's access to that."""
 
 from dataclasses import dataclass
+
+import pydantic
+from etils import epath
+
+GATES = "gates.json"
+"""File in the blessing: a list of `Explanation`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +43,9 @@ class Explanation:
     def refuses(self) -> bool:
         """Whether the model is refused by it."""
         return self.passed is False
+
+
+def read_explanations(blessing: str) -> list[Explanation]:
+    """What the gates of a blessing say, which lies in that folder."""
+    text = (epath.Path(blessing) / GATES).read_bytes()
+    return pydantic.TypeAdapter(list[Explanation]).validate_json(text)

@@ -2,8 +2,9 @@
 
 import click
 
+from components.changes import require_reason
 from foundation.errors import ConfigError
-from gauntlet.options import by_hand_options, request, require_reason, root_option
+from gauntlet.options import by_hand_options, request, root_option
 from pipeline.production.requests import ForcedPush
 
 

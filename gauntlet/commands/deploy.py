@@ -1,5 +1,6 @@
 """`gauntlet deploy`: a pushed version is served by KServe or by Vertex AI."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,7 +173,11 @@ def version_of(root: Root | None, model_uri: str, console: "Console") -> "Pushed
     if root is None and not model_uri:
         root = EXISTING_ROOT.convert(DEFAULT_ROOT, None, None)
     if root is not None:
-        return chosen(Place.of(model_uri or str(root.serving)), str(root.serving))
+        from pipeline.production.listing import held_against
+
+        serving = str(root.serving)
+        compared = functools.partial(held_against, root)
+        return chosen(Place.of(model_uri or serving), serving, compared)
     place = Place.of(model_uri)
     if place.folder.startswith(READ_BY_TENSORFLOW):
         from gauntlet.supervisor import call

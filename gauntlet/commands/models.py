@@ -33,7 +33,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     from rich.markup import escape
 
     from components.journal import read
-    from components.versions import recorded
+    from components.versions import card_of_entry, unnoted
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.tables.models import journal_table, version_table
@@ -53,14 +53,13 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
         write_text(json_file, dumps(shown) + "\n")
     if journal.damaged:
         lines = ", ".join(map(str, journal.damaged))
-        console.print(
-            f"[yellow]Note:[/] the journal has lines that cannot be read: {lines}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        note(console, f"the journal has lines that cannot be read: {lines}")
+    if lost := unnoted(serving, pushed):
+        note(console, lost)
     if history:
         console.print(journal_table(serving, journal.entries))
     elif pushed:
-        known = [recorded(entry) for entry in journal.entries if entry.version]
+        known = [card_of_entry(entry) for entry in journal.entries if entry.version]
         console.print(version_table(serving, pushed, known))
     else:
         console.print(
@@ -85,8 +84,12 @@ def _listed(place: Root | str, serving: str, console: "Console") -> list["Versio
     try:
         return list_root(place)
     except RunError as error:
-        console.print(
-            f"[yellow]Note:[/] the versions are not compared with the metadata: {error}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        note(console, f"the versions are not compared with the metadata: {error}")
         return examined(serving)
+
+
+def note(console: "Console", text: str) -> None:
+    """What a user should know beside the table."""
+    from rich.markup import escape
+
+    console.print(f"[yellow]Note:[/] {escape(text)}", highlight=False, soft_wrap=True)

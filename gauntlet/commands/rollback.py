@@ -2,7 +2,8 @@
 
 import click
 
-from gauntlet.options import by_hand_options, place_of, require_reason, root_or_store_options
+from components.changes import require_reason
+from gauntlet.options import by_hand_options, place_of, root_or_store_options
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.root import Root
 

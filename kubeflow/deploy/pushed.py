@@ -1,10 +1,19 @@
 """Which pushed version is served elsewhere, and whether it may be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gauntlet_kubeflow.deploy.request import Place
 
-from components.versions import Card, PushedBy, Version, examine, list_versions, withdrawn_by
+from components.versions import (
+    NO_CARD,
+    Card,
+    PushedBy,
+    Version,
+    examine,
+    list_versions,
+    withdrawn_by,
+)
 from foundation.errors import ConfigError
 from foundation.events import phase
 
@@ -36,12 +45,15 @@ def chosen_in_store(place: Place) -> Pushed:
         return chosen(place, place.folder)
 
 
-def chosen(place: Place, readable: str) -> Pushed:
+def chosen(
+    place: Place, readable: str, compared: Callable[[Version], Version] = lambda version: version
+) -> Pushed:
     """The version of a place.
 
     Args:
         place: where the platform finds it.
         readable: the folder of versions as it can be read here; '' where it cannot.
+        compared: what is known of it elsewhere, as its problem.
 
     Raises:
         ConfigError: there is no such version, or it is not what was pushed.
@@ -62,10 +74,11 @@ def chosen(place: Place, readable: str) -> Pushed:
         raise ConfigError(
             f"there is no version {place.version} in {readable}; there are {', '.join(versions)}"
         )
-    if (version := examine(readable, version)).damaged:
+    version = compared(examine(readable, version))
+    if version.problem not in ("", NO_CARD):  # without a card, see `check`
         raise ConfigError(
-            f"version {version.version} in {readable} is damaged: {version.problem}; it is served "
-            "nowhere else"
+            f"version {version.version} in {readable} is served nowhere else: "
+            f"{'it is damaged: ' * version.damaged}{version.problem}"
         )
     card = version.card
     return _pushed(place, version, withdrawn_by(readable, card.model, card.manifest_sha256))

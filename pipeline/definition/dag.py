@@ -183,7 +183,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
 
     # Only then it is pushed, and a platform is told what became of it.
     run = account(terms, places.mandate, config.seed, defended.code)
-    met = served.outputs["served"] if rival else None
+    met = served.outputs["served"]
     pushed = dag.add(push(robust, blessing, servable, met, run, places), "pushed_model")
     if places.fail_on_refusal is not None:
         summary = dag.add(Summary(blessing=blessing, servable=servable, pushed=pushed), "summary")
@@ -393,12 +393,13 @@ def push(
     model: Channel,
     blessing: Channel,
     servable: Channel,
-    met: Channel | None,
+    met: Channel,
     run: dict[str, Any],
     places: Places,
 ) -> Pusher:
-    """Pushes what is blessed twice, where what was served when it met the champion is served still.
-    Each run is another key for the cache, because a push looks at what is being served.
+    """Pushes what is blessed twice, where what was served when the run began is served still, also
+    where no gate compares with that. Each run is another key for the cache, because a push looks at
+    what is being served.
 
     run: what the card says of it, see `components.binding.account`.
     """
@@ -411,6 +412,5 @@ def push(
         custom_config={"run_id": places.run_id} | run,
         custom_executor_spec=ExecutorClassSpec(pusher.Executor),
     )
-    if met:
-        node.exec_properties[pusher.MET] = answer(met)
+    node.exec_properties[pusher.MET] = answer(met)
     return node

@@ -17,7 +17,7 @@ from components.binding import Mandate, seen_in
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
 from components.schema import schema_of
-from components.versions import list_versions
+from components.versions import list_versions, newest, unnoted
 from foundation.errors import ConfigError, GauntletError
 from foundation.events import Fields, phase
 from foundation.versions import newest_version, sweep
@@ -26,6 +26,7 @@ from pipeline.definition.config import RunConfig
 from pipeline.definition.terms import terms_of
 from pipeline.local.disk import check_disk, least, needed
 from pipeline.local.orchestrator import Orchestrator
+from pipeline.production.listing import held_against
 from pipeline.report.run_summary import Outcome
 from pipeline.root.root import Root
 
@@ -154,13 +155,12 @@ def _check_disk(job: Job, prepared: PreparedDataset) -> None:
 
 def _assemble(job: Job, prepared: PreparedDataset) -> Any:
     """The pipeline, on a root where what killed runs left behind is mended."""
-    from components.champion import served_version
     from components.spans import newest_accepted
     from pipeline.definition.dag import Places, create_pipeline
 
     _mend(job.root)
     serving, spans, terms = str(job.root.serving), str(job.root.spans), terms_of(job.config)
-    served_version(serving)  # what is served and damaged ends the run here
+    check_champion(job.root)
     places = Places(
         pipeline_root=str(job.root.artifacts),
         serving=serving,
@@ -179,6 +179,17 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
     data = dataclasses.replace(job.config.data, dataset=prepared.name)
     config = dataclasses.replace(job.config, data=data)
     return create_pipeline(config, places, beam_pipeline_args=[])
+
+
+def check_champion(root: Root) -> None:
+    """Raises RunError where what is served is damaged, or nobody pushed it."""
+    from components.champion import require_sound
+
+    serving = str(root.serving)
+    if lost := unnoted(serving, list_versions(serving)):
+        log.warning("%s", lost, extra=Fields(stays=True))
+    if served := newest(serving):
+        require_sound(serving, held_against(root, served))
 
 
 def _mend(root: Root) -> None:

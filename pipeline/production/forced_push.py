@@ -15,14 +15,21 @@ from tfx.utils import path_utils
 from components.binding import fields_of_forced
 from components.evaluator.executor import REFUSED_BY
 from components.pusher import ACCOUNT, card_of, publish, settle
-from components.versions import Card, PushedBy, Version, list_versions, same_model
+from components.versions import (
+    Card,
+    PushedBy,
+    Version,
+    address_of,
+    list_versions,
+    same_model,
+)
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
 from pipeline.production.listing import compared, require_same
 from pipeline.production.requests import ForcedPush
 from pipeline.root.blessings import Change, change, is_blessed, judged, put, signed, text_in
 from pipeline.root.metadata import RunOutputs
-from pipeline.root.pushed import Records, address_of, measured_by
+from pipeline.root.pushed import Records, measured_by
 
 log = logging.getLogger("gauntlet.forced_push")
 

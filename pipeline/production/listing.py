@@ -2,14 +2,18 @@
 the metadata. Read without TFX."""
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING
 
-from components.versions import Version, examined, list_versions
+from components.versions import UNKNOWN, Card, Version, examined, list_versions
 from foundation.errors import RunError
+from foundation.events import Fields
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
     from pipeline.root.pushed import Records
+
+log = logging.getLogger("gauntlet.listing")
 
 
 def list_root(root: Root) -> list[Version]:
@@ -35,14 +39,38 @@ def compared(serving: str, records: "Records") -> list[Version]:
 
 
 def require_same(serving: str, pushed: list[Version]) -> None:
-    """Raises RunError where the versions are not those of a listing any more, by the digests of
+    """Raises RunError where the versions are not those of a listing any more, by
     their cards: so a change that has looked at every file need not hold their lock meanwhile."""
 
-    def known(listed: list[Version]) -> list[tuple[str, str]]:
-        return [(each.version, each.card_sha256) for each in listed]
+    def known(listed: list[Version]) -> list[tuple[str, Card]]:
+        return [(each.version, each.card) for each in listed]
 
     if known(list_versions(serving)) != known(pushed):
         raise RunError(
             f"somebody else changed the versions in {serving} meanwhile; nothing was changed. Look "
             "at them by `gauntlet models`, and try again"
         )
+
+
+def held_against(root: Root, version: Version) -> Version:
+    """One version whose files are verified, compared with the metadata too, by a user who may only
+    read too. Where these were lost, the journal answers for it; that, and that they cannot be read,
+    is told."""
+    if version.problem:
+        return version
+    try:
+        with root.known() as store:
+            if store is None:
+                return version
+            from pipeline.root.pushed import Records
+
+            problem = Records(store).contradiction(version)
+    except RunError as error:
+        told = f"version {version.version} is not compared with the metadata: {error}"
+        log.warning("%s", told, extra=Fields(stays=True))
+        return version
+    if problem == UNKNOWN and version.entry:
+        told = f"the metadata do not know version {version.version}: its journal alone is believed"
+        log.warning("%s", told, extra=Fields(stays=True))
+        return version
+    return dataclasses.replace(version, problem=problem)

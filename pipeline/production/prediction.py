@@ -3,6 +3,7 @@
 The served model is the version with the highest number.
 """
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -15,10 +16,13 @@ from components.datasets.folder.content import Unusable, file_of_image, require_
 from components.datasets.folder.problems import Problems
 from components.versions import newest
 from foundation.errors import ConfigError, RunError
-from foundation.events import phase
+from foundation.events import Fields, phase
 from pipeline.production.answers import Answer, Answers
+from pipeline.production.listing import held_against
 from pipeline.production.requests import Classification
 from trainer.classes import class_names_of
+
+log = logging.getLogger("gauntlet.prediction")
 
 REASON = re.compile(r"assertion failed: \[(.*?)\]|(Invalid PNG)")
 """What the graph says of an image that it refuses, or TensorFlow's decoder."""
@@ -37,11 +41,15 @@ def classify(request: Classification) -> Answers:
         raise ConfigError(
             f"nothing has been pushed in {request.root} yet; run `gauntlet run` first"
         )
+    served = held_against(request.root, served)
     if served.damaged:
         raise RunError(
             f"version {served.version}, which is served, is damaged: {served.problem}; serve an "
             "intact one by `gauntlet rollback`"
         )
+    if served.problem:
+        told = f"version {served.version} answers, although {served.problem}"
+        log.warning("%s", told, extra=Fields(stays=True))
     version = served.version
     with phase("predict"):
         folder = os.path.join(serving, version)

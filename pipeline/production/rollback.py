@@ -19,6 +19,7 @@ from components.versions import (
     Version,
     examine,
     list_versions,
+    restored,
     same_model,
     withdrawn_by,
 )
@@ -45,16 +46,19 @@ def serve_again(request: Rollback) -> Version:
             pushed, its model was never blessed, or somebody else changes the versions; or the push
             failed, then the blessings are changed already, and the same call again completes it.
     """
-    signature = _signature(request)
+    signature = signed(request.reason, request.by)
     serving = str(request.root.serving)
     with phase("rollback"), request.root.under_change() as store:
-        pushed = compared(serving, Records(store))
+        records = Records(store)
+        pushed = compared(serving, records)
         with request.root.serving_lock():
             require_same(serving, pushed)
             if request.version is not None:
-                target = _named(pushed, request.version)
+                target = restored(serving, _named(pushed, request.version))
+                problem = target.problem or records.contradiction(target)
+                target = dataclasses.replace(target, problem=problem)
             else:
-                target = _unfinished(serving, pushed) or _before(pushed, Records(store))
+                target = _unfinished(serving, pushed) or _before(serving, pushed, records)
             _require_intact(target)
             # The metadata first: whoever is killed between the two finds the same target again.
             _change_blessings(store, serving, target, signature)
@@ -80,13 +84,13 @@ def serve_again_in_store(request: StoreRollback) -> Version:
         ConfigError: there is no such version, or none before, or no reason is given. RunError: it
             is not what was pushed, or the push failed.
     """
-    signature, serving = _signature(request), request.serving
+    signature, serving = signed(request.reason, request.by), request.serving
     with phase("rollback"):
         pushed = list_versions(serving)
         if pushed:
             pushed[-1] = examine(serving, pushed[-1])
         if request.version is not None:
-            target = examine(serving, _named(pushed, request.version))
+            target = examine(serving, restored(serving, _named(pushed, request.version)))
         else:
             target = _unfinished(serving, pushed) or _before_in_store(serving, pushed)
         _require_intact(target)
@@ -96,25 +100,17 @@ def serve_again_in_store(request: StoreRollback) -> Version:
             return list_versions(serving)[-1]
 
 
-def _signature(request: Rollback | StoreRollback) -> Signature:
-    if not request.reason.strip():
-        raise ConfigError("--reason takes a text; it stands in every listing")
-    return signed(request.reason, request.by)
-
-
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:
     """The newest intact version before the first one of the served model, with one that is in
     force. Where the served version is damaged: the newest intact one of any model."""
-    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].damaged else pushed
+    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].problem else pushed
     for version in reversed(candidates):
         card = version.card
-        if version.problem or withdrawn_by(serving, card.model, card.manifest_sha256):
+        if not _is_certain(version) or withdrawn_by(serving, card.model, card.manifest_sha256):
             continue
         if not examine(serving, version).problem:
             return version
-    raise ConfigError(
-        f"there is no intact earlier model to go back to; versions are {_numbers(pushed)}"
-    )
+    raise _no_target(serving, pushed, "earlier model")
 
 
 def _first(pushed: list[Version]) -> int:
@@ -150,33 +146,59 @@ def _named(pushed: list[Version], number: str) -> Version:
     raise ConfigError(f"there is no version {number}; there are {_numbers(pushed)}")
 
 
+def _is_certain(version: Version) -> bool:
+    """Whether it may be served again by itself: what has no manifest must be named."""
+    return not version.problem and bool(version.card.manifest_sha256)
+
+
 def _require_intact(version: Version) -> None:
     if version.problem:
         raise RunError(
             f"version {version.version} is not served again: {version.problem}; `gauntlet models` "
             "shows which versions are intact"
         )
+    if not version.card.manifest_sha256:
+        log.warning(
+            "version %s was pushed before there were manifests: nobody knows whether its files are "
+            "those that were pushed",
+            version.version,
+            extra=Fields(stays=True),
+        )
 
 
-def _before(pushed: list[Version], records: Records) -> Version:
+def _before(serving: str, pushed: list[Version], records: Records) -> Version:
     """The newest intact version of an older model than the served one, whose blessing is in force.
     Where nobody knows what is served, or it is damaged: the newest intact one of any model."""
     blessed = {model_of(blessing) for blessing in records.blessings if is_blessed(blessing)}
     for version in reversed(pushed):
         served = None if pushed[-1].problem else records.model_of(pushed[-1].card)
         model = records.model_of(version.card)
-        if version.problem or model is None or model not in blessed:
+        if not _is_certain(version) or model is None or model not in blessed:
             continue
         if served is None or model < served:
             return version
-    raise ConfigError(
-        f"there is no intact earlier blessed model to go back to; versions are {_numbers(pushed)}"
-    )
+    raise _no_target(serving, pushed, "earlier blessed model")
+
+
+def _no_target(serving: str, pushed: list[Version], wanted: str) -> ConfigError:
+    """What to do where nothing can be served again by itself."""
+    hints = [
+        f"`gauntlet rollback {each.version}` serves that one with the card of the journal"
+        for each in pushed
+        if each.damaged and not restored(serving, each).problem
+    ]
+    said = f"there is no intact {wanted} to go back to; versions are {_numbers(pushed)}"
+    return ConfigError("; ".join([said, *hints]))
 
 
 def _numbers(pushed: list[Version]) -> str:
-    shown = (f"{each.version} (damaged)" if each.damaged else each.version for each in pushed)
-    return ", ".join(shown) or "none"
+    return ", ".join(f"{each.version}{_doubt(each)}" for each in pushed) or "none"
+
+
+def _doubt(version: Version) -> str:
+    if version.damaged:
+        return " (damaged)"
+    return "" if version.problem or version.card.manifest_sha256 else " (no manifest)"
 
 
 def _change_blessings(

@@ -16,7 +16,8 @@ from tfx.utils import path_utils
 from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
 from components.datasets.folder.store import read_notes
-from components.evaluator.executor import read_explanations, read_written_tally
+from components.evaluator.executor import read_written_tally
+from components.evaluator.explained import read_explanations
 from components.evaluator.gate import Accuracy, Certified, WorstCase
 from components.pusher import WITHDRAWN
 from components.records.checks import read_checks

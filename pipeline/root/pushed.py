@@ -5,22 +5,17 @@ same digest: numbers and addresses begin again where the metadata were lost. Rea
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.changes import Change, Signature
+from components.evaluator.explained import read_explanations
 from components.journal import Entry
 from components.manifest import MODEL_SHA256
-from components.versions import MEASURED, NEVER_BLESSED, UNKNOWN, Card, Version
-from foundation.versions import STORED_AT
+from components.versions import MEASURED, NEVER_BLESSED, UNKNOWN, Card, Version, address_of
 from pipeline.root.blessings import judged, model_of, text_in, was_blessed
-
-GATES = "gates.json"
-"""File in a blessing with what the gates found, see `components.evaluator.executor`."""
 
 
 class Records:
@@ -67,11 +62,10 @@ class Records:
         )
 
     def _means(self, card: Card, model: int) -> bool:
-        """Whether a card means the model at its address: by digest, without one by number."""
+        """Whether a card means the model at its address: by digest; by number where no judge noted
+        one, or it is of before there were digests."""
         digests = {judged(b) for b in self.blessings if model_of(b) == model} - {""}
-        if card.manifest_sha256 and digests:
-            return card.manifest_sha256 in digests
-        return card.model_id in (0, model)
+        return card.manifest_sha256 in digests if digests else card.model_id in (0, model)
 
 
 def _other_figures(card: Card, blessings: Iterable[mlmd.Artifact]) -> str:
@@ -91,17 +85,11 @@ def _other_figures(card: Card, blessings: Iterable[mlmd.Artifact]) -> str:
 def measured_by(blessing: str) -> dict[str, float | None] | None:
     """What the gates measured; None where that is gone."""
     try:
-        gates = json.loads((Path(blessing) / GATES).read_text())
-        values = {gate["name"]: gate["value"] for gate in gates}
-    except (OSError, ValueError, TypeError, KeyError):
+        values = {gate.name: gate.value for gate in read_explanations(blessing)}
+    except (OSError, ValueError):
         return None
     return {name: values.get(name) for name in MEASURED}
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
-
-
-def address_of(model: mlmd.Artifact) -> str:
-    """By what a card names a model, see `components.versions.address_of`."""
-    return text_in(model, STORED_AT) or str(model.uri)

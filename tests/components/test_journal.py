@@ -1,5 +1,6 @@
 """The journal: lines that are only added, and what a power cut leaves of the last one."""
 
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,6 +61,14 @@ def test_a_version_is_known_by_its_number_or_before_that_by_its_card(tmp_path: P
     assert journal.of("1", "b") is None
     assert journal.of("1") is None
     assert (journal.begin, Journal().begin) == (2, None)
+
+
+def test_what_was_begun_and_is_done_accounts_for_no_other_version() -> None:
+    begun = Entry(what="run", card_sha256="a")
+    done = dataclasses.replace(begun, version="2")
+    journal = Journal(entries=(begun, done))
+    assert journal.of("2", "a") == done
+    assert journal.of("3", "a") is None
 
 
 def test_an_object_store_has_none() -> None:

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from components.journal import Entry, append
+from components.manifest import digest
 from components.versions import (
     CARD,
     NO_CARD,
+    STRAY,
     Card,
     PushedBy,
     Version,
     list_versions,
     read_card,
     same_model,
+    unnoted,
+    unreadable,
     withdrawn_by,
 )
 from foundation.errors import RunError
@@ -111,3 +116,63 @@ def test_the_same_address_with_other_files_is_another_model() -> None:
     assert same_model(one, Card(model="m")), "of before there were manifests"
     assert not same_model(one, Card(model="m", manifest_sha256="b"))
     assert not same_model(one, Card(model="n", manifest_sha256="a"))
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("copy", ["1", "3", "5"])
+def test_a_push_accounts_for_one_version_only(tmp_path: Path, done: bool, copy: str) -> None:
+    """Also where it was killed before it noted that the version is there."""
+    text = json.dumps(Card(model="m", kind=PushedBy.ROLLBACK).plain())
+    sha256, other = digest(text.encode()), digest(b"{}")
+    append(str(tmp_path), Entry(what="run", card_sha256=sha256))
+    if done:
+        append(str(tmp_path), Entry(what="run", card_sha256=sha256, version="2"))
+    append(str(tmp_path), Entry(what="run", card_sha256=other, version="4"))
+    version(tmp_path, "2", text)
+    version(tmp_path, "4", "{}")
+    version(tmp_path, copy, text)
+    problems = {each.version: each.problem for each in list_versions(str(tmp_path))}
+    assert [*problems.values()].count(STRAY) == 1
+    assert problems["2"] == "" or (copy == "1" and not done)
+
+
+def test_what_nobody_pushed_lifts_no_withdrawal_and_withdraws_nothing(tmp_path: Path) -> None:
+    serving = str(tmp_path)
+    pushed = {"1": Card(model="a"), "2": Card(model="b"), "3": Card(model="a", kind="rollback")}
+    for number, card in pushed.items():
+        text = json.dumps(card.plain())
+        version(tmp_path, number, text)
+        append(serving, Entry(what="x", card_sha256=digest(text.encode()), version=number))
+    assert withdrawn_by(serving, "b")
+    version(tmp_path, "4", json.dumps(pushed["2"].plain()))
+    assert withdrawn_by(serving, "b")
+    version(tmp_path, "5", json.dumps(Card(model="0", kind="rollback").plain()))
+    assert withdrawn_by(serving, "a") is None
+
+
+def test_a_journal_that_has_lost_versions_is_told_of(tmp_path: Path) -> None:
+    serving = str(tmp_path)
+    texts = {name: json.dumps(Card(model=name, manifest_sha256="x").plain()) for name in "23"}
+    version(tmp_path, "1", "{}")  # of before there were journals
+    assert unnoted(serving, list_versions(serving)) == ""
+    for number, text in texts.items():
+        version(tmp_path, number, text)
+    assert "has no line on 2, 3: it was removed" in unnoted(serving, list_versions(serving))
+    append(serving, Entry(what="run", card_sha256=digest(texts["3"].encode()), version="3"))
+    assert "has no line on 2: it was removed" in unnoted(serving, list_versions(serving))
+    append(serving, Entry(what="run", card_sha256=digest(texts["2"].encode()), version="2"))
+    assert unnoted(serving, list_versions(serving)) == ""
+    assert unnoted("gs://bucket/serving", list_versions(serving)) == ""
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_a_version_of_which_nobody_knows_what_it_was(tmp_path: Path, text: str | None) -> None:
+    version(tmp_path, "1")  # of before there were cards
+    version(tmp_path, "2", "{}")
+    assert unreadable(str(tmp_path)) == []
+    version(tmp_path, "3", text)
+    version(tmp_path, "4", "{}")
+    assert [each.version for each in unreadable(str(tmp_path))] == ["3"]
+    append(str(tmp_path), Entry(what="run", version="3", card_sha256="as it was"))
+    append(str(tmp_path), Entry(what="run", version="4", card_sha256=digest(b"{}")))
+    assert unreadable(str(tmp_path)) == []

@@ -26,10 +26,10 @@ from components.evaluator.executor import (
     NOT_COMPARED,
     REFUSED_BY,
     Executor,
-    read_explanations,
     read_written_tally,
     with_extractors,
 )
+from components.evaluator.explained import read_explanations
 from components.evaluator.gate import (
     Accuracy,
     Best,

@@ -73,7 +73,7 @@ def test_the_list_as_json_has_the_keys_of_the_cards(root: Root, tmp_path: Path) 
     assert done.exit_code == 0
     listed = json.loads(file.read_text())
     common = {"version", "serving", "model", "model_id", "clean", "worst_case", "certified"}
-    common |= {"kind", "run_id", "pushed_at", "manifest_sha256"}
+    common |= {"kind", "run_id", "pushed_at", "manifest_sha256", "push"}
     by_hand = {"by", "at", "reason"}
     assert [set(entry) - common for entry in listed] == [
         set(),
@@ -144,6 +144,11 @@ def test_a_listing_survives_whatever_lies_there(tmp_path: Path) -> None:
         "not compared with the metadata",
     ):  # fmt: skip
         assert part in done.output
+    (root.serving / JOURNAL).unlink()
+    done = CliRunner().invoke(main, arguments, env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    assert "Note: the journal in" in done.output
+    assert f"has no line on {list_versions(str(root.serving))[-1].version}: it was" in done.output
 
 
 def test_the_journal_is_shown(root: Root, tmp_path: Path) -> None:

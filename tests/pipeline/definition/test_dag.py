@@ -38,8 +38,6 @@ Pusher _Champion.served=Champion.served infra_blessing=ServingCheck.blessing mod
 WITHOUT_GATE = {
     "ChampionChallenge": "adversarial_examples=AdversarialExampleGen.adversarial_examples "
     "robust=Trainer.robust.model undefended=Trainer.undefended.model",
-    "Pusher": "infra_blessing=ServingCheck.blessing model=Trainer.robust.model "
-    "model_blessing=Evaluator.blessing",
 }
 SPAN = {
     "LastSpan": "",

@@ -9,20 +9,23 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 from three_runs import gates_of, latest_blessed, model_of_run, served
 
 from components import pusher
 from components import versions as module_of_versions
 from components.journal import JOURNAL, append, read
-from components.manifest import MANIFEST, MODEL_SHA256, write_manifest
-from components.pusher import publish
+from components.manifest import MANIFEST, MODEL_SHA256, digest_of, write_manifest
+from components.pusher import publish, settle
 from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
 from foundation import locks
 from foundation.errors import ConfigError, RunError
+from pipeline.local.job import check_champion
 from pipeline.production import forced_push, rollback
 from pipeline.production.forced_push import push_refused
-from pipeline.production.listing import list_root
-from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
+from pipeline.production.listing import held_against, list_root
+from pipeline.production.prediction import classify
+from pipeline.production.requests import Classification, ForcedPush, Rollback, StoreRollback
 from pipeline.production.rollback import serve_again, serve_again_in_store
 from pipeline.root.root import Root
 
@@ -262,7 +265,47 @@ BREAKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("how", BREAKS)
+CARD_ONLY = ["an empty card", "no card", "figures", "a card that means another version"]
+
+
+@pytest.mark.parametrize("in_store", [True, False])
+@pytest.mark.parametrize("how", CARD_ONLY)
+def test_the_only_version_with_a_broken_card_is_served_again_with_that_of_the_journal(
+    how: str, in_store: bool, root: Root
+) -> None:
+    first, second = (version.version for version in list_versions(str(root.serving)))
+    shutil.rmtree(root.serving / second)
+    break_version(root, first, how)
+    way = f"`gauntlet rollback {first}`"
+    with pytest.raises(RunError, match=way):
+        check_champion(root)
+    serving, reason = str(root.serving), "the card is lost"
+    if in_store:
+        with pytest.raises(ConfigError, match=way):
+            serve_again_in_store(StoreRollback(serving=serving, reason=reason))
+        serve_again_in_store(StoreRollback(serving=serving, version=first, reason=reason))
+    else:
+        with pytest.raises(ConfigError, match=way):
+            serve_again(Rollback(root=root, reason=reason))
+        serve_again(Rollback(root=root, version=first, reason=reason))
+    again = list_root(root)[-1]
+    assert (again.problem, again.card.of, again.card.clean) == ("", first, 0.91)
+    check_champion(root)
+
+
+def test_a_journal_that_was_forged_gives_no_card_back(root: Root) -> None:
+    first = list_versions(str(root.serving))[0].version
+    break_version(root, first, "no card")
+    journal = root.serving / JOURNAL
+    journal.write_text(journal.read_text().replace("0.91", "1.0"))
+    with pytest.raises(RunError, match="its card is forged"):
+        serve_again(Rollback(root=root, version=first, reason="slow"))
+
+
+FILES = [how for how in BREAKS if how not in CARD_ONLY]
+
+
+@pytest.mark.parametrize("how", FILES)
 def test_a_broken_version_is_named_and_never_served_again(how: str, root: Root) -> None:
     first = list_versions(str(root.serving))[0].version
     break_version(root, first, how)
@@ -306,6 +349,132 @@ def test_a_version_that_was_put_there_by_hand(root: Root) -> None:
     assert list_root(root)[-1].problem == STRAY
     with pytest.raises(RunError, match="the journal does not know it"):
         serve_again(Rollback(root=root, version=str(newest + 5), reason="slow"))
+
+
+def forge(root: Root) -> None:
+    """The served version is another model, and all in its folder and beside it agrees."""
+    newest = list_versions(str(root.serving))[-1].version
+    break_version(root, newest, "a file, its manifest and its card")
+    (root.serving / JOURNAL).unlink()
+
+
+@pytest.mark.parametrize("also_as_a_new_one", [True, False])
+def test_a_model_that_the_metadata_do_not_know_answers_nothing_and_is_no_champion(
+    root: Root, also_as_a_new_one: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_digests(root)
+    check_champion(root)
+    assert "it was removed or shortened" not in caplog.text
+    forge(root)
+    if also_as_a_new_one:
+        newest = list_versions(str(root.serving))[-1].version
+        shutil.copytree(root.serving / newest, root.serving / str(int(newest) + 5))
+    message = "it is not the model that was judged, as the metadata have it"
+    with pytest.raises(RunError, match=message):
+        check_champion(root)
+    with pytest.raises(RunError, match=message):
+        classify(Classification(root=root, images=(Path("0.png"),)))
+    version = list_versions(str(root.serving))[-1]
+    assert held_against(root, version).damaged
+    assert "it was removed or shortened" in caplog.text
+
+
+@pytest.mark.parametrize("by_journal", [True, False])
+def test_where_the_metadata_were_lost_the_journal_answers_for_what_is_served(
+    root: Root, by_journal: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root.folder / "metadata.sqlite").unlink()
+    check_champion(root)
+    with root.metadata() as store:
+        for name in ("Model", "ModelBlessing", "PushedModel"):
+            store.put_artifact_type(mlmd.ArtifactType(name=name))
+    if by_journal:
+        check_champion(root)
+        assert "its journal alone is believed" in caplog.text
+        return
+    (root.serving / JOURNAL).unlink()
+    with pytest.raises(RunError, match=r"is no champion: its model was never .*--store ROOT"):
+        check_champion(root)
+
+
+def test_a_stray_version_is_no_champion_and_a_rollback_goes_past_it(root: Root) -> None:
+    first, newest = (version.version for version in list_versions(str(root.serving)))
+    shutil.copytree(root.serving / first, root.serving / str(int(newest) + 5))
+    with pytest.raises(RunError, match="is no champion: nobody pushed it"):
+        check_champion(root)
+    serve_again_in_store(StoreRollback(serving=str(root.serving), reason="what is this?"))
+    assert served(root) == "run-2"
+    check_champion(root)
+
+
+def test_a_copy_of_an_earlier_version_is_not_settled_and_not_served_again(root: Root) -> None:
+    first, newest = (int(version.version) for version in list_versions(str(root.serving)))
+    serve_again(Rollback(root=root, reason="slow"))
+    shutil.copytree(root.serving / str(newest), root.serving / str(newest + 5))
+    settle(str(root.serving))
+    assert list_root(root)[-1].problem == STRAY
+    with pytest.raises(RunError, match="the journal does not know it"):
+        serve_again(Rollback(root=root, version=str(newest + 5), reason="after all"))
+    assert latest_blessed(root) == "run-1"
+    serve_again(Rollback(root=root, version=str(first), reason="not this one"))
+    assert served(root) == "run-1"
+    assert list_root(root)[-1].problem == ""
+
+
+def without_manifest(root: Root, version: str, number: str = "1") -> str:
+    """What somebody makes of a version: its card without a digest at a low number, which no
+    manifest can prove; returns that."""
+    folder = root.serving / number
+    shutil.copytree(root.serving / version, folder)
+    content = json.loads((folder / CARD).read_text())
+    content.pop("manifest_sha256")
+    content.pop("push")
+    (folder / CARD).write_text(json.dumps(content))
+    (folder / MANIFEST).unlink()
+    return number
+
+
+def note_digests(root: Root) -> None:
+    """What the judges of the models note."""
+    with root.metadata() as store:
+        blessings = store.get_artifacts_by_type("ModelBlessing")
+        for blessing in blessings:
+            export = root.artifacts / blessing.name / "model" / "Format-Serving"
+            blessing.custom_properties[MODEL_SHA256].string_value = digest_of(str(export))
+        store.put_artifacts(blessings)
+
+
+@pytest.mark.parametrize("known_by", ["journal", "metadata"])
+def test_a_card_without_a_digest_hides_no_other_files(root: Root, known_by: str) -> None:
+    old = without_manifest(root, list_versions(str(root.serving))[0].version)
+    (root.serving / old / "saved_model.pb").write_text("another model")
+    if known_by == "metadata":
+        note_digests(root)
+        (root.serving / JOURNAL).unlink()
+    assert list_root(root)[0].problem
+    with pytest.raises(RunError, match="version 1 is not served again"):
+        serve_again(Rollback(root=root, version=old, reason="slow"))
+
+
+@pytest.mark.parametrize("in_store", [True, False])
+def test_what_was_pushed_before_manifests_is_served_again_by_its_name_only(
+    root: Root, in_store: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = list_versions(str(root.serving))[0].version
+    without_manifest(root, first)
+    shutil.rmtree(root.serving / first)
+    request = {"reason": "slow"}
+    task = StoreRollback(serving=str(root.serving), **request) if in_store else None
+    with pytest.raises(ConfigError, match=r"versions are 1 \(no manifest\), "):
+        serve_again_in_store(task) if task else serve_again(Rollback(root=root, **request))
+    assert served(root) == "run-2"
+    named = {"version": "1", "reason": "slow"}
+    if in_store:
+        serve_again_in_store(StoreRollback(serving=str(root.serving), **named))
+    else:
+        serve_again(Rollback(root=root, **named))
+    assert served(root) == "run-1"
+    assert "nobody knows whether its files are those that were pushed" in caplog.text
 
 
 def test_numbers_and_addresses_that_came_again_are_not_the_model(root: Root) -> None:
