@@ -229,7 +229,7 @@ def test_the_default_preset_on_few_images(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path) -> None:
-    """A prepared folder that calls itself MNIST, with images of 20 x 20 and a twelfth class."""
+    """A prepared folder that calls itself MNIST, with images of 20 x 20 and two classes more."""
     import tensorflow_datasets as tfds
 
     class Mnist(
@@ -254,7 +254,7 @@ def test_data_that_breaks_the_schema_ends_the_run_before_training(tmp_path: Path
             for i in range(n):
                 yield (
                     i,
-                    {"image": np.zeros((20, 20, 1), np.uint8), "label": 11 if i == 7 else i % 10},
+                    {"image": np.zeros((20, 20, 1), np.uint8), "label": i % 12},
                 )
 
     Mnist(data_dir=str(tmp_path / "data")).download_and_prepare()
