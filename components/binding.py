@@ -80,7 +80,7 @@ class Mandate:
         as on a platform, nothing is known but what was submitted."""
         if self.signature.by == (here := whoami()):
             return self.signature
-        by = json.dumps(self.signature.by, ensure_ascii=False)
+        by = json.dumps(self.signature.by, ensure_ascii=False, allow_nan=False)
         return dataclasses.replace(self.signature, by=f"{here}, submitted by {by}")
 
 

@@ -19,6 +19,7 @@ from replicas import flat
 from small_training import EPOCHS, MEDIOCRE, STEPS, task_of
 from small_world import run_trainer, trainer_arguments
 
+import trainer.checkpoints
 import trainer.training
 from foundation.errors import RunError
 from trainer.checkpoints import Checkpoints, Progress
@@ -109,9 +110,9 @@ def kill_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
         case "writing-the-state":
             on_call(
                 monkeypatch,
-                tf.io.gfile,
-                "rename",
-                lambda new, _: json.loads(Path(new).read_text())["epoch"] == 2,
+                trainer.checkpoints,
+                "write_text",
+                lambda _, text: json.loads(text)["epoch"] == 2,
             )
         case "removing-the-old":
             on_call(monkeypatch, tf.io.gfile, "remove", lambda path: "epoch-1.index" in path)
