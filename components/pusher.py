@@ -112,7 +112,7 @@ class Executor(tfx_pusher.Executor):
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        run = json.loads(exec_properties.get("custom_config") or "null") or {}
+        run = account_in(exec_properties)
         pushed.set_string_custom_property(ACCOUNT, dumps(run, indent=None))
         (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
         if not self.CheckBlessing(input_dict) or _is_forced(blessing):
@@ -152,8 +152,7 @@ class Executor(tfx_pusher.Executor):
     ) -> None:
         """Raises RunError where somebody has pushed, rolled back, or bound the folder to other
         terms, during the push."""
-        run = json.loads(exec_properties.get("custom_config") or "null") or {}
-        if not fields_of_push(base, run).items() <= fields.items():
+        if not fields_of_push(base, account_in(exec_properties)).items() <= fields.items():
             raise RunError(f"the terms of {base} changed during the push; run again")
         require_readable(base)
         if rollback := withdrawn_by(base, card.model, card.manifest_sha256):
@@ -173,6 +172,11 @@ class Executor(tfx_pusher.Executor):
             f"{served or 'nothing'} is served now, and {met or 'nothing'} when the run began: "
             "somebody pushed or rolled back meanwhile; run again, which repeats the comparison only"
         )
+
+
+def account_in(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    """What the run says of itself; empty in other people's pipelines."""
+    return json.loads(exec_properties.get("custom_config") or "null") or {}
 
 
 def _blessings(input_dict: dict[str, list[Artifact]]) -> list[list[Artifact]]:
@@ -310,9 +314,8 @@ def _stage(source: str, staging: str, card: Card) -> None:
     copied = write_manifest(staging)
     if card.manifest_sha256 not in (None, copied):
         raise RunError(f"the files in {source} were changed while they were copied")
-    pushed_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     push = uuid.uuid4().hex
-    whole = dataclasses.replace(card, pushed_at=pushed_at, manifest_sha256=copied, push=push)
+    whole = dataclasses.replace(card, pushed_at=now(), manifest_sha256=copied, push=push)
     with fileio.open(os.path.join(staging, CARD), "w") as file:
         file.write(dumps(whole.plain()))
     if "://" not in staging:

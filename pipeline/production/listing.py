@@ -39,8 +39,8 @@ def compared(serving: str, records: "Records") -> list[Version]:
 
 
 def require_same(serving: str, pushed: list[Version]) -> None:
-    """Raises RunError where the versions are not those of a listing any more, by
-    their cards: so a change that has looked at every file need not hold their lock meanwhile."""
+    """Raises RunError where the versions are not those of a listing any more, by their cards: so a
+    change that has looked at every file need not hold their lock meanwhile."""
 
     def known(listed: list[Version]) -> list[tuple[str, Card]]:
         return [(each.version, each.card) for each in listed]

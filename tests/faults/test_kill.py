@@ -5,11 +5,9 @@ The invariants are in `tests/support/crash_scenarios.py`, the steps in `tests/su
 
 import random
 import re
-from pathlib import Path
 
 import pytest
-from crash_scenarios import SCENARIOS, Scenario, World
-from crashing import Crashes
+from crash_scenarios import World
 from steps import KILLED
 
 PAIRS = 5
@@ -22,14 +20,6 @@ WRITES = re.compile(r"^(tf )?(write|copy) ")
 
 
 pytestmark = pytest.mark.faults
-
-
-@pytest.fixture(scope="module", params=SCENARIOS, ids=str)
-def world(
-    request: pytest.FixtureRequest, crashes: Crashes, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    scenario: Scenario = request.param
-    return World.of(scenario, Path(tmp_path_factory.mktemp(scenario.name)), crashes)
 
 
 def test_a_kill_before_any_step(world: World) -> None:

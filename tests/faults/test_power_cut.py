@@ -4,12 +4,10 @@ See `tests/support/disk.py` for what a file system promises.
 """
 
 import re
-from pathlib import Path
 
 import pytest
-from crash_scenarios import SCENARIOS, Scenario, World
+from crash_scenarios import World
 from crash_world import lay, restore
-from crashing import Crashes
 from disk import Cut, Tree
 
 RANDOM = re.compile(r"[0-9a-f]{32}|\d{10,}")
@@ -17,14 +15,6 @@ RANDOM = re.compile(r"[0-9a-f]{32}|\d{10,}")
 
 
 pytestmark = pytest.mark.faults
-
-
-@pytest.fixture(scope="module", params=SCENARIOS, ids=str)
-def world(
-    request: pytest.FixtureRequest, crashes: Crashes, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    scenario: Scenario = request.param
-    return World.of(scenario, Path(tmp_path_factory.mktemp(scenario.name)), crashes)
 
 
 def test_a_power_cut_at_any_step(world: World) -> None:
