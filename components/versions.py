@@ -131,9 +131,13 @@ class Version:
 
 
 def address_of(model: "mlmd.Artifact") -> str:
-    """By what a card names a model: where it lies in its store, wherever its files were brought."""
-    known = STORED_AT in model.custom_properties  # to ask for one adds it
-    return str((known and model.custom_properties[STORED_AT].string_value) or model.uri)
+    """By what a card names a model: where it lies in its store, wherever its files were brought.
+
+    The platforms hand on a property as JSON, in a struct.
+    """
+    if STORED_AT not in model.custom_properties:  # to ask for one adds it
+        return str(model.uri)
+    return str(model.custom_properties[STORED_AT].struct_value["__value__"])
 
 
 def same_model(one: Card, other: Card) -> bool:

@@ -11,7 +11,11 @@ import pytest
 from gauntlet_kubeflow import entry
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils import (
+    parse_raw_artifact_dict,
+)
 
+from components.versions import address_of
 from foundation.versions import STORED_AT
 
 SCHEMA = "title: tfx.Schema\ntype: object\n"
@@ -82,6 +86,19 @@ def test_both_sides_move_and_the_report_names_the_store(
     entry.give_back_uris(report, meant)
     (artifact,) = json.loads(report.read_text())["artifacts"]["outputs"]["artifacts"]
     assert (artifact["uri"], artifact["metadata"]) == ("s3://b/outputs", {"blessed": 1.0})
+
+
+def test_a_model_keeps_its_address_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TFX's entry point reads what we have moved: a card names the store, not a container."""
+    monkeypatch.setenv(entry.LAUNCHER_ROOT, str(tmp_path))
+    kind = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
+    moved = given(inputs={"artifacts": {"model": artifacts("s3://b/model", type=kind)}})
+    entry.move_to_folders(moved)
+    ((model,),) = parse_raw_artifact_dict(moved.inputs.artifacts).values()
+    assert model.uri == f"{tmp_path}/s3/b/model"
+    assert address_of(model.mlmd_artifact) == "s3://b/model"
 
 
 def arguments(executor: str, tmp_path: Path, **inputs: Any) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_fragile_model_is_refused_with_all_that_was_computed(
 ) -> None:
     refused = world.submitted("--param", "gates.worst_case=0.9")
     assert refused.code == 3, refused.text
-    expected = LOOKS | {"Parameters", "ChampionChallenge", "Evaluator"}
+    expected = LOOKS | {"Parameters", "AnomalyGate", "ChampionChallenge", "Evaluator"}
     assert refused.ran - {"Data"} == expected
     assert world.summary()["refused_by"] == ["worst_case"]
     assert len(world.versions) == 1
