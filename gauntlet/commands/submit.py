@@ -275,6 +275,8 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     """Say how a run ended; returns the exit code.
 
     Raises:
+        ConfigError: its tasks say that it is used wrongly, such as for another purpose than what is
+            served.
         RunError: it failed, or somebody cancelled it.
     """
     from gauntlet_kubeflow.clients.compiled import VERDICT
@@ -309,4 +311,5 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         f"{task.log or url}"
         for task in progress.failed
     )
-    raise RunError("\n".join(lines))
+    used_wrongly = all(task.code == ConfigError.exit_code for task in progress.failed)
+    raise (ConfigError if used_wrongly else RunError)("\n".join(lines))

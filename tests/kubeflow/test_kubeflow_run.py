@@ -190,6 +190,14 @@ def test_a_wrong_value_ends_before_anything_is_computed(world: World) -> None:
     assert "epsilon" in refused.text
 
 
+def test_a_run_for_another_purpose_ends_before_training(first: Outcome, world: World) -> None:
+    refused = submitted(world.file, world.root, "--param", "threat.epsilon=0.05")
+    assert refused.code == 2, refused.text
+    assert refused.states["Champion"] == "failed"
+    assert not refused.ran & {"Trainer-undefended", "Trainer-robust", "AdversarialExampleGen"}
+    assert len(world.versions) == 1
+
+
 def test_data_that_is_not_what_was_compiled_for_is_refused(first: Outcome, world: World) -> None:
     """The task that reads it fails; those that need it are skipped, the others are not."""
     other = world.root / "minio" / "bucket" / "other"

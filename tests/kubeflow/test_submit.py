@@ -222,8 +222,9 @@ def here(file: Path, folder: Path, *options: str) -> Result:
         ({"Verdict": 3}, 3, "refused: this model was not pushed"),
         ({"Verdict": 1}, 1, "task Verdict failed; its log: "),
         ({"Trainer-robust": 1}, 1, "task Trainer-robust failed; its log: {log}"),
+        ({"Trainer-robust": 2}, 2, "task Trainer-robust failed; its log: {log}"),
     ],
-    ids=["pushed", "refused", "undecided", "failed"],
+    ids=["pushed", "refused", "undecided", "failed", "used wrongly"],
 )
 def test_the_local_target_ends_as_a_platform_does(
     tmp_path: Path, codes: dict[str, int], code: int, message: str
