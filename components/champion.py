@@ -13,9 +13,11 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Schema
 
-from components.binding import Agreement, Mandate, agree, best_worst_case, listed, no_best
+from components.binding import Agreement, agree
+from components.bound import best_worst_case, listed, no_best
 from components.class_names import names_in
 from components.curated_schema import read_schema
+from components.mandate import Mandate
 from components.policy import Terms
 from components.versions import Version, examine, list_versions, restored, same_model
 from foundation.errors import DataError, RunError

@@ -31,7 +31,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.binding import bind, fields_of_push, is_news
+from components.binding import fields_of_push, is_news
+from components.bound import bind
 from components.champion import served_version
 from components.changes import Change, now, whoami
 from components.evaluator.explained import read_explanations

@@ -11,7 +11,7 @@ from foundation.errors import ConfigError
 from gauntlet.parameters import INPUT_FILE
 
 if TYPE_CHECKING:  # what takes long to import would make --help slow
-    from components.binding import Mandate
+    from components.mandate import Mandate
     from pipeline.definition.config import RunConfig
     from pipeline.root.root import Root
 
@@ -64,7 +64,7 @@ def mandate_of(replace: bool, force: bool, reason: str) -> "Mandate":
     Raises:
         ConfigError: an option without its reason, or a reason for nothing.
     """
-    from components.binding import FORCE, REPLACE, Mandate
+    from components.mandate import FORCE, REPLACE, Mandate
     from pipeline.root.blessings import signed
 
     if (replace or force) and not reason.strip():
@@ -85,7 +85,7 @@ def with_gates(config: "RunConfig", file: Path | None, assignments: tuple[str, .
     """
     if file is None:
         return config
-    from components.binding import read_terms
+    from components.bound import read_terms
     from pipeline.definition.terms import under
 
     doubled = [text for text in assignments if text.strip().startswith(OF_FILE)]

@@ -48,7 +48,7 @@ def gates(
       gauntlet gates --set gates.best=0.01 --toml gates.toml
     """
     # Here and not above, so that --help stays quick; as in the other commands.
-    from components.binding import bound_by, write_terms
+    from components.bound import bound_by, write_terms
     from components.policy import GatesConfig
     from foundation.json import dumps
     from gauntlet.configuration import configured
@@ -92,7 +92,8 @@ def print_differences(root: Root, terms: "Terms", name: str, console: "Console")
     """What would become of a run with these terms in a root."""
     from rich.markup import escape
 
-    from components.binding import Mandate, agree
+    from components.binding import agree
+    from components.mandate import Mandate
     from foundation.errors import ConfigError
 
     try:

@@ -17,7 +17,7 @@ def parameter_values(
     """The values of `--param`, checked as the run will check them.
 
     spec: what was compiled. assignments: `section.key=value`, or `section_key=value`. mandate: of
-    whoever submits, see `components.binding.Mandate`.
+    whoever submits, see `components.mandate.Mandate`.
 
     Raises:
         ConfigError: no assignment, an unknown parameter, or a wrong value.

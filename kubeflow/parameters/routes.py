@@ -15,8 +15,8 @@ from gauntlet_kubeflow.parameters.values import (
 )
 from gauntlet_kubeflow.request import Compilation
 
-from components.binding import Mandate
 from components.changes import Signature
+from components.mandate import Mandate
 from foundation.errors import ConfigError
 
 TASK, IMPORTER = "Parameters", "Data"

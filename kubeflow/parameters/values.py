@@ -6,7 +6,7 @@ from typing import Any
 
 from gauntlet_kubeflow.request import Compilation
 
-from components.binding import Mandate
+from components.mandate import Mandate
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
 from pipeline.definition.config import RunConfig, override
@@ -16,7 +16,7 @@ URI, FINGERPRINT = "data_uri", "data_fingerprint"
 
 MANDATE = "mandate"
 """Another one: who answers for another purpose or a weaker policy, see
-`components.binding.Mandate`."""
+`components.mandate.Mandate`."""
 
 KINDS = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE"}
 """Types of parameters in a specification."""

@@ -69,7 +69,7 @@ class Places:
     served, accepted: what Champion and LastSpan will find, where that is known before the run.
     terms: purpose and policy of the run; None for those of the configuration, which does not know
     the name of a folder of images that is prepared already. mandate: who answers for another
-    purpose or a weaker policy, as JSON, see `components.binding.Mandate`.
+    purpose or a weaker policy, as JSON, see `components.mandate.Mandate`.
     training_jobs: by model, the training job of Vertex AI that trains it, as JSON; a model without
     one is trained where its node runs.
     fail_on_refusal: whether a run without a push shall fail; None where somebody else tells the

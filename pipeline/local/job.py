@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.binding import Mandate, seen_in
+from components.bound import seen_in
 from components.datasets.image_folder import is_folder
 from components.datasets.prepare import PreparedDataset, prepare
+from components.mandate import Mandate
 from components.schema import schema_of
 from components.versions import list_versions, newest, unnoted
 from foundation.errors import ConfigError, GauntletError

@@ -16,7 +16,9 @@ from click.testing import CliRunner
 from gs_players import half_versions, inside, listing
 
 from components import pusher
-from components.binding import FILE, Mandate, agree, bind, read_terms, seen_in
+from components.binding import agree
+from components.bound import FILE, bind, read_terms, seen_in
+from components.mandate import Mandate
 from components.manifest import MANIFEST, verify
 from components.records.shards import list_shards, read_shards, remove_partials, write_shard
 from components.versions import CARD, Card, PushedBy, examined, list_versions, read_card

@@ -9,23 +9,11 @@ from typing import Any
 import pytest
 from pushed_versions import push
 
-from components.binding import (
-    FILE,
-    Agreement,
-    Mandate,
-    account,
-    agree,
-    best_worst_case,
-    bind,
-    bound_by,
-    fields_of_forced,
-    fields_of_push,
-    is_news,
-    listed,
-    seen_in,
-)
+from components.binding import Agreement, account, agree, fields_of_forced, fields_of_push, is_news
+from components.bound import FILE, best_worst_case, bind, bound_by, listed, seen_in
 from components.changes import Signature, signed, whoami
 from components.journal import Entry, append
+from components.mandate import Mandate
 from components.policy import Terms
 from components.versions import CARD, Card, PushedBy
 from foundation.errors import ConfigError

@@ -13,10 +13,10 @@ from small_world import artifact
 from tfx.types.standard_artifacts import Schema, String
 from three_runs import latest_blessed, three_runs
 
-from components.binding import Mandate
 from components.champion import Champion, served_version
 from components.changes import signed
 from components.journal import JOURNAL
+from components.mandate import Mandate
 from components.policy import Terms
 from components.pusher import publish
 from components.schema import derived_schema

@@ -17,10 +17,12 @@ from tfx.utils import io_utils, proto_utils
 from three_runs import explained
 
 from components import pusher
-from components.binding import FILE, Mandate, account
+from components.binding import account
+from components.bound import FILE
 from components.champion import served_version
 from components.changes import Signature, whoami
 from components.journal import JOURNAL, read
+from components.mandate import Mandate
 from components.manifest import MODEL_SHA256, digest_of, verify
 from components.policy import Terms
 from components.versions import (

@@ -15,8 +15,8 @@ from gauntlet_kubeflow.parameters.task import main
 from gauntlet_kubeflow.request import Compilation, Volume
 from gauntlet_kubeflow.target import Target
 
-from components.binding import Mandate
 from components.changes import Signature, signed
+from components.mandate import Mandate
 from foundation import code
 from foundation.errors import ConfigError
 from pipeline.definition.config import override

@@ -12,7 +12,7 @@ from gauntlet_kubeflow.clients.request import Destination
 from kfp_server import kfp
 from vertex_server import credentials, pipelines
 
-from components.binding import Mandate
+from components.mandate import Mandate
 from gauntlet.cli import main
 
 pytestmark = pytest.mark.platforms

@@ -10,7 +10,8 @@ from gauntlet_kubeflow.resources import Profile, Resources
 from gauntlet_kubeflow.target import Target
 
 import gauntlet.work
-from components.binding import Mandate, write_terms
+from components.bound import write_terms
+from components.mandate import Mandate
 from foundation.errors import ConfigError
 from gauntlet.cli import main
 from gauntlet.commands.compile import notes, read_volume

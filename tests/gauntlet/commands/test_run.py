@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from pushed_versions import push
 
 import gauntlet.supervisor
-from components.binding import Mandate, bind, write_terms
+from components.bound import bind, write_terms
+from components.mandate import Mandate
 from components.versions import Card
 from foundation import whole
 from foundation.errors import ProcessDied, RunError

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from pushed_versions import push
 
-from components.binding import read_terms
+from components.bound import read_terms
 from components.policy import GatesConfig
 from components.versions import Card
 from gauntlet.cli import main

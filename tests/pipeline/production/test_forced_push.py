@@ -7,7 +7,8 @@ import pytest
 from three_runs import latest_blessed, model_of_run, record, served
 
 from components import pusher
-from components.binding import FILE, account, read_terms
+from components.binding import account
+from components.bound import FILE, read_terms
 from components.manifest import MODEL_SHA256, digest_of
 from components.pusher import ACCOUNT
 from components.versions import list_versions
