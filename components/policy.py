@@ -1,7 +1,7 @@
 """What the models in one place are for, and what one must reach to be pushed there: both together
 are the terms, a file that can be reviewed.
 
-Plain data, read without TensorFlow. `components.binding` says by which terms a folder of versions
+Plain data, read without TensorFlow. `components.bound` says by which terms a folder of versions
 is bound.
 """
 
