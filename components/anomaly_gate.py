@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypedDict
 
 import tensorflow_data_validation as tfdv
@@ -37,7 +38,7 @@ from components.records.labels import read_labels
 from components.spans import ACCEPTED_AT, DATASET, STATISTICS, newest_accepted
 from foundation.errors import DataError
 from foundation.events import Fields
-from foundation.whole import write_text
+from foundation.whole import sync, sync_tree, write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
 
 log = logging.getLogger("gauntlet.spans")
@@ -73,7 +74,12 @@ def keep_accepted(
         if content:
             write_text(os.path.join(os.path.dirname(kept), name), content)
     fileio.copy(statistics_file(statistics), f"{kept}.partial")
+    if "://" not in kept:
+        sync_tree(Path(kept).parent)
     fileio.rename(f"{kept}.partial", kept)
+    if "://" not in kept:
+        sync_tree(Path(spans, str(span)))
+        sync(Path(spans))
 
 
 class Accepted(TypedDict):

@@ -234,8 +234,11 @@ def _comparable(card: Card, terms: Terms) -> bool:
     own = terms_in(card)
     if own is None or own.purpose.differences(terms.purpose):
         return False
-    as_hard = dataclasses.replace(own.policy, gates=terms.policy.gates)
-    return not as_hard.weaker(terms.policy)
+    policy = terms.policy
+    as_hard = dataclasses.replace(
+        own.policy, gates=policy.gates, span=policy.span, server=policy.server
+    )
+    return not as_hard.weaker(policy)
 
 
 def no_best(purpose: Purpose) -> str:

@@ -1,9 +1,9 @@
 """The manifest of a version: all its files with sizes and SHA-256, so that a change is seen.
 
 The text is the same for the same files, so its own digest says what the model is, wherever it lies:
-that of an export is that of every version that was pushed from it. The manifest itself and the
-card are not listed. Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's
-access to that.
+that of an export is that of every version that was pushed from it. The manifest itself, the card
+and the claims of pushes to an object store are not listed. Read without TensorFlow; on an object
+store it needs TensorFlow's or fsspec's access to that.
 """
 
 import hashlib
@@ -136,11 +136,18 @@ def _differences(listed: list[File], found: Manifest) -> Iterator[str]:
 def _entries(folder: epath.Path) -> Iterator[tuple[str, epath.Path]]:
     """All that lies in a folder and is no folder itself, by its relative path; a link to a folder
     is not followed."""
-    for place in folder.iterdir():
+    for place in _listed(folder):
         if place.is_dir() and not _is_link(place):
             yield from ((f"{place.name}/{path}", below) for path, below in _entries(place))
         else:
             yield place.name, place
+
+
+def _listed(folder: epath.Path) -> list[epath.Path]:
+    """All that lies in a folder. `epath` leaves out what ends in ~, except on an object store."""
+    if "://" in str(folder):
+        return list(folder.iterdir())
+    return [folder / name for name in os.listdir(folder)]
 
 
 def _is_link(place: epath.Path) -> bool:

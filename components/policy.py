@@ -89,6 +89,8 @@ class GatesConfig:
                 raise ConfigError(f"gates.{name} has a name twice: {','.join(bound)}")
 
 
+NO_SERVER = "none"
+
 OPEN = GatesConfig(clean=0.0, worst_case=0.0, checks=(), champion=0.0)
 """No gate at all: what a file asks for that says nothing."""
 
@@ -139,13 +141,16 @@ class Policy:
     """What a model must reach, and how hard it is tried.
 
     test: split of the data set on which it is judged; '' for any. stages: the bounds and attacks
-    of `attack`, each with its steps, restarts, queries and targets.
+    of `attack`, each with its steps, restarts, queries and targets. span: delivery of the data on
+    which it is judged, 0 where there are none. server: where a real server tries it, if any.
     """
 
     gates: GatesConfig
     attack: AttackConfig
     test: str
     stages: Mapping[str, Mapping[str, int]]
+    span: int = 0
+    server: str = NO_SERVER
 
     def weaker(self, than: "Policy") -> list[str]:
         """In what this policy asks for less than another one; a sentence each."""
@@ -169,7 +174,7 @@ class Policy:
             yield f"gates.best is {own.best:g}, which {allows}"
 
     def _easier(self, than: "Policy") -> Iterator[str]:
-        """Attacks and checks that are left out or try less, and fewer images."""
+        """Attacks, checks and servers that are left out or try less, fewer or older images."""
         if than.attack.checks and not self.attack.checks:
             yield "attack.checks is false: no honesty check runs"
         left = [name for name, effort in than.stages.items() if not self._covers(name, effort)]
@@ -179,6 +184,10 @@ class Policy:
             yield f"attack.suite={self.attack.suite}{names} asks for less than {wanted}"
         if than.test not in ("", self.test) and not than.test.startswith(f"{self.test}["):
             yield f"the images are judged on data.test={self.test}, and were on {than.test}"
+        if self.span < than.span:
+            yield f"data.span is {self.span}, which is older than {than.span}"
+        if self.server == NO_SERVER != than.server:
+            yield f"serving.platform is {self.server}: no real server tries the model"
 
     def _covers(self, name: str, effort: Mapping[str, int]) -> bool:
         """Whether an attack or bound is among the stages, or one that stands in for it."""
@@ -239,7 +248,8 @@ class Terms:
                     "purpose": self.purpose,
                     "gates": policy.gates,
                     "attack": policy.attack,
-                    "data": {"test": policy.test},
+                    "data": {"test": policy.test, "span": policy.span},
+                    "serving": {"platform": policy.server},
                     "stages": policy.stages,
                 }
             )
@@ -256,13 +266,15 @@ class Terms:
             raise ConfigError("the terms are no tables")
         gates = {**plain(OPEN), **_table(tables, "gates")}
         attack = {"checks": False, **_table(tables, "attack")}
-        data = _table(tables, "data")
+        data, serving = _table(tables, "data"), _table(tables, "serving")
         values = {
             "purpose": _table(tables, "purpose"),
             "policy": {
                 "gates": gates,
                 "attack": attack,
                 "test": data.get("test", ""),
+                "span": data.get("span", 0),
+                "server": serving.get("platform", NO_SERVER),
                 "stages": _table(tables, "stages"),
             },
         }

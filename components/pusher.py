@@ -44,9 +44,9 @@ from components.manifest import (
     EXTRA,
     MODEL_SHA256,
     digest,
-    digest_of,
     write_manifest,
 )
+from components.seen import digest_as_seen
 from components.versions import (
     Card,
     PushedBy,
@@ -70,6 +70,10 @@ from trainer.classes import class_names_of
 
 WITHDRAWN = "withdrawn"
 """Custom property of what was not pushed although it was blessed: who rolled back from the model,
+when and why, as JSON."""
+
+FORCED = "forced"
+"""Custom property of what was not pushed although its blessing is in force: who gave that by hand,
 when and why, as JSON."""
 
 ACCOUNT = "account"
@@ -117,14 +121,15 @@ class Executor(tfx_pusher.Executor):
         pushed.set_string_custom_property(ACCOUNT, dumps(run, indent=None))
         (blessing,) = input_dict[standard_component_specs.MODEL_BLESSING_KEY]
         if not self.CheckBlessing(input_dict) or _is_forced(blessing):
-            withdrawal = blessing.get_string_custom_property(Change.WITHDRAWN)
-            if withdrawal and blessing.get_int_custom_property("blessed") != 1:
-                pushed.set_string_custom_property(WITHDRAWN, withdrawal)
+            is_blessed = blessing.get_int_custom_property("blessed") == 1
+            kind, name = (Change.FORCED, FORCED) if is_blessed else (Change.WITHDRAWN, WITHDRAWN)
+            if signature := blessing.get_string_custom_property(kind):
+                pushed.set_string_custom_property(name, signature)
             self._MarkNotPushed(pushed)
             return
         run_id = run.get("run_id") or run_in(pushed.uri)
         source = self.GetModelPath(input_dict)
-        judged = judged_digest(source, [each for (each,) in _blessings(input_dict)])
+        judged = digest_as_seen(source, [each for (each,) in _blessings(input_dict)])
         card = card_of(model, blessing, kind=PushedBy.RUN, run_id=run_id, manifest_sha256=judged)
         require_readable(base)
         if rollback := withdrawn_by(base, card.model, judged):
@@ -133,9 +138,9 @@ class Executor(tfx_pusher.Executor):
             self._MarkNotPushed(pushed)
             return
         self._require_champion(base, card, exec_properties)
-        fields = fields_of_push(base, run)
-        version = served_already(base, card)
         with serving_lock(base):
+            fields = fields_of_push(base, run)
+            version = served_already(base, card)
             if version is None or is_news(base, fields):
                 card = dataclasses.replace(card, of=version, **fields)
                 check = functools.partial(
@@ -212,30 +217,6 @@ def require_readable(base: str) -> None:
             f"from the model: {named}, and no journal has it. Restore the card, or take the folder "
             "of the version away"
         )
-
-
-def judged_digest(source: str, blessings: list[Artifact]) -> str:
-    """The digest of the model that is to be pushed, which is the one that was judged.
-
-    source: folder of the export. blessings: of those who have judged it.
-
-    Raises:
-        RunError: it is another one by now.
-    """
-    there = digest_of(source)
-    for blessing in blessings:
-        judged = blessing.get_string_custom_property(MODEL_SHA256)
-        if not judged:
-            log.info(
-                "%s says of no digest that it judged; it is of an earlier Gauntlet", blessing.uri
-            )
-        elif judged != there:
-            raise RunError(
-                f"the model in {source} is not the one that was judged: its files were changed "
-                f"since then (SHA-256 of their list {there}, judged {judged}). Restore them, or "
-                "remove the folder and train again"
-            )
-    return there
 
 
 def served_already(base: str, card: Card) -> str | None:

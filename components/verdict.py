@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing, ModelEvaluation, PushedModel
 
 from components.evaluator.explained import read_explanations
-from components.pusher import WITHDRAWN
+from components.pusher import FORCED, WITHDRAWN
 from components.serving_check.component import read_problems
 from foundation.errors import Refused
 from foundation.json import dumps
@@ -24,9 +24,9 @@ log = logging.getLogger("gauntlet.verdict")
 SUMMARY = "summary.json"
 """File in the artifact of Summary."""
 
-SERVING, ROLLBACK = "serving", "rollback"
-"""Stand among the names of gates for what a fresh process found, and for a rollback from the
-model."""
+SERVING, ROLLBACK, BY_FORCE = "serving", "rollback", "blessing by force"
+"""Stand among the names of gates for what a fresh process found, for a rollback from the model, and
+for a blessing that was given by hand, with which no run pushes."""
 
 
 @component
@@ -38,7 +38,7 @@ def Summary(
 ) -> None:
     """Writes `summary.json`: `pushed`, the folder of the version, or null; `refused_by`, names of
     gates; `serving_problems`, sentences; `withdrawn`, who rolled back from the model (`by`, `at`,
-    `reason`), or null; and `gates`, all of `gates.json`.
+    `reason`), or null; `forced`, the same of a blessing by hand; and `gates`, all of `gates.json`.
 
     The artifact's custom properties `pushed` and `refused_by` (with commas) say the same where a
     platform shows metadata.
@@ -46,8 +46,10 @@ def Summary(
     gates = read_explanations(blessing.uri)
     problems = read_problems(servable.uri)
     withdrawn = json.loads(pushed.get_string_custom_property(WITHDRAWN) or "null")
+    forced = json.loads(pushed.get_string_custom_property(FORCED) or "null")
     refused_by = [gate.name for gate in gates if gate.refuses]
     refused_by += [SERVING] * bool(problems) + [ROLLBACK] * bool(withdrawn)
+    refused_by += [BY_FORCE] * bool(forced)
     was_pushed = pushed.get_int_custom_property("pushed")
     version = pushed.get_string_custom_property("pushed_destination") if was_pushed else ""
     content = {
@@ -55,6 +57,7 @@ def Summary(
         "refused_by": refused_by,
         "serving_problems": problems,
         "withdrawn": withdrawn,
+        "forced": forced,
         "gates": gates,
     }
     fileio.makedirs(summary.uri)
@@ -81,6 +84,8 @@ def Verdict(summary: InputArtifact[ModelEvaluation], fail_on_refusal: Parameter[
     reasons += content["serving_problems"]
     if withdrawn := content["withdrawn"]:
         reasons.append("A rollback of {at} by {by} went back from it: {reason}".format(**withdrawn))
+    if forced := content["forced"]:
+        reasons.append("It was blessed by hand at {at} by {by}: {reason}".format(**forced))
     message = "no version was pushed, though nothing refused the model"
     if content["refused_by"]:
         message = (

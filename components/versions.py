@@ -282,29 +282,33 @@ def withdrawn_by(base: str, model: str, model_sha256: str | None = None) -> Card
     """The card of the rollback that took a model out of service; None where none did, or where the
     model has been served again since.
 
-    A rollback takes out all models that were first pushed after the one that it serves again; the
+    A rollback takes out all models that were last pushed after the one that it serves again; the
     same that lose their blessing in a root. model, model_sha256: address and digest of the model.
     """
     wanted = Card(model=model, manifest_sha256=model_sha256)
-    earlier: list[tuple[Card, int]] = []
-    withdrawn = None
-    for version in list_versions(base):
-        if version.problem == STRAY:
-            continue
-        card, number = version.card, int(version.version)
-        if card.kind is PushedBy.ROLLBACK:
-            number = _first_of(card, earlier) or int(card.of or 0)
-        if same_model(card, wanted):
-            withdrawn = None
-        elif card.kind is PushedBy.ROLLBACK and (_first_of(wanted, earlier) or 0) > number:
-            withdrawn = card
-        earlier.append((card, number))
+    pushed, withdrawn = 0, None
+    for version, turn in in_turn(list_versions(base)):
+        if same_model(version.card, wanted):
+            pushed, withdrawn = turn, None
+        elif version.card.kind is PushedBy.ROLLBACK and pushed > turn:
+            withdrawn = version.card
     return withdrawn
 
 
-def _first_of(card: Card, earlier: list[tuple[Card, int]]) -> int | None:
-    """The number with which a model first came."""
-    return next((number for other, number in earlier if same_model(other, card)), None)
+def in_turn(pushed: Iterable[Version]) -> list[tuple[Version, int]]:
+    """The versions that somebody pushed, each with its turn: the number with which its model was
+    pushed last until then. A rollback is no push, so its turn is that of the model to which it went
+    back, however old that is by its training."""
+    turns: list[tuple[Version, int]] = []
+    for version in pushed:
+        if version.problem == STRAY:
+            continue
+        card, turn = version.card, int(version.version)
+        if card.kind is PushedBy.ROLLBACK:
+            before = (own for each, own in reversed(turns) if same_model(each.card, card))
+            turn = next(before, int(card.of or 0))
+        turns.append((version, turn))
+    return turns
 
 
 def newest(base: str) -> Version | None:

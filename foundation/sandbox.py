@@ -20,6 +20,7 @@ import contextlib
 import ctypes
 import dataclasses
 import enum
+import errno
 import io
 import json
 import logging
@@ -47,6 +48,9 @@ NOT_HERE = "not possible here: "
 
 DEVICES = ("null", "nvidia*", "nvidia-caps/*", "dri/*", "kfd")
 """What is written to in /dev: graphics cards take their work that way."""
+
+LACKING = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+"""What a kernel says, or who stands before it, that has no Landlock."""
 
 OWN_PACKAGES = ("foundation", "robustness", "trainer", "components", "pipeline", "gauntlet")
 
@@ -106,6 +110,8 @@ def _files(kernel: "Kernel", temporary: str, writable: Sequence[str]) -> str:
         version = kernel.landlock_version()
         kernel.restrict_files(version, (temporary, *writable))
     except OSError as error:
+        if error.errno not in LACKING:  # such as a folder that is not there
+            raise
         return f"{NOT_HERE}Landlock: {error.strerror}"
     emptied = "" if version >= TRUNCATE_SINCE else "; others can be emptied, as the kernel is old"
     places = " and ".join([*writable, "a folder of its own for temporary files"])

@@ -64,8 +64,8 @@ def mandate_of(replace: bool, force: bool, reason: str) -> "Mandate":
     Raises:
         ConfigError: an option without its reason, or a reason for nothing.
     """
+    from components.changes import signed
     from components.mandate import FORCE, REPLACE, Mandate
-    from pipeline.root.blessings import signed
 
     if (replace or force) and not reason.strip():
         option = REPLACE if replace else FORCE

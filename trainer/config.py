@@ -194,8 +194,8 @@ class TrainerConfig(NetworkConfig, DevicesConfig):
 
     @property
     def undefended(self) -> "TrainerConfig":
-        """The same network on the same devices, trained by the defaults, whatever the defence's
-        settings are."""
+        """The same network on the same devices, trained by the defaults, and for five epochs, or
+        fewer where the defence has fewer."""
         shared = (*fields(DevicesConfig), *fields(NetworkConfig))
         return TrainerConfig(
             epochs=min(self.epochs, 5),

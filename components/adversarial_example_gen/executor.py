@@ -24,6 +24,7 @@ from components.adversarial_example_gen.attack import attack, attacked_rows, ori
 from components.adversarial_example_gen.config import AttackTask
 from components.adversarial_example_gen.examples import ExampleReader, Labelled
 from components.adversarial_example_gen.networks import export_of, load_networks
+from components.manifest import MODEL_SHA256, digest_of
 from components.records.checks import names_of, read_checks, write_checks
 from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
 from components.records.record import Images, Rows, batch_of
@@ -72,6 +73,7 @@ class Executor(BaseBeamExecutor):
         )
         shards = list_shards(artifact_utils.get_split_uri(input_dict["examples"], task.split))
         output = artifact_utils.get_single_instance(output_dict["adversarial_examples"])
+        output.set_string_custom_property(MODEL_SHA256, digest_of(models[ROBUST]))
         write_task(output.uri, task)
         checks = self._checks(loader, shards, output.uri) if task.attack.checks else []
         write_checks(output.uri, checks)

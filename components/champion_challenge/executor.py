@@ -24,10 +24,12 @@ from components.adversarial_example_gen.executor import read_task
 from components.adversarial_example_gen.networks import export_of, load_network, load_networks
 from components.champion import other_classes
 from components.champion_challenge.rivalry import Rivalry, write_rivalry
+from components.manifest import MODEL_SHA256
 from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.record import Rows, batch_of, read_rows
 from components.records.shards import list_shards
 from components.records.writer import read_written, write_rows
+from components.seen import digest_as_seen
 from components.versions import address_of, read_card
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields
@@ -80,6 +82,8 @@ class Executor(BaseBeamExecutor):
         shards = list_shards(artifact_utils.get_split_uri(adversarial, task.split))
         require_models(shards, models)
         output = artifact_utils.get_single_instance(output_dict["challenged_examples"])
+        digest = digest_as_seen(models[ROBUST], adversarial)
+        output.set_string_custom_property(MODEL_SHA256, digest)
         write_rivalry(output.uri, rivalry)
         if not rivalry.champion:
             output.split_names = artifact_utils.encode_split_names([])

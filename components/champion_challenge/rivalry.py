@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pydantic
 from tfx.dsl.io import fileio
 
+from foundation.errors import RunError
 from foundation.json import dumps
 from foundation.whole import write_text
 
@@ -52,9 +53,13 @@ def write_rivalry(artifact: str, rivalry: Rivalry) -> None:
 
 
 def read_rivalry(artifact: str) -> Rivalry:
-    """What `write_rivalry` wrote; an empty one for rows of another node."""
+    """What `write_rivalry` wrote. Raises RunError where it is gone: nobody knows then whether there
+    was a champion."""
     path = os.path.join(artifact, RIVALRY)
     if not fileio.exists(path):
-        return Rivalry()
+        raise RunError(
+            f"{path} is missing, so nobody knows whether the candidate met a champion; run "
+            "ChampionChallenge again"
+        )
     with fileio.open(path) as file:
         return pydantic.TypeAdapter(Rivalry).validate_json(file.read())

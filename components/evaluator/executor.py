@@ -23,9 +23,10 @@ from components.evaluator.explanation import explain, read_tally, refused_by
 from components.evaluator.gate import BEST, Best
 from components.evaluator.metrics import gates_of
 from components.evaluator.tally import Tally
-from components.manifest import MODEL_SHA256, digest_of
+from components.manifest import MODEL_SHA256
 from components.records.checks import read_checks
-from foundation.errors import ConfigError
+from components.seen import digest_as_seen
+from foundation.errors import ConfigError, RunError
 from foundation.json import dumps
 from foundation.whole import write_text
 
@@ -59,6 +60,7 @@ class Executor(tfx_evaluator.Executor):
 
         Raises:
             ConfigError: a module of the user's own comes with the node, or a baseline model.
+            RunError: another model was attacked, or the rows of the champion are lost.
         """
         if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
             raise ConfigError(
@@ -66,17 +68,20 @@ class Executor(tfx_evaluator.Executor):
                 "and the gate NoWorse compares"
             )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
-            export = path_utils.serving_model_path(model.uri)
-            blessing.set_string_custom_property(MODEL_SHA256, digest_of(export))
         given = input_dict["examples"]
         asked = input_dict.get(CHALLENGED)
+        for model in input_dict.get(standard_component_specs.MODEL_KEY, ()):
+            export = path_utils.serving_model_path(model.uri)
+            digest = digest_as_seen(export, [*given, *(asked or ())])
+            blessing.set_string_custom_property(MODEL_SHA256, digest)
         rivalry = read_rivalry(artifact_utils.get_single_uri(asked)) if asked else Rivalry()
         more = asked if asked and rivalry.champion else []
         exec_properties = with_extractors(with_best(exec_properties, rivalry), bool(asked))
         super().Do(input_dict | {"examples": [*given, *more]}, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
         tally = read_tally(evaluation)
+        if rivalry.champion and not tally.subject.rival_attacks:
+            raise RunError(f"{artifact_utils.get_single_uri(more)} has no row of the champion")
         write_text(os.path.join(evaluation, TALLY_FILE), tally.to_json())
         checks = read_checks(artifact_utils.get_single_uri(given))
         tally.sentences = {str(check.name): check.sentence for check in checks}

@@ -225,7 +225,7 @@ def run_here(
     from gauntlet.drawing import drawn
 
     machine = machine_of(compiled, folder, docker)
-    run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    run_id = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     with drawn(console):
         ended = LocalPlatform(compiled.content, folder, machine).run(run_id, values)
     tasks = tuple(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.changes import Signature
 from components.evaluator.explained import Explanation
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
 
@@ -143,15 +144,22 @@ def print_refusal(summary: RunSummary, folder: Path, console: Console) -> None:
 
 
 def refusal(summary: RunSummary) -> str:
-    """Who refused the model. Where every gate lets it through, its blessing was withdrawn after an
-    earlier run, whose evaluation this one took from the cache."""
+    """Who refused the model. Where every gate lets it through, its blessing was withdrawn, or given
+    by hand, after an earlier run, whose evaluation this one took from the cache."""
     missed = [gate.name for gate in summary.gates if gate.refuses]
     missed += ["the serving check"] if summary.serving_problems else []
-    if missed or not summary.withdrawn:
+    if missed:
         return f" by {', '.join(missed)}"
-    by, at, reason = summary.withdrawn.by, summary.withdrawn.at[:10], summary.withdrawn.reason
-    why = f": {reason}" if reason else ""
-    return f": this model's blessing was withdrawn (rollback on {at} by {by}{why})"
+    if summary.withdrawn:
+        return f": this model's blessing was withdrawn (rollback {_when(summary.withdrawn)})"
+    if summary.forced:
+        return f": this model was blessed by hand ({_when(summary.forced)}), no run pushes it again"
+    return ": nothing says why; see the log of the Pusher"
+
+
+def _when(signature: Signature) -> str:
+    why = f": {signature.reason}" if signature.reason else ""
+    return f"on {signature.at[:10]} by {signature.by}{why}"
 
 
 def lines_on(gate: Explanation, folder: Path) -> list[str]:

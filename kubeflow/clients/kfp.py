@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class KubeflowPipelines:
     def submit(self, compiled: Compiled, values: ParameterValues) -> Submitted:
         """Start a run; see `Platform`."""
         experiment = self._experiment(self._asked.experiment or EXPERIMENT)
-        name = f"{compiled.name} {datetime.now():%Y-%m-%d %H:%M:%S} {uuid.uuid4().hex[:4]}"
+        name = f"{compiled.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {uuid.uuid4().hex[:4]}"
         spec: dict[str, Any] = dict(compiled.spec)
         if compiled.platform:
             spec = {"pipeline_spec": spec, "platform_spec": dict(compiled.platform)}

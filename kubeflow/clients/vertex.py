@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from gauntlet_kubeflow.clients import google as cloud
@@ -72,7 +72,7 @@ class VertexPipelines:
             service_account=self._asked.service_account,
         )
         name = re.sub("[^a-z0-9]+", "-", compiled.name.lower()).strip("-")
-        job_id = f"{name}-{datetime.now():%Y%m%d%H%M%S}-{uuid.uuid4().hex[:4]}"
+        job_id = f"{name}-{datetime.now(UTC):%Y%m%d%H%M%S}-{uuid.uuid4().hex[:4]}"
         run = Submitted(run_id=job_id, url=self._url(job_id), tasks=compiled.tasks)
         try:
             with cloud.answering(self._address):

@@ -29,6 +29,8 @@ def terms_of(config: RunConfig) -> Terms:
         attack=config.attack,
         test=data.test,
         stages=efforts_of(config.attack.stages),
+        span=data.span,
+        server=str(config.serving.platform),
     )
     return Terms(purpose=purpose, policy=policy)
 

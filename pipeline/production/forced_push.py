@@ -13,6 +13,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.binding import fields_of_forced
+from components.changes import Change, signed
 from components.evaluator.executor import REFUSED_BY
 from components.pusher import ACCOUNT, card_of, publish, settle
 from components.versions import (
@@ -27,7 +28,7 @@ from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
 from pipeline.production.listing import compared, require_same
 from pipeline.production.requests import ForcedPush
-from pipeline.root.blessings import Change, change, is_blessed, judged, put, signed, text_in
+from pipeline.root.blessings import change, is_blessed, judged, put, text_in
 from pipeline.root.metadata import RunOutputs
 from pipeline.root.pushed import Records, measured_by
 

@@ -7,10 +7,11 @@ are none, as in a platform's store, the cards say all that the Pusher must know.
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
-from components.changes import Signature
+from components.changes import Change, Signature, signed
 from components.journal import append
 from components.pusher import publish, settle, unsettled
 from components.versions import (
@@ -18,6 +19,7 @@ from components.versions import (
     PushedBy,
     Version,
     examine,
+    in_turn,
     list_versions,
     restored,
     same_model,
@@ -28,7 +30,7 @@ from foundation.events import Fields, phase
 from foundation.locks import serving_lock
 from pipeline.production.listing import compared, require_same
 from pipeline.production.requests import Rollback, StoreRollback
-from pipeline.root.blessings import Change, change, is_blessed, model_of, put, signed, was_blessed
+from pipeline.root.blessings import change, is_blessed, model_of, put, was_blessed
 from pipeline.root.pushed import Records
 
 log = logging.getLogger("gauntlet.rollback")
@@ -58,7 +60,7 @@ def serve_again(request: Rollback) -> Version:
                 problem = target.problem or records.contradiction(target)
                 target = dataclasses.replace(target, problem=problem)
             else:
-                target = _unfinished(serving, pushed) or _before(serving, pushed, records)
+                target = _unfinished(serving, pushed) or _before_in_root(serving, pushed, records)
             _require_intact(target)
             # The metadata first: whoever is killed between the two finds the same target again.
             _change_blessings(store, serving, target, signature)
@@ -101,22 +103,26 @@ def serve_again_in_store(request: StoreRollback) -> Version:
 
 
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:
-    """The newest intact version before the first one of the served model, with one that is in
-    force. Where the served version is damaged: the newest intact one of any model."""
-    candidates = pushed[: _first(pushed)] if pushed and not pushed[-1].problem else pushed
-    for version in reversed(candidates):
+    """Of the versions before the served one, the newest that is intact and in force."""
+    for version in _before(pushed):
         card = version.card
-        if not _is_certain(version) or withdrawn_by(serving, card.model, card.manifest_sha256):
-            continue
-        if not examine(serving, version).problem:
+        in_force = not withdrawn_by(serving, card.model, card.manifest_sha256)
+        if in_force and not examine(serving, version).problem:
             return version
     raise _no_target(serving, pushed, "earlier model")
 
 
-def _first(pushed: list[Version]) -> int:
-    """Place of the first version of the served model."""
-    served = pushed[-1].card
-    return next(place for place, each in enumerate(pushed) if same_model(each.card, served))
+def _before(pushed: list[Version]) -> Iterator[Version]:
+    """The versions to which one could go back, the newest first: those of models whose turn was
+    before that of the served one. Where nobody knows what is served, or it is damaged: of all."""
+    turns = in_turn(pushed)
+    served = turns[-1] if turns and not pushed[-1].problem else None
+    for version, turn in reversed(turns):
+        is_earlier = served is None or (
+            turn < served[1] and not same_model(version.card, served[0].card)
+        )
+        if is_earlier and _is_certain(version):
+            yield version
 
 
 def _serve(serving: str, target: Version, served: Version, signature: Signature) -> None:
@@ -166,16 +172,11 @@ def _require_intact(version: Version) -> None:
         )
 
 
-def _before(serving: str, pushed: list[Version], records: Records) -> Version:
-    """The newest intact version of an older model than the served one, whose blessing is in force.
-    Where nobody knows what is served, or it is damaged: the newest intact one of any model."""
+def _before_in_root(serving: str, pushed: list[Version], records: Records) -> Version:
+    """Of the versions before the served one, the newest whose blessing is in force."""
     blessed = {model_of(blessing) for blessing in records.blessings if is_blessed(blessing)}
-    for version in reversed(pushed):
-        served = None if pushed[-1].problem else records.model_of(pushed[-1].card)
-        model = records.model_of(version.card)
-        if not _is_certain(version) or model is None or model not in blessed:
-            continue
-        if served is None or model < served:
+    for version in _before(pushed):
+        if records.model_of(version.card) in blessed:
             return version
     raise _no_target(serving, pushed, "earlier blessed model")
 
@@ -204,7 +205,8 @@ def _doubt(version: Version) -> str:
 def _change_blessings(
     store: MetadataStore, serving: str, target: Version, signature: Signature
 ) -> None:
-    """Withdraw the blessings of later models, and put those of the target's model in force again.
+    """Withdraw the blessings of the models after the target's, and put its own in force again.
+    After it are those whose turn was later, and of those that were never pushed the younger ones.
 
     Raises:
         RunError: the target's model was never blessed.
@@ -214,7 +216,12 @@ def _change_blessings(
     own = [b for b in records.blessings if model_of(b) == model and was_blessed(b)]
     if model is None or not own:
         raise RunError(f"version {target.version} is not served again: {NEVER_BLESSED}")
-    later = [b for b in records.blessings if model_of(b) > model and is_blessed(b)]
+    turns = {records.model_of(each.card): turn for each, turn in in_turn(list_versions(serving))}
+
+    def is_later(other: int) -> bool:
+        return turns[other] > turns[model] if other in turns else other > model
+
+    later = [b for b in records.blessings if is_later(model_of(b)) and is_blessed(b)]
     lapsed = [b for b in own if not is_blessed(b)]
     for blessing in later:
         append(serving, records.entry(blessing, Change.WITHDRAWN, signature))

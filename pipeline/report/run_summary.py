@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from components.changes import Signature
 from components.evaluator.explained import Explanation
 from foundation.json import dumps, plain
-from pipeline.root.blessings import Signature
 from robustness.config import Check, ThreatModel
 from trainer.models.judged import Judged
 
@@ -89,7 +89,7 @@ class RunSummary:
     examples: number of images by split.
     models, training: by model.
     blessed: whether the gates' blessing is in force; withdrawn: who withdrew it, None where it is
-        in force or was never given.
+        in force or was never given; forced: who gave it by hand, with which no run pushes.
     pushed: folder of the pushed version; None where nothing was pushed.
     nodes: by node, in the order of execution.
     tuning: None where nothing was searched; it is left out of the file then.
@@ -112,6 +112,7 @@ class RunSummary:
     serving_problems: list[str]
     blessed: bool
     withdrawn: Signature | None
+    forced: Signature | None
     pushed: str | None
     nodes: dict[str, NodeRun]
     tuning: Tuning | None

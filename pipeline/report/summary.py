@@ -15,11 +15,12 @@ from tfx.utils import path_utils
 
 from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
+from components.changes import Signature
 from components.datasets.folder.store import read_notes
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
 from components.evaluator.gate import Accuracy, Certified, WorstCase
-from components.pusher import WITHDRAWN
+from components.pusher import FORCED, WITHDRAWN
 from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
@@ -31,7 +32,7 @@ from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
 from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, Trial, Tuning
-from pipeline.root.blessings import Signature, is_blessed, withdrawal
+from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs, pushed_by
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
@@ -130,7 +131,8 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         gates=read_explanations(blessing.uri),
         serving_problems=read_problems(outputs.artifact("ServingCheck", "blessing").uri),
         blessed=is_blessed(blessing),
-        withdrawn=withdrawal(blessing) or _rolled_back(pushed),
+        withdrawn=withdrawal(blessing) or _signed(pushed, WITHDRAWN),
+        forced=_signed(pushed, FORCED),
         pushed=pushed_by(outputs),
         nodes=nodes,
         tuning=tuning(config, outputs) if config.tuner.trials else None,
@@ -147,9 +149,9 @@ def _judged(export: str) -> Judged:
     )
 
 
-def _rolled_back(pushed: Any) -> Signature | None:
-    """Who rolled back from the model, where the Pusher found that."""
-    text = pushed[WITHDRAWN].string_value if WITHDRAWN in pushed else ""
+def _signed(pushed: Any, name: str) -> Signature | None:
+    """Who did by hand what kept the Pusher from a push, where it found that."""
+    text = pushed[name].string_value if name in pushed else ""
     return Signature(**json.loads(text)) if text else None
 
 

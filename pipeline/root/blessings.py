@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from components.changes import Change as Change
-from components.changes import Signature as Signature
-from components.changes import signed as signed
+from components.changes import Change, Signature
 from components.manifest import MODEL_SHA256
 from foundation.errors import RunError
 from foundation.json import dumps

@@ -52,9 +52,7 @@ VERDICTS = re.compile(r"batch-\d+-\d+\.npz")
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial(\..+)?")
 """What a killed process left of a file that it was writing."""
 
-KNOWN = re.compile(
-    r"\..*|metadata\.sqlite.*|artifacts|results|serving|spans|evaluations|journal.*|log\.txt"
-)
+KNOWN = re.compile(r"\..*|metadata\.sqlite.*|artifacts|results|serving|spans|evaluations|log\.txt")
 """Names in a root."""
 
 QUIET = datetime.timedelta(hours=1)

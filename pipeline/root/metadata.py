@@ -7,12 +7,14 @@ import datetime
 import glob
 import os
 import shutil
+from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.spans import ACCEPTED_AT
 from foundation.errors import RunError
+from foundation.whole import sync, sync_tree
 
 ACCEPTED = "gauntlet.AcceptedStatistics"
 """Type of the artifacts in which an earlier version kept the statistics of spans."""
@@ -59,7 +61,9 @@ def keep_spans(store: MetadataStore, spans: str) -> None:
             new = f"{kept}.new"
             shutil.rmtree(new, ignore_errors=True)
             shutil.copytree(artifact.uri, new)
+            sync_tree(Path(new))
             os.rename(new, kept)
+            sync(Path(kept).parent)
 
 
 class RunOutputs:

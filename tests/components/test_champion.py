@@ -114,6 +114,16 @@ def test_a_rollback_takes_later_models_out_until_they_are_served_again(serving: 
     assert withdrawn_by(str(serving), "c") is None
 
 
+def test_a_model_that_was_pushed_again_is_gone_back_from(serving: Path) -> None:
+    """What counts is its last push, and not the first."""
+    pushed(serving, model="a")
+    second = pushed(serving, model="b")
+    pushed(serving, model="a")
+    pushed(serving, model="b", kind=PushedBy.ROLLBACK, of=second)
+    assert withdrawn_by(str(serving), "a") is not None
+    assert withdrawn_by(str(serving), "b") is None
+
+
 def test_a_rollback_to_a_version_that_was_cleaned_up_since(serving: Path) -> None:
     first = pushed(serving, model="a")
     pushed(serving, model="b")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from filelock import FileLock, Timeout
 from small_world import NAMES, artifact
 from tfx.proto import pusher_pb2
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
@@ -419,6 +420,7 @@ def test_a_blessing_by_force_is_none_for_a_run(
     pushed = push(small_models, tmp_path, noted={"forced": BY_HAND})
     assert pushed.get_int_custom_property("pushed") == 0
     assert versions(str(tmp_path / "serving")) == []
+    assert pushed.get_string_custom_property(pusher.FORCED) == BY_HAND
     assert "given by force: by ada (uid 7) on box on 2026 (hurry)" in caplog.text
 
 
@@ -428,6 +430,25 @@ def test_a_blessing_that_was_withdrawn_is_the_reason(
     pushed = push(small_models, tmp_path, blessed=False, noted={"withdrawn": BY_HAND})
     assert pushed.get_int_custom_property("pushed") == 0
     assert pushed.get_string_custom_property(pusher.WITHDRAWN) == BY_HAND
+
+
+def test_what_is_served_is_looked_at_under_the_lock(
+    small_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a rollback between the look and the lock is told as a push of what it went back
+    from."""
+    push(small_models, tmp_path)
+    look, looked = pusher.served_already, []
+
+    def locked(base: str, card: Card) -> str | None:
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "serving" / LOCK).acquire(timeout=0)
+        looked.append(base)
+        return look(base, card)
+
+    monkeypatch.setattr(pusher, "served_already", locked)
+    push(small_models, tmp_path)
+    assert looked
 
 
 @pytest.mark.parametrize("step", ["_rename", "_complete"])

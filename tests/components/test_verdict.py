@@ -25,7 +25,7 @@ def summary(
     gates: list[dict[str, object]],
     problems: list[str],
     pushed: str,
-    withdrawn: str = "",
+    **signatures: str,
 ) -> ModelEvaluation:
     """The artifact that Summary writes."""
     inputs = {
@@ -41,8 +41,8 @@ def summary(
         (folder / name / file).write_text(json.dumps(content))
     inputs["pushed"].set_int_custom_property("pushed", int(bool(pushed)))
     inputs["pushed"].set_string_custom_property("pushed_destination", pushed)
-    if withdrawn:
-        inputs["pushed"].set_string_custom_property("withdrawn", withdrawn)
+    for name, signature in signatures.items():
+        inputs["pushed"].set_string_custom_property(name, signature)
     made = artifact(ModelEvaluation, str(folder / "summary"))
     each = {name: [one] for name, one in inputs.items()}
     Summary.EXECUTOR_SPEC.executor_class().Do(each, {"summary": [made]}, {})
@@ -92,6 +92,14 @@ def test_a_model_that_was_rolled_back_from_is_refused_by_that(tmp_path: Path) ->
     made = summary(tmp_path, [explained("clean", 0.9)], [], "", withdrawn=json.dumps(by))
     assert made.get_string_custom_property("refused_by") == "rollback"
     with pytest.raises(Refused, match="rollback of 2026-01-01 by me went back from it: slow"):
+        verdict(made, fail_on_refusal=1)
+
+
+def test_a_model_that_was_blessed_by_hand_is_refused_by_that(tmp_path: Path) -> None:
+    by = {"by": "me", "at": "2026-01-01", "reason": "hurry"}
+    made = summary(tmp_path, [explained("clean", 0.9)], [], "", forced=json.dumps(by))
+    assert made.get_string_custom_property("refused_by") == "blessing by force"
+    with pytest.raises(Refused, match="blessed by hand at 2026-01-01 by me: hurry"):
         verdict(made, fail_on_refusal=1)
 
 

@@ -21,6 +21,7 @@ from three_runs import record
 from components import pusher
 from components.binding import account
 from components.champion import served_version
+from components.changes import Change
 from components.versions import Version, list_versions
 from foundation.versions import numbers, versions
 from pipeline.definition.config import override
@@ -30,7 +31,7 @@ from pipeline.local.job import _mend
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback, StoreRollback
 from pipeline.production.rollback import serve_again, serve_again_in_store
-from pipeline.root.blessings import Change, is_blessed
+from pipeline.root.blessings import is_blessed
 from pipeline.root.root import Root
 
 RUNS = ("run-1", "run-2", "run-3", "run-4")

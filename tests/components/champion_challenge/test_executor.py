@@ -260,6 +260,26 @@ def test_a_model_that_was_attacked_must_be_there(
         challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
 
 
+def test_a_model_that_was_changed_after_the_attack_is_refused(
+    attacked: Examples, small_models: dict[str, str], tmp_path: Path
+) -> None:
+    """What the rows say would be told of the new weights."""
+    changed = tmp_path / "robust"
+    shutil.copytree(small_models["robust"], changed)
+    (index,) = changed.glob("Format-Serving/variables/*.data*")
+    content = bytearray(index.read_bytes())
+    content[len(content) // 2] ^= 1
+    index.write_bytes(content)
+    inputs = {name: [artifact(Model, uri)] for name, uri in small_models.items()}
+    inputs |= {"adversarial_examples": [attacked], "robust": [artifact(Model, str(changed))]}
+    context = challenge.Executor.Context(
+        beam_pipeline_args=[], tmp_dir=str(tmp_path), unique_id="1"
+    )
+    output = artifact(Examples, str(tmp_path / "challenged"))
+    with pytest.raises(RunError, match="is not the one that was judged: its files were changed"):
+        challenge.Executor(context).Do(inputs, {"challenged_examples": [output]}, PROPERTIES)
+
+
 def champion_with(small_models: dict[str, str], folder: Path, names: tuple[str, ...]) -> str:
     """The undefended model as a champion that knows these classes; empty: as one of before."""
     export = shutil.copytree(f"{small_models['undefended']}/Format-Serving", folder / "champion")

@@ -52,7 +52,7 @@ from components.records.names import CLEAN
 from components.records.record import Rows
 from components.records.shards import shard_path, write_shard
 from components.versions import PushedBy
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, RunError
 from pipeline.report.accuracies import accuracies
 from robustness.config import AttackName, Check, CheckName
 
@@ -119,9 +119,10 @@ def evaluated(
     gates: list[Gate],
     rivalry: Rivalry | None = None,
     challenged: bool = False,
+    attacked: str = "",
 ) -> SimpleNamespace:
     """What the Evaluator makes of rows in two shards. challenged: whether there is another artifact
-    of ChampionChallenge, in the folder of that name."""
+    of ChampionChallenge, in the folder of that name. attacked: digest of the model in the rows."""
     if rivalry:
         write_rivalry(str(folder / "challenged"), rivalry)
     write(folder / "rows", rows, served)
@@ -129,6 +130,8 @@ def evaluated(
     write_checks(str(folder / "rows"), [check])
     export_reader(str(folder / "model"))
     examples, more = (rows_in(folder / name) for name in ("rows", "challenged"))
+    if attacked:
+        examples.set_string_custom_property(MODEL_SHA256, attacked)
     model = artifact(Model, str(folder / "model"))
     evaluation = artifact(ModelEvaluation, str(folder / "evaluation"))
     blessing = artifact(ModelBlessing, str(folder / "blessing"))
@@ -200,6 +203,26 @@ def test_rows_in_two_artifacts_say_what_they_said_in_one(
     for found in (*ours.values(), *theirs.values()):
         found.pop(TALLY)  # whose kinds have no order
     assert {key: str(it) for key, it in ours.items()} == {k: str(it) for k, it in theirs.items()}
+
+
+def test_another_model_than_the_attacked_one_is_refused(tmp_path: Path) -> None:
+    """Its worst case would be that of other weights."""
+    with pytest.raises(RunError, match="is not the one that was judged: its files were changed"):
+        evaluated(tmp_path, *planted(), GATES, attacked="0" * 64)
+
+
+def test_a_comparison_that_is_lost_passes_no_gate(tmp_path: Path) -> None:
+    """Neither where the file is gone that says whether there was a champion, nor its rows."""
+    rows, served = planted()
+    with pytest.raises(RunError, match=r"rivalry\.json is missing, so nobody knows"):
+        evaluated(tmp_path / "file", rows, served, GATES, challenged=True)
+    others = {name: it for name, it in rows.predictions.items() if name != "champion"}
+    chosen = np.array([not attack.endswith("@champion") for attack in rows.attack])
+    first = dataclasses.replace(rows, predictions=others)[chosen]
+    folder = tmp_path / "rows"
+    write(folder / "challenged", first, served[chosen])
+    with pytest.raises(RunError, match="has no row of the champion"):
+        evaluated(folder, first, served[chosen], GATES, rivalry=Rivalry(champion="serving/1"))
 
 
 @pytest.mark.parametrize("challenged", [True, False])

@@ -8,10 +8,10 @@ import pytest
 from judged_model import JUDGED
 from rich.console import Console
 
+from components.changes import Signature
 from components.evaluator.explained import Explanation
 from gauntlet.tables.run import accuracy_table, images_against, print_summary, tuning_table
 from pipeline.report.run_summary import Accuracies, NodeRun, RunSummary, Trial, Tuning
-from pipeline.root.blessings import Signature
 from robustness.config import ThreatModel
 
 IDS = [f"image-{i}" for i in range(7)]
@@ -74,6 +74,7 @@ def example_summary(pushed: str | None) -> RunSummary:
         serving_problems=[] if pushed else ["signature [x] is missing"],
         blessed=bool(pushed),
         withdrawn=None,
+        forced=None,
         pushed=pushed,
         nodes={"Pusher": NodeRun(seconds=1.0, cached=True)},
         tuning=None,

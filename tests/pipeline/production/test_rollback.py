@@ -17,7 +17,16 @@ from components import versions as module_of_versions
 from components.journal import JOURNAL, append, read
 from components.manifest import MANIFEST, MODEL_SHA256, digest_of, write_manifest
 from components.pusher import publish, settle
-from components.versions import CARD, NEVER_BLESSED, STRAY, UNKNOWN, Card, list_versions
+from components.versions import (
+    CARD,
+    NEVER_BLESSED,
+    STRAY,
+    UNKNOWN,
+    Card,
+    Version,
+    list_versions,
+    withdrawn_by,
+)
 from foundation import locks
 from foundation.errors import ConfigError, RunError
 from pipeline.local.job import check_champion
@@ -27,6 +36,7 @@ from pipeline.production.listing import held_against, list_root
 from pipeline.production.prediction import classify
 from pipeline.production.requests import Classification, ForcedPush, Rollback, StoreRollback
 from pipeline.production.rollback import serve_again, serve_again_in_store
+from pipeline.root.blessings import is_blessed
 from pipeline.root.root import Root
 
 
@@ -94,6 +104,46 @@ def test_rollback_from_and_to_a_model_that_was_forced(root: Root) -> None:
     version = serve_again(Rollback(root=root, version=forced.version, reason="after all"))
     assert (served(root), latest_blessed(root)) == ("run-3", "run-3")
     assert (version.card.reason, version.card.refused_by) == ("after all", "worst_case,square")
+
+
+def pushed_again(root: Root, version: Version) -> None:
+    """The model of a version, as its run pushes it when another one is served."""
+    serving = str(root.serving)
+    with root.serving_lock():
+        publish(f"{serving}/{version.version}", serving, version.card)
+        settle(serving)
+
+
+def test_the_order_is_that_of_the_pushes_and_not_of_the_trainings(root: Root) -> None:
+    """A, B, A again: back to B, and A is what somebody went back from."""
+    first = list_versions(str(root.serving))[0]
+    pushed_again(root, first)
+    serve_again(Rollback(root=root, reason="slow"))
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
+    card = list_versions(str(root.serving))[-1].card
+    assert withdrawn_by(str(root.serving), first.card.model, first.card.manifest_sha256) == card
+    with pytest.raises(ConfigError, match="no intact earlier blessed model"):
+        serve_again(Rollback(root=root, reason="slow"))
+
+
+def test_the_same_in_a_store(root: Root) -> None:
+    first = list_versions(str(root.serving))[0]
+    pushed_again(root, first)
+    serve_again_in_store(StoreRollback(serving=str(root.serving), reason="slow"))
+    assert served(root) == "run-2"
+    with pytest.raises(ConfigError, match="no intact earlier model"):
+        serve_again_in_store(StoreRollback(serving=str(root.serving), reason="slow"))
+
+
+def test_an_old_model_that_was_forced_later_is_the_later_one(root: Root) -> None:
+    """Back to the young model, and the old one is out until it is named."""
+    old, young = list_versions(str(root.serving))
+    pushed_again(root, old)  # as `bless OLD --force` would
+    serve_again(Rollback(root=root, version=young.version, reason="slow"))
+    assert (served(root), latest_blessed(root)) == ("run-2", "run-2")
+    with root.metadata() as store:
+        in_force = {b.name for b in store.get_artifacts_by_type("ModelBlessing") if is_blessed(b)}
+    assert in_force == {"run-2"}
 
 
 def test_a_version_that_is_not_there(root: Root) -> None:

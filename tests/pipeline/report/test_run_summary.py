@@ -8,6 +8,7 @@ import sys
 
 from judged_model import JUDGED
 
+from components.changes import Signature
 from components.evaluator.explained import Explanation
 from pipeline.report.run_summary import (
     Accuracies,
@@ -17,14 +18,13 @@ from pipeline.report.run_summary import (
     Trial,
     Tuning,
 )
-from pipeline.root.blessings import Signature
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
     "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks",
     "examples",
     "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
-    "caveats", "seconds", "withdrawn",
+    "caveats", "seconds", "withdrawn", "forced",
 }  # fmt: skip
 KEYS_OF_A_MODEL = {
     "clean", "transfer", "white_box", "worst_case", "certified", "certified_by",
@@ -50,7 +50,7 @@ SUMMARY = RunSummary(
     models={"robust": SHARES},
     training={"robust": Training(epochs=[{"loss": math.nan}], best_epoch=1)},
     checks=[Check(name=CheckName.PROOFS_HOLD, passed=True, value=math.inf, sentence="Yes.")],
-    gates=[GATE], serving_problems=[], blessed=False, withdrawn=None, pushed=None,
+    gates=[GATE], serving_problems=[], blessed=False, withdrawn=None, forced=None, pushed=None,
     nodes={"Pusher": NodeRun(seconds=1.5, cached=True)}, tuning=None, caveats=[], seconds=2.5,
 )  # fmt: skip
 

@@ -2,15 +2,8 @@
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.root.blessings import (
-    Change,
-    Signature,
-    change,
-    is_blessed,
-    model_of,
-    was_blessed,
-    withdrawal,
-)
+from components.changes import Change, Signature
+from pipeline.root.blessings import change, is_blessed, model_of, was_blessed, withdrawal
 
 ADA = Signature(by="ada", at="2026-11-26T22:45:24+00:00", reason='too "slow"')
 

@@ -18,13 +18,14 @@ from filelock import FileLock
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tiny_pipeline import models, push, tiny_run, write
 
+from components.changes import Change, signed
 from components.journal import read
 from components.pusher import publish
 from components.versions import Card
 from foundation.errors import ConfigError, RunError
 from gauntlet.cli import main
 from pipeline.root import cleaning
-from pipeline.root.blessings import Change, change, signed
+from pipeline.root.blessings import change
 from pipeline.root.cleaning import LOG_BYTES, Cleaned, Cleaning, clean
 from pipeline.root.keeping import Keep
 from pipeline.root.metadata import RunOutputs
