@@ -15,7 +15,6 @@ from components.bound import (
     bound_before,
     bound_by,
     deciding,
-    listed,
 )
 from components.mandate import FORCE, REPLACE, Mandate
 from components.policy import Terms
@@ -109,7 +108,7 @@ def _needless(mandate: Mandate, same_purpose: bool, no_weaker: bool) -> list[str
     """What was allowed without need."""
     notes = []
     if mandate.replace and same_purpose:
-        notes.append("--replace is not needed: the purpose is the same, or the first one here")
+        notes.append("--replace is not needed: nothing that binds is replaced")
     if mandate.force and no_weaker:
         notes.append("--force is not needed: no weaker policy is asked for")
     return notes
@@ -147,6 +146,10 @@ def _weaker_policy(bound: Bound, weaker: list[str], edited: bool) -> str:
 
 def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+ACCOUNT = "account"
+"""Custom property of what was pushed or not: what `account` says of the run, as JSON."""
 
 
 def account(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:
@@ -222,5 +225,5 @@ def is_news(serving: str, fields: Mapping[str, Any]) -> bool:
         return True
     if fields.get("lowered") or not fields.get("terms"):
         return False
-    known = deciding(listed(serving))
+    known = deciding(serving)
     return known is None or bool(known[1].policy.weaker(Terms.of_plain(fields["terms"]).policy))

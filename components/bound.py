@@ -88,13 +88,12 @@ def bound_by(serving: str) -> Bound | None:
         ConfigError: the file is damaged. UnreadableTerms: the card is of a later version.
     """
     file = file_in(serving)
-    written, known, where = read_terms(file), deciding(listed(serving)), "the card of version"
-    if known is None:
-        known, where = deciding(_gone(serving)), "the journal's card of version"
+    written, known = read_terms(file), deciding(serving)
     if known is None:
         return Bound(terms=written, source=str(file), file=written) if written else None
     version, terms = known
-    source = f"{where} {version}"
+    card = "the card" if version in versions(serving) else "the journal's card"
+    source = f"{card} of version {version}"
     if written is None:
         return Bound(terms=terms, source=source, file=None, doubt=f"{file} is gone")
     if lost := written.purpose.differences(terms.purpose):
@@ -116,26 +115,31 @@ def listed(serving: str) -> list[Version]:
     return [each for each in known if each.problem != STRAY and each.card != Card()]
 
 
-def _gone(serving: str) -> list[Version]:
-    """The versions that the journal knows, whether they are there or not, the oldest first."""
+def _gone(serving: str, there: Iterable[Version]) -> list[Version]:
+    """The versions that the journal knows, and that are not there any more."""
+    known = {version.version for version in there}
     return [
         Version(version=entry.version, serving=False, card=card_of_entry(entry))
         for entry in read(serving).entries
-        if entry.version and entry.card
+        if entry.version and entry.card and entry.version not in known
     ]
 
 
-def deciding(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
+def deciding(serving: str) -> tuple[str, Terms] | None:
     """The version whose card has the terms that count, and these; None where no card has any. The
-    purpose is that of the newest version, the policy that of the newest push for this purpose which
-    was neither by hand, nor forced once, nor a rollback. A push by hand sets no policy.
+    purpose is that of the newest version that is there, the policy that of the newest push for this
+    purpose which was neither by hand, nor forced once, nor a rollback: also of one whose folder
+    somebody took away. A push by hand sets no policy.
 
     Raises:
         UnreadableTerms: a newer card has terms that cannot be read.
     """
-    pushed = [each for each in pushed if each.card.terms]
+    there = [each for each in listed(serving) if each.card.terms]
+    gone = [each for each in _gone(serving, there) if each.card.terms]
+    pushed = sorted([*there, *gone], key=lambda each: int(each.version))
     known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
-    counts = _counting(known) if known else None
+    newest = next((pair for pair in reversed(known) if pair[0] in there), None)
+    counts = _counting(known, newest or known[-1]) if known else None
     for each in pushed[pushed.index(counts[0]) if counts else 0 :]:
         try:
             Terms.of_plain(each.card.terms)
@@ -146,8 +150,10 @@ def deciding(pushed: Iterable[Version]) -> tuple[str, Terms] | None:
     return (counts[0].version, counts[1]) if counts else None
 
 
-def _counting(known: list[tuple[Version, Terms]]) -> tuple[Version, Terms]:
-    newest, last = known[-1]
+def _counting(
+    known: list[tuple[Version, Terms]], last_there: tuple[Version, Terms]
+) -> tuple[Version, Terms]:
+    newest, last = last_there
     same = [each for each in known if not each[1].purpose.differences(last.purpose)]
     passed = [each for each in same if not _is_by_hand(each[0].card)]
     own = [each for each in passed if _binds(each[0].card)] or passed
@@ -199,7 +205,9 @@ def write_terms(path: Any, terms: Terms, mode: int | None = None) -> None:
 def bound_before(serving: str, purpose: Purpose) -> Terms | None:
     """The terms that last bound a folder for a purpose, perhaps replaced by another one since; None
     where it never was."""
-    known = [own for each in listed(serving) if _binds(each.card) and (own := terms_in(each.card))]
+    there = listed(serving)
+    pushed = sorted([*there, *_gone(serving, there)], key=lambda each: int(each.version))
+    known = [own for each in pushed if _binds(each.card) and (own := terms_in(each.card))]
     same = [own for own in known if not own.purpose.differences(purpose)]
     return same[-1] if same else None
 

@@ -19,7 +19,7 @@ from components.class_names import names_in
 from components.curated_schema import read_schema
 from components.mandate import Mandate
 from components.policy import Terms
-from components.versions import Version, examine, list_versions, restored, same_model
+from components.versions import Version, examine, list_versions, same_model, way_back
 from foundation.errors import DataError, RunError
 from foundation.json import dumps
 from foundation.locks import serving_lock
@@ -61,13 +61,11 @@ def require_sound(serving: str, version: Version) -> None:
     """Raises RunError with the ways out where a served version cannot be a champion."""
     if not version.problem:
         return
-    way = "serve an intact one by `gauntlet rollback`"
-    if not restored(serving, version).problem:
-        way += f" (`gauntlet rollback {version.version}`: this one, with the card of the journal)"
     raise RunError(
         f"version {version.version} in {serving}, which is served, is "
         f"{'damaged' if version.damaged else 'no champion'}: {version.problem}. No model can be "
-        f"compared with it; {way}, or restore its files, or take its folder away"
+        f"compared with it; {way_back(serving, version)}, or restore its files, or take its folder "
+        "away"
     )
 
 

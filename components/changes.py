@@ -38,13 +38,24 @@ def signed(reason: str, claim: str = "") -> Signature:
     claim: name by which they want to be known; it is noted as what they say.
     """
     require_reason(reason)
+    require_line("--by", claim)
     return Signature(by=whoami(claim), at=now(), reason=reason)
 
 
 def require_reason(reason: str) -> None:
-    """Raises ConfigError for an empty reason."""
+    """Raises ConfigError for an empty reason, or one that is more than a line of text."""
     if not reason.strip():
-        raise ConfigError("--reason takes a text; it stands in the metadata and in every listing")
+        raise ConfigError('say why, by --reason "..."; it stands in every listing')
+    require_line("--reason", reason)
+
+
+def require_line(option: str, text: str) -> None:
+    """Raises ConfigError for what would be more in a listing than a line of text."""
+    if not text.isprintable():
+        raise ConfigError(
+            f"{option} takes one line of text, without line breaks and control characters, got "
+            f"{text!r}"
+        )
 
 
 def whoami(claim: str = "") -> str:

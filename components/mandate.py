@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pydantic
 
-from components.changes import Signature, whoami
+from components.changes import Signature, require_line, whoami
 from foundation.errors import ConfigError
 from foundation.json import dumps
 
@@ -42,6 +42,8 @@ class Mandate:
             raise ConfigError(f"this is no mandate to replace or to force: {text}") from error
         if not (mandate.signature.by and mandate.signature.reason.strip()):
             raise ConfigError(f"a mandate says who gives it and why: {text}")
+        for said in dataclasses.astuple(mandate.signature):
+            require_line("a mandate", said)
         return mandate
 
     def signed_here(self) -> Signature:

@@ -8,6 +8,7 @@ is bound.
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Purpose:
     def differences(self, bound: "Purpose") -> list[str]:
         """How this purpose differs from the one that a place is bound to; a sentence each."""
         found = [
-            f"{what} is {own}, and was {theirs}"
+            f"{what} is {own}, not {theirs}"
             for what, own, theirs in (
                 ("the data set", self.dataset, bound.dataset),
                 ("the shape of the images", _shape(self), _shape(bound)),
@@ -182,8 +183,8 @@ class Policy:
             wanted = ", ".join(_with_effort(name, than.stages[name]) for name in left)
             names = f" with attack.names={','.join(self.attack.names)}" if self.attack.names else ""
             yield f"attack.suite={self.attack.suite}{names} asks for less than {wanted}"
-        if than.test not in ("", self.test) and not than.test.startswith(f"{self.test}["):
-            yield f"the images are judged on data.test={self.test}, and were on {than.test}"
+        if than.test and not _holds(self.test, than.test):
+            yield f"data.test is {self.test}, which is not all of {than.test}"
         if self.span < than.span:
             yield f"data.span is {self.span}, which is older than {than.span}"
         if self.server == NO_SERVER != than.server:
@@ -210,6 +211,15 @@ def _reached(gates: GatesConfig) -> dict[str, float]:
     implied = {name: max(getattr(gates, name), worst) for name in IMPLIED}
     own = {name: getattr(gates, name) for name in ("certified", "worst_class", "champion")}
     return {**implied, "worst_case": worst, **own}
+
+
+def _holds(split: str, other: str) -> bool:
+    """Whether a split has all images of another one, as far as their names tell."""
+    if other == split or other.startswith(f"{split}["):
+        return True
+    begins = (re.fullmatch(r"(\w+)\[:(\d+)\]", each) for each in (split, other))
+    own, theirs = (found.groups() if found else None for found in begins)
+    return bool(own and theirs and own[0] == theirs[0] and int(own[1]) >= int(theirs[1]))
 
 
 def _with_effort(name: str, effort: Mapping[str, int]) -> str:

@@ -31,7 +31,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.binding import fields_of_push, is_news
+from components.binding import ACCOUNT, fields_of_push, is_news
 from components.bound import bind
 from components.champion import served_version
 from components.changes import Change, now, whoami
@@ -75,10 +75,6 @@ when and why, as JSON."""
 FORCED = "forced"
 """Custom property of what was not pushed although its blessing is in force: who gave that by hand,
 when and why, as JSON."""
-
-ACCOUNT = "account"
-"""Custom property of what was pushed or not: what the run says of itself, as JSON, see
-`components.binding.account`."""
 
 MET = "champion"
 """Execution property with Champion's answer: what was served when the run began."""

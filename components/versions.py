@@ -36,8 +36,13 @@ UNKNOWN = (
 )
 OTHER_FILES = "its files are not those of its model, as the journal has them"
 
-BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN)
-"""Problems of a version whose files may be what somebody wanted: it was put there by hand."""
+GONE_BACK = (
+    "somebody went back from its model, and the version to which they went back is not there: it "
+    "was taken away, or the folder is an older state of itself"
+)
+
+BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN, GONE_BACK)
+"""Problems of a version whose files may be what somebody wanted: it is served by hand."""
 
 DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
 """What is raised by the reading of a card that is none."""
@@ -218,6 +223,15 @@ def restored(base: str, version: Version) -> Version:
     return dataclasses.replace(version, problem="")
 
 
+def way_back(base: str, version: Version) -> str:
+    """What to do about a version that is served and is not sound, as a part of a sentence."""
+    way = 'serve an intact one by `gauntlet rollback --reason "..."`'
+    if restored(base, version).problem:
+        return way
+    own = f'`gauntlet rollback {version.version} --reason "..."`'
+    return f"{way} (or this one, with the card of the journal, by {own})"
+
+
 def unnoted(base: str, pushed: Iterable[Version]) -> str:
     """Which versions the journal should know, and has lost; '' where it knows them all, or there is
     none. What was pushed before there were journals has no manifest either."""
@@ -229,9 +243,18 @@ def unnoted(base: str, pushed: Iterable[Version]) -> str:
         if each.card.manifest_sha256 and not each.entry and each.problem != STRAY
     ]
     return (
-        f"the journal in {base} has no line on {', '.join(lost)}: it was removed or shortened. "
-        "Their cards can be held against the metadata only, where there are any"
+        f"the journal in {base} has no line on {', '.join(lost)}: it was removed or shortened, or "
+        "they were put there by hand. Their cards can be held against the metadata only, where "
+        "there are any"
     ) * bool(lost)
+
+
+def missing(base: str) -> str:
+    """Which versions the journal knows that are not there any more; '' where all are."""
+    there = set(versions(base))
+    gone = [each.version for each in read(base).entries if each.card and each.version]
+    lost = [version for version in dict.fromkeys(gone) if version not in there]
+    return f"the journal in {base} has versions that are not there: {', '.join(lost)}" * bool(lost)
 
 
 def unreadable(base: str) -> list[Version]:

@@ -133,7 +133,7 @@ class ExistingRoot(click.Path):
             raise ConfigError(
                 f"there is no folder {folder}; name the root of a pipeline with --root"
             ) from error
-        root = Root(folder)
+        root = Root(folder.resolve())  # by one name, whichever links lead there
         root.share()
         return root
 

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, DataError
 from robustness.inlining import inlined
 from robustness.logits import LOGARITHM, as_logits
 from trainer.config import Initialization, TrainerConfig
+from trainer.models.state import refuse_memory
 
 INPUT = "image"
 """Name of a network's input, and of the feature that goes in."""
@@ -199,6 +200,10 @@ def _check_users_network(
     outputs = network(sample, training=False)
     if outputs.dtype != tf.float32:
         raise ConfigError(f"{setting} must give float32 logits, got {outputs.dtype.name}")
+    try:
+        refuse_memory(network, image_shape)
+    except DataError as error:
+        raise ConfigError(f"{setting}: {error}") from error
     read = as_logits(network, image_shape, sample)
     if LOGARITHM in read.notes or read.taken_off:
         last = read.taken_off[0] if read.taken_off else "softmax"

@@ -76,8 +76,8 @@ class ImageFolder:
         if unseen := sorted(set(self.classes) - set(map(class_of, self.files["test"]))):
             raise DataError(
                 f"{self.root / 'test'} has no image of {_some(unseen)}, so nobody could judge what "
-                f"becomes of that; its classes must be those of {self.root / 'train'}: add images, "
-                "or remove the class there"
+                f"becomes of that; its classes must be those of {self.root / 'train'}: add images "
+                "to test, or remove the class from train"
             )
         held_out = self.held_out
         cut = len(self.files["train"]) - max(1, len(self.files["train"]) // HELD_OUT)

@@ -33,7 +33,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     from rich.markup import escape
 
     from components.journal import read
-    from components.versions import card_of_entry, unnoted
+    from components.versions import card_of_entry, missing, unnoted
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.tables.models import journal_table, version_table
@@ -56,6 +56,8 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
         note(console, f"the journal has lines that cannot be read: {lines}")
     if lost := unnoted(serving, pushed):
         note(console, lost)
+    if gone := missing(serving):
+        note(console, gone)
     if history:
         console.print(journal_table(serving, journal.entries))
     elif pushed:

@@ -110,7 +110,7 @@ def run(
         assignments = (*assignments, "data.accept_classes=true")
     mandate = mandate_of(replace, force, reason)
     config = with_gates(configured(preset, assignments), gates_file, assignments)
-    root = Root(created(folder, "root"))
+    root = Root(created(folder, "root").resolve())  # by one name, whichever links lead there
     config, notes = agreed(root, config, mandate)
     job = Job(
         config=config,

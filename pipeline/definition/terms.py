@@ -62,7 +62,10 @@ def under(config: RunConfig, terms: Terms, file: str) -> RunConfig:
     )
     own = terms_of(result)
     if differences := own.purpose.differences(terms.purpose):
-        raise ConfigError(f"{file} is for another purpose: {'; '.join(differences)}")
+        raise ConfigError(
+            f"{file} is for another purpose: here {'; '.join(differences)}. Take its data set by "
+            "--preset or --set data.dataset, or write a file for this one (`gauntlet gates --toml`)"
+        )
     if weaker := own.policy.weaker(terms.policy):
         raise ConfigError(f"{file} asks for more than this run can: {'; '.join(weaker)}")
     return result

@@ -12,10 +12,10 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.binding import fields_of_forced
+from components.binding import ACCOUNT, fields_of_forced
 from components.changes import Change, signed
 from components.evaluator.executor import REFUSED_BY
-from components.pusher import ACCOUNT, card_of, publish, settle
+from components.pusher import card_of, publish, settle
 from components.versions import (
     Card,
     PushedBy,

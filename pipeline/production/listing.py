@@ -5,7 +5,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
-from components.versions import UNKNOWN, Card, Version, examined, list_versions
+from components.versions import GONE_BACK, UNKNOWN, Card, Version, examined, list_versions
 from foundation.errors import RunError
 from foundation.events import Fields
 from pipeline.root.root import Root
@@ -27,7 +27,8 @@ def list_root(root: Root) -> list[Version]:
             return examined(str(root.serving))
         from pipeline.root.pushed import Records
 
-        return compared(str(root.serving), Records(store))
+        records = Records(store)
+        return [_in_force(each, records) for each in compared(str(root.serving), records)]
 
 
 def compared(serving: str, records: "Records") -> list[Version]:
@@ -36,6 +37,13 @@ def compared(serving: str, records: "Records") -> list[Version]:
         dataclasses.replace(version, problem=version.problem or records.contradiction(version))
         for version in examined(serving)
     ]
+
+
+def _in_force(version: Version, records: "Records") -> Version:
+    """The version that is served is that of a model from which nobody went back."""
+    if version.problem or not version.serving or not records.is_withdrawn(version):
+        return version
+    return dataclasses.replace(version, problem=GONE_BACK)
 
 
 def require_same(serving: str, pushed: list[Version]) -> None:
@@ -64,7 +72,8 @@ def held_against(root: Root, version: Version) -> Version:
                 return version
             from pipeline.root.pushed import Records
 
-            problem = Records(store).contradiction(version)
+            records = Records(store)
+            problem = records.contradiction(version) or _in_force(version, records).problem
     except RunError as error:
         told = f"version {version.version} is not compared with the metadata: {error}"
         log.warning("%s", told, extra=Fields(stays=True))

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.datasets.folder.content import Unusable, file_of_image, require_size
 from components.datasets.folder.problems import Problems
-from components.versions import newest
+from components.versions import newest, way_back
 from foundation.errors import ConfigError, RunError
 from foundation.events import Fields, phase
 from pipeline.production.answers import Answer, Answers
@@ -44,8 +44,8 @@ def classify(request: Classification) -> Answers:
     served = held_against(request.root, served)
     if served.damaged:
         raise RunError(
-            f"version {served.version}, which is served, is damaged: {served.problem}; serve an "
-            "intact one by `gauntlet rollback`"
+            f"version {served.version}, which is served, is damaged: {served.problem}; "
+            f"{way_back(serving, served)}"
         )
     if served.problem:
         told = f"version {served.version} answers, although {served.problem}"

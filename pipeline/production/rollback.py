@@ -11,11 +11,13 @@ from collections.abc import Iterator
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+from components.bound import bound_by, terms_in
 from components.changes import Change, Signature, signed
-from components.journal import append
+from components.journal import append, read
 from components.pusher import publish, settle, unsettled
 from components.versions import (
     NEVER_BLESSED,
+    Card,
     PushedBy,
     Version,
     examine,
@@ -104,9 +106,12 @@ def serve_again_in_store(request: StoreRollback) -> Version:
 
 def _before_in_store(serving: str, pushed: list[Version]) -> Version:
     """Of the versions before the served one, the newest that is intact and in force."""
+    journal = read(serving)
     for version in _before(pushed):
         card = version.card
         in_force = not withdrawn_by(serving, card.model, card.manifest_sha256)
+        if journal.entries and not version.entry:  # it may be from elsewhere
+            continue
         if in_force and not examine(serving, version).problem:
             return version
     raise _no_target(serving, pushed, "earlier model")
@@ -130,10 +135,25 @@ def _serve(serving: str, target: Version, served: Version, signature: Signature)
     if served.problem or not same_model(target.card, served.card):
         signed_by = dataclasses.asdict(signature)
         card = dataclasses.replace(
-            target.card, kind=PushedBy.ROLLBACK, of=target.version, **signed_by
+            target.card,
+            kind=PushedBy.ROLLBACK,
+            of=target.version,
+            lowered=_lowered(serving, target.card),
+            **signed_by,
         )
         publish(f"{serving}/{target.version}", serving, card)
     settle(serving)
+
+
+def _lowered(serving: str, card: Card) -> tuple[str, ...]:
+    """In what the terms of an earlier version ask for less than what binds the folder by now."""
+    try:
+        bound, own = bound_by(serving), terms_in(card)
+    except ConfigError:  # which the next run is told
+        return card.lowered
+    if bound is None or own is None or own.purpose.differences(bound.terms.purpose):
+        return card.lowered
+    return tuple(dict.fromkeys((*card.lowered, *own.policy.weaker(bound.terms.policy))))
 
 
 def _unfinished(serving: str, pushed: list[Version]) -> Version | None:

@@ -5,17 +5,20 @@ same digest: numbers and addresses begin again where the metadata were lost. Rea
 """
 
 import dataclasses
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.binding import ACCOUNT
 from components.changes import Change, Signature
 from components.evaluator.explained import read_explanations
 from components.journal import Entry
 from components.manifest import MODEL_SHA256
 from components.versions import MEASURED, NEVER_BLESSED, UNKNOWN, Card, Version, address_of
-from pipeline.root.blessings import judged, model_of, text_in, was_blessed
+from pipeline.root.blessings import judged, model_of, text_in, was_blessed, withdrawal
 
 
 class Records:
@@ -23,11 +26,16 @@ class Records:
 
     def __init__(self, store: MetadataStore) -> None:
         self.blessings: list[mlmd.Artifact] = store.get_artifacts_by_type("ModelBlessing")
+        pushed = store.get_artifacts_by_type("PushedModel")
         self._models = {address_of(a): a.id for a in store.get_artifacts_by_type("Model")}
         self._pushed = {
             text_in(artifact, "pushed_version"): text_in(artifact, MODEL_SHA256)
-            for artifact in store.get_artifacts_by_type("PushedModel")
+            for artifact in pushed
         }
+        self._terms: dict[str, list[Any]] = {}
+        for artifact in pushed:
+            if terms := json.loads(text_in(artifact, ACCOUNT) or "{}").get("terms"):
+                self._terms.setdefault(text_in(artifact, "pushed_version"), []).append(terms)
 
     def model_of(self, card: Card) -> int | None:
         """Id of the model that a card means; None where the metadata do not know it."""
@@ -49,7 +57,18 @@ class Records:
         own = [blessing for blessing in self.blessings if model_of(blessing) == model]
         if not any(was_blessed(blessing) for blessing in own):
             return NEVER_BLESSED
+        terms = self._terms.get(version.version)
+        if terms and card.terms not in terms:
+            return (
+                "its card is forged: its terms are not those of its run, as the metadata have them"
+            )
         return _other_figures(card, own)
+
+    def is_withdrawn(self, version: Version) -> bool:
+        """Whether somebody went back from the model of a version, and did not come back to it."""
+        model = self.model_of(version.card)
+        own = [blessing for blessing in self.blessings if model_of(blessing) == model]
+        return bool(own) and all(withdrawal(blessing) for blessing in own)
 
     def entry(self, blessing: mlmd.Artifact, what: Change, signature: Signature) -> Entry:
         """What the journal keeps of the change of a blessing."""

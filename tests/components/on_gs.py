@@ -99,7 +99,7 @@ def test_the_terms_of_a_store_lie_beside_its_versions(base: str, tmp_path: Path)
     assert read_terms(f"{base}/{FILE}") == digits
     assert versions(base) == [version]
     assert seen_in(base) != before
-    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, not mnist"):
         agree(base, clothes, Mandate())
 
 

@@ -85,8 +85,8 @@ def test_two_presets_in_one_root(robust: Place) -> None:
     with pytest.raises(ConfigError) as error:
         robust.agree(terms("fashion"))
     said = str(error.value)
-    assert "- the data set is fashion_mnist, and was mnist" in said
-    assert "- epsilon is 0.1, and was 0.2" in said
+    assert "- the data set is fashion_mnist, not mnist" in said
+    assert "- epsilon is 0.1, not 0.2" in said
     for way in (str(robust.file), "another --root", '--replace --reason "..."', "gates --root"):
         assert way in said
     with pytest.raises(ConfigError, match="another purpose"):
@@ -96,7 +96,7 @@ def test_two_presets_in_one_root(robust: Place) -> None:
 
 
 def test_a_tiny_epsilon(robust: Place) -> None:
-    with pytest.raises(ConfigError, match=r"epsilon is 0\.01, and was 0\.2"):
+    with pytest.raises(ConfigError, match=r"epsilon is 0\.01, not 0\.2"):
         robust.agree(terms("tutorial", "threat.epsilon=0.01"))
 
 
@@ -108,10 +108,10 @@ def test_a_purpose_that_is_replaced_is_recorded_and_binds(robust: Place) -> None
     card = robust.push(terms("fashion"), REPLACE)
     assert (card.kind, card.by, card.at) == ("replaced", SUBMITTED, "now")
     assert card.reason == "clothes now"
-    assert "the data set is fashion_mnist, and was mnist" in card.replaced
+    assert "the data set is fashion_mnist, not mnist" in card.replaced
     assert Terms.from_toml(robust.file.read_text()) == terms("fashion")
     assert robust.agree(terms("fashion")).kind is PushedBy.RUN
-    with pytest.raises(ConfigError, match="the data set is mnist, and was fashion_mnist"):
+    with pytest.raises(ConfigError, match="the data set is mnist, not fashion_mnist"):
         robust.agree(terms())
 
 
@@ -327,6 +327,21 @@ def test_where_all_versions_are_gone_the_journal_counts(robust: Place, edited: b
     assert Terms.from_toml(robust.file.read_text()) == terms()
 
 
+def test_a_version_that_was_taken_away_still_binds(robust: Place) -> None:
+    """Neither an earlier version nor one that was forced once lowers what the one had to reach that
+    somebody has removed, whatever they wrote into gates.toml."""
+    noted(robust, "1", terms())
+    stricter = terms("robust", "gates.clean=0.99")
+    robust.push(stricter)
+    noted(robust, "2", stricter)
+    robust.push(LOWER, FORCE)
+    shutil.rmtree(robust.root / "serving" / "2")
+    robust.file.write_text(LOWER.to_toml())
+    assert robust.bound() == stricter
+    with pytest.raises(ConfigError, match=r"asks for less than the journal's card of version 2"):
+        robust.agree(terms())
+
+
 def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
     """The served model says what the place is for; clothes would otherwise meet digits."""
     robust.push(terms("fashion"), REPLACE)
@@ -334,7 +349,7 @@ def test_a_rollback_to_a_model_for_another_purpose(robust: Place) -> None:
     robust.add(first)
     assert robust.bound() == terms()
     assert robust.agree(terms()) == Agreement()
-    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, not mnist"):
         robust.agree(terms("fashion"))
 
 

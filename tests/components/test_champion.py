@@ -212,7 +212,7 @@ DIGITS, CLOTHES = terms(), terms("data.dataset=fashion_mnist")
 
 def test_a_run_for_another_purpose_ends_here(serving: Path) -> None:
     pushed(serving, model="a", terms=DIGITS.plain())
-    with pytest.raises(ConfigError, match="the data set is fashion_mnist, and was mnist"):
+    with pytest.raises(ConfigError, match="the data set is fashion_mnist, not mnist"):
         answers(serving, terms=CLOTHES.to_json())
     assert answers(serving, terms=DIGITS.to_json())["version"]
 

@@ -1,5 +1,6 @@
 """Networks of a user's own: one that is right, and what others may get wrong."""
 
+import tensorflow as tf
 import tf_keras
 
 
@@ -38,3 +39,25 @@ def no_model(image_shape: tuple[int, int, int], classes: int) -> int:
 
 def raises(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
     return good((*image_shape, 1), "ten")
+
+
+class Memory(tf_keras.layers.Layer):
+    """Keeps the last image that it was shown."""
+
+    def build(self, shape: tf.TensorShape) -> None:
+        self.last = self.add_weight("last", shape[1:], trainable=False)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.last.assign(x[0])
+        return x
+
+
+def remembers(image_shape: tuple[int, int, int], classes: int) -> tf_keras.Model:
+    return tf_keras.Sequential(
+        [
+            tf_keras.Input(image_shape),
+            Memory(),
+            tf_keras.layers.Flatten(),
+            tf_keras.layers.Dense(classes),
+        ]
+    )

@@ -209,6 +209,7 @@ def test_a_users_network_is_taken() -> None:
             "networks:gives_sigmoids",
             "gives probabilities; it must give logits: drop its last sigmoid",
         ),
+        ("networks:remembers", "the model changes its own variables when it is asked"),
         (
             "networks:wrong_images",
             r"must take images of shape \(None, 8, 8, 1\), got \(None, 9, 9, 1\)",
@@ -220,5 +221,5 @@ def test_a_users_network_is_taken() -> None:
     ],
 )
 def test_a_wrong_network_is_named(name: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=f"trainer.network={name} .*{message}"):
+    with pytest.raises(ConfigError, match=f"trainer.network={name}:? .*{message}"):
         build_network(TrainerConfig(network=name), SHAPE, CLASSES)

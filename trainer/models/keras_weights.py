@@ -32,6 +32,8 @@ def check_weights(path: Path) -> None:
         for name in archive.namelist():
             if name.endswith(".h5"):
                 _check(path, io.BytesIO(archive.read(name)), allowed)
+            elif name.endswith(".npz"):
+                _check_npz(path, io.BytesIO(archive.read(name)), allowed)
 
 
 def _check(path: Path, file: Path | IO[bytes], allowed: int) -> None:
@@ -39,6 +41,14 @@ def _check(path: Path, file: Path | IO[bytes], allowed: int) -> None:
         with h5py.File(file) as content:
             _check_size(path, _size(path, content, set()), allowed)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+
+
+def _check_npz(path: Path, file: IO[bytes], allowed: int) -> None:
+    try:
+        with zipfile.ZipFile(file) as arrays:
+            _check_size(path, sum(entry.file_size for entry in arrays.infolist()), allowed)
+    except zipfile.BadZipFile as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 

@@ -26,6 +26,7 @@ from trainer.models.keras_model import code_in, keras_file, keras_saved_model
 from trainer.models.network import Network
 from trainer.models.scan import refuse_operations
 from trainer.models.signature import SERVING, networks_of, serves_numbers
+from trainer.models.state import refuse_memory, refuse_memory_of_signatures
 
 BLOCK = 1 << 20
 
@@ -118,7 +119,10 @@ def load_export(folder: str) -> ImageModel:
     Raises:
         DataError: it cannot be used; the message says what was expected.
     """
-    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(trust=True), folder)
+    model = ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(trust=True), folder)
+    with explained(folder):
+        refuse_memory_of_signatures(folder)
+    return model
 
 
 def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageModel:
@@ -130,6 +134,7 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
         asked = chosen(networks_in(file, wanted), wanted)
         read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
         model = ImageModel(asked, read, _judged(named, asked, read, wanted))
+        refuse_memory(model, asked.fitted.image_shape, model.batch)
         notes = [steadiness(model, asked.sample) or served_otherwise(file, wanted, asked)]
         model.judged = replace(model.judged, doubts=(*filter(None, notes), *model.judged.doubts))
     return model

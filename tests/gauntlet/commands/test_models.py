@@ -52,7 +52,7 @@ def test_a_rollback_without_a_reason_ends_with_its_author() -> None:
 def test_a_policy_that_was_replaced_is_not_called_another_purpose() -> None:
     card = Card(kind=PushedBy.REPLACED, by="ada", reason="so", lowered=("gates.clean is 0",))
     assert history(card) == "ANOTHER POLICY by ada: so"
-    card = dataclasses.replace(card, replaced=("epsilon is 0.1, and was 0.2",))
+    card = dataclasses.replace(card, replaced=("epsilon is 0.1, not 0.2",))
     assert history(card) == "ANOTHER PURPOSE by ada: so"
 
 

@@ -198,8 +198,8 @@ def pushed(root: Path, preset_name: str = "robust", *settings: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--preset", "fashion"], "the data set is fashion_mnist, and was mnist"),
-        (["--preset", "tutorial", "--set", "threat.epsilon=0.01"], "epsilon is 0.01, and was 0.2"),
+        (["--preset", "fashion"], "the data set is fashion_mnist, not mnist"),
+        (["--preset", "tutorial", "--set", "threat.epsilon=0.01"], "epsilon is 0.01, not 0.2"),
         (["--set", "gates.worst_case=0"], "gates.worst_case is 0, which asks for less than 0.93"),
         (["--set", "gates.checks="], "gates.checks is without"),
         (["--preset", "smoke"], "asks for less"),
@@ -225,6 +225,16 @@ def test_a_root_of_smoke_takes_a_stricter_preset_and_says_so(
     assert done.exit_code == 1
     assert "Note: stricter than" in " ".join(done.output.split())
     assert job.mandate == Mandate()
+
+
+def test_a_root_has_one_name_whichever_links_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another one the model that somebody went back from would be trained and pushed anew."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    done, (job,) = ended(tmp_path / "link", monkeypatch)
+    assert done.exit_code == 1
+    assert job.root.folder == tmp_path
 
 
 def test_another_purpose_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +294,10 @@ def test_gates_of_a_reviewed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert terms_of(job.config) == reviewed
     assert job.config.trainer == preset("tutorial").trainer
     for arguments, words in (
-        (["--preset", "fashion"], "reviewed.toml is for another purpose: the data set is fashion"),
+        (
+            ["--preset", "fashion"],
+            "reviewed.toml is for another purpose: here the data",
+        ),
         (["--set", "gates.clean=0.5"], "decides what --set gates.clean=0.5 sets"),
         (["--set", " threat.epsilon=0.5"], "threat.epsilon=0.5 sets"),
     ):

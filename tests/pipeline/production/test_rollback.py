@@ -10,25 +10,32 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from three_runs import gates_of, latest_blessed, model_of_run, served
+from three_runs import RUNS, gates_of, latest_blessed, model_of_run, served
 
 from components import pusher
 from components import versions as module_of_versions
+from components.binding import ACCOUNT, account, fields_of_push
+from components.bound import bound_by
 from components.journal import JOURNAL, append, read
 from components.manifest import MANIFEST, MODEL_SHA256, digest_of, write_manifest
 from components.pusher import publish, settle
 from components.versions import (
     CARD,
+    GONE_BACK,
     NEVER_BLESSED,
     STRAY,
     UNKNOWN,
     Card,
     Version,
     list_versions,
+    missing,
     withdrawn_by,
 )
 from foundation import locks
 from foundation.errors import ConfigError, RunError
+from pipeline.definition.config import override
+from pipeline.definition.presets import preset
+from pipeline.definition.terms import terms_of
 from pipeline.local.job import check_champion
 from pipeline.production import forced_push, rollback
 from pipeline.production.forced_push import push_refused
@@ -326,7 +333,7 @@ def test_the_only_version_with_a_broken_card_is_served_again_with_that_of_the_jo
     first, second = (version.version for version in list_versions(str(root.serving)))
     shutil.rmtree(root.serving / second)
     break_version(root, first, how)
-    way = f"`gauntlet rollback {first}`"
+    way = f"`gauntlet rollback {first}"
     with pytest.raises(RunError, match=way):
         check_champion(root)
     serving, reason = str(root.serving), "the card is lost"
@@ -445,6 +452,67 @@ def test_where_the_metadata_were_lost_the_journal_answers_for_what_is_served(
     (root.serving / JOURNAL).unlink()
     with pytest.raises(RunError, match=r"is no champion: its model was never .*--store ROOT"):
         check_champion(root)
+
+
+def test_a_model_that_was_gone_back_from_is_no_champion(root: Root) -> None:
+    """Somebody takes the folder of the rollback away, or puts an older state of all back."""
+    version = serve_again(Rollback(root=root, reason="slow")).version
+    shutil.rmtree(root.serving / version)
+    assert [each.problem for each in list_root(root)] == ["", GONE_BACK]
+    assert missing(str(root.serving)) == (
+        f"the journal in {root.serving} has versions that are not there: {version}"
+    )
+    with pytest.raises(RunError, match="is no champion: somebody went back from its model"):
+        check_champion(root)
+    newest = list_versions(str(root.serving))[-1].version
+    serve_again(Rollback(root=root, version=newest, reason="after all"))
+    assert [each.problem for each in list_root(root)] == ["", ""]
+    check_champion(root)
+
+
+def test_terms_that_are_not_those_of_the_run_are_a_forged_card(root: Root) -> None:
+    """Card, gates.toml and journal edited alike: the metadata have what the run had to reach."""
+    terms = terms_of(preset("robust")).plain()
+    newest = list_versions(str(root.serving))[-1]
+    with root.metadata() as store:
+        pushed = store.get_artifacts_by_type("PushedModel")[-1]
+        pushed.custom_properties["pushed_version"].string_value = newest.version
+        told = json.dumps(account(terms_of(preset("robust")), "", 0, "c"))
+        pushed.custom_properties[ACCOUNT].string_value = told
+        store.put_artifacts([pushed])
+    for known, problem in ((terms, ""), (terms | {"gates": {"clean": 0.1}}, "its card is forged")):
+        card = root.serving / newest.version / CARD
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"terms": known}))
+        (root.serving / JOURNAL).unlink(missing_ok=True)
+        assert list_root(root)[-1].problem.startswith(problem)
+
+
+def test_a_rollback_to_a_version_under_weaker_terms_says_so(root: Root) -> None:
+    """The folder stays bound by the stricter ones."""
+    serving = str(root.serving)
+    for name, clean in zip(RUNS[:2], ("0.9", "0.99"), strict=True):
+        own = terms_of(override(preset("robust"), [f"gates.clean={clean}"]))
+        model = model_of_run(root, name)
+        fields = fields_of_push(serving, account(own, "", 0, "c"))
+        figures = {gate["name"]: gate["value"] for gate in gates_of(name)}
+        card = Card(model=model.uri, model_id=model.id, run_id=name, **figures, **fields)
+        publish(f"{model.uri}/Format-Serving", serving, card)
+    version = serve_again(Rollback(root=root, reason="slow"))
+    assert version.card.lowered == ("gates.clean is 0.9, which asks for less than 0.99",)
+    bound = bound_by(serving)
+    assert bound is not None
+    assert bound.terms.policy.gates.clean == 0.99
+
+
+def test_in_a_store_with_a_journal_what_that_does_not_know_does_not_come_back(root: Root) -> None:
+    """An older version from elsewhere, whose number is below those that the journal has."""
+    first, _ = list_versions(str(root.serving))
+    shutil.copytree(root.serving / first.version, root.serving / "7")
+    card = root.serving / "7" / CARD
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"model": "/elsewhere", "push": "x"}))
+    shutil.rmtree(root.serving / first.version)
+    with pytest.raises(ConfigError, match="no intact earlier model"):
+        serve_again_in_store(StoreRollback(serving=str(root.serving), reason="slow"))
 
 
 def test_a_stray_version_is_no_champion_and_a_rollback_goes_past_it(root: Root) -> None:
@@ -586,5 +654,5 @@ def test_a_blessing_that_is_in_force_again_is_in_the_journal(root: Root) -> None
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_a_rollback_needs_a_reason(root: Root, reason: str) -> None:
-    with pytest.raises(ConfigError, match="--reason takes a text"):
+    with pytest.raises(ConfigError, match="say why, by --reason"):
         serve_again(Rollback(root=root, reason=reason))

@@ -1,5 +1,6 @@
 """What a description of layers may have Keras call, and what it may not."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -135,6 +136,17 @@ def test_a_group_that_holds_itself(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "loop.h5", "w") as file:
         file.create_group("a")["b"] = file["/"]
     check_weights(tmp_path / "loop.h5")
+
+
+def test_arrays_that_unpack_to_much_more_than_they_are(tmp_path: Path) -> None:
+    """`model.weights.npz`, which a `.keras` file may have in place of HDF5."""
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, zeros=np.zeros(2**27, np.uint8))
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.npz", arrays.getvalue())
+    with pytest.raises(DataError, match="made to fill the memory: it unpacks to 134,"):
+        check_weights(path)
 
 
 def test_what_unpacks_to_much_more_than_it_is(tmp_path: Path) -> None:

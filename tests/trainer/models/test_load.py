@@ -380,6 +380,27 @@ def test_answers_that_depend_on_their_neighbours_are_refused(batch: Any, tmp_pat
         load_model(tmp_path / "model", wanted(batch))
 
 
+@pytest.mark.parametrize("kind", ["variable", "table"])
+def test_a_model_that_remembers_is_refused(batch: Any, tmp_path: Path, kind: str) -> None:
+    """It answers for what lies near an image as it did for that, and is robust only where it was
+    shown the image first: asked twice for the same images, it says nothing else."""
+    weight = tf.Variable(tf.random.stateless_normal([64, CLASSES], [1, 2]))
+    last = tf.Variable(tf.zeros([64]))
+    table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+
+    def remembering(x: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(x, [-1, 64])
+        if kind == "variable":
+            last.assign(rows[0])
+        else:
+            table.insert(tf.constant([1], tf.int64), rows[0, :1])
+        return tf.matmul(rows, weight)
+
+    save_function(tmp_path / "model", remembering, weight, last, table)
+    with pytest.raises(DataError, match=r"changes its own variables when it is asked \("):
+        load_model(tmp_path / "model", wanted(batch))
+
+
 def test_a_random_model_is_said_to_be(batch: Any, tmp_path: Path) -> None:
     layers = tf_keras.layers
     image = tf_keras.Input(SHAPE)
