@@ -38,5 +38,8 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str, b
         there = StoreRollback(serving=place, version=version, reason=reason, by=by)
         with temporary_log() as log:
             served = call_with("TFX", f"{where}:serve_again_in_store", there, log, console)
-    how = f": {history(served.card)}" if served.card.kind is PushedBy.ROLLBACK else ""
-    console.print(f"version {served.version} is served{how}", markup=False, soft_wrap=True)
+    came_back = served.card.kind is PushedBy.ROLLBACK
+    how = f": {history(served.card)}" if came_back else ""
+    is_new = came_back and served.card.reason == reason
+    told = "is served" if is_new else "is served already, nothing was pushed"
+    console.print(f"version {served.version} {told}{how}", markup=False, soft_wrap=True)

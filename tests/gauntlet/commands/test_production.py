@@ -61,9 +61,13 @@ def test_wrong_usage(
             Card(kind=PushedBy.ROLLBACK, of="3", **BY_HAND),
             "version 7 is served: back to version 3, by ada: too [slow]\n",
         ),
-        (Card(), "version 7 is served\n"),
+        (
+            Card(kind=PushedBy.ROLLBACK, of="3", **BY_HAND | {"reason": "before"}),
+            "version 7 is served already, nothing was pushed: back to version 3, by ada: before\n",
+        ),
+        (Card(), "version 7 is served already, nothing was pushed\n"),
     ],
-    ids=["pushed", "served-already"],
+    ids=["pushed", "gone-back-already", "served-already"],
 )
 def test_rollback_says_what_is_served(
     card: Card, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
