@@ -131,11 +131,15 @@ def _other_purpose(bound: Bound, differences: list[str]) -> str:
 
 
 def _weaker_policy(bound: Bound, weaker: list[str], edited: bool) -> str:
-    by_edit = (
-        f"To let the edited {FILE} count from now on, sign it: {REPLACE}. "
-        if edited
-        else f"To ask for less from now on, edit {FILE} and sign that: {REPLACE}. "
-    )
+    if edited:
+        by_edit = f"To let the edited {FILE} count from now on, sign it: {REPLACE}. "
+    elif bound.file is None:
+        by_edit = (
+            f"To ask for less from now on, write {FILE} there by `gauntlet gates --toml` and sign "
+            f"that: {REPLACE}. "
+        )
+    else:
+        by_edit = f"To ask for less from now on, edit {FILE} and sign that: {REPLACE}. "
     return (
         f"this run asks for less than {bound.source}"
         f"{f' ({bound.doubt})' if bound.doubt else ''}:\n{_list(weaker)}\n"
@@ -150,6 +154,11 @@ def _list(sentences: Iterable[str]) -> str:
 
 ACCOUNT = "account"
 """Custom property of what was pushed or not: what `account` says of the run, as JSON."""
+
+
+WRITTEN = "written"
+"""Custom property of what was pushed: 1 where that push wrote the version, whose card then has the
+terms of its run; otherwise the model was served already."""
 
 
 def account(terms: Terms, mandate: str, seed: int, code: str) -> dict[str, Any]:

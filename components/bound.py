@@ -2,8 +2,8 @@
 
 The terms stand in `gates.toml` beside the versions, whose names are numbers, so TensorFlow Serving
 passes over it; and in the card of each version. The file can be reviewed and edited, the cards
-remember: where the file is gone, or asks for less than the newest card, the card counts; where no
-version is left that has terms, the card in the journal.
+remember: where the file is gone, or asks for less than the newest card, the card counts; of a
+version whose folder was taken away, the card in the journal.
 
 Read without TensorFlow; on an object store it needs TensorFlow's or fsspec's access to that.
 """

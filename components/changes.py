@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import socket
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,9 +50,16 @@ def require_reason(reason: str) -> None:
     require_line("--reason", reason)
 
 
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of Unicode that end a line or steer a terminal."""
+
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that turn the direction of what follows them."""
+
+
 def require_line(option: str, text: str) -> None:
     """Raises ConfigError for what would be more in a listing than a line of text."""
-    if not text.isprintable():
+    if any(unicodedata.category(sign) in NO_TEXT or sign in TURNS for sign in text):
         raise ConfigError(
             f"{option} takes one line of text, without line breaks and control characters, got "
             f"{text!r}"

@@ -217,9 +217,11 @@ def _holds(split: str, other: str) -> bool:
     """Whether a split has all images of another one, as far as their names tell."""
     if other == split or other.startswith(f"{split}["):
         return True
-    begins = (re.fullmatch(r"(\w+)\[:(\d+)\]", each) for each in (split, other))
+    begins = (re.fullmatch(r"(\w+)\[0?:(\d+)(%?)\]", each) for each in (split, other))
     own, theirs = (found.groups() if found else None for found in begins)
-    return bool(own and theirs and own[0] == theirs[0] and int(own[1]) >= int(theirs[1]))
+    if not own or not theirs or (own[0], own[2]) != (theirs[0], theirs[2]):
+        return False
+    return int(own[1]) >= int(theirs[1])
 
 
 def _with_effort(name: str, effort: Mapping[str, int]) -> str:

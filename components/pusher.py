@@ -31,7 +31,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.binding import ACCOUNT, fields_of_push, is_news
+from components.binding import ACCOUNT, WRITTEN, fields_of_push, is_news
 from components.bound import bind
 from components.champion import served_version
 from components.changes import Change, now, whoami
@@ -143,6 +143,7 @@ class Executor(tfx_pusher.Executor):
                     self._require_unchanged, base, card, exec_properties, fields
                 )
                 version = publish(source, base, card, check)
+                pushed.set_int_custom_property(WRITTEN, 1)
             settle(base)
         pushed.set_string_custom_property(MODEL_SHA256, judged)
         self._MarkPushed(

@@ -30,7 +30,7 @@ def digest_as_seen(source: str, by: Iterable[Artifact]) -> str:
         elif seen != there:
             raise RunError(
                 f"the model in {source} is not the one that was judged: its files were changed "
-                f"since {artifact.uri} was written (SHA-256 of their list {there}, there {seen}). "
+                f"since {artifact.uri} was written (SHA-256 of their list {there}, then {seen}). "
                 "Restore them, or remove the folder and train again"
             )
     return there

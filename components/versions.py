@@ -37,8 +37,9 @@ UNKNOWN = (
 OTHER_FILES = "its files are not those of its model, as the journal has them"
 
 GONE_BACK = (
-    "somebody went back from its model, and the version to which they went back is not there: it "
-    "was taken away, or the folder is an older state of itself"
+    "somebody went back from its model, and the version to which they went back is not there: that "
+    "rollback was killed (give it again), its version was taken away, or the folder is an older "
+    "state of itself"
 )
 
 BY_HAND = (NO_CARD, STRAY, NEVER_BLESSED, UNKNOWN, GONE_BACK)
@@ -226,7 +227,8 @@ def restored(base: str, version: Version) -> Version:
 def way_back(base: str, version: Version) -> str:
     """What to do about a version that is served and is not sound, as a part of a sentence."""
     way = 'serve an intact one by `gauntlet rollback --reason "..."`'
-    if restored(base, version).problem:
+    listed = next(each for each in list_versions(base) if each.version == version.version)
+    if not listed.problem or restored(base, listed).problem:
         return way
     own = f'`gauntlet rollback {version.version} --reason "..."`'
     return f"{way} (or this one, with the card of the journal, by {own})"

@@ -8,7 +8,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from foundation.errors import DataError
-from trainer.models.load import ImageModel, load_export
+from trainer.models.load import ImageModel, load_export, require_no_memory
 
 log = logging.getLogger("gauntlet.adversarial_example_gen")
 
@@ -23,9 +23,11 @@ def load_network(path: str) -> ImageModel:
     increases with them.
 
     Raises:
-        DataError: it takes no images of a fixed shape, or has no such signature.
+        DataError: it takes no images of a fixed shape, has no such signature, or may keep something
+            of what it is asked.
     """
     model = load_export(path)
+    require_no_memory(path)
     if model.judged.output.taken_off:
         off = " and ".join(model.judged.output.taken_off)
         log.warning("%s: The %s at its end was taken off", path, off)

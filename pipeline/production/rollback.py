@@ -134,10 +134,11 @@ def _serve(serving: str, target: Version, served: Version, signature: Signature)
     """Publish the target again, unless an intact version of its model is served already."""
     if served.problem or not same_model(target.card, served.card):
         signed_by = dataclasses.asdict(signature)
+        again = target.card.kind is PushedBy.ROLLBACK
         card = dataclasses.replace(
             target.card,
             kind=PushedBy.ROLLBACK,
-            of=target.version,
+            of=target.card.of if again and target.card.of else target.version,
             lowered=_lowered(serving, target.card),
             **signed_by,
         )
@@ -146,14 +147,17 @@ def _serve(serving: str, target: Version, served: Version, signature: Signature)
 
 
 def _lowered(serving: str, card: Card) -> tuple[str, ...]:
-    """In what the terms of an earlier version ask for less than what binds the folder by now."""
+    """In what the terms of an earlier version, of whatever span, ask for less than what binds the
+    folder by now."""
+    once = () if card.kind is PushedBy.ROLLBACK else card.lowered
     try:
         bound, own = bound_by(serving), terms_in(card)
     except ConfigError:  # which the next run is told
-        return card.lowered
+        return once
     if bound is None or own is None or own.purpose.differences(bound.terms.purpose):
-        return card.lowered
-    return tuple(dict.fromkeys((*card.lowered, *own.policy.weaker(bound.terms.policy))))
+        return once
+    policy = dataclasses.replace(own.policy, span=bound.terms.policy.span)
+    return tuple(dict.fromkeys((*once, *policy.weaker(bound.terms.policy))))
 
 
 def _unfinished(serving: str, pushed: list[Version]) -> Version | None:

@@ -12,12 +12,20 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.binding import ACCOUNT
+from components.binding import ACCOUNT, WRITTEN
 from components.changes import Change, Signature
 from components.evaluator.explained import read_explanations
 from components.journal import Entry
 from components.manifest import MODEL_SHA256
-from components.versions import MEASURED, NEVER_BLESSED, UNKNOWN, Card, Version, address_of
+from components.versions import (
+    MEASURED,
+    NEVER_BLESSED,
+    UNKNOWN,
+    Card,
+    PushedBy,
+    Version,
+    address_of,
+)
 from pipeline.root.blessings import judged, model_of, text_in, was_blessed, withdrawal
 
 
@@ -32,10 +40,12 @@ class Records:
             text_in(artifact, "pushed_version"): text_in(artifact, MODEL_SHA256)
             for artifact in pushed
         }
-        self._terms: dict[str, list[Any]] = {}
-        for artifact in pushed:
-            if terms := json.loads(text_in(artifact, ACCOUNT) or "{}").get("terms"):
-                self._terms.setdefault(text_in(artifact, "pushed_version"), []).append(terms)
+        self._terms: dict[str, Any] = {
+            text_in(artifact, "pushed_version"): terms
+            for artifact in pushed
+            if WRITTEN in artifact.custom_properties
+            and (terms := json.loads(text_in(artifact, ACCOUNT) or "{}").get("terms"))
+        }
 
     def model_of(self, card: Card) -> int | None:
         """Id of the model that a card means; None where the metadata do not know it."""
@@ -58,17 +68,24 @@ class Records:
         if not any(was_blessed(blessing) for blessing in own):
             return NEVER_BLESSED
         terms = self._terms.get(version.version)
-        if terms and card.terms not in terms:
+        if terms and card.terms != terms:
             return (
                 "its card is forged: its terms are not those of its run, as the metadata have them"
             )
         return _other_figures(card, own)
 
     def is_withdrawn(self, version: Version) -> bool:
-        """Whether somebody went back from the model of a version, and did not come back to it."""
+        """Whether somebody went back from the model of a version since that was pushed."""
         model = self.model_of(version.card)
-        own = [blessing for blessing in self.blessings if model_of(blessing) == model]
-        return bool(own) and all(withdrawal(blessing) for blessing in own)
+        own = [b for b in self.blessings if model_of(b) == model and was_blessed(b)]
+        withdrawn = [signature.at for blessing in own if (signature := withdrawal(blessing))]
+        if not own or len(withdrawn) < len(own):
+            return False
+        pushed_at, is_rollback = (
+            version.card.pushed_at or "",
+            version.card.kind is PushedBy.ROLLBACK,
+        )
+        return pushed_at < max(withdrawn) or (pushed_at == max(withdrawn) and not is_rollback)
 
     def entry(self, blessing: mlmd.Artifact, what: Change, signature: Signature) -> Entry:
         """What the journal keeps of the change of a blessing."""

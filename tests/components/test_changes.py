@@ -34,3 +34,10 @@ def test_what_they_say_is_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own.endswith(f" on {socket.gethostname()}")
     assert claims == r'by own account "Ada\" (uid 0) on moon", SUDO_USER "eve"'
     assert (signature.reason, signature.at[-6:]) == ("too slow", "+00:00")
+
+
+@pytest.mark.parametrize(
+    "reason", ["trop lent\u00a0: arrêt", "遅い\u3000ため", "👩\u200d🚒 emergency"]
+)
+def test_a_reason_in_any_language(reason: str) -> None:
+    assert signed(reason).reason == reason

@@ -137,6 +137,9 @@ def test_each_gate_that_is_lowered_is_named(setting: str, sentence: str) -> None
         ("train[:600]", "test[:500]", True),
         ("test[100:700]", "test[:500]", True),
         ("test", "test[:500]", False),
+        ("test[0:500]", "test[:500]", False),
+        ("test[:80%]", "test[:50%]", False),
+        ("test[:50%]", "test[:500]", True),
     ],
 )
 def test_more_images_are_no_less(own: str, bound: str, is_weaker: bool) -> None:

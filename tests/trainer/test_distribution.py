@@ -97,13 +97,16 @@ def assert_like_one_device(
 ) -> None:
     """The gradient of the first step tightly: it differs by the order of a few sums. The weights
     after twelve steps less so: Adam divides by the root of the second moment, which lifts rounding
-    in small gradients to the size of a step (0.01), and every later step starts from there."""
-    for name, atol in (("gradient", 1e-5), ("weights", 1e-4)):
-        expected = one[f"{recipe}-{name}"]
-        assert np.abs(expected).max() > 0.01
-        np.testing.assert_allclose(
-            found[f"{recipe}-{name}"], expected, rtol=0, atol=atol, err_msg=name
-        )
+    in small gradients to the size of a step (0.01) for some weights, how many is the processor's
+    matter, and every later step starts from there. So all of them together are compared: by a
+    learning rate or a sum over replicas that is wrong they differ by a tenth or more."""
+    gradient, weights = (found[f"{recipe}-{name}"] for name in ("gradient", "weights"))
+    expected = one[f"{recipe}-gradient"]
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5)
+    trained = one[f"{recipe}-weights"]
+    assert np.abs(trained).max() > 0.01
+    assert np.linalg.norm(weights - trained) < 0.01 * np.linalg.norm(trained)
 
 
 @pytest.mark.slow
@@ -223,7 +226,7 @@ def test_a_killed_worker_ends_the_training_and_the_next_run_goes_on(
         len(list((tmp_path / "workers/logs/train").glob("events*"))) == 2
     )  # the chief's, of both runs
     run_trainer(small_world, tmp_path / "one", training_task("undefended", **settings))
-    assert_same_weights(tmp_path / "workers", tmp_path / "one", atol=1e-3)
+    assert_same_weights(tmp_path / "workers", tmp_path / "one", atol=5e-3)
 
 
 @pytest.mark.slow

@@ -209,7 +209,7 @@ def test_a_users_network_is_taken() -> None:
             "networks:gives_sigmoids",
             "gives probabilities; it must give logits: drop its last sigmoid",
         ),
-        ("networks:remembers", "the model changes its own variables when it is asked"),
+        ("networks:remembers", "the model may keep something of what it is asked"),
         (
             "networks:wrong_images",
             r"must take images of shape \(None, 8, 8, 1\), got \(None, 9, 9, 1\)",

@@ -119,10 +119,13 @@ def load_export(folder: str) -> ImageModel:
     Raises:
         DataError: it cannot be used; the message says what was expected.
     """
-    model = ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(trust=True), folder)
+    return ask_model(ModelFile(path=folder, format=Format.SAVED_MODEL), Wanted(trust=True), folder)
+
+
+def require_no_memory(folder: str) -> None:
+    """Raises DataError where a signature of an export may keep something of what it is asked."""
     with explained(folder):
         refuse_memory_of_signatures(folder)
-    return model
 
 
 def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageModel:

@@ -40,6 +40,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, command: str, answer: Any) -> list
         (["rollback", "--reason", " "], "say why, by --reason"),
         (["rollback", "--reason", "fine\n7: serving"], "--reason takes one line of text"),
         (["rollback", "--reason", "fine", "--by", "ada\x1b[31m"], "--by takes one line of text"),
+        (["rollback", "--reason", "\u202eenif"], "--reason takes one line of text"),
         (["models", "--root", "nowhere"], "there is no folder"),
         (["rollback", "--root", "gs://bucket/x"], "expected a local folder"),
     ],

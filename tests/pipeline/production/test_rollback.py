@@ -14,7 +14,7 @@ from three_runs import RUNS, gates_of, latest_blessed, model_of_run, served
 
 from components import pusher
 from components import versions as module_of_versions
-from components.binding import ACCOUNT, account, fields_of_push
+from components.binding import ACCOUNT, WRITTEN, account, fields_of_push
 from components.bound import bound_by
 from components.journal import JOURNAL, append, read
 from components.manifest import MANIFEST, MODEL_SHA256, digest_of, write_manifest
@@ -470,16 +470,29 @@ def test_a_model_that_was_gone_back_from_is_no_champion(root: Root) -> None:
     check_champion(root)
 
 
+def test_a_rollback_by_the_cards_alone_is_one_all_the_same(root: Root) -> None:
+    """The metadata still have the withdrawal, which is older than what is served."""
+    newest = list_versions(str(root.serving))[-1].version
+    serve_again(Rollback(root=root, reason="slow"))
+    request = StoreRollback(serving=str(root.serving), version=newest, reason="after all")
+    serve_again_in_store(request)
+    assert served(root) == "run-2"
+    assert list_root(root)[-1].problem == ""
+    check_champion(root)
+
+
 def test_terms_that_are_not_those_of_the_run_are_a_forged_card(root: Root) -> None:
     """Card, gates.toml and journal edited alike: the metadata have what the run had to reach."""
     terms = terms_of(preset("robust")).plain()
     newest = list_versions(str(root.serving))[-1]
     with root.metadata() as store:
-        pushed = store.get_artifacts_by_type("PushedModel")[-1]
-        pushed.custom_properties["pushed_version"].string_value = newest.version
-        told = json.dumps(account(terms_of(preset("robust")), "", 0, "c"))
-        pushed.custom_properties[ACCOUNT].string_value = told
-        store.put_artifacts([pushed])
+        *_, other, pushed = store.get_artifacts_by_type("PushedModel")
+        for artifact, name in ((pushed, "robust"), (other, "smoke")):
+            artifact.custom_properties["pushed_version"].string_value = newest.version
+            told = json.dumps(account(terms_of(preset(name)), "", 0, "c"))
+            artifact.custom_properties[ACCOUNT].string_value = told
+        pushed.custom_properties[WRITTEN].int_value = 1  # the other one was served already
+        store.put_artifacts([pushed, other])
     for known, problem in ((terms, ""), (terms | {"gates": {"clean": 0.1}}, "its card is forged")):
         card = root.serving / newest.version / CARD
         card.write_text(json.dumps(json.loads(card.read_text()) | {"terms": known}))
@@ -502,6 +515,9 @@ def test_a_rollback_to_a_version_under_weaker_terms_says_so(root: Root) -> None:
     bound = bound_by(serving)
     assert bound is not None
     assert bound.terms.policy.gates.clean == 0.99
+    *_, newest, _ = list_versions(serving)
+    forward = serve_again(Rollback(root=root, version=newest.version, reason="after all"))
+    assert forward.card.lowered == ()
 
 
 def test_in_a_store_with_a_journal_what_that_does_not_know_does_not_come_back(root: Root) -> None:
