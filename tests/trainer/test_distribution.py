@@ -98,8 +98,8 @@ def assert_like_one_device(
     """The gradient of the first step tightly: it differs by the order of a few sums. The weights
     after twelve steps less so: Adam divides by the root of the second moment, which lifts rounding
     in small gradients to the size of a step (0.01) for some weights, how many is the processor's
-    matter, and every later step starts from there. So all of them together are compared: by a
-    learning rate or a sum over replicas that is wrong they differ by a tenth or more."""
+    matter, and every later step starts from there. So all of them together are compared (0.003 of
+    their norm for `undefended` on a processor with oneDNN, 1e-7 for the other recipes)."""
     gradient, weights = (found[f"{recipe}-{name}"] for name in ("gradient", "weights"))
     expected = one[f"{recipe}-gradient"]
     assert np.abs(expected).max() > 0.01
@@ -152,15 +152,6 @@ def test_where_the_platform_starts_the_workers_only_the_chief_writes(
     exported = tf_keras.models.load_model(shared / "Format-Serving", compile=False)
     weights = flat(exported.get_weights())
     np.testing.assert_allclose(weights, one_device["pgd-weights"], rtol=0, atol=1e-4)
-
-
-def assert_same_weights(folder: Path, other: Path, atol: float) -> None:
-    first, second = (
-        tf_keras.models.load_model(f / "Format-Serving", compile=False).get_weights()
-        for f in (folder, other)
-    )
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
 class OnRecord(logging.Handler):
@@ -226,7 +217,15 @@ def test_a_killed_worker_ends_the_training_and_the_next_run_goes_on(
         len(list((tmp_path / "workers/logs/train").glob("events*"))) == 2
     )  # the chief's, of both runs
     run_trainer(small_world, tmp_path / "one", training_task("undefended", **settings))
-    assert_same_weights(tmp_path / "workers", tmp_path / "one", atol=5e-3)
+    two, one = (
+        flat(
+            tf_keras.models.load_model(
+                tmp_path / name / "Format-Serving", compile=False
+            ).get_weights()
+        )
+        for name in ("workers", "one")
+    )
+    assert np.linalg.norm(two - one) < 0.02 * np.linalg.norm(one)  # see assert_like_one_device
 
 
 @pytest.mark.slow
