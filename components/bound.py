@@ -115,14 +115,15 @@ def listed(serving: str) -> list[Version]:
     return [each for each in known if each.problem != STRAY and each.card != Card()]
 
 
-def _gone(serving: str, there: Iterable[Version]) -> list[Version]:
-    """The versions that the journal knows, and that are not there any more."""
-    known = {version.version for version in there}
-    return [
+def _ever_pushed(serving: str, there: Iterable[Version]) -> list[Version]:
+    """The versions that are there, and those that only the journal knows any more, oldest first."""
+    known = {version.version: version for version in there}
+    gone = [
         Version(version=entry.version, serving=False, card=card_of_entry(entry))
         for entry in read(serving).entries
         if entry.version and entry.card and entry.version not in known
     ]
+    return sorted([*known.values(), *gone], key=lambda each: int(each.version))
 
 
 def deciding(serving: str) -> tuple[str, Terms] | None:
@@ -135,8 +136,7 @@ def deciding(serving: str) -> tuple[str, Terms] | None:
         UnreadableTerms: a newer card has terms that cannot be read.
     """
     there = [each for each in listed(serving) if each.card.terms]
-    gone = [each for each in _gone(serving, there) if each.card.terms]
-    pushed = sorted([*there, *gone], key=lambda each: int(each.version))
+    pushed = [each for each in _ever_pushed(serving, there) if each.card.terms]
     known = [(each, terms) for each in pushed if (terms := terms_in(each.card))]
     newest = next((pair for pair in reversed(known) if pair[0] in there), None)
     counts = _counting(known, newest or known[-1]) if known else None
@@ -205,8 +205,7 @@ def write_terms(path: Any, terms: Terms, mode: int | None = None) -> None:
 def bound_before(serving: str, purpose: Purpose) -> Terms | None:
     """The terms that last bound a folder for a purpose, perhaps replaced by another one since; None
     where it never was."""
-    there = listed(serving)
-    pushed = sorted([*there, *_gone(serving, there)], key=lambda each: int(each.version))
+    pushed = _ever_pushed(serving, listed(serving))
     known = [own for each in pushed if _binds(each.card) and (own := terms_in(each.card))]
     same = [own for own in known if not own.purpose.differences(purpose)]
     return same[-1] if same else None

@@ -203,7 +203,7 @@ def _check_users_network(
     try:
         refuse_memory(network, image_shape)
     except DataError as error:
-        raise ConfigError(f"{setting}: {error}") from error
+        raise ConfigError(f"{setting} cannot be judged: {error}") from error
     read = as_logits(network, image_shape, sample)
     if LOGARITHM in read.notes or read.taken_off:
         last = read.taken_off[0] if read.taken_off else "softmax"

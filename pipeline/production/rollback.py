@@ -108,10 +108,10 @@ def _before_in_store(serving: str, pushed: list[Version]) -> Version:
     """Of the versions before the served one, the newest that is intact and in force."""
     journal = read(serving)
     for version in _before(pushed):
-        card = version.card
-        in_force = not withdrawn_by(serving, card.model, card.manifest_sha256)
         if journal.entries and not version.entry:  # it may be from elsewhere
             continue
+        card = version.card
+        in_force = not withdrawn_by(serving, card.model, card.manifest_sha256)
         if in_force and not examine(serving, version).problem:
             return version
     raise _no_target(serving, pushed, "earlier model")

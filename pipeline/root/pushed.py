@@ -81,11 +81,10 @@ class Records:
         withdrawn = [signature.at for blessing in own if (signature := withdrawal(blessing))]
         if not own or len(withdrawn) < len(own):
             return False
-        pushed_at, is_rollback = (
-            version.card.pushed_at or "",
-            version.card.kind is PushedBy.ROLLBACK,
-        )
-        return pushed_at < max(withdrawn) or (pushed_at == max(withdrawn) and not is_rollback)
+        pushed_at, last = version.card.pushed_at or "", max(withdrawn)
+        if version.card.kind is PushedBy.ROLLBACK:  # perhaps the one in that very second
+            return pushed_at < last
+        return pushed_at <= last
 
     def entry(self, blessing: mlmd.Artifact, what: Change, signature: Signature) -> Entry:
         """What the journal keeps of the change of a blessing."""

@@ -98,15 +98,15 @@ def assert_like_one_device(
     """The gradient of the first step tightly: it differs by the order of a few sums. The weights
     after twelve steps less so: Adam divides by the root of the second moment, which lifts rounding
     in small gradients to the size of a step (0.01) for some weights, how many is the processor's
-    matter, and every later step starts from there. So all of them together are compared (0.003 of
-    their norm for `undefended` on a processor with oneDNN, 1e-7 for the other recipes)."""
-    gradient, weights = (found[f"{recipe}-{name}"] for name in ("gradient", "weights"))
-    expected = one[f"{recipe}-gradient"]
-    assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5)
-    trained = one[f"{recipe}-weights"]
-    assert np.abs(trained).max() > 0.01
-    assert np.linalg.norm(weights - trained) < 0.01 * np.linalg.norm(trained)
+    matter, and every later step starts from there. Of `undefended` all of them together are
+    compared: on a processor with oneDNN they differ by 0.003 of their norm."""
+    for name, atol in (("gradient", 1e-5), ("weights", 1e-4)):
+        expected, ours = one[f"{recipe}-{name}"], found[f"{recipe}-{name}"]
+        assert np.abs(expected).max() > 0.01
+        if (recipe, name) == ("undefended", "weights"):
+            assert np.linalg.norm(ours - expected) < 0.01 * np.linalg.norm(expected)
+        else:
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=atol, err_msg=name)
 
 
 @pytest.mark.slow
