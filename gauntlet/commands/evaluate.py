@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     "--trust",
     is_flag=True,
     help="Run code that lies in the model's file (Lambda layers, custom classes, operations that "
-    "do more than compute), in the sandbox all the same.",
+    "do more than compute and keep nothing), in the sandbox all the same.",
 )
 @click.option(
     "--checks/--no-checks",
