@@ -36,7 +36,7 @@ from components.curated_schema import read_schema
 from components.evaluator.gate import Gate
 from components.records.labels import read_labels
 from components.spans import ACCEPTED_AT, DATASET, STATISTICS, newest_accepted
-from foundation.errors import DataError
+from foundation.errors import DataError, RefusedData
 from foundation.events import Fields
 from foundation.whole import sync, sync_tree, write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
@@ -161,7 +161,7 @@ def refuse_anomalies(anomalies: ExampleAnomalies) -> None:
         for line in describe(split, read_anomalies(anomalies, split))
     ]
     if broken:
-        raise DataError("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
+        raise RefusedData("the data breaks the schema, nothing was trained:\n" + "\n".join(broken))
 
 
 def refuse_moved(span: int, distances: Iterator[str], last: str) -> None:
@@ -170,7 +170,7 @@ def refuse_moved(span: int, distances: Iterator[str], last: str) -> None:
     moved = list(distances)
     if moved:
         before = f"span {os.path.basename(os.path.dirname(last))}" if last else "nothing"
-        raise DataError(
+        raise RefusedData(
             f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
             "trained:\n" + "\n".join(moved)
         )
@@ -205,7 +205,7 @@ def other_classes(last: str, names: tuple[str, ...], accepted: bool) -> str:
         log.warning("no class names are kept of span %s: only their number is compared", number)
     difference = differences(before, Classes.of(names))
     if difference and not accepted:
-        raise DataError(
+        raise RefusedData(
             f"the data has other classes than span {number}: {difference}. Nothing was trained; "
             f"{WAYS_OUT}"
         )

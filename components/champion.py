@@ -20,7 +20,7 @@ from components.curated_schema import read_schema
 from components.mandate import Mandate
 from components.policy import Terms
 from components.versions import Version, examine, list_versions, same_model, way_back
-from foundation.errors import DataError, RunError
+from foundation.errors import RefusedData, RunError
 from foundation.json import dumps
 from foundation.locks import serving_lock
 from trainer.classes import Classes, classes_of, differences
@@ -80,7 +80,7 @@ def other_classes(champion: str, theirs: Classes, ours: Classes, accepted: bool)
     """
     difference = differences(theirs, ours)
     if difference and not accepted:
-        raise DataError(
+        raise RefusedData(
             f"the model that is served ({champion}) knows other classes: {difference}. The two "
             f"cannot be compared; {WAYS_OUT}"
         )

@@ -20,7 +20,7 @@ from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
 from foundation.json import dumps, plain
 from robustness.config import AttackName, BoundName, CheckName, Norm
-from robustness.suites import Stage
+from robustness.suites import Stage, shown
 from trainer.classes import changes
 
 HEAD = """\
@@ -180,7 +180,7 @@ class Policy:
             yield "attack.checks is false: no honesty check runs"
         left = [name for name, effort in than.stages.items() if not self._covers(name, effort)]
         if left:
-            wanted = ", ".join(_with_effort(name, than.stages[name]) for name in left)
+            wanted = ", ".join(shown(name, than.stages[name]) for name in left)
             names = f" with attack.names={','.join(self.attack.names)}" if self.attack.names else ""
             yield f"attack.suite={self.attack.suite}{names} asks for less than {wanted}"
         if than.test and not _holds(self.test, than.test):
@@ -222,11 +222,6 @@ def _holds(split: str, other: str) -> bool:
     if not own or not theirs or (own[0], own[2]) != (theirs[0], theirs[2]):
         return False
     return int(own[1]) >= int(theirs[1])
-
-
-def _with_effort(name: str, effort: Mapping[str, int]) -> str:
-    counts = [f"{count:g} {what}" for what, count in effort.items() if count > 1]
-    return f"{name} ({', '.join(counts)})" if counts else name
 
 
 def _without(name: str, own: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:

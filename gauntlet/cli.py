@@ -28,6 +28,12 @@ COMMANDS = {
 """The commands by use, each with its line in the list."""
 
 
+EXIT_CODES = (
+    "Exit codes of all commands: 0 done or passed, 1 failure, 2 wrong usage, 3 refused by a gate, "
+    "4 data refused (schema, drift, classes, images), 130 interrupted."
+)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are the functions of their names in `gauntlet.commands`."""
 
@@ -41,6 +47,7 @@ class LazyGroup(click.Group):
             return None
         command = getattr(importlib.import_module(f"gauntlet.commands.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
+        command.epilog = EXIT_CODES
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,6 +72,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     commands={name: click.Command(name, help=line) for name, line in COMMANDS.items()},
+    epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="gauntlet-tfx")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from foundation.errors import ConfigError, GauntletError
+from foundation.errors import INTERRUPTED, ConfigError, GauntletError, RefusedData
 from foundation.stopping import Stopped, listening
 
 GO_ON = "run the same command again: finished work is not repeated"
@@ -22,12 +22,14 @@ def ended(command: Callable[[], int | None]) -> int:
             return command() or 0
     except ConfigError as error:
         return _told("wrong usage:", error, error.exit_code)
+    except RefusedData as error:
+        return _told("data refused:", error, error.exit_code)
     except (GauntletError, OSError) as error:
-        return _told("failed:", error, GauntletError.exit_code)
+        return _told("failed:", error, getattr(error, "exit_code", GauntletError.exit_code))
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # the terminal has gone
             click.echo(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}", err=True)
-        return GauntletError.exit_code
+        return INTERRUPTED
 
 
 def _told(what: str, error: Exception, code: int) -> int:

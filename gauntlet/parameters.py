@@ -16,6 +16,7 @@ from foundation.errors import ConfigError, RunError
 from foundation.paths import check_no_pattern
 from foundation.whole import is_stream
 from pipeline.root.root import Root
+from robustness.suites import named
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -27,28 +28,18 @@ class Choices(click.Choice[E]):
         return str(choice)
 
 
-class ListOf(click.ParamType):
-    """Members of an enum, by their values, with commas between them.
-
-    An unknown name is a ConfigError that lists those that exist.
-    """
+class Attacks(click.ParamType):
+    """Attacks with commas between them, each as `robustness.suites.named` takes it."""
 
     name = "list"
-
-    def __init__(self, what: str, members: type[StrEnum]) -> None:
-        self._what, self._members = what, members
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not isinstance(value, str):  # a default
             return value
-        names = [name.strip() for name in value.split(",") if name.strip()]
-        unknown = [name for name in names if name not in set(self._members)]
-        if unknown or not names:
-            raise ConfigError(
-                f"unknown {self._what} {', '.join(unknown) or repr(value)}; the {self._what}s are "
-                f"{', '.join(self._members)}"
-            )
-        return tuple(map(self._members, names))
+        texts = tuple(text.strip() for text in value.split(",") if text.strip())
+        for text in texts or ("",):
+            named(text)
+        return texts
 
 
 class Names(click.ParamType):
@@ -160,6 +151,7 @@ class InputFile(click.Path):
 
 LOCAL_PATH, PLAIN_FOLDER, EXISTING_ROOT = LocalPath(), PlainFolder(), ExistingRoot()
 INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
+ATTACKS = Attacks()
 NAMES = Names()
 SIZE = HeightAndWidth()
 AGE = Age()

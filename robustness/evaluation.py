@@ -259,7 +259,8 @@ class Summary:
     """The published figures, as shares of all images. The true robust accuracy lies between
     `certified` and `worst_case`.
 
-    attacks, certified, certified_by: see `StageAccuracies`.
+    attacks, certified, certified_by: see `StageAccuracies`. efforts: how hard each attack tried, by
+        its name.
     not_certified: why there are no bounds; None where there are.
     seconds_by: time of each stage.
     """
@@ -267,6 +268,7 @@ class Summary:
     clean: float
     worst_case: float
     attacks: dict[str, float]
+    efforts: dict[str, dict[str, float]]
     certified: float | None
     certified_by: dict[str, float]
     not_certified: str | None
@@ -279,11 +281,14 @@ def summarise(verdict: Verdict, judge: Judge) -> Summary:
     Raises:
         DataError: there are no images.
     """
-    by_stage = accuracies_by_stage(verdict.broken_by, verdict.certified_by, judge.ordered())
+    stages = judge.ordered()
+    by_stage = accuracies_by_stage(verdict.broken_by, verdict.certified_by, stages)
+    attacks = (stage for stage in stages if not isinstance(stage, BoundName))
     return Summary(
         clean=float(np.mean(verdict.broken_by != WRONG)),
         worst_case=float(np.mean(verdict.robust)),
         attacks=by_stage.attacks,
+        efforts={str(stage.name): stage.effort(judge.threat) for stage in attacks},
         certified=by_stage.certified,
         certified_by=by_stage.certified_by,
         not_certified=judge.not_certified or None,

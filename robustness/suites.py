@@ -4,8 +4,9 @@ Each stage sees only the images that no earlier one has broken or proven, so the
 first. Read without TensorFlow or NumPy.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from foundation.errors import ConfigError
@@ -21,6 +22,7 @@ from robustness.config import (
     PgdDlr,
     PgdMargin,
     Square,
+    ThreatModel,
 )
 
 
@@ -34,6 +36,14 @@ class Transfer:
     def name(self) -> str:
         """`transfer:` and the source."""
         return f"transfer:{self.source}"
+
+    def effort(self, threat: ThreatModel) -> dict[str, float]:
+        """How hard the other model is attacked."""
+        return TRANSFERABLE.effort(threat)
+
+
+TRANSFERABLE = Pgd(steps=40)
+"""How images are made that shall fool other models."""
 
 
 Stage = Attack | Transfer | BoundName
@@ -87,33 +97,76 @@ SUITES: dict[SuiteName, Callable[[], tuple[Stage, ...]]] = {
     SuiteName.AUTOATTACK: autoattack,
 }
 
-UNPUBLISHED = (
-    Fgsm(),
-    Pgd(steps=100, restarts=5),
-    PgdMargin(steps=100, restarts=5),
-    PgdDlr(steps=100, restarts=5),
-)
-"""Effort of the attacks that are not in the published suite, when they are asked for by name."""
+NAMED: dict[AttackName, Attack] = {
+    attack.name: attack
+    for attack in (
+        Fgsm(),
+        Pgd(steps=100, restarts=5),
+        PgdMargin(steps=100, restarts=5),
+        PgdDlr(steps=100, restarts=5),
+        *(stage for stage in autoattack() if isinstance(stage, Attack)),
+    )
+}
+"""How hard an attack tries that is asked for by its name alone, whichever suite it stands in: as
+`autoattack` does, or as above."""
+
+EFFORT = re.compile(r"(?P<name>[^:]+)(:(?P<count>[1-9]\d{0,6})(x(?P<restarts>[1-9]\d{0,3}))?)?")
 
 
-def suite(name: SuiteName, attacks: tuple[AttackName, ...] = ()) -> tuple[Stage, ...]:
-    """The stages of a suite, or its bounds with the named attacks in place of its own.
-
-    An attack that the suite does not contain runs with the effort of `autoattack`, or of
-    `UNPUBLISHED`.
+def named(text: str) -> Attack:
+    """The attack that a text names: `NAME`, with the effort of `NAMED`, or `NAME:COUNT` and
+    `NAME:COUNTxRESTARTS`, such as pgd:100x5. COUNT: steps, of Square queries. Without RESTARTS it
+    is one.
 
     Raises:
-        ConfigError: an attack is named twice.
+        ConfigError: there is no such attack, or the effort is none that it has.
+    """
+    if not (found := EFFORT.fullmatch(text.strip())) or found["name"] not in set(AttackName):
+        raise ConfigError(
+            f"unknown attack {text!r}; the attacks are {', '.join(AttackName)}, each alone or with "
+            "its steps (of square: queries) and restarts, such as pgd:100x5"
+        )
+    attack = NAMED[AttackName(found["name"])]
+    if not found["count"]:
+        return attack
+    if isinstance(attack, Fgsm):
+        raise ConfigError(f"fgsm is one step and has no effort to choose, got {text!r}")
+    count, restarts = int(found["count"]), int(found["restarts"] or 1)
+    if isinstance(attack, Square):
+        return Square(queries=count, restarts=restarts)
+    return replace(attack, steps=count, restarts=restarts)
+
+
+def shown(name: str, effort: Mapping[str, float]) -> str:
+    """An attack with how hard it tried, such as `apgd-t (100 steps, 9 targets)`; its name alone
+    where it took one step.
+
+    effort: its counts by name, as `Attack.effort` records them.
+    """
+    counts = [
+        f"{effort[what]:,.0f} {what}"
+        for what in ("steps", "queries", "targets", "restarts")
+        if effort.get(what, 1) > 1
+    ]
+    return f"{name} ({', '.join(counts)})" if counts else name
+
+
+def suite(name: SuiteName, attacks: tuple[str, ...] = ()) -> tuple[Stage, ...]:
+    """The stages of a suite, or its bounds with other attacks in place of its own.
+
+    attacks: each as `named` takes it; none for the suite's own.
+
+    Raises:
+        ConfigError: an attack is unknown, or named twice.
     """
     stages = SUITES[name]()
     if not attacks:
         return stages
-    if len(set(attacks)) < len(attacks):
+    chosen = tuple(map(named, attacks))
+    if len({attack.name for attack in chosen}) < len(chosen):
         raise ConfigError(f"each attack is named once, got {', '.join(attacks)}")
-    known = (*UNPUBLISHED, *attacks_of(autoattack()), *attacks_of(stages))
-    efforts = {attack.name: attack for attack in known}  # the suite's own come last and win
     first, *others = bounds_of(stages)
-    return (first, *(efforts[attack] for attack in attacks), *others)
+    return (first, *chosen, *others)
 
 
 def attacks_of(stages: tuple[Stage, ...]) -> tuple[Attack, ...]:

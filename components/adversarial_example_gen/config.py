@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from robustness.config import AttackName, ThreatModel
+from robustness.config import ThreatModel
 from robustness.suites import Stage, SuiteName, suite
 
 
@@ -17,16 +17,16 @@ from robustness.suites import Stage, SuiteName, suite
 class AttackConfig:
     """The bounds and attacks that all models face.
 
-    suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite
-    itself.
+    suite: see `robustness.suites`. names: attacks in place of the suite's own, such as `pgd` or
+    `pgd:20x1` with its steps and restarts; empty for the suite itself.
     checks: whether the honesty checks look at the candidate.
 
     Raises:
-        ConfigError: an attack twice.
+        ConfigError: an unknown attack, or one twice.
     """
 
     suite: SuiteName = SuiteName.FAST
-    names: tuple[AttackName, ...] = ()
+    names: tuple[str, ...] = ()
     checks: bool = True
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from components.datasets.folder.layout import SHOWN, Layout, Unused, folders, li
 from components.datasets.folder.names import in_order, is_utf8, readable
 from components.datasets.folder.parallel import mapped
 from components.datasets.folder.problems import Problems
-from foundation.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError, RefusedData
 from foundation.events import Progress
 from trainer.classes import normalised
 
@@ -72,9 +72,9 @@ class ImageFolder:
         """
         for split in ("train", "test"):
             if split not in self.files:
-                raise DataError(_no_images(self.root, split))
+                raise RefusedData(_no_images(self.root, split))
         if unseen := sorted(set(self.classes) - set(map(class_of, self.files["test"]))):
-            raise DataError(
+            raise RefusedData(
                 f"{self.root / 'test'} has no image of {_some(unseen)}, so nobody could judge what "
                 f"becomes of that; its classes must be those of {self.root / 'train'}: add images "
                 "to test, or remove the class from train"
@@ -134,7 +134,7 @@ def describe(dataset: str, resize: Size | None = None) -> ImageFolder:
     files = {split: _taken(root, split, layout, looks) for split in sorted(layout.files)}
     files = {split: names for split, names in files.items() if names}
     if not files:
-        raise DataError(_no_images(root, "train"))
+        raise RefusedData(_no_images(root, "train"))
     size, channels = _shape(root, looks, resize)
     return ImageFolder(
         root=root,
@@ -252,7 +252,7 @@ def _taken(root: Path, split: str, layout: Layout, looks: Mapping[str, Look]) ->
     for label, names in layout.files[split].items():
         images = [name for name in names if name in looks]
         if not images:
-            raise DataError(
+            raise RefusedData(
                 f"{readable(root / split / label)} holds no images ({', '.join(FORMATS)}); fill it "
                 "or remove it"
             )
@@ -268,7 +268,7 @@ def _shape(root: Path, looks: Mapping[str, Look], resize: Size | None) -> tuple[
         first.setdefault(found.shape[:2], name)
     channels = Counter(found.shape[2] for found in looks.values())
     if len(channels) > 1:
-        raise DataError(
+        raise RefusedData(
             f"{root} has grey images ({channels[1]:,}, such as {readable(first[1])}) and images "
             f"with colours ({channels[3]:,}, such as {readable(first[3])}); expected one of both: "
             "convert all of them, for instance with Pillow's Image.convert('RGB')"
@@ -280,7 +280,7 @@ def _shape(root: Path, looks: Mapping[str, Look], resize: Size | None) -> tuple[
             for size, count in sizes.most_common(SHOWN)
         ]
         usual = "{},{}".format(*sizes.most_common(1)[0][0])
-        raise DataError(
+        raise RefusedData(
             f"{root} has images of {len(sizes)} sizes (height x width): {', '.join(common)}"
             f"{', ...' if len(sizes) > SHOWN else ''}; expected one: have them resized, for "
             f"instance with data.resize={usual} (gauntlet run --set) or --resize {usual}"
@@ -296,12 +296,12 @@ def _classes(root: Path, files: dict[str, list[str]]) -> list[str]:
     split = "train" if "train" in files else max(files, key=lambda split: len(by_split[split]))
     classes = in_order(by_split[split], str(root / split))
     if len(classes) < 2:
-        raise DataError(
+        raise RefusedData(
             f"{root / split} has one class only ({classes[0]}); a classifier needs two or more"
         )
     for other, found in by_split.items():
         if unknown := sorted(map(readable, found - set(classes))):
-            raise DataError(
+            raise RefusedData(
                 f"{root / other} has classes that {root / split} has not: {', '.join(unknown)}; "
                 f"the classes there are {_some(classes)}"
             )

@@ -30,7 +30,7 @@ from components.datasets.prepare import prepare
 from components.records.labels import Labels
 from components.records.shards import shard_path, write_shard
 from foundation.autotune import no_autotune
-from foundation.errors import DataError
+from foundation.errors import DataError, RefusedData
 from foundation.events import Fields
 from trainer.classes import changes, shown
 
@@ -105,7 +105,7 @@ def split_parts(
                 f"{builder.name} has no split {split!r}; its splits are {known}"
             ) from error
         if not counts[name]:
-            raise DataError(
+            raise RefusedData(
                 f"the split {split!r} of {builder.name} is empty; choose another for data.{name}"
             )
     wanted = {f"data.{name}": split for name, split in splits.items()}
@@ -123,7 +123,7 @@ def check_is_image_classification(builder: tfds.core.DatasetBuilder) -> None:
     if not isinstance(image, tfds.features.Image) or not isinstance(
         label, tfds.features.ClassLabel
     ):
-        raise DataError(
+        raise RefusedData(
             f"{builder.name} is no image-classification data set: expected the features `image` "
             f"(Image) and `label` (ClassLabel), it has {features}"
         )
@@ -138,7 +138,7 @@ def check_class_names(builder: tfds.core.DatasetBuilder, class_names: list[str])
     both = min(len(label.names), len(class_names))
     if difference := changes(class_names[:both], label.names[:both]):
         own = json.dumps(label.names, ensure_ascii=False, allow_nan=False)
-        raise DataError(
+        raise RefusedData(
             f"the labels of {builder.name} in {builder.data_dir} have other names than "
             f"data.class_names says: {difference}. The data's own are {own}: set these, or prepare "
             "the data again"
@@ -168,7 +168,7 @@ def check_classes(
             f"{feature.num_classes} classes ({classes}{more})"
         )
         if name != "validation":
-            raise DataError(
+            raise RefusedData(
                 f"{lack}, and what is not there cannot be learned or judged: choose another "
                 f"data.{name}, add images, or leave the class out of the data"
             )
@@ -248,10 +248,10 @@ def to_example(identity: bytes, image: bytes, label: int) -> tf.train.Example:
             image = tf.io.encode_png(tf.io.decode_image(image, expand_animations=False)).numpy()
         pixels = tf.io.decode_png(image).numpy() / np.float32(255)
     except Unusable as error:
-        raise DataError(f"the image {name} {error}") from error
+        raise RefusedData(f"the image {name} {error}") from error
     except tf.errors.InvalidArgumentError as error:
         reason = error.message.rpartition("}} ")[2]
-        raise DataError(f"the image {name} cannot be decoded ({reason})") from error
+        raise RefusedData(f"the image {name} cannot be decoded ({reason})") from error
     width, height, _, colour = struct.unpack(">IIBB", image[16:26])
     example = tf.train.Example()
     features = example.features.feature

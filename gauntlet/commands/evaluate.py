@@ -8,7 +8,7 @@ import click
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, request
-from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, SIZE, Choices, ListOf, created
+from gauntlet.parameters import ATTACKS, LOCAL_PATH, NAMES, PLAIN_FOLDER, SIZE, Choices, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
 from robustness.suites import SuiteName
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--attacks",
-    type=ListOf("attack", AttackName),
+    type=ATTACKS,
     metavar="A,B",
     default=(),
-    help=f"These attacks in place of the suite's own, in this order: {', '.join(AttackName)}.",
+    help=f"These attacks in place of the suite's own, in this order: {', '.join(AttackName)}. Each "
+    "tries as hard as the page on evaluating says; pgd:100x5 names 100 steps and 5 restarts.",
 )
 @click.option(
     "--norm",
@@ -154,7 +155,9 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
 
     from foundation.whole import write_text
     from gauntlet.tables.evaluation import print_evaluation
+    from trainer.models.formats import model_file
 
+    model_file(task.model)  # before seconds pass and folders are made
     created(task.output, "output")
     console = console_beside(json_file)
     console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)

@@ -87,8 +87,7 @@ def run(
     The first push binds the root to what its models are for and must reach (`gauntlet gates --root
     ROOT`); a later run that differs from that, or asks for less, stops before anything is computed.
 
-    Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure. What fails after the push is
-    a warning.
+    What fails after the push is a warning.
     """
     from rich.markup import escape
 

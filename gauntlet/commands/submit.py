@@ -9,7 +9,7 @@ import click
 from gauntlet_kubeflow.clients.request import Destination, Submission
 from gauntlet_kubeflow.target import STORES
 
-from foundation.errors import REFUSED, ConfigError, GauntletError, RunError
+from foundation.errors import INTERRUPTED, REFUSED, ConfigError, RefusedData, RunError
 from gauntlet.options import google_cloud_options, refuse_options, request
 from gauntlet.parameters import LOCAL_PATH, PLAIN_FOLDER, Choices, created
 from gauntlet.terms import mandate_of, mandate_options
@@ -126,9 +126,9 @@ def submit(
       gauntlet submit pipeline.yaml --target kfp-v2 --host http://localhost:8080 --wait
       gauntlet submit pipeline.yaml --target local
 
-    Exit code: 0 submitted or, with --wait, pushed; 3 refused by a gate, 2 wrong usage, 1 failure.
-    Without --wait the command ends as soon as the platform has accepted the run. `local` runs the
-    tasks here, as the platform would, and always waits.
+    With --wait the exit code is that of `gauntlet run`, as far as the platform tells it; without it
+    the command ends as soon as the platform has accepted the run. `local` runs the tasks here, as
+    the platform would, and always waits.
     """
     from gauntlet_kubeflow.addresses import check_address
     from gauntlet_kubeflow.clients.compiled import read_compiled
@@ -197,7 +197,7 @@ def send(
             "submit again",
             err=True,
         )
-        return GauntletError.exit_code
+        return INTERRUPTED
     console.print(escape(f"run {run.run_id}\n{run.url}"), highlight=False, soft_wrap=True)
     if not wait:
         return 0
@@ -206,7 +206,7 @@ def send(
             progress = follow(platform, run, timeout)
     except KeyboardInterrupt:
         click.echo(f"stopped waiting; {goes_on(run)}", err=True)
-        return GauntletError.exit_code
+        return INTERRUPTED
     return told(progress, run.url, compiled, console)
 
 
@@ -277,6 +277,7 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
     Raises:
         ConfigError: its tasks say that it is used wrongly, such as for another purpose than what is
             served.
+        RefusedData: they say that the data is refused.
         RunError: it failed, or somebody cancelled it.
     """
     from gauntlet_kubeflow.clients.compiled import VERDICT
@@ -311,5 +312,6 @@ def told(progress: "Progress", url: str, compiled: "Compiled", console: "Console
         f"{task.log or url}"
         for task in progress.failed
     )
-    used_wrongly = all(task.code == ConfigError.exit_code for task in progress.failed)
-    raise (ConfigError if used_wrongly else RunError)("\n".join(lines))
+    codes = {task.code for task in progress.failed}
+    known = (kind for kind in (ConfigError, RefusedData) if codes == {kind.exit_code})
+    raise next(known, RunError)("\n".join(lines))

@@ -14,7 +14,7 @@ from trainer.models.judged import Judged
 class Result:
     """All images judged at one epsilon; accuracies are fractions of them.
 
-    attacks: what is left once an attack has run too.
+    attacks: what is left once an attack has run too. efforts: how hard each tried.
     certified: proven by all bounds; None where none applies.
     certified_by: what is proven once a bound has run too.
     not_certified: why no bound applies.
@@ -30,6 +30,7 @@ class Result:
     clean: float
     worst_case: float
     attacks: dict[str, float]
+    efforts: dict[str, dict[str, float]]
     certified: float | None
     certified_by: dict[str, float]
     not_certified: str | None

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 
 from components.evaluator.finding import sign_test
-from foundation.errors import DataError
+from foundation.errors import RefusedData
 from gauntlet.evaluation.chance import Chance
 from robustness.types import Flags, Images, IntArray, Labels
 from trainer.classes import normalised
@@ -208,12 +208,12 @@ def matched(model: tuple[str, ...], data: tuple[str, ...]) -> IntArray:
         data: names of the data's classes, in the order of the labels.
 
     Raises:
-        DataError: the model does not know a class of the data.
+        RefusedData: the model does not know a class of the data.
     """
     model, data = (normalised(names) for names in (model, data))
     unknown = [name for name in data if name not in model]
     if unknown:
-        raise DataError(
+        raise RefusedData(
             f"the data has classes that the model does not know: {', '.join(unknown)}; the model "
             f"knows {', '.join(model)}. Where these are only other words, name them in the order "
             "of its outputs with --classes"

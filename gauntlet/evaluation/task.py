@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import ConfigError
-from robustness.config import AttackName, Norm, ThreatModel
+from robustness.config import Norm, ThreatModel
 from robustness.suites import Stage, SuiteName, suite
 from trainer.models.pixels import Pixels
 
@@ -20,7 +20,7 @@ class EvaluationTask:
     dataset: name of a tfds data set, or path of a folder of images.
     data_dir: see `components.datasets`; None for tfds's own folder.
     limit: number of images, the first ones of the split; None for all.
-    attacks: names of attacks that take the place of the suite's own.
+    attacks: those that take the place of the suite's own, such as `pgd` or `pgd:100x5`.
     epsilons: radii, one evaluation each; the norm's default where there is none.
     sources: other models, whose attacks are transferred.
     signature: `NAME`, `NAME:OUTPUT` or `:OUTPUT` of the model; '' leaves the choice to its rules.
@@ -42,7 +42,7 @@ class EvaluationTask:
     split: str = "test"
     limit: int | None = None
     suite: SuiteName = SuiteName.FAST
-    attacks: tuple[AttackName, ...] = ()
+    attacks: tuple[str, ...] = ()
     norm: Norm = Norm.LINF
     epsilons: tuple[float, ...] = ()
     seed: int = 0

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gauntlet.evaluation.report import Report, Result
+from robustness.suites import shown
 
 VERDICTS = {True: "[green]passed", False: "[red]failed", None: "[yellow]could not tell"}
 """How a check ended, in words."""
@@ -42,7 +43,8 @@ def evaluation_table(results: Sequence[Result]) -> Table:
         table.add_column(f"{entry.epsilon:g}", justify="right")
     rows: dict[str, list[float | None]] = {"clean": [entry.clean for entry in results]}
     for name in first.attacks:
-        rows[f"left by {name}"] = [entry.attacks[name] for entry in results]
+        tried = shown(name, first.efforts[name])
+        rows[f"left by {tried}"] = [entry.attacks[name] for entry in results]
     rows["[bold]worst case"] = [entry.worst_case for entry in results]
     for name in first.certified_by:
         rows[f"proven up to {name}"] = [entry.certified_by.get(name) for entry in results]

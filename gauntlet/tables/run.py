@@ -11,6 +11,7 @@ from rich.table import Table
 from components.changes import Signature
 from components.evaluator.explained import Explanation
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
+from robustness.suites import shown
 
 SHOWN_IDS = 5
 """Images that the terminal names for a refusal."""
@@ -76,18 +77,10 @@ def accuracy_rows(summary: RunSummary, model: str) -> dict[str, float | None]:
         name, _, source = attack.partition("@")
         rows[f"{name} image made against the {source or 'other model'}"] = share
     for attack, share in shares.white_box.items():
-        rows[f"left by {with_effort(attack, summary)}"] = share
+        rows[f"left by {shown(attack, summary.attacks.get(attack, {}))}"] = share
     rows["worst case over all of these"] = shares.worst_case
     rows["certified"] = shares.certified
     return rows
-
-
-def with_effort(attack: str, summary: RunSummary) -> str:
-    """An attack's name with how hard it tried, where that is more than one step."""
-    effort = summary.attacks.get(attack, {"steps": 1, "restarts": 1})
-    unit = "queries" if "queries" in effort else "steps"
-    shown = f"{attack}, {effort[unit]:,} {unit}" if effort[unit] > 1 else attack
-    return f"{shown} x {effort['restarts']}" if effort["restarts"] > 1 else shown
 
 
 def tuning_table(tuning: Tuning) -> Table:

@@ -11,7 +11,7 @@ from components.adversarial_example_gen.config import AttackConfig
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
 from pipeline.definition.config import DataConfig, RunConfig
-from robustness.config import AttackName, CheckName, ThreatModel
+from robustness.config import CheckName, ThreatModel
 from robustness.suites import SuiteName, attacks_of, suite
 from trainer.config import Initialization, Padding, Schedule, TrainerConfig
 from trainer.recipe_config import MtlIbpConfig
@@ -149,7 +149,7 @@ def tutorial() -> RunConfig:
     return RunConfig(
         preset="tutorial",
         threat=ThreatModel(epsilon=0.2),
-        attack=AttackConfig(names=(AttackName.FGSM, AttackName.PGD, AttackName.APGD_CE)),
+        attack=AttackConfig(names=("fgsm", "pgd:20", "apgd-ce:50")),
         gates=GatesConfig(
             clean=0.98, transfer_fgsm=0.93, worst_case=0.0, checks=WITHOUT_CONVERGENCE
         ),
@@ -168,7 +168,7 @@ def smoke() -> RunConfig:
         preset="smoke",
         data=DataConfig(train="train[:3000]", validation="train[55000:55500]", test="test[:500]"),
         trainer=TrainerConfig(epochs=2),
-        attack=AttackConfig(names=(AttackName.FGSM, AttackName.PGD), checks=False),
+        attack=AttackConfig(names=("fgsm", "pgd:20"), checks=False),
         gates=GatesConfig(clean=0.8, transfer_fgsm=0.2, worst_case=0.0, checks=()),
     )
 

@@ -26,6 +26,7 @@ from robustness.config import (
 from robustness.inputs import check_images, check_labels, check_seeds, image_spec
 from robustness.losses import cross_entropy, dlr, margin, targeted_dlr
 from robustness.memory import images_at_once, in_parts
+from robustness.suites import TRANSFERABLE
 from robustness.types import (
     Images,
     Labels,
@@ -123,13 +124,13 @@ class Attacker:
                 assert_never(never)
 
     def transferable(self, x: Images, y: Labels, seeds: Seeds) -> Images:
-        """Images that shall fool other models: PGD with 40 steps that does not stop where this one
-        is fooled. Args and errors as of `run`."""
+        """Images that shall fool other models: PGD (`TRANSFERABLE`) that does not stop where this
+        one is fooled. Args and errors as of `run`."""
         self.check(x, y)
         check_seeds(seeds, len(x))
         if not len(x):
             return x.copy()
-        climb = partial(self._pgd(cross_entropy).run, attack=Pgd(steps=40), to_the_end=True)
+        climb = partial(self._pgd(cross_entropy).run, attack=TRANSFERABLE, to_the_end=True)
         return in_parts(climb, self._at_once(x), x, y, seeds)
 
     def gradient(self, x: Images, y: Labels) -> Images:

@@ -52,8 +52,8 @@ def test_help_of_a_command_without_settings_answers_without_pydantic(command: st
 
 
 def test_commands_are_listed_by_use_in_whole_lines() -> None:
-    *_, listed = run("--help").output.partition("Commands:\n")
-    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+    *_, listed = run("--help").output.partition("Exit codes")[0].partition("Commands:\n")
+    lines = [line.split(maxsplit=1) for line in listed.strip().splitlines()]
     by_use = (
         "run evaluate gates models rollback bless predict clean prepare image compile submit deploy"
     )

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from foundation.errors import REFUSED, ConfigError, DataError, RunError
+from foundation.errors import REFUSED, ConfigError, DataError, RefusedData, RunError
 from gauntlet.cli import LazyGroup
 
 INTERRUPTED = "interrupted; run the same command again: finished work is not repeated\n"
@@ -35,11 +35,12 @@ def ending(outcome: Any) -> click.Group:
         (REFUSED, 3, ""),
         (ConfigError("the [setting]"), 2, "wrong usage: the [setting]\n"),
         (DataError("the data"), 1, "failed: the data\n"),
+        (RefusedData("the data"), 4, "data refused: the data\n"),
         (RunError("the run"), 1, "failed: the run\n"),
         (OSError(28, "No space left on device"), 1, "failed: [Errno 28] No space left on device\n"),
-        (KeyboardInterrupt(), 1, INTERRUPTED),
+        (KeyboardInterrupt(), 130, INTERRUPTED),
     ],
-    ids=["done", "refused", "usage", "data", "run", "disk", "interrupted"],
+    ids=["done", "refused", "usage", "data", "refused data", "run", "disk", "interrupted"],
 )
 def test_how_a_command_ends(outcome: Any, code: int, message: str) -> None:
     done = CliRunner().invoke(ending(outcome), ["command"])

@@ -9,11 +9,11 @@ import pytest
 
 from foundation.errors import ConfigError, RunError
 from gauntlet.parameters import (
+    ATTACKS,
     EXISTING_ROOT,
     LOCAL_PATH,
     NAMES,
     Choices,
-    ListOf,
     check_writable,
     created,
 )
@@ -33,13 +33,11 @@ def test_a_choice_is_a_member_by_its_value() -> None:
         choices.convert("DARK_RED", None, None)
 
 
-def test_a_list_has_members_in_the_order_given() -> None:
-    several = ListOf("colour", Colour)
-    assert several.convert(" blue, dark-red,", None, None) == (Colour.BLUE, Colour.DARK_RED)
-    for text, unknown in (("blue,green", "green"), (" , ", "' , '")):
-        with pytest.raises(ConfigError) as error:
-            several.convert(text, None, None)
-        assert str(error.value) == f"unknown colour {unknown}; the colours are dark-red, blue"
+def test_attacks_are_those_that_exist_in_the_order_given() -> None:
+    assert ATTACKS.convert(" square, pgd:100x5,", None, None) == ("square", "pgd:100x5")
+    for text, unknown in (("pgd,blue", "'blue'"), (" , ", "''"), ("pgd,pgd:0", "'pgd:0'")):
+        with pytest.raises(ConfigError, match=f"^unknown attack {unknown}; the attacks are fgsm, "):
+            ATTACKS.convert(text, None, None)
 
 
 def test_names_may_have_commas_in_a_list_of_json() -> None:

@@ -151,7 +151,7 @@ def test_a_signal_ends_everything(
     told = command.has_ended()
     what = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert f"{what}; run the same command again: finished work is not repeated\n" in told
-    assert command.process.returncode == 1
+    assert command.process.returncode == 130
     assert (command.place / "cleaned").exists(), "no time for its clean-up"
     assert "Traceback" not in (command.place / "log").read_text()
 
@@ -166,7 +166,7 @@ def test_a_second_interrupt_ends_what_does_not_want_to(begin: Callable[..., Comm
     begun = time.monotonic()
     command.process.send_signal(signal.SIGINT)
     assert "interrupted; run the same command again" in command.has_ended()
-    assert command.process.returncode == 1
+    assert command.process.returncode == 130
     assert time.monotonic() - begun < 8, "it waited for the clean-up"
 
 
@@ -177,7 +177,7 @@ def test_a_terminal_that_goes_away(begin: Callable[..., Command]) -> None:
     os.close(theirs)
     os.close(ours)
     command.has_ended()
-    assert command.process.returncode == 1
+    assert command.process.returncode == 130
     assert (command.place / "cleaned").exists()
     assert "Traceback" not in (command.place / "log").read_text()
 

@@ -70,7 +70,7 @@ def test_a_delivery_that_drifted_ends_the_run_before_training(tmp_path: Path) ->
     assert passed.states["AnomalyGate"] == "finished", passed.text
     assert [span.name for span in (volume / "gauntlet" / "spans").iterdir()] == ["1"]
     drifted = submitted_with(file, root, 2, brighter)
-    assert drifted.code == 1
+    assert drifted.code == 4
     assert drifted.states["AnomalyGate"] == "failed"
     (log,) = root.glob(f"runs/{max(p.name for p in (root / 'runs').iterdir())}/AnomalyGate/log.txt")
     assert "compared with span 1" in log.read_text()

@@ -299,7 +299,7 @@ def interruptible() -> Iterator[None]:
 def test_interrupting_the_wait_leaves_the_run_alone(tmp_path: Path) -> None:
     with kfp(check=interrupting("GET", RUN)).serving() as server:
         done = submit(server, kfp_file(tmp_path), "--wait")
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert f"stopped waiting; run {RUN} itself may go on: follow or cancel it at" in done.output
     assert [asked.method for asked in server.asked] == ["GET", "POST", "GET"]
 
@@ -308,7 +308,7 @@ def test_interrupting_the_wait_leaves_the_run_alone(tmp_path: Path) -> None:
 def test_interrupting_the_submission_warns_of_a_second_run(tmp_path: Path) -> None:
     with kfp(check=interrupting("POST", "/runs")).serving() as server:
         done = submit(server, kfp_file(tmp_path))
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert "it may have begun: look for it before you submit again" in done.output
     assert "run the same command again" not in done.output
 

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError
 from foundation.versions import versions
 
 LARGEST_CONFIG = 1 << 26
@@ -53,11 +53,11 @@ def model_file(path: Path) -> ModelFile[Path]:
         DataError: nothing, or no model in one of the formats; the message says what to do.
     """
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder; {WAYS_IN}")
+        raise ConfigError(f"{path}: there is no such file or folder; {WAYS_IN}")
     if path.is_dir():
         return ModelFile(path=_saved_model(path), format=Format.SAVED_MODEL)
     if not path.is_file():
-        raise DataError(f"{path} is neither a file nor a folder; {WAYS_IN}")
+        raise ConfigError(f"{path} is neither a file nor a folder; {WAYS_IN}")
     if path.name == "saved_model.pb":
         return ModelFile(path=path.parent, format=Format.SAVED_MODEL)
     return ModelFile(path=path, format=_format(path))

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from foundation.errors import DataError
+from foundation.errors import RefusedData
 
 LEFTOVERS = frozenset(
     (
@@ -49,7 +49,7 @@ def in_order(names: Iterable[str], place: str) -> list[str]:
     found = sorted(names)
     for name in found:
         if not is_utf8(name) or not name.isprintable() or name != name.strip():
-            raise DataError(
+            raise RefusedData(
                 f"{place}: the name of the class {readable(name)!r} cannot be kept; expected UTF-8 "
                 "on one line without blanks around it: rename its folder"
             )
@@ -60,7 +60,7 @@ def in_order(names: Iterable[str], place: str) -> list[str]:
         if (other := alike.setdefault(key, name)) != name:
             same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
             looks = f" (both look like {readable(name)}, in two forms of Unicode)" if same else ""
-            raise DataError(
+            raise RefusedData(
                 f"{place}: the classes {other!a} and {name!a} differ in spelling only{looks}; "
                 "expected one folder for each class: bring them together, or rename one"
             )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components.datasets.folder.names import readable
-from foundation.errors import DataError
+from foundation.errors import RefusedData
 
 SHOWN = 10
 """So many are named."""
@@ -28,7 +28,7 @@ class Problems:
         if not self._count:
             return
         more = [f"and {self._count - SHOWN:,} more"] * (self._count > SHOWN)
-        raise DataError(
+        raise RefusedData(
             f"{self._count:,} of {total:,} {things} cannot be taken:\n"
             + "\n".join([*self._lines, *more])
         )

@@ -148,7 +148,7 @@ def test_a_signal_before_the_push_is_a_failure(
 
     monkeypatch.setattr(gauntlet.supervisor, "call", stopped)
     done = CliRunner().invoke(main, [*RUN, str(tmp_path)])
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert "stopped by SIGTERM; run the same command again" in done.stderr
 
 

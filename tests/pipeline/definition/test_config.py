@@ -239,14 +239,6 @@ def test_named_attacks_take_the_place_of_the_suites_own(name: SuiteName) -> None
     assert (stages[0], *stages[1 + len(everything) :]) == bounds_of(suite(name)), (
         "the dearer bounds come last"
     )
-    own = set(attacks_of(suite(name)))
-    assert own <= set(stages), "with the effort of the suite where it contains them"
-    published = {
-        a
-        for a in attacks_of(suite(SuiteName.AUTOATTACK))
-        if a.name not in {mine.name for mine in own}
-    }
-    assert published <= set(stages), "else with the published effort"
 
 
 def test_the_resolved_configuration_is_stable() -> None:
