@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from foundation.errors import INTERRUPTED, ConfigError, GauntletError, RefusedData
-from foundation.stopping import Stopped, listening
+from foundation.stopping import Stopped, heard, listening
 
 GO_ON = "run the same command again: finished work is not repeated"
 
@@ -25,6 +25,8 @@ def ended(command: Callable[[], int | None]) -> int:
     except RefusedData as error:
         return _told("data refused:", error, error.exit_code)
     except (GauntletError, OSError) as error:
+        if isinstance(error, OSError) and heard():  # its terminal went away with the signal
+            return INTERRUPTED
         return _told("failed:", error, getattr(error, "exit_code", GauntletError.exit_code))
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # the terminal has gone

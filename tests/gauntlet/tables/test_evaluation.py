@@ -19,6 +19,7 @@ RESULT = Result(
     clean=0.9,
     worst_case=0.5,
     attacks={"fgsm": 0.7, "square": 0.5},
+    efforts={"fgsm": {"steps": 1}, "square": {"queries": 5000, "restarts": 2}},
     certified=None,
     certified_by={},
     not_certified="no bound for [Tanh]",
@@ -56,7 +57,7 @@ def test_everything_is_shown() -> None:
     for row in (
         ["clean", "90.00%"],
         ["left by fgsm", "70.00%"],
-        ["left by square", "50.00%"],
+        ["left by square (5,000 queries, 2 restarts)", "50.00%"],
         ["worst case", "50.00%"],
         ["certified", "-"],
         ["proofs hold", "failed", "A [b]."],
