@@ -9,6 +9,7 @@ from typing import Any
 
 import pydantic
 
+from foundation.errors import ConfigError
 from robustness.config import ThreatModel
 from robustness.suites import Stage, SuiteName, suite
 
@@ -30,7 +31,10 @@ class AttackConfig:
     checks: bool = True
 
     def __post_init__(self) -> None:
-        _ = self.stages
+        try:
+            _ = self.stages
+        except ConfigError as error:
+            raise ConfigError(f"attack.names: {error}") from error
 
     @property
     def stages(self) -> tuple[Stage, ...]:

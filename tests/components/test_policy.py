@@ -91,7 +91,7 @@ LOWERED = [
     ("gates.transfer=0", "gates.transfer is 0, which asks for less than 0.95"),
     ("attack.checks=false", "attack.checks is false: no honesty check runs"),
     ("attack.suite=fast", "attack.suite=fast asks for less than apgd-ce (100 steps)"),
-    ("attack.names=apgd-ce,apgd-t,fab-t", "asks for less than square (5000 queries)"),
+    ("attack.names=apgd-ce,apgd-t,fab-t", "asks for less than square (5,000 queries)"),
     ("data.test=test[:500]", "data.test is test[:500], which is not all of test"),
     ("data.test=train[:500]", "data.test is train[:500], which is not all of test"),
     ("data.span=2", "data.span is 2, which is older than 3"),
@@ -240,7 +240,7 @@ def test_a_run_under_reviewed_terms_takes_what_they_say() -> None:
             "gates.toml is for another purpose: here the data set is fashion",
         ),
         ("smoke", ("", ""), r"data\.test is test\[:500\]"),
-        ("robust", ("queries = 5000", "queries = 9000"), r"square \(9000 queries\)"),
+        ("robust", ("queries = 5000", "queries = 9000"), r"square \(9,000 queries\)"),
     ],
 )
 def test_terms_that_the_run_cannot_keep_are_refused(

@@ -100,7 +100,10 @@ def test_help_names_every_attack_and_choice() -> None:
             "unknown setting 'trainer.epoch': did you mean trainer.epochs? The",
         ),
         (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
-        (["run", "--set", "attack.names=cw"], "should be 'fgsm', 'pgd', 'pgd-margin'"),
+        (
+            ["run", "--set", "attack.names=cw"],
+            "unknown attack 'cw'; the attacks are fgsm, pgd, pgd-margin, ",
+        ),
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
         (["run", "--set", "attack.suite=slow"], "should be 'fast' or 'autoattack'"),
         (["run", "--orchestrator", "airflow"], "'airflow' is not one of 'local', 'beam'"),

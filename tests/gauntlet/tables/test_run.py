@@ -139,8 +139,8 @@ def test_the_accuracy_table_has_every_attack_with_its_effort_and_what_is_proven(
         ["fgsm image made against the other model", "95.00%", "95.00%"],
         ["strongest image made against the other model", "85.00%", "85.00%"],
         ["left by fgsm", "50.00%", "50.00%"],
-        ["left by apgd-t, 50 steps x 2", "40.00%", "40.00%"],
-        ["left by square, 2,500 queries", "35.00%", "35.00%"],
+        ["left by apgd-t (50 steps, 2 restarts)", "40.00%", "40.00%"],
+        ["left by square (2,500 queries)", "35.00%", "35.00%"],
         ["worst case over all of these", "30.00%", "32.00%"],
         ["certified", "-", "25.00%"],
     ]

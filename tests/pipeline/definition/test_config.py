@@ -92,7 +92,7 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("recipe.name=magic", "recipe.name='magic': Input should be 'undefended', 'tutorial'"),
         (
             "attack.names=fgsm,cw",
-            "attack.names.1='cw': Input should be 'fgsm', 'pgd', 'pgd-margin', .* or 'square'",
+            "attack.names: unknown attack 'cw'; the attacks are fgsm, pgd, pgd-margin, ",
         ),
         ("attack.names=pgd,fgsm,pgd", "each attack is named once, got pgd, fgsm, pgd"),
         ("attack.suite=slow", "attack.suite='slow': Input should be 'fast' or 'autoattack'"),
