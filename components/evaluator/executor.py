@@ -19,9 +19,10 @@ from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 from components.champion_challenge.rivalry import Rivalry, read_rivalry
 from components.evaluator import challenged, extractors
 from components.evaluator.explained import GATES, Explanation
-from components.evaluator.explanation import explain, read_tally, refused_by
+from components.evaluator.explanation import explain
 from components.evaluator.gate import BEST, Best
 from components.evaluator.metrics import gates_of
+from components.evaluator.results import read_tally, refused_by
 from components.evaluator.tally import Tally
 from components.manifest import MODEL_SHA256
 from components.records.checks import read_checks

@@ -2,7 +2,7 @@
 
 A share of images is judged on the lower end of its interval, so that a lucky sample rarely passes;
 an upper bound on the upper end. What could not be measured is not a number, and refuses. To add a
-gate, add its class here, its setting to `GatesConfig`, and a line to `pipeline.definition.gates`;
+gate, add its class here, its setting to `GatesConfig`, and a line to `components.evaluator.asked`;
 so that it is one place, this file is longer than others. Knows nothing of TFMA; read without
 TensorFlow.
 """

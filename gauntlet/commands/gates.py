@@ -49,11 +49,11 @@ def gates(
     """
     # Here and not above, so that --help stays quick; as in the other commands.
     from components.bound import bound_by, write_terms
+    from components.evaluator.asked import gates as gates_of
     from components.policy import GatesConfig
     from foundation.json import dumps
     from gauntlet.configuration import configured
     from gauntlet.tables.gates import gate_table
-    from pipeline.definition.gates import gates as gates_of
     from pipeline.definition.terms import terms_of
 
     settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))

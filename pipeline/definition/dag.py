@@ -32,6 +32,7 @@ from components.champion import Champion
 from components.champion_challenge.component import ChampionChallenge
 from components.class_names import names_in
 from components.curated_schema import CuratedSchema
+from components.evaluator.asked import gates as gates_of
 from components.evaluator.component import ExplainedEvaluator
 from components.policy import Terms
 from components.records.names import ROBUST, UNDEFENDED
@@ -45,7 +46,6 @@ from foundation.code import code_of
 from foundation.json import dumps
 from pipeline.definition.config import DataConfig, RunConfig, ServingConfig, ServingPlatform
 from pipeline.definition.eval_config import eval_config
-from pipeline.definition.gates import gates as gates_of
 from pipeline.definition.graph import Dag
 from pipeline.definition.terms import terms_of
 from trainer.config import TrainerConfig, TrainingTask, TunerConfig, TuningTask

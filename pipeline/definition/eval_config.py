@@ -6,8 +6,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import standard_artifacts  # noqa: F401
 
 from components.evaluator import eval_config as of_gates
+from components.evaluator.asked import gates
 from pipeline.definition.config import RunConfig
-from pipeline.definition.gates import gates
 
 
 def eval_config(config: RunConfig, class_names: tuple[str, ...] = ()) -> config_pb2.EvalConfig:

@@ -17,6 +17,7 @@ from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
 from components.changes import Signature
 from components.datasets.folder.store import read_notes
+from components.evaluator.asked import gates
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
 from components.evaluator.gate import Accuracy, Certified, WorstCase
@@ -27,7 +28,6 @@ from components.serving_check.component import read_problems
 from components.tuner import read_trials
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
-from pipeline.definition.gates import gates
 from pipeline.report.accuracies import accuracies
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows

@@ -24,6 +24,7 @@ from components.anomaly_gate import (
     statistics_file,
 )
 from components.datasets.folder.spans import spans
+from components.evaluator.asked import gates
 from components.policy import GatesConfig
 from components.records.shards import write_shard
 from components.schema import derived_schema
@@ -31,7 +32,6 @@ from components.spans import newest_accepted
 from components.tfds_example_gen.reading import to_example
 from foundation.errors import ConfigError, DataError
 from gauntlet.configuration import configured
-from pipeline.definition.gates import gates
 from trainer.classes import CLASS_NAMES, read_names
 
 pytestmark = pytest.mark.usefixtures("in_memory_beam")

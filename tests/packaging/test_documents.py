@@ -9,9 +9,9 @@ from typing import Any
 import click
 import pytest
 
+from components.evaluator.asked import gates
 from gauntlet.cli import main
 from pipeline.definition.config import override
-from pipeline.definition.gates import gates
 from pipeline.definition.presets import PRESETS, preset
 from robustness.config import CheckName
 

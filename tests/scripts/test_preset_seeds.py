@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from preset_seeds import RESULTS, measure_seed, open_gates
 
+from components.evaluator.asked import ALWAYS, gates
 from pipeline.definition.config import override
-from pipeline.definition.gates import ALWAYS, gates
 from pipeline.definition.presets import PRESETS, preset
 
 ROOT = RESULTS.parents[1]

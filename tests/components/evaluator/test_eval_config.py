@@ -2,11 +2,11 @@
 
 import pytest
 
+from components.evaluator.asked import gates
 from components.evaluator.eval_config import eval_config
 from components.evaluator.gate import Accuracy, Gap, Gate, Op
 from components.evaluator.metrics import gates_of
 from foundation.errors import ConfigError
-from pipeline.definition.gates import gates
 from pipeline.definition.presets import PRESETS, preset
 
 OWN = [Accuracy(name="mine", bound=0.5, argument=("clean",)), Gap(name="gap", bound=0.25)]

@@ -10,6 +10,7 @@ import pytest
 from answered import answered
 from scipy.stats import beta
 
+from components.evaluator.asked import gates
 from components.evaluator.finding import confidence_interval
 from components.evaluator.gate import (
     Accuracy,
@@ -27,7 +28,6 @@ from components.evaluator.gate import (
 from components.evaluator.tally import Tally, tally
 from components.records.names import CHAMPION, CLEAN
 from components.records.record import Rows
-from pipeline.definition.gates import gates
 from pipeline.definition.presets import preset
 from robustness.config import CheckName
 

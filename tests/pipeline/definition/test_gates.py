@@ -2,13 +2,14 @@
 
 import pytest
 
+from components.evaluator.asked import gates
 from components.evaluator.gate import Op
 from components.evaluator.metrics import gates_of
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
 from pipeline.definition.config import override
 from pipeline.definition.eval_config import eval_config
-from pipeline.definition.gates import gates, out_of_reach
+from pipeline.definition.gates import out_of_reach
 from pipeline.definition.presets import PRESETS, preset
 from robustness.config import CheckName
 
