@@ -12,6 +12,7 @@ from gauntlet.start import check_packages, speak_utf8
 
 COMMANDS = {
     "run": "Train, attack, judge; push the model or refuse it.",
+    "check": "Gate a model that exists: exit code 0 or 3.",
     "evaluate": "Attack and certify any model, yours included.",
     "gates": "Show what a model must reach to be pushed.",
     "models": "List the pushed versions; the newest is served.",

@@ -92,6 +92,36 @@ class Age(click.ParamType):
         return datetime.timedelta(**{self._UNITS[found[2]]: int(found[1])})
 
 
+class Duration(click.ParamType):
+    """A time as a number and its unit, such as 10m, in seconds."""
+
+    name = "time"
+    _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600}
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, float):  # as it came
+            return value
+        if not (found := re.fullmatch(r"([1-9]\d{0,5})([smh])", str(value))):
+            raise ConfigError(f"expected a number of s, m or h, such as 10m, got {value!r}")
+        return float(int(found[1]) * self._UNITS[found[2]])
+
+
+class Share(click.ParamType):
+    """A share of all, in [0, 1]."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            share = float(value)
+        except ValueError:
+            share = float("nan")
+        if not 0.0 <= share <= 1.0:
+            option = param.opts[0] if param else "a share"
+            raise ConfigError(f"{option} is a share in [0, 1], such as 0.9, got {value!r}")
+        return share
+
+
 class LocalPath(click.Path):
     """The absolute path of a local file or folder; an address such as gs://bucket is a
     ConfigError."""
@@ -154,7 +184,7 @@ INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 ATTACKS = Attacks()
 NAMES = Names()
 SIZE = HeightAndWidth()
-AGE = Age()
+AGE, TIME, SHARE = Age(), Duration(), Share()
 
 
 def local_path(text: str) -> Path:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,17 @@ import pydantic
 
 from components.datasets.batches import Batch, class_names, count_images, image_batches
 from components.datasets.prepared import PreparedDataset
+from components.evaluator.explained import Explanation
 from foundation.code import code_of
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError, RunError
 from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.sandbox import confinement
 from foundation.seeds import image_seeds
 from foundation.whole import write_text
+from gauntlet.evaluation.budget import until
 from gauntlet.evaluation.data import Order, prepared_data
+from gauntlet.evaluation.judgement import judged_by, tally_of
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
@@ -33,7 +37,7 @@ from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel
 from robustness.corruptions import Corruption, corrupt
-from robustness.evaluation import Judge, Verdict, summarise
+from robustness.evaluation import Judge, Verdict, stage_name, summarise
 from robustness.types import Images, IntArray, Labels, Model
 from trainer.models.choice import Wanted
 from trainer.models.judged import DATA, Judged
@@ -45,6 +49,9 @@ log = logging.getLogger("gauntlet.evaluation")
 BATCH = 500
 """Images judged, and kept on disk, at once; it changes memory and what an interruption costs, not
 results."""
+
+BATCH_IN_TIME = 100
+"""The same where the time is bounded, so that less is lost at its end."""
 
 TRUSTED = (
     "--trust: code in the model's file was allowed to run. It could have changed any number here; "
@@ -68,6 +75,8 @@ def evaluate_on(order: Order) -> Report:
         first = next(image_batches(prepared, task.split, SAMPLE, task.limit))
         if task.corruptions:
             _check_corruptions(first, task.seed)
+    if task.purpose:
+        _require_purpose(task, prepared, first)
     with phase("model"):
         evaluation = _loaded(task, prepared, first)
         for word, sentence in evaluation.told():
@@ -94,6 +103,20 @@ def evaluate_on(order: Order) -> Report:
     write_text(report.folder / "results.json", report.to_json())
     draw_curve(report.results, report.folder / "curve.png")
     return report
+
+
+def _require_purpose(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> None:
+    """Raises ConfigError where the data is not what was reviewed."""
+    assert task.purpose
+    height, width, channels = first.x.shape[1:]
+    own = replace(
+        task.purpose, class_names=class_names(prepared), image_shape=(height, width, channels)
+    )
+    if differences := own.differences(task.purpose):
+        raise ConfigError(
+            f"the gates are for another purpose: here {'; '.join(differences)}. Take the data "
+            "that they were reviewed for, or write a file for this one"
+        )
 
 
 def _check_corruptions(first: Batch, seed: int) -> None:
@@ -248,16 +271,46 @@ class Evaluation:
         work = self._work_folder(threat)
         ids, verdict = self._verdict(judge, work)
         write_examples(work / "examples.csv", ids, verdict, self.judged.class_names)
+        checks: tuple[Check, ...] | None = None
+        if self.task.checks:
+            with until(self.task.deadline):
+                checks = self._checks(work, judge)
+        undone = tuple(self._undone(len(ids), checks))
         return Result(
             norm=threat.norm,
             epsilon=threat.epsilon,
             examples=len(ids),
             seed=self.task.seed,
             **vars(summarise(verdict, judge)),
-            checks=self._checks(work, judge) if self.task.checks else (),
+            checks=checks or (),
             seconds=round(time.monotonic() - begin, 2),
             examples_file=work / "examples.csv",
+            gates=self._gates(ids, verdict, judge, checks or ()),
+            undone=undone,
         )
+
+    @cached_property
+    def _total(self) -> int:
+        """How many images were asked for."""
+        return count_images(self.prepared, self.task.split, self.task.limit)
+
+    def _undone(self, judged: int, checks: tuple[Check, ...] | None) -> Iterator[str]:
+        if judged < self._total:
+            yield f"The time sufficed for {judged:,} of {self._total:,} images."
+        if self.task.checks and checks is None:
+            yield "The time did not suffice for the honesty checks."
+
+    def _gates(
+        self, ids: list[bytes], verdict: Verdict, judge: Judge, checks: tuple[Check, ...]
+    ) -> tuple[Explanation, ...]:
+        """What the gates say, where there are any."""
+        if self.task.gates is None:
+            return ()
+        stages = map(stage_name, judge.ordered())
+        labels = np.argsort(self.order)[np.searchsorted(np.sort(self.order), verdict.label)]
+        tally = tally_of(ids, labels, verdict, stages, checks)
+        undone = next(self._undone(len(ids), checks), "") if len(ids) < self._total else ""
+        return judged_by(self.task.gates, class_names(self.prepared), tally, undone)
 
     def corrupted(self) -> dict[str, float]:
         """Accuracy on each family of corruptions, over the whole split."""
@@ -275,25 +328,28 @@ class Evaluation:
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
-        for batch in image_batches(self.prepared, self.task.split, BATCH, self.task.limit):
+        size = BATCH if self.task.deadline is None else BATCH_IN_TIME
+        for batch in image_batches(self.prepared, self.task.split, size, self.task.limit):
             yield batch._replace(y=self.order[batch.y])
 
     def _verdict(self, judge: Judge, work: Path) -> tuple[list[bytes], Verdict]:
         """Ids of all images, and the verdict on them."""
-        total = count_images(self.prepared, self.task.split, self.task.limit)
-        verdicts, ids = [], []
-        for number, batch in enumerate(self._batches()):
-            kept = work / f"batch-{number:05d}-{len(batch.y)}.npz"
-            key = self._key(judge.threat)
-            verdicts.append(kept_verdict(kept, batch, judge, self.task.seed, key))
-            ids += batch.ids
-            log.info(
-                "%s of %s images judged",
-                f"{len(ids):,}",
-                f"{total:,}",
-                extra=Fields(progress=(len(ids), total)),
+        total, key = self._total, self._key(judge.threat)
+        judged: list[tuple[list[bytes], Verdict]] = []
+        with until(self.task.deadline):
+            for number, batch in enumerate(self._batches()):
+                kept = work / f"batch-{number:05d}-{len(batch.y)}.npz"
+                verdict = kept_verdict(kept, batch, judge, self.task.seed, key)
+                judged.append((batch.ids, verdict))
+                done = sum(len(ids) for ids, _ in judged)
+                message = "%s of %s images judged"
+                log.info(message, f"{done:,}", f"{total:,}", extra=Fields(progress=(done, total)))
+        if not judged:
+            raise RunError(
+                "the time did not suffice for a single batch of images, so nothing is known of the "
+                "model: give more of it (--budget), or fewer images at once (--batch)"
             )
-        return ids, joined(verdicts)
+        return [each for ids, _ in judged for each in ids], joined([each for _, each in judged])
 
     def _key(self, threat: ThreatModel) -> str:
         """Hash of everything that may change verdicts."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.evaluator.explained import Explanation
 from foundation.json import dumps
 from foundation.sandbox import Confinement
 from gauntlet.evaluation.chance import Chance
@@ -12,7 +13,9 @@ from trainer.models.judged import Judged
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """All images judged at one epsilon; accuracies are fractions of them.
+    """All images that were judged at one epsilon; accuracies are fractions of them.
+
+    examples: how many they are.
 
     attacks: what is left once an attack has run too. efforts: how hard each tried.
     certified: proven by all bounds; None where none applies.
@@ -21,6 +24,8 @@ class Result:
     seconds_by: time of each attack and bound.
     checks: honesty checks; none where they were not asked for.
     examples_file: table with a row an image.
+    gates: what the gates say; none where the model was only measured.
+    undone: what the time did not suffice for, a sentence each.
     """
 
     norm: Norm
@@ -38,6 +43,8 @@ class Result:
     checks: tuple[Check, ...]
     seconds: float
     examples_file: Path
+    gates: tuple[Explanation, ...] = ()
+    undone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

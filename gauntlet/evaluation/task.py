@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.policy import GatesConfig, Purpose
 from foundation.errors import ConfigError
 from robustness.config import Norm, ThreatModel
 from robustness.suites import Stage, SuiteName, suite
@@ -30,6 +31,9 @@ class EvaluationTask:
     batch: images that are attacked at once; None follows from what the model needs of memory.
     trust: whether code that lies in a model's file may run.
     resize: height and width to which the images of a folder are brought.
+    gates: what the model is judged by; None where it is only measured.
+    purpose: what the data and the threat must be, where somebody has reviewed that.
+    deadline: time at which judging ends, in seconds since the epoch; None for none.
 
     Raises:
         ConfigError: a radius that is none, or an attack or a class that is named twice.
@@ -55,6 +59,9 @@ class EvaluationTask:
     batch: int | None = None
     trust: bool = False
     resize: tuple[int, int] | None = None
+    gates: GatesConfig | None = None
+    purpose: Purpose | None = None
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):

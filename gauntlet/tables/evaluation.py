@@ -7,6 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gauntlet.evaluation.report import Report, Result
+from gauntlet.tables.sentence import in_words
+from robustness.config import ThreatModel
 from robustness.suites import shown
 
 VERDICTS = {True: "[green]passed", False: "[red]failed", None: "[yellow]could not tell"}
@@ -27,6 +29,11 @@ def print_evaluation(report: Report, console: Console) -> None:
             console.print(check_table(entry))
     if report.corruptions:
         console.print(corruption_table(report.corruptions, results[0].clean))
+    for entry in results:
+        threat = ThreatModel(norm=entry.norm, epsilon=entry.epsilon)
+        shares = (entry.clean, entry.worst_case, entry.certified)
+        why = entry.not_certified or ""
+        console.print(in_words(entry.examples, *shares, threat, why), soft_wrap=True)
     seconds = sum(entry.seconds for entry in results)
     console.print(
         f"{seconds:.0f} s; every image's verdict, results.json and curve.png are in "

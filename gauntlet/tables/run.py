@@ -103,9 +103,9 @@ def tuning_table(tuning: Tuning) -> Table:
     return table
 
 
-def gate_table(gates: Iterable[Explanation]) -> Table:
-    """One row a gate: what was found of the robust model, and what had to be."""
-    table = Table(title="Gates on the robust model")
+def gate_table(gates: Iterable[Explanation], title: str = "Gates on the robust model") -> Table:
+    """One row a gate: what was found of the model, and what had to be."""
+    table = Table(title=title)
     table.add_column("gate", overflow="fold")
     for column in ("value", "95 % interval", "bound"):
         table.add_column(column, justify="right")
@@ -132,7 +132,7 @@ def print_refusal(summary: RunSummary, folder: Path, console: Console) -> None:
     for problem in summary.serving_problems:
         console.print(f"[red]serving check:[/] {escape(problem)}", highlight=False, soft_wrap=True)
     for gate in summary.gates:
-        for line in lines_on(gate, folder) if gate.refuses else ():
+        for line in lines_on(gate, folder / "summary.json") if gate.refuses else ():
             console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -155,22 +155,22 @@ def _when(signature: Signature) -> str:
     return f"on {signature.at[:10]} by {signature.by}{why}"
 
 
-def lines_on(gate: Explanation, folder: Path) -> list[str]:
+def lines_on(gate: Explanation, file: Path) -> list[str]:
     """What a refusing gate says, how far the model is from passing, and some of the images against
-    it."""
+    it. file: where more of them are named."""
     lines = [f"[red]{gate.name}:[/] {escape(gate.sentence)}"]
     if gate.images_to_change:
         lines.append(f"{gate.images_to_change:,} more images must be classified correctly to pass.")
     if gate.ids:
-        lines.append(escape(images_against(gate, folder)))
+        lines.append(escape(images_against(gate, file)))
     return lines
 
 
-def images_against(gate: Explanation, folder: Path) -> str:
-    """How many images speak against the model, by the names of a few; the summary names more."""
+def images_against(gate: Explanation, file: Path) -> str:
+    """How many images speak against the model, by the names of a few; the file names more."""
     shown, known = gate.ids[:SHOWN_IDS], len(gate.ids)
     against = gate.images_against or known
-    more, file = against - len(shown), folder / "summary.json"
+    more = against - len(shown)
     if not more:
         rest = ""
     elif known == against:

@@ -1,0 +1,116 @@
+"""What a model must reach, by the options of `check`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.bound import read_terms
+from components.datasets.image_folder import is_folder
+from components.policy import OPEN, GatesConfig, Terms, efforts_of
+from foundation.errors import ConfigError
+from gauntlet.evaluation.judgement import refuse_unmeasurable
+from gauntlet.evaluation.task import EvaluationTask
+from robustness.config import CheckName
+
+DECIDED = {
+    "epsilons": "--epsilon",
+    "norm": "--norm",
+    "suite": "--suite",
+    "attacks": "--attacks",
+    "split": "--split",
+}
+"""Fields of a task that a file of terms decides, and their options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimums:
+    """What is asked for by single options: shares of the images, None where nothing is."""
+
+    min_clean: float | None
+    min_worst_case: float | None
+    min_certified: float | None
+    gates_file: Path | None
+
+
+def asked(task: EvaluationTask, wanted: Minimums, given: frozenset[str]) -> EvaluationTask:
+    """The task with the gates, and under the terms of a file where there is one.
+
+    Args:
+        task: by the other options.
+        wanted: what is asked for.
+        given: names of the fields of the task that the user has named.
+
+    Raises:
+        ConfigError: nothing is asked for, the file is none, or an option says otherwise than it.
+    """
+    shares = {
+        "clean": wanted.min_clean,
+        "worst_case": wanted.min_worst_case,
+        "certified": wanted.min_certified,
+    }
+    named = {name: share for name, share in shares.items() if share is not None}
+    if wanted.gates_file:
+        task = _under(task, wanted.gates_file, given)
+        assert task.gates
+        if lower := [name for name in named if named[name] < getattr(task.gates, name)]:
+            raise ConfigError(
+                f"--min-{lower[0].replace('_', '-')} {named[lower[0]]:g} asks for less than "
+                f"{wanted.gates_file}, {getattr(task.gates, lower[0]):g}; leave one of them out"
+            )
+        return dataclasses.replace(task, gates=_with(task.gates, named))
+    if not any(named.values()):
+        raise ConfigError(
+            "say what the model must reach: --min-clean, --min-worst-case, --min-certified (shares "
+            "of the images, such as 0.9), or --gates with a gates.toml. `gauntlet evaluate` "
+            "measures without a gate"
+        )
+    checks = tuple(CheckName) if task.checks else ()
+    return dataclasses.replace(task, gates=_with(dataclasses.replace(OPEN, checks=checks), named))
+
+
+def _with(gates: GatesConfig, shares: Mapping[str, float]) -> GatesConfig:
+    """The gates with other bounds."""
+    return GatesConfig(**{**vars(gates), **shares})
+
+
+def _under(task: EvaluationTask, file: Path, given: frozenset[str]) -> EvaluationTask:
+    """The task under the terms of a file."""
+    terms = read_terms(file)
+    assert terms  # the option takes a file that is there
+    if doubled := [option for name, option in DECIDED.items() if name in given]:
+        raise ConfigError(
+            f"--gates {file} decides what {doubled[0]} sets: data, threat, attacks and gates are "
+            "those that were reviewed; leave one of them out"
+        )
+    policy, purpose = terms.policy, terms.purpose
+    refuse_unmeasurable(policy.gates, str(file))
+    result = dataclasses.replace(
+        task,
+        dataset=_dataset(task, terms, file, given),
+        split=policy.test or task.split,
+        suite=policy.attack.suite,
+        attacks=policy.attack.names,
+        norm=purpose.norm,
+        epsilons=(purpose.epsilon,),
+        checks=task.checks and policy.attack.checks,
+        gates=policy.gates,
+        purpose=purpose,
+    )
+    own = dataclasses.replace(policy, stages=efforts_of(result.stages), server=policy.server)
+    if weaker := own.weaker(policy):
+        raise ConfigError(f"{file} asks for more than a check can: {'; '.join(weaker)}")
+    return result
+
+
+def _dataset(task: EvaluationTask, terms: Terms, file: Path, given: frozenset[str]) -> str:
+    """The data set of the terms, or the user's, who knows where a folder lies."""
+    if "dataset" not in given:
+        return terms.purpose.dataset
+    own = Path(task.dataset).expanduser().absolute().name if is_folder(task.dataset) else ""
+    if (own or task.dataset.partition(":")[0]) != terms.purpose.dataset:
+        raise ConfigError(
+            f"{file} is for the data set {terms.purpose.dataset}, --dataset is {task.dataset}; "
+            "judge the model on what it was reviewed for"
+        )
+    return task.dataset

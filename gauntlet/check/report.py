@@ -1,0 +1,74 @@
+"""What comes of a check; read without TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from components.evaluator.explained import Explanation
+from foundation.json import dumps, plain
+from gauntlet.evaluation.report import Report, Result
+from gauntlet.tables.sentence import in_words
+from robustness.config import ThreatModel
+
+SCHEMA = "gauntlet/check/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """A model beside its gates.
+
+    evaluation: what was measured, at one epsilon.
+    """
+
+    evaluation: Report
+
+    @property
+    def result(self) -> Result:
+        (result,) = self.evaluation.results
+        return result
+
+    @property
+    def gates(self) -> tuple[Explanation, ...]:
+        return self.result.gates
+
+    @property
+    def refusing(self) -> list[Explanation]:
+        """The gates that the model does not pass."""
+        return [gate for gate in self.gates if gate.refuses]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate holds, and nothing was left undone."""
+        return not self.refusing and not self.result.undone
+
+    @property
+    def verdict(self) -> str:
+        """What became of the model, in a sentence."""
+        refusing = [gate.name for gate in self.refusing]
+        if self.passed:
+            return f"Passed: all {len(self.gates)} gates hold."
+        undone = "it was not finished" if self.result.undone else ""
+        return f"Refused by {', '.join(refusing)}." if refusing else f"Refused: {undone}."
+
+    @property
+    def finding(self) -> str:
+        """What was found of the model, in a sentence."""
+        result = self.result
+        return in_words(
+            result.examples,
+            result.clean,
+            result.worst_case,
+            result.certified,
+            ThreatModel(norm=result.norm, epsilon=result.epsilon),
+            result.not_certified or "no bound applies",
+        )
+
+    def to_json(self) -> str:
+        """The content of the file of `--json`."""
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "finding": self.finding,
+            **plain(self.evaluation),
+        }
+        return dumps(content)

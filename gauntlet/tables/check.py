@@ -1,0 +1,21 @@
+"""The end of a check: what was measured, what each gate says, and what became of the model."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from gauntlet.check.report import CheckReport
+from gauntlet.tables.evaluation import print_evaluation
+from gauntlet.tables.run import gate_table, lines_on
+
+
+def print_check(report: CheckReport, console: Console) -> None:
+    """Print the tables of a check's report."""
+    print_evaluation(report.evaluation, console)
+    console.print(gate_table(report.gates, title="Gates"))
+    for sentence in report.result.undone:
+        console.print(f"[red]Not finished:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    for gate in report.refusing:
+        for line in lines_on(gate, report.result.examples_file):
+            console.print(line, highlight=False, soft_wrap=True)
+    colour = "green" if report.passed else "red"
+    console.print(f"[{colour}]{escape(report.verdict)}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,38 @@
+"""What was found of a model, in one sentence."""
+
+from robustness.config import Norm, ThreatModel
+
+CHANGES = {
+    Norm.LINF: "any change of each pixel by at most {epsilon:g} (pixels in [0, 1], L-infinity)",
+    Norm.L2: "any change of length {epsilon:g} at most (pixels in [0, 1], L2)",
+}
+
+
+def in_words(
+    images: int,
+    clean: float,
+    worst_case: float,
+    certified: float | None,
+    threat: ThreatModel,
+    not_certified: str = "no bound applies",
+) -> str:
+    """What share is proven safe against which change, what is wrong without an attack, what attacks
+    break, and what is open.
+
+    Args:
+        images: how many were judged.
+        clean, worst_case, certified: shares of them; None where no bound applies.
+        not_certified: why.
+    """
+    change = CHANGES[threat.norm].format(epsilon=threat.epsilon)
+    wrong = f"{1 - clean:.2%} are wrong without an attack"
+    broken = f"attacks break another {clean - worst_case:.2%}"
+    if certified is None:
+        return (
+            f"Of {images:,} images none is proven safe ({not_certified}): {wrong}, {broken} by "
+            f"{change}, and the other {worst_case:.2%} held against the attacks that were tried."
+        )
+    return (
+        f"Of {images:,} images {certified:.2%} are proven safe against {change}; {wrong}, "
+        f"{broken}, and {worst_case - certified:.2%} are open: neither broken nor proven."
+    )
