@@ -9,7 +9,6 @@ from components.bound import read_terms
 from components.datasets.image_folder import is_folder
 from components.policy import OPEN, GatesConfig, Terms, efforts_of
 from foundation.errors import ConfigError
-from gauntlet.evaluation.judgement import refuse_unmeasurable
 from gauntlet.evaluation.task import EvaluationTask
 from robustness.config import CheckName
 
@@ -21,6 +20,11 @@ DECIDED = {
     "split": "--split",
 }
 """Fields of a task that a file of terms decides, and their options."""
+
+
+ROWS_OF_A_RUN = ("fgsm", "transfer_fgsm", "transfer")
+"""Gates on images that only the attack node of a pipeline makes: of every image under FGSM, and of
+an undefended model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ def _under(task: EvaluationTask, file: Path, given: frozenset[str]) -> Evaluatio
             "those that were reviewed; leave one of them out"
         )
     policy, purpose = terms.policy, terms.purpose
-    refuse_unmeasurable(policy.gates, str(file))
+    _refuse_unmeasurable(policy.gates, file)
     result = dataclasses.replace(
         task,
         dataset=_dataset(task, terms, file, given),
@@ -114,3 +118,13 @@ def _dataset(task: EvaluationTask, terms: Terms, file: Path, given: frozenset[st
             "judge the model on what it was reviewed for"
         )
     return task.dataset
+
+
+def _refuse_unmeasurable(config: GatesConfig, source: Path) -> None:
+    """Raises ConfigError where gates ask for what no check measures. source: who asks."""
+    if asked := [f"gates.{name}" for name in ROWS_OF_A_RUN if getattr(config, name) > 0.0]:
+        raise ConfigError(
+            f"{source} asks for {', '.join(asked)}, which only a run measures: on images made "
+            "against an undefended model that it trains, and with FGSM alone. gates.worst_case "
+            "asks for more than these; leave them out for a check"
+        )

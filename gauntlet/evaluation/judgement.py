@@ -15,26 +15,11 @@ from components.evaluator.outcome import Facts, ImageOutcome, ModelOutcome
 from components.evaluator.tally import Tally
 from components.policy import GatesConfig
 from components.records.names import CLEAN, ROBUST, STRONGEST, Origin
-from foundation.errors import ConfigError
 from robustness.config import Check
 from robustness.evaluation import OPEN, WRONG, Verdict
 from robustness.types import IntArray
 
 NOT_COMPARED = "a check compares with no other model"
-
-ROWS_OF_A_RUN = ("fgsm", "transfer_fgsm", "transfer")
-"""Gates on images that only the attack node of a pipeline makes: of every image under FGSM, and of
-an undefended model."""
-
-
-def refuse_unmeasurable(config: GatesConfig, source: str) -> None:
-    """Raises ConfigError where gates ask for what no check measures. source: who asks."""
-    if asked := [f"gates.{name}" for name in ROWS_OF_A_RUN if getattr(config, name) > 0.0]:
-        raise ConfigError(
-            f"{source} asks for {', '.join(asked)}, which only a run measures: on images made "
-            "against an undefended model that it trains, and with FGSM alone. gates.worst_case "
-            "asks for more than these; leave them out for a check"
-        )
 
 
 def tally_of(

@@ -10,6 +10,8 @@ from rich.table import Table
 
 from components.changes import Signature
 from components.evaluator.explained import Explanation
+from components.records.names import ROBUST
+from gauntlet.tables.sentence import in_words
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
 from robustness.suites import shown
 
@@ -43,6 +45,19 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
     cached = f"{sum(node.cached for node in nodes)} of {len(nodes)} nodes from the cache"
     results = f"{summary.seconds:.0f} s, {cached}; results in {escape(str(folder))}"
     console.print(results, highlight=False, soft_wrap=True)
+    console.print(escape(verdict(summary)), highlight=False, soft_wrap=True, style="bold")
+
+
+def verdict(summary: RunSummary) -> str:
+    """What was found of the robust model, and what became of it, in a sentence each."""
+    robust = summary.models[ROBUST]
+    shares = (robust.clean, robust.worst_case, robust.certified)
+    fate = (
+        f"Pushed as version {Path(summary.pushed).name}."
+        if summary.pushed
+        else f"Not pushed: refused{refusal(summary)}."
+    )
+    return f"{in_words(summary.examples['test'], *shares, summary.threat)} {fate}"
 
 
 def warning(outcome: Outcome) -> str:

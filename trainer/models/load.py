@@ -22,7 +22,7 @@ from trainer.models.choice import Asked, Wanted, chosen
 from trainer.models.fit import in_batches
 from trainer.models.formats import WAYS_IN, Format, ModelFile, model_file
 from trainer.models.judged import Judged, JudgedInput, JudgedOutput
-from trainer.models.keras_model import code_in, keras_file, keras_saved_model
+from trainer.models.keras_model import code_in, keras_file, keras_saved_model, network_of
 from trainer.models.network import Network
 from trainer.models.scan import refuse_operations
 from trainer.models.signature import SERVING, networks_of, serves_numbers
@@ -134,13 +134,45 @@ def ask_model(file: ModelFile[Any], wanted: Wanted, named: Path | str) -> ImageM
     named: path by which a person knows the file.
     """
     with explained(named):
-        asked = chosen(networks_in(file, wanted), wanted)
-        read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
-        model = ImageModel(asked, read, _judged(named, asked, read, wanted))
-        refuse_memory(model, asked.fitted.image_shape, model.batch)
+        asked, model = _asked_first(networks_in(file, wanted), wanted, named)
         notes = [steadiness(model, asked.sample) or served_otherwise(file, wanted, asked)]
         model.judged = replace(model.judged, doubts=(*filter(None, notes), *model.judged.doubts))
     return model
+
+
+def model_in_memory(model: Any, wanted: Wanted) -> ImageModel:
+    """A model of this process: of Keras 2 or 3, or a function of TensorFlow from images to logits.
+
+    Raises:
+        DataError: it cannot be used; the message says what was expected.
+    """
+    named = getattr(model, "name", "") or getattr(model, "__name__", "") or type(model).__name__
+    with explained(str(named)):
+        network = network_of(model, f"{type(model).__module__.partition('.')[0]} model")
+        if network is None and not callable(model):
+            raise DataError(f"expected a Keras model, or a function of images, got {model!r:.100}")
+        network = network or Network(
+            kind="function",
+            call=lambda x: {"": tf.convert_to_tensor(model(x))},
+            input_name="",
+            shape=None,
+            dtype=tf.float32,
+        )
+        asked, model = _asked_first([network], wanted, str(named))
+        notes = (note for note in (steadiness(model, asked.sample),) if note)
+        model.judged = replace(model.judged, doubts=(*notes, *model.judged.doubts))
+    return model
+
+
+def _asked_first(
+    networks: list[Network], wanted: Wanted, named: Path | str
+) -> tuple[Asked, ImageModel]:
+    """The output that is judged, and the model that gives its logits, which keeps nothing."""
+    asked = chosen(networks, wanted)
+    read = as_logits(asked.model, asked.fitted.image_shape, asked.sample)
+    model = ImageModel(asked, read, _judged(named, asked, read, wanted))
+    refuse_memory(model, asked.fitted.image_shape, model.batch)
+    return asked, model
 
 
 def served_otherwise(file: ModelFile[Any], wanted: Wanted, asked: Asked) -> str:
