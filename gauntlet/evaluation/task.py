@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.policy import GatesConfig, Purpose
 from foundation.errors import ConfigError
 from robustness.config import Norm, ThreatModel
 from robustness.suites import Stage, SuiteName, suite
 from trainer.models.pixels import Pixels
+
+if TYPE_CHECKING:  # what takes long to import would make --help slow
+    from components.policy import GatesConfig, Purpose
 
 DEFAULT_EPSILON = {Norm.LINF: 0.2, Norm.L2: 2.0}
 
@@ -59,8 +62,8 @@ class EvaluationTask:
     batch: int | None = None
     trust: bool = False
     resize: tuple[int, int] | None = None
-    gates: GatesConfig | None = None
-    purpose: Purpose | None = None
+    gates: "GatesConfig | None" = None
+    purpose: "Purpose | None" = None
     deadline: float | None = None
 
     def __post_init__(self) -> None:

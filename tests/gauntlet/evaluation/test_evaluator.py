@@ -15,7 +15,8 @@ import tensorflow as tf
 import tf_keras
 from rich.console import Console
 from small_classifier import EPSILON, some_images, trained_model
-from small_world import SHAPE, small_images
+from small_data import prepare_small
+from small_world import SHAPE
 
 from foundation.errors import ConfigError, DataError, ProcessDied
 from foundation.sandbox import NOT_HERE
@@ -23,7 +24,6 @@ from gauntlet.commands.evaluate import evaluated
 from gauntlet.evaluation import evaluator as evaluation
 from gauntlet.evaluation.evaluator import run_evaluation
 from gauntlet.evaluation.task import EvaluationTask
-from robustness.config import AttackName
 from robustness.evaluation import Judge, Verdict
 from trainer.classes import CLASS_NAMES, file_of
 from trainer.models.pixels import Pixels
@@ -42,32 +42,7 @@ def batch() -> SimpleNamespace:
 @pytest.fixture(scope="module")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A prepared tfds data set of the small world's images; its folder."""
-    import tensorflow_datasets as tfds
-
-    folder = tmp_path_factory.mktemp("data")
-
-    class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-        pkg_dir_path = folder
-
-        def _info(self) -> Any:
-            features = {
-                "image": tfds.features.Image(shape=SHAPE),
-                "label": tfds.features.ClassLabel(num_classes=3),
-            }
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, _: Any) -> dict[str, Any]:
-            return {"test": self._generate_examples(120)}
-
-        def _generate_examples(self, n: int) -> Any:
-            for i, (image, label) in enumerate(zip(*small_images(n, 2), strict=True)):
-                yield i, {"image": image, "label": label}
-
-    Small(data_dir=str(folder)).download_and_prepare()
-    return str(folder / "small" / "1.0.0")
+    return prepare_small(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -79,7 +54,7 @@ def task(model: tf_keras.Model, prepared_data: str, tmp_path: Path) -> Evaluatio
         dataset="small",
         data_dir=Path(prepared_data),
         epsilons=(EPSILON,),
-        attacks=(AttackName.FGSM,),
+        attacks=("fgsm",),
         checks=False,
     )
 

@@ -184,12 +184,12 @@ def test_the_trials_of_a_search_are_shown_with_their_settings() -> None:
 def test_of_many_images_against_a_model_the_summary_names_a_sample() -> None:
     gate = explained("worst_case", 0.1, 0.9, False)
     many = dataclasses.replace(gate, ids=[f"image-{i}" for i in range(100)], images_against=1234)
-    assert images_against(many, Path("/runs/r")) == (
+    assert images_against(many, Path("/runs/r/summary.json")) == (
         "Images against it: image-0, image-1, image-2, image-3, image-4 and 1,229 more; 100 of "
         "the 1,234 are named in /runs/r/summary.json"
     )
     one = dataclasses.replace(gate, ids=["a"], images_against=1)
-    assert images_against(one, Path("r")) == "Images against it: a"
+    assert images_against(one, Path("r/summary.json")) == "Images against it: a"
 
 
 def test_images_made_against_the_champion_have_a_row() -> None:
