@@ -236,6 +236,8 @@ def _arrays(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Images, Labels]:
             f"expected labels as whole numbers [n], got {labels.dtype} {list(labels.shape)}; of "
             "one-hot rows numpy.argmax(y, axis=1)"
         )
+    if labels.shape != images.shape[:1]:
+        raise DataError(f"expected {len(images)} labels, one an image, got {list(labels.shape)}")
     return images.astype(np.float32, copy=False), labels.astype(np.int64)
 
 

@@ -66,6 +66,7 @@ def gates(
     if json_file:
         write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
     if toml_file:
+        refuse_other(toml_file, terms.to_toml())
         write_terms(toml_file, terms)
     console.print(gate_table(title, terms.purpose, asked))
     if root is not None:
@@ -78,6 +79,18 @@ def gates(
         "gates, `checks` the list of honesty checks; `served` is fixed.",
         highlight=False,
     )
+
+
+def refuse_other(file: Path, text: str) -> None:
+    """Raises ConfigError where a file is there that says something else: it may have been
+    reviewed."""
+    from foundation.errors import ConfigError
+    from foundation.whole import is_stream
+
+    if is_stream(file) or not file.exists():
+        return
+    if file.read_bytes() not in (b"", text.encode()):
+        raise ConfigError(f"{file} is there and says otherwise; remove it, or name another file")
 
 
 def print_bound(doubt: str, console: "Console") -> None:

@@ -22,8 +22,10 @@ def print_evaluation(report: Report, console: Console) -> None:
     reasons = [entry.not_certified for entry in results if entry.not_certified]
     for reason in dict.fromkeys(reasons):
         console.print(f"[yellow]Not certified:[/] {escape(reason)}", highlight=False)
-    for note in report.notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    if report.notes:  # which were told in full before anything was attacked
+        count = len(report.notes)
+        notes = "the note" if count == 1 else f"the {count} notes"
+        console.print(f"[yellow]See {notes} on this model above.[/]", highlight=False)
     for entry in results:
         if entry.checks:
             console.print(check_table(entry))
@@ -36,7 +38,7 @@ def print_evaluation(report: Report, console: Console) -> None:
         console.print(in_words(entry.examples, *shares, threat, why), soft_wrap=True)
     seconds = sum(entry.seconds for entry in results)
     console.print(
-        f"{seconds:.0f} s; every image's verdict, results.json and curve.png are in "
+        f"{seconds:.0f} s of judging; every image's verdict, results.json and curve.png are in "
         f"{escape(str(report.folder))}", highlight=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -113,7 +113,7 @@ def _chosen(store: MetadataStore, request: ForcedPush, pushed: list[Version]) ->
     *others, latest = refused.values()
     if others or latest.run_id != runs[-1]:
         raise ConfigError(
-            "which run? Name one of those that were refused, the latest first: "
+            "which run? Name one of those whose model was refused or withdrawn, the latest first: "
             + "; ".join(str(run) for run in (latest, *reversed(others)))
         )
     return latest

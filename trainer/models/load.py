@@ -158,10 +158,10 @@ def model_in_memory(model: Any, wanted: Wanted) -> ImageModel:
             shape=None,
             dtype=tf.float32,
         )
-        asked, model = _asked_first([network], wanted, str(named))
-        notes = (note for note in (steadiness(model, asked.sample),) if note)
-        model.judged = replace(model.judged, doubts=(*notes, *model.judged.doubts))
-    return model
+        asked, judged = _asked_first([network], wanted, str(named))
+        if note := steadiness(judged, asked.sample):
+            judged.judged = replace(judged.judged, doubts=(note, *judged.judged.doubts))
+    return judged
 
 
 def _asked_first(

@@ -134,7 +134,7 @@ def test_annotations_are_one_line_each_and_cannot_be_broken_out_of() -> None:
     assert [line.split(" ")[0] for line in lines] == ["::error", "::error"]
     assert lines[0].startswith('::error title=worst_case::a "b" <c> & d | e %250A ]]> ')
     assert not any(character in line for line in lines for character in "\n\r")
-    assert list(annotations(PASSED))[0].startswith("::notice title=gauntlet check::Passed")
+    assert next(iter(annotations(PASSED))).startswith("::notice title=gauntlet check::Passed")
     assert command("error", "a:b,c", "d") == "::error title=a%3Ab%2Cc::d"
 
 

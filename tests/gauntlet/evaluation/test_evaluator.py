@@ -5,6 +5,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,12 +19,14 @@ from small_classifier import EPSILON, some_images, trained_model
 from small_data import prepare_small
 from small_world import SHAPE
 
+from components.policy import OPEN, GatesConfig, Purpose
 from foundation.errors import ConfigError, DataError, ProcessDied
 from foundation.sandbox import NOT_HERE
 from gauntlet.commands.evaluate import evaluated
 from gauntlet.evaluation import evaluator as evaluation
 from gauntlet.evaluation.evaluator import run_evaluation
 from gauntlet.evaluation.task import EvaluationTask
+from robustness.config import CheckName, Norm
 from robustness.evaluation import Judge, Verdict
 from trainer.classes import CLASS_NAMES, file_of
 from trainer.models.pixels import Pixels
@@ -69,8 +72,8 @@ def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
     keys += "corruptions folder"
     assert list(json.loads(written)) == keys.split()
     (entry,) = json.loads(written)["results"]
-    keys = "norm epsilon examples seed clean attacks worst_case certified certified_by checks "
-    keys += "seconds seconds_by not_certified examples_file"
+    keys = "norm epsilon examples seed clean attacks efforts worst_case certified certified_by "
+    keys += "checks seconds seconds_by not_certified examples_file gates undone"
     assert set(keys.split()) == set(entry)
     assert entry["examples"] == 120
     assert 0 <= entry["certified"] <= entry["worst_case"] <= entry["clean"] <= 1
@@ -407,3 +410,57 @@ def test_the_death_of_the_process_names_the_model(
     monkeypatch.setattr("gauntlet.work.call_with", died)
     with pytest.raises(ProcessDied, match=rf"{task.model}: the process .* code -11.* be damaged"):
         evaluated(task, Console())
+
+
+def test_what_was_judged_when_the_time_was_over_counts_and_the_same_task_goes_on(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+    judge = Judge.judge
+
+    def slow(self: Judge, x: Any, *arguments: Any) -> Verdict:
+        if judged:
+            time.sleep(600.0)
+        judged.append(len(x))
+        return judge(self, x, *arguments)
+
+    monkeypatch.setattr(evaluation, "BATCH_IN_TIME", 50)
+    monkeypatch.setattr(Judge, "judge", slow)
+    gated = dataclasses.replace(
+        task,
+        checks=True,
+        gates=GatesConfig(**{**vars(OPEN), "clean": 0.1, "checks": (CheckName.PROOFS_HOLD,)}),
+        deadline=time.time() + 40.0,
+    )
+    (result,) = run_evaluation(gated).results
+    assert (judged, result.examples) == ([50], 50)
+    assert result.undone == (
+        "The time sufficed for 50 of 120 images.",
+        "The time did not suffice for the honesty checks.",
+    )
+    gates = {gate.name: gate for gate in result.gates}
+    assert {name for name, gate in gates.items() if gate.refuses} == set(gates)
+    assert gates["clean"].sentence.startswith("The time sufficed for 50 of 120 images. ")
+    assert gates["proofs_hold"].sentence == "No honesty check ran."
+
+    judged.clear()
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    (result,) = run_evaluation(dataclasses.replace(gated, deadline=time.time() + 600.0)).results
+    assert judged == [50, 20], "the first 50 are read"
+    assert (result.examples, result.undone) == (120, ())
+    assert not any(gate.refuses for gate in result.gates)
+
+
+def test_data_that_was_not_reviewed_is_refused_before_the_model_is_loaded(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purpose = Purpose(
+        dataset="small",
+        class_names=("0", "1", "cat"),
+        image_shape=SHAPE,
+        norm=Norm.LINF,
+        epsilon=EPSILON,
+    )
+    monkeypatch.setattr(evaluation, "load_model", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(ConfigError, match="the gates are for another purpose: here the classes"):
+        run_evaluation(dataclasses.replace(task, purpose=purpose))

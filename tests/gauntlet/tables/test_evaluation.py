@@ -70,8 +70,8 @@ def test_everything_is_shown() -> None:
     for part in (
         "1,200 images, linf, seed 3",
         "Not certified: no bound for [Tanh]",
-        "Note: The softmax was removed.",
-        "62 s; every image's verdict, results.json and curve.png are in /out/[x]",
+        "See the note on this model above.",
+        "62 s of judging; every image's verdict, results.json and curve.png are in /out/[x]",
     ):
         assert part in text
 

@@ -64,3 +64,15 @@ def test_the_terms_as_a_file_for_review(tmp_path: Path) -> None:
     arguments = ["gates", "--set", "gates.best=0.01", "--toml", str(file)]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert read_terms(file) == terms_of(override(preset("robust"), ["gates.best=0.01"]))
+
+
+def test_a_reviewed_file_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "gates.toml"
+    arguments = ["gates", "--toml", str(file), "--set"]
+    for _ in range(2):
+        assert CliRunner().invoke(main, [*arguments, "gates.best=0.01"]).exit_code == 0
+    before = file.read_bytes()
+    done = CliRunner().invoke(main, [*arguments, "gates.best=0.02"])
+    assert done.exit_code == 2
+    assert "gates.toml is there and says otherwise" in " ".join(done.output.split())
+    assert file.read_bytes() == before
