@@ -17,9 +17,9 @@ from robustness.suites import Stage, SuiteName, suite
 class AttackConfig:
     """The bounds and attacks that all models face.
 
-    suite: see `robustness.suites`. names: attacks in place of the suite's own; empty for the suite
-    itself.
-    checks: whether the honesty checks look at the candidate.
+    suite: bounds and attacks in the order in which they run. names: attacks in place of the suite's
+    own, in this order; empty for the suite itself. checks: whether the honesty checks look at the
+    candidate.
 
     Raises:
         ConfigError: an attack twice.
