@@ -25,10 +25,15 @@ from trainer.classes import wrong_names
 from trainer.config import TrainerConfig, TunerConfig
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
-Pair = Annotated[
-    tuple[Size, Size],
-    pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
-]
+
+def _entries(value: Any) -> Any:
+    """The entries of a text or a list; anything else as it is."""
+    if isinstance(value, str):
+        return tuple(value.split(","))
+    return tuple(value) if isinstance(value, list) else value
+
+
+Pair = Annotated[tuple[Size, Size], pydantic.BeforeValidator(_entries)]
 """Height and width, as `H,W` where they are text."""
 
 Span = Annotated[int, Range("at least 1, or 0 for data without spans", lambda x: x >= 0)]

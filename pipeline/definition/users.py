@@ -16,7 +16,7 @@ LABELS = (
 TOLD: dict[str, tuple[str, ...]] = {
     "seed": (*BOTH, "AdversarialExampleGen", "Pusher"),
     "data": ("TfdsExampleGen",),
-    "data.dataset": ("Champion", "TfdsExampleGen", "AnomalyGate", "Pusher"),
+    "data.dataset": ("LastSpan", "Champion", "TfdsExampleGen", "AnomalyGate", "Pusher"),
     "data.test": ("Champion", "TfdsExampleGen", "Pusher"),
     "data.image_shape": ("CuratedSchema", "Champion", "Transform", *BOTH, "Pusher"),
     "data.classes": LABELS,
