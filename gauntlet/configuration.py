@@ -57,9 +57,9 @@ def looked_up(start: Beginning, assignments: tuple[str, ...], console: Console) 
         refuse_for_named(data)
         return start.with_settings(assignments)
     span, images = looked_at(data, console)
-    chosen = (f"data.dataset={images.root}", f"data.span={span}")
+    located = (f"data.dataset={images.root}", f"data.span={span}")
     derived = ("the folder", derived_from(images))
-    return start.with_settings((*assignments, *chosen), derived)
+    return start.with_settings(assignments, derived, located)
 
 
 def without_looking(

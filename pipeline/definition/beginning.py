@@ -44,17 +44,23 @@ class Beginning:
         )
         return dataclasses.replace(self, lots=lots)
 
-    def with_settings(self, assignments: Iterable[str], derived: Lot | None = None) -> RunConfig:
+    def with_settings(
+        self,
+        assignments: Iterable[str],
+        derived: Lot | None = None,
+        located: Iterable[str] = (),
+    ) -> RunConfig:
         """The configuration with the lots and then the assignments, see `override`.
 
         derived: what a folder of images tells. A user's word wins over it, and so does what a run
-            was told, as long as the folder is the same.
+            was told, as long as no other folder is asked for.
+        located: assignments that say which folder was found; they come last.
         """
         assignments = list(assignments)
         folder = [] if derived is None else [derived]
         other_folder = self.file and self.file.whole and any(map(names_folder, assignments))
         lots = (*self.lots, *folder) if other_folder else (*folder, *self.lots)
-        return override(self.config, assignments, lots)
+        return override(self.config, (*assignments, *located), lots)
 
     def idle(self, config: RunConfig) -> dict[str, str]:
         """Settings of the file that do nothing in the configuration that came of it, and for each
