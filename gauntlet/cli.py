@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Train, attack, judge; push the model or refuse it.",
     "evaluate": "Attack and certify any model, yours included.",
     "gates": "Show what a model must reach to be pushed.",
+    "init": "Write settings that fit a folder of images.",
     "config": "Show and explain all settings.",
     "models": "List the pushed versions; the newest is served.",
     "rollback": "Serve an earlier version again.",

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 
 from foundation.errors import ConfigError
 from pipeline.definition.config import RunConfig, override
@@ -67,14 +66,7 @@ class Beginning:
         the setting that is the reason."""
         if self.file is None or self.file.whole:
             return {}
-        return {
-            name: reason
-            for name, reason in config.unused.items()
-            if name in self.file.values and self._changed(name, config)
-        }
-
-    def _changed(self, name: str, config: RunConfig) -> bool:
-        return bool(attrgetter(name)(config) != attrgetter(name)(self.config))
+        return {name: why for name, why in config.unused.items() if name in self.file.values}
 
 
 def names_folder(assignment: str) -> bool:

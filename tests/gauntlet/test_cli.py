@@ -55,7 +55,7 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     by_use = (
-        "run evaluate gates config models rollback bless predict clean prepare image compile "
+        "run evaluate gates init config models rollback bless predict clean prepare image compile "
         "submit deploy"
     )
     assert " ".join(name for name, _ in lines) == by_use
