@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from pathlib import Path
@@ -205,7 +206,7 @@ def _settings_file(
     """The file of --config; without it the one that lies where the command is called, which is then
     said."""
     here = Path(SETTINGS_FILE)
-    if file is not None or context.resilient_parsing or not here.exists():
+    if file is not None or context.resilient_parsing or not os.path.lexists(here):
         return file
     click.echo(f"settings from ./{here}", err=True)
     return here.absolute()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from foundation.errors import ConfigError
 from gauntlet.options import console_beside, json_option, settings_options
 from gauntlet.parameters import OUTPUT_FILE
 
@@ -49,6 +50,11 @@ def config(
     from pipeline.definition.beginning import DEFAULT
     from pipeline.definition.settings_text import settings_text
 
+    if toml_file and config_file and toml_file.exists() and toml_file.samefile(config_file):
+        raise ConfigError(
+            f"--write {toml_file} is the file that the settings came from, whose comments and "
+            "presets would be gone; name another"
+        )
     console = console_beside(json_file)
     base = beginning(preset, config_file).base
     found = configured(preset, assignments, config_file, console)

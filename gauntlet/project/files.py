@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from components.datasets.folder.names import readable
 from components.datasets.folder.summary import summary
+from components.policy import OPEN
 from foundation.toml import toml
-from gauntlet.project.fit import ASKED, EPSILON, OPEN, Fit, too_few
+from gauntlet.project.fit import ASKED, EPSILON, Fit, too_few
 from pipeline.definition.settings_text import comment
 from robustness.config import CheckName
 

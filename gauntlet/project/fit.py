@@ -33,9 +33,6 @@ BATCHES = ((5_000, 32), (20_000, 64), (10**12, 128))
 ASKED = GatesConfig(clean=0.9, worst_case=0.5, worst_class=0.3)
 """Bounds that a user may raise the gates to; they are written as comments."""
 
-OPEN = GatesConfig(clean=0.0, worst_case=0.0, champion=0.0, checks=())
-"""Gates that report and refuse nothing."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:

@@ -24,8 +24,8 @@ class Beginning:
     """Where a configuration begins.
 
     config: one of our presets, under the name of the user's own where that was chosen, or the
-    configuration of a run. lots: what the user's own presets and his file say, each later one
-    before the earlier. base: name of our preset; '' for a run that began with a user's own. file:
+    configuration of a run. lots: what the user's own presets and file say; a later lot wins over
+    the earlier ones. base: name of our preset; '' for a run that began with a user's own. file:
     None without one.
     """
 
@@ -106,8 +106,8 @@ def _of_run(wanted: str | None, whole: RunConfig, file: SettingsFile) -> Beginni
 
 
 def _require_one_word(file: SettingsFile, presets: dict[str, Values]) -> None:
-    """What stands beside the presets comes before them, so a preset that says something else would
-    say it to nobody."""
+    """What stands beside the presets wins over them, so a preset that says something else would
+    say it in vain."""
     for source, values in presets.items():
         for name in values.keys() & file.values.keys():
             if values[name] != file.values[name]:

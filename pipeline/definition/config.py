@@ -184,8 +184,8 @@ def override(
     settings that both recipes have stay what they are in the config, and those that only the new
     one has begin with its defaults.
 
-    given: values by name that come before the assignments, each later lot before the earlier one,
-        and where a lot was read, for messages.
+    given: lots of values by name, each with the place where it was read, for messages. A later lot
+        wins over the earlier ones, and an assignment over all of them.
 
     Raises:
         ConfigError: no assignment, an unknown setting, a value of the wrong kind, or a setting that

@@ -63,6 +63,23 @@ def test_what_is_written_is_read_by_itself() -> None:
     assert "settings from" not in run("config", "--config", "/dev/null").output
 
 
+def test_the_file_that_is_read_is_not_written_over() -> None:
+    Path("gauntlet.toml").write_text("seed = 9  # my own\n")
+    Path("link.toml").symlink_to("gauntlet.toml")
+    for name in ("gauntlet.toml", "link.toml"):
+        result = run("config", "--write", name)
+        assert result.exit_code == 2
+        assert "is the file that the settings came from" in result.output
+    assert Path("gauntlet.toml").read_text() == "seed = 9  # my own\n"
+
+
+def test_a_file_that_is_there_and_cannot_be_read_is_no_missing_one() -> None:
+    Path("gauntlet.toml").symlink_to("gone.toml")
+    result = run("gates")
+    assert result.exit_code == 2
+    assert "gauntlet.toml: cannot be read: No such file" in result.output
+
+
 @pytest.mark.parametrize("command", [["config"], ["gates"], ["run", "--root", "r"]])
 def test_every_command_with_settings_takes_the_file(command: list[str]) -> None:
     Path("gauntlet.toml").write_text("[trainer]\nepoch = 3\n")

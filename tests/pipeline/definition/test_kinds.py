@@ -56,7 +56,6 @@ def test_choices_of_a_union_are_those_of_all() -> None:
         ("none", str | None, None),
         ("none", str, "none"),
     ],
-    ids=repr,
 )
 def test_values_of_a_file(value: Any, kind: Any, expected: Any) -> None:
     assert checked(value, kind) == expected
@@ -79,7 +78,6 @@ def test_values_of_a_file(value: Any, kind: Any, expected: Any) -> None:
         ([1], Pair | None),
         (object(), str),
     ],
-    ids=repr,
 )
 def test_nothing_is_guessed(value: Any, kind: Any) -> None:
     with pytest.raises(ConfigError, match=r"^expected "):
