@@ -12,13 +12,15 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
 from foundation.json import dumps, plain
+from foundation.ranges import Fraction, Section
+from foundation.toml import toml
 from robustness.config import AttackName, BoundName, CheckName, Norm
 from robustness.suites import Stage, shown
 from trainer.classes import changes
@@ -47,17 +49,19 @@ right under each attack and without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatesConfig:
+class GatesConfig(Section):
     """What the robust model must reach on the test split to be pushed.
 
     Shares of images are fractions, judged on the far end of their exact 95 % interval. A share of 0
     (of `gap`: 1), and an empty list, is no gate.
 
     clean: right on unmodified images. worst_case: right under every attack. certified: proven by a
-    bound (0 where none applies: L2, layers without one). fgsm, white_box: right under FGSM, and
-    under the whole suite, made with the model's own gradients. transfer_fgsm, transfer: the same
-    made with the undefended model's. gap: right on clean images but broken by an attack, at most.
-    worst_class: the worst case in the class where it is lowest.
+    bound (0 where none applies: L2, layers without one). fgsm: right under FGSM made with the
+    model's own gradients. white_box: right under the whole suite made with the model's own
+    gradients. transfer_fgsm:
+    right under FGSM made with the undefended model's gradients. transfer: right under the whole
+    suite made with the undefended model's gradients. gap: right on clean images but broken by an
+    attack, at most; 1 is no gate. worst_class: the worst case in the class where it is lowest.
     required: attacks and bounds that must have run. checks: honesty checks that must not fail.
     champion: significance level at which the model must not be worse than the served one,
     on clean images and in the worst case; 0 is no comparison.
@@ -68,24 +72,24 @@ class GatesConfig:
         ConfigError: a value outside [0, 1], or a name twice in a list.
     """
 
-    clean: float = 0.98
-    worst_case: float = 0.9
-    certified: float = 0.0
-    fgsm: float = 0.0
-    white_box: float = 0.0
-    transfer_fgsm: float = 0.0
-    transfer: float = 0.0
-    gap: float = 1.0
-    worst_class: float = 0.0
+    section: ClassVar[str] = "gates"
+    clean: Fraction = 0.98
+    worst_case: Fraction = 0.9
+    certified: Fraction = 0.0
+    fgsm: Fraction = 0.0
+    white_box: Fraction = 0.0
+    transfer_fgsm: Fraction = 0.0
+    transfer: Fraction = 0.0
+    gap: Fraction = 1.0
+    worst_class: Fraction = 0.0
     required: tuple[AttackName | BoundName, ...] = ()
     checks: tuple[CheckName, ...] = tuple(CheckName)
-    champion: float = 0.025
-    best: float = 0.0
+    champion: Fraction = 0.025
+    best: Fraction = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, bound in dataclasses.asdict(self).items():
-            if isinstance(bound, float) and not 0.0 <= bound <= 1.0:
-                raise ConfigError(f"gates.{name} is a fraction in [0, 1], got {bound}")
             if isinstance(bound, tuple) and len(set(bound)) < len(bound):
                 raise ConfigError(f"gates.{name} has a name twice: {','.join(bound)}")
 
@@ -340,13 +344,4 @@ def _names(tables: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(table: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-
-
-def _toml(value: Any) -> str:
-    """A value in TOML, whose texts, numbers and lists are written as JSON's, except that it knows
-    no DEL within a text."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{key} = {_toml(each)}" for key, each in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+    return "".join(f"{key} = {toml(value)}\n" for key, value in table.items())

@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "Gate a model that exists: exit code 0 or 3.",
     "evaluate": "Attack and certify any model, yours included.",
     "gates": "Show what a model must reach to be pushed.",
+    "init": "Write settings that fit a folder of images.",
+    "config": "Show and explain all settings.",
     "models": "List the pushed versions; the newest is served.",
     "rollback": "Serve an earlier version again.",
     "bless": "Push a refused model, in an emergency.",

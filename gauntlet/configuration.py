@@ -1,11 +1,13 @@
-"""The configuration that --preset and --set name."""
+"""The configuration that --preset, --config and --set name."""
 
-import json
 import logging
+from pathlib import Path
+from typing import Any
 
+import click
 from rich.console import Console
 
-from components.datasets.folder.spans import spans
+from components.datasets.folder.spans import number, spans
 from components.datasets.image_folder import (
     NAME,
     ImageFolder,
@@ -17,39 +19,84 @@ from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
 from gauntlet.supervisor import shown
-from pipeline.definition.config import DataConfig, RunConfig, override
-from pipeline.definition.presets import preset as named_preset
+from pipeline.definition.beginning import FOLDER, Beginning, begin, names_folder
+from pipeline.definition.config import DataConfig, RunConfig
+from pipeline.definition.settings_file import read_settings
 
 log = logging.getLogger("gauntlet.data")
 
-FOLDER = ("data.dataset", "data.span", "data.resize")
-"""Settings that say which folder is looked at, and how."""
 
+def configured(
+    preset: str | None,
+    assignments: tuple[str, ...],
+    file: Path | None = None,
+    console: Console | None = None,
+) -> RunConfig:
+    """The preset with the settings of a file, and then those of the command line; where these name
+    a folder of images, with what lies in there.
 
-def configured(preset: str, assignments: tuple[str, ...]) -> RunConfig:
-    """The preset with the user's settings; where these name a folder of images, with what lies in
-    there.
+    Args:
+        preset: None for the file's, or the default.
+        assignments: of `--set`.
+        file: of `--config`.
+        console: where a look at a folder is shown; None for standard output.
 
     Raises:
         ConfigError: a wrong name or value.
         DataError: the folder does not have the layout.
     """
-    start = named_preset(preset)
+    start = beginning(preset, file)
+    return noted(start, looked_up(start, assignments, console or Console()))
+
+
+def looked_up(start: Beginning, assignments: tuple[str, ...], console: Console) -> RunConfig:
+    """The configuration, with what lies in a folder of images."""
     # The other settings may fit the images of the folder only, whose size is not known yet.
-    asked = [text for text in assignments if text.partition("=")[0].strip() in FOLDER]
-    data = override(start, asked).data
+    data = start.only(FOLDER).with_settings(filter(names_folder, assignments)).data
     if not is_folder(data.dataset):
         refuse_for_named(data)
-        return override(start, assignments)
-    span, images = looked_at(data)
-    derived = {f"data.{name}": split for name, split in images.splits.items()}
-    derived |= {
-        "data.image_shape": ",".join(map(str, images.image_shape)),
-        "data.classes": str(len(images.classes)),
-        "data.class_names": json.dumps(images.classes, allow_nan=False),  # a name may have a comma
+        return start.with_settings(assignments)
+    span, images = looked_at(data, console)
+    located = (f"data.dataset={images.root}", f"data.span={span}")
+    derived = ("the folder", derived_from(images))
+    return start.with_settings(assignments, derived, located)
+
+
+def without_looking(
+    preset: str | None, assignments: tuple[str, ...], file: Path | None = None
+) -> RunConfig:
+    """As `configured`, without a look at any data."""
+    start = beginning(preset, file)
+    return noted(start, start.with_settings(assignments))
+
+
+def beginning(preset: str | None, file: Path | None) -> Beginning:
+    """The preset and the file; raises ConfigError where they cannot be read."""
+    return begin(preset, None if file is None else read_settings(file))
+
+
+def noted(start: Beginning, config: RunConfig) -> RunConfig:
+    """The configuration; which settings of the file do nothing in it is said."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in start.idle(config).items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        assert start.file
+        click.echo(
+            f"note: {start.file.path}: {', '.join(sorted(names))}: not used with {reason}", err=True
+        )
+    return config
+
+
+def derived_from(images: ImageFolder) -> dict[str, Any]:
+    """Settings that a folder of images tells by itself, by name."""
+    facts = {
+        "image_shape": images.image_shape,
+        "classes": len(images.classes),
+        "class_names": tuple(images.classes),
+        **images.splits,
     }
-    chosen = (f"data.dataset={images.root}", f"data.span={span}")
-    return override(start, (*(f"{n}={v}" for n, v in derived.items()), *assignments, *chosen))
+    return {f"data.{name}": value for name, value in facts.items()}
 
 
 def refuse_for_named(data: DataConfig) -> None:
@@ -66,7 +113,7 @@ def refuse_for_named(data: DataConfig) -> None:
         load_builder(data.dataset, None)
 
 
-def looked_at(data: DataConfig) -> tuple[int, ImageFolder]:
+def looked_at(data: DataConfig, console: Console) -> tuple[int, ImageFolder]:
     """The span that is taken, 0 where there are none, and what lies in its folder; how that goes is
     shown. Without a wish it is the newest complete one, and each newer one is named.
 
@@ -74,7 +121,7 @@ def looked_at(data: DataConfig) -> tuple[int, ImageFolder]:
         ConfigError: there is no such span.
         DataError: it cannot be taken, or none of all.
     """
-    with shown(Console()), phase("images"):
+    with shown(console), phase("images"):
         wanted, folders = chosen_spans(data.dataset, data.span)
         for span, root in folders:
             try:
@@ -101,10 +148,10 @@ def chosen_spans(dataset: str, wanted: int) -> tuple[int, list[tuple[int, str]]]
         DataError: it is not clear which folder is which span.
     """
     found = spans(dataset)
-    if not found and not wanted:
-        return 0, [(0, dataset)]
+    if not found and wanted in (0, number(Path(dataset).name)):  # none, or the folder of a span
+        return wanted, [(wanted, dataset)]
     if wanted and wanted not in found:
         known = ", ".join(map(str, sorted(found))) or "none"
         raise ConfigError(f"{dataset} has no folder span-{wanted}; its spans are {known}")
-    numbers = [wanted] if wanted else sorted(found, reverse=True)
-    return wanted, [(number, str(found[number])) for number in numbers]
+    wished = [wanted] if wanted else sorted(found, reverse=True)
+    return wanted, [(each, str(found[each])) for each in wished]

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from foundation.errors import ConfigError
 from foundation.whole import is_stdout
-from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE
+from gauntlet.parameters import EXISTING_ROOT, INPUT_FILE, OUTPUT_FILE
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ Command = Callable[..., int | None]
 R = TypeVar("R")
 
 DEFAULT_ROOT = "runs"
+
+SETTINGS_FILE = "gauntlet.toml"
+"""What is read by itself where a command is called."""
 
 
 def request(kind: type[R]) -> Callable[[Callable[..., int | None]], Command]:
@@ -167,24 +171,45 @@ def json_option(what: str) -> Callable[[Command], Command]:
 
 
 def settings_options(command: Command) -> Command:
-    """--preset and --set: `preset` and `assignments`, from which the configuration is made."""
+    """--preset, --config and --set: `preset`, `config_file` and `assignments`, from which the
+    configuration is made."""
     command = click.option(
         "--set",
         "assignments",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
         help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
-        "Lists are written with commas. A wrong name lists all settings.",
+        "Lists are written with commas. `gauntlet config` lists all settings.",
+    )(command)
+    command = click.option(
+        "--config",
+        "config_file",
+        type=INPUT_FILE,
+        metavar="FILE",
+        callback=_settings_file,
+        help="Take settings from a TOML, or all of them from the config.json of a run; --set wins "
+        f"over it, and it over the preset. Default: ./{SETTINGS_FILE}, where there is one.",
     )(command)
     presets = preset_texts()
     shown = ", ".join(f"{name} ({text})" for name, text in presets.items())
     return click.option(
         "--preset",
-        metavar=f"[{'|'.join(presets)}]",
-        default=next(iter(presets)),
-        show_default=True,
-        help=f"Named configuration to start from: {shown}.",
+        metavar=f"[{'|'.join(presets)}|NAME]",
+        show_default=f"the file's, or {next(iter(presets))}",
+        help=f"Named configuration to start from: {shown}; or one of the settings file's own.",
     )(command)
+
+
+def _settings_file(
+    context: click.Context, parameter: click.Parameter, file: Path | None
+) -> Path | None:
+    """The file of --config; without it the one that lies where the command is called, which is then
+    said."""
+    here = Path(SETTINGS_FILE)
+    if file is not None or context.resilient_parsing or not os.path.lexists(here):
+        return file
+    click.echo(f"settings from ./{here}", err=True)
+    return here.absolute()
 
 
 def preset_texts() -> dict[str, str]:

@@ -53,8 +53,8 @@ gates_option = click.option(
     "gates_file",
     type=INPUT_FILE,
     metavar="FILE",
-    help="Take gates, threat, attacks and checks from a reviewed gates.toml, in place of the "
-    "preset's. It must be for the same data set.",
+    help="Take gates, threat, attacks and checks from a reviewed gates.toml, in place of those of "
+    "preset and --config. It must be for the same data set.",
 )
 
 

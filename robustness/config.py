@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from foundation.errors import ConfigError
+from foundation.ranges import NotNegative, check_ranges
 
 PGD_REACH = 2.5
 """Length of all steps of PGD together, over the radius: an iterate can get from any point of the
@@ -26,19 +27,21 @@ class Norm(StrEnum):
 class ThreatModel:
     """All images within `epsilon` of the original in `norm`, intersected with [0, 1].
 
+    norm: how the size of a perturbation is measured. epsilon: radius of the ball in which an
+    attacker may move an image, in the unit of a pixel in [0, 1].
+
     Raises:
         ConfigError: there is no such norm, or epsilon is negative or not finite.
     """
 
     norm: Norm = Norm.LINF
-    epsilon: float = 0.2
+    epsilon: NotNegative = 0.2
 
     def __post_init__(self) -> None:
         if self.norm not in set(Norm):
             raise ConfigError(f"norm is one of {', '.join(Norm)}, got {self.norm!r}")
         object.__setattr__(self, "norm", Norm(self.norm))  # its name is as good
-        if not 0.0 <= self.epsilon < float("inf"):
-            raise ConfigError(f"epsilon is a finite number >= 0, got {self.epsilon}")
+        check_ranges(self)
 
 
 class AttackName(StrEnum):

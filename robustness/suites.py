@@ -51,7 +51,11 @@ Stage = Attack | Transfer | BoundName
 
 
 class SuiteName(StrEnum):
-    """The suites that exist."""
+    """The suites that exist.
+
+    fast: bounds and quick attacks, in minutes. autoattack: the published standard suite in full
+    strength, between bounds.
+    """
 
     FAST = "fast"
     AUTOATTACK = "autoattack"

@@ -6,8 +6,16 @@ from enum import StrEnum
 from typing import ClassVar
 
 from foundation.errors import ConfigError
+from foundation.ranges import (
+    Count,
+    Fraction,
+    FractionBelowOne,
+    NotNegative,
+    Positive,
+    Section,
+    Size,
+)
 from robustness.config import ThreatModel
-from trainer.ranges import Count, Fraction, FractionBelowOne, NotNegative, Positive, Section, Size
 from trainer.recipe_config import RecipeConfig, TutorialConfig
 
 
@@ -51,7 +59,12 @@ class Precision(StrEnum):
 
 
 class Schedule(StrEnum):
-    """Course of the learning rate, whose peak is `learning_rate`; see `trainer.schedules`."""
+    """Course of the learning rate, whose peak is `learning_rate`.
+
+    constant: the peak. cyclic (Wong et al. 2020): up over two fifths of the steps, down to 0. drops
+    (De Palma et al. 2024): divided by 5 after three quarters, and again after nine tenths. cosine:
+    a short climb, the peak up to the middle, half a cosine down to 0.
+    """
 
     CONSTANT = "constant"
     CYCLIC = "cyclic"
@@ -78,8 +91,8 @@ class Padding(StrEnum):
 class DevicesConfig(Section):
     """Where a model is trained; see `trainer.strategy`.
 
-    strategy: kind of `tf.distribute.Strategy`. workers: number of processes on this machine. tpu:
-    name of the TPU.
+    strategy: kind of `tf.distribute.Strategy`. workers: number of processes on this machine; more
+    than one with multi_worker only. tpu: name of the TPU.
 
     Raises:
         ConfigError: a number of workers below 1, or several with a strategy for one process.
@@ -103,11 +116,14 @@ class DevicesConfig(Section):
 class NetworkConfig(Section):
     """The classifier.
 
-    network: `package.module:function` in place of the built-in one, a function of image shape and
-        number of classes that gives a tf_keras model from images in [0, 1] to logits.
-    filters, kernel_size, stride, padding, pool_size, dense: convolutions, max pooling between them
-        (a pool_size of 1 is none), then dense layers, then the logits; kernel_size and stride are
-        one number for all convolutions or one for each.
+    network: `package.module:function` of a network in place of the built-in one: a function of
+        image shape and number of classes that gives a tf_keras model from images in [0, 1] to
+        logits.
+    filters: number of filters of each convolution of the built-in network. kernel_size: side of the
+        kernels, one number for all convolutions or one for each. stride: step of the kernels, one
+        number or one for each. padding: what convolutions do at the border of an image. pool_size:
+        side of the max pooling between convolutions; 1 is none. dense: sizes of the dense layers
+        between the convolutions and the logits.
 
     Raises:
         ConfigError: a size below 1, or a wrong number of sizes.
@@ -115,21 +131,20 @@ class NetworkConfig(Section):
 
     section: ClassVar[str] = "trainer"
     network: str | None = None
-    filters: tuple[int, ...] = (32, 64, 64)
-    kernel_size: tuple[int, ...] = (3,)
-    stride: tuple[int, ...] = (1,)
+    filters: tuple[Size, ...] = (32, 64, 64)
+    kernel_size: tuple[Size, ...] = (3,)
+    stride: tuple[Size, ...] = (1,)
     padding: Padding = Padding.VALID
     pool_size: Size = 2
-    dense: tuple[int, ...] = (64,)
+    dense: tuple[Size, ...] = (64,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.network is not None and not re.fullmatch(r"[\w.]+:\w+", self.network):
             raise ConfigError(f"trainer.network is package.module:function, got {self.network!r}")
-        for name, empty in (("filters", 0), ("kernel_size", 0), ("stride", 0), ("dense", 1)):
-            smallest = min(getattr(self, name), default=empty)
-            if smallest < 1:
-                raise ConfigError(f"trainer.{name} is at least 1, got {smallest}")
+        for name in ("filters", "kernel_size", "stride"):
+            if not getattr(self, name):
+                raise ConfigError(f"trainer.{name} is empty; expected at least one number")
         for name in ("kernel_size", "stride"):
             sizes = getattr(self, name)
             if self.network is None and len(sizes) not in (1, len(self.filters)):
@@ -165,8 +180,9 @@ class TrainerConfig(NetworkConfig, DevicesConfig):
 
     precision: arithmetic of training. scaling: batch and learning rate of several replicas.
     initialization: weights of the built-in network at the start.
-    batch_size: images a step, see `scaling`. learning_rate, schedule: Adam's rate at its peak, and
-        its course.
+    batch_size: images a step; of several replicas see scaling. epochs: passes over the training
+        split; the undefended model has as many, and at most five. learning_rate: Adam's rate at its
+        peak. schedule: course of the learning rate.
     gradient_clip: largest norm of all gradients together; 0 is no limit.
     weight_averaging: momentum of an exponential moving average of the weights, which is what is
         evaluated and exported; 0 is none.
@@ -241,7 +257,7 @@ class TrainingTask:
 class TunerConfig(Section):
     """A search over the recipe's hyper-parameters before the robust model is trained.
 
-    trials: number of trainings; 0 is no search. epochs: length of each of them; 0 is a third of
+    trials: number of trainings; 0 is no search. epochs: length of each training; 0 is a third of
     trainer.epochs. clean_floor: accuracy on clean images of the validation split that the chosen
     trial must reach.
     """

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import pydantic
 
 from foundation.errors import ConfigError
-from trainer.ranges import Fraction, NotNegative, Positive, Section, Share, Size
+from foundation.ranges import Fraction, NotNegative, Positive, Section, Share, Size
 
 
 class GradientNorm(StrEnum):
@@ -23,7 +23,7 @@ class GradientNorm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NamedRecipe(Section):
-    """What every recipe has."""
+    """What the robust model minimises. name: the recipe; each has settings of its own."""
 
     section: ClassVar[str] = "recipe"
     name: str
@@ -41,7 +41,8 @@ class TutorialConfig(NamedRecipe):
     """NSL's adversarial regularisation as its tutorial ships it.
 
     multiplier: weight of the adversarial term. step_size: length of the attack's step, in pixel
-    units. norm: norm of that step.
+    units. norm: norm of the attack's
+    step.
     """
 
     name: Literal["tutorial"] = "tutorial"
@@ -72,7 +73,10 @@ class FastConfig(AttackedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class IteratedConfig(AttackedConfig):
-    """What the recipes share whose attack may have several steps. attack_steps: their number."""
+    """What the recipes share whose attack may have several steps.
+
+    attack_steps: steps of the attack in training.
+    """
 
     attack_steps: Size = 1
 
@@ -86,7 +90,10 @@ class PgdConfig(IteratedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TradesConfig(IteratedConfig):
-    """Clean images, and the divergence of attacked ones from them. beta: weight of the latter."""
+    """Clean images, and the divergence of attacked ones from them.
+
+    beta: weight of the divergence.
+    """
 
     name: Literal["trades"] = "trades"
     beta: Positive = 6.0
@@ -115,7 +122,10 @@ class CertifiedConfig(IteratedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MtlIbpConfig(CertifiedConfig):
-    """Attacked images, and the interval bound of the ball. bound_share: weight of the latter."""
+    """Attacked images, and the interval bound of the ball.
+
+    bound_share: weight of the bound's loss; the attacked images have the rest.
+    """
 
     name: Literal["mtl-ibp"] = "mtl-ibp"
     bound_share: Share = 0.3
@@ -123,7 +133,10 @@ class MtlIbpConfig(CertifiedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SabrConfig(CertifiedConfig):
-    """The interval bound of a small box around attacked images. box: its side over the ball's."""
+    """The interval bound of a small box around attacked images.
+
+    box: side of the box over that of the ball.
+    """
 
     name: Literal["sabr"] = "sabr"
     box: Share = 0.4

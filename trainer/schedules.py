@@ -21,12 +21,8 @@ WARM_UP = 0.02
 class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate at a step.
 
-    constant: the peak. cyclic (Wong et al. 2020): up over two fifths of the steps, down to 0. drops
-    (De Palma et al. 2024): divided by 5 after three quarters, and again after nine tenths. cosine:
-    a short climb, the peak up to the middle, half a cosine down to 0.
-
     Args:
-        schedule: course of the rate.
+        schedule: course of the rate, see there.
         peak: the highest rate.
         steps: number of steps of the whole training.
     """

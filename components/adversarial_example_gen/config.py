@@ -18,9 +18,9 @@ from robustness.suites import Stage, SuiteName, suite
 class AttackConfig:
     """The bounds and attacks that all models face.
 
-    suite: see `robustness.suites`. names: attacks in place of the suite's own, such as `pgd` or
-    `pgd:20x1` with its steps and restarts; empty for the suite itself.
-    checks: whether the honesty checks look at the candidate.
+    suite: bounds and attacks in the order in which they run. names: attacks in place of the suite's
+    own, in this order, such as `pgd` or `pgd:20x1` with its steps and restarts; empty for the suite
+    itself. checks: whether the honesty checks look at the candidate.
 
     Raises:
         ConfigError: an unknown attack, or one twice.

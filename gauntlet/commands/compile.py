@@ -94,7 +94,8 @@ if TYPE_CHECKING:
 )
 @mandate_options
 def compile(
-    preset: str,
+    preset: str | None,
+    config_file: Path | None,
     assignments: tuple[str, ...],
     gates_file: Path | None,
     target: Target,
@@ -139,10 +140,9 @@ def compile(
     from rich.console import Console
     from rich.markup import escape
 
+    from gauntlet.configuration import without_looking
     from gauntlet.terms import mandate_of, with_gates
     from gauntlet.work import call_with, temporary_log
-    from pipeline.definition.config import override
-    from pipeline.definition.presets import preset as named_preset
 
     for option, text in (("image", image), ("pipeline-root", pipeline_root)):
         if not text.strip():
@@ -154,8 +154,9 @@ def compile(
     if data_fingerprint and not data_uri:
         raise ConfigError("--data-fingerprint says what lies at --data-uri, which is not given")
     check_pipeline_name(name)
+    config = without_looking(preset, assignments, config_file)
     request = Compilation(
-        config=with_gates(override(named_preset(preset), assignments), gates_file, assignments),
+        config=with_gates(config, gates_file, assignments),
         target=target,
         image=image,
         gpu_image=gpu_image,

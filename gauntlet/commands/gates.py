@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 )
 @json_option("the gates")
 def gates(
-    preset: str,
+    preset: str | None,
+    config_file: Path | None,
     assignments: tuple[str, ...],
     root: Root | None,
     toml_file: Path | None,
@@ -57,7 +58,8 @@ def gates(
     from pipeline.definition.terms import terms_of
 
     settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
-    terms, title = terms_of(configured(preset, assignments)), f"Gates of preset {preset}"
+    config = configured(preset, assignments, config_file)
+    terms, title = terms_of(config), f"Gates of preset {config.preset}"
     console, own = console_beside(json_file), terms
     if root is not None and (bound := bound_by(str(root.serving))):
         terms, title = bound.terms, f"Gates by {bound.source}"
@@ -70,7 +72,7 @@ def gates(
         write_terms(toml_file, terms)
     console.print(gate_table(title, terms.purpose, asked))
     if root is not None:
-        print_differences(root, own, f"preset {preset}", console)
+        print_differences(root, own, f"preset {config.preset}", console)
     console.print(
         "A share is judged on the far end of its exact 95 % interval: the lower end for >=, the "
         "upper for <=.\nOne gate that fails refuses the push; so does the serving check, and data "

@@ -68,7 +68,8 @@ GOES_ON = (
 @mandate_options
 @json_option("summary.json")
 def run(
-    preset: str,
+    preset: str | None,
+    config_file: Path | None,
     assignments: tuple[str, ...],
     gates_file: Path | None,
     folder: Path,
@@ -108,7 +109,7 @@ def run(
     if accept_classes:
         assignments = (*assignments, "data.accept_classes=true")
     mandate = mandate_of(replace, force, reason)
-    config = with_gates(configured(preset, assignments), gates_file, assignments)
+    config = with_gates(configured(preset, assignments, config_file), gates_file, assignments)
     root = Root(created(folder, "root").resolve())  # by one name, whichever links lead there
     config, notes = agreed(root, config, mandate)
     job = Job(

@@ -4,12 +4,12 @@ Plain data: imports neither TensorFlow nor TFX.
 """
 
 import dataclasses
-import difflib
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar
 
@@ -18,26 +18,35 @@ import pydantic
 from components.adversarial_example_gen.config import AttackConfig
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
+from foundation.ranges import Range, Section, Seed, Size, check_ranges
+from pipeline.definition.problems import not_used, told, unknown
 from robustness.config import Norm, ThreatModel
 from trainer.classes import wrong_names
 from trainer.config import TrainerConfig, TunerConfig
-from trainer.ranges import Section, Size
 from trainer.recipe_config import RECIPES, CertifiedConfig, RecipeConfig, TutorialConfig
 
-Pair = Annotated[
-    tuple[int, int],
-    pydantic.BeforeValidator(lambda text: text.split(",") if isinstance(text, str) else text),
-]
+
+def _entries(value: Any) -> Any:
+    """The entries of a text or a list; anything else as it is."""
+    if isinstance(value, str):
+        return tuple(value.split(","))
+    return tuple(value) if isinstance(value, list) else value
+
+
+Pair = Annotated[tuple[Size, Size], pydantic.BeforeValidator(_entries)]
 """Height and width, as `H,W` where they are text."""
+
+Span = Annotated[int, Range("at least 1, or 0 for data without spans", lambda x: x >= 0)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
     """The data set, and its splits.
 
-    dataset: its tfds name, or a folder of images. train, validation, test: splits of tfds that
-    become ours. image_shape: height, width, channels that every image must have. classes: number of
-    labels. class_names: their names, in label order; empty for those of the data set's schema.
+    dataset: name of a tfds data set, or path of a folder of images. train, validation, test: part
+    of the data set that becomes our split of that name, as tfds writes it. image_shape: height,
+    width, channels that every image must have. classes: number of labels. class_names: names of the
+    labels, in their order; empty for those of the data set's schema.
     accept_classes: whether the classes may be others than those of the last span and of the
     champion, with which the model is then not compared. resize: height and width to which the
     images of a folder are brought before they are stored, and those of a request before they are
@@ -54,24 +63,16 @@ class DataConfig(Section):
     train: str = "train[:55000]"
     validation: str = "train[55000:]"
     test: str = "test"
-    image_shape: tuple[int, int, int] = (28, 28, 1)
+    image_shape: tuple[Size, Size, Size] = (28, 28, 1)
     classes: Size = 10
     class_names: tuple[str, ...] = ()
     accept_classes: bool = False
     resize: Pair | None = None
     shards: Size = 8
-    span: int = 0
+    span: Span = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.image_shape) < 1:
-            raise ConfigError(f"data.image_shape is at least 1, got {min(self.image_shape)}")
-        if min(self.resize or (1,)) < 1:
-            raise ConfigError(f"data.resize is at least 1, got {min(self.resize or (1,))}")
-        if self.span < 0:
-            raise ConfigError(
-                f"data.span is at least 1, or 0 for data without spans, got {self.span}"
-            )
         if problem := wrong_names(self.class_names):
             raise ConfigError(f"data.class_names: {problem}; rename the class")
 
@@ -110,12 +111,14 @@ class ServingConfig(Section):
 class RunConfig:
     """Everything that decides what a run computes. Where it runs and writes is not part of it.
 
+    preset: name of the preset it began with. seed: seed of all that is random.
+
     Raises:
         ConfigError: settings that cannot go together, or a seed outside [0, 2**32).
     """
 
     preset: str
-    seed: int = 0
+    seed: Seed = 0
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     recipe: RecipeConfig = field(default_factory=TutorialConfig)
@@ -126,8 +129,7 @@ class RunConfig:
     serving: ServingConfig = field(default_factory=ServingConfig)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"seed is a whole number from 0 to {2**32 - 1}, got {self.seed}")
+        check_ranges(self)
         if isinstance(self.recipe, CertifiedConfig) and self.threat.norm is not Norm.LINF:
             raise ConfigError(
                 f"recipe.name={self.recipe.name} minimises an interval bound, which exists for "
@@ -169,7 +171,11 @@ class RunConfig:
         return pydantic.TypeAdapter(cls).validate_json(text)
 
 
-def override(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
+def override(
+    config: RunConfig,
+    assignments: Iterable[str],
+    given: Iterable[tuple[str, Mapping[str, Any]]] = (),
+) -> RunConfig:
     """The config with `section.key=value` (or `seed=value`) assignments applied.
 
     A list is written with commas: `trainer.filters=32,64,64`, or as JSON, where a value may have
@@ -178,28 +184,41 @@ def override(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
     settings that both recipes have stay what they are in the config, and those that only the new
     one has begin with its defaults.
 
+    given: lots of values by name, each with the place where it was read, for messages. A later lot
+        wins over the earlier ones, and an assignment over all of them.
+
     Raises:
         ConfigError: no assignment, an unknown setting, a value of the wrong kind, or a setting that
-            is changed and does nothing in the result. The message lists what is valid.
+            is changed by an assignment and does nothing in the result.
     """
     texts = dict(map(_name_and_text, assignments))
     values = dataclasses.asdict(config)
-    recipe = texts.get("recipe.name", config.recipe.name)
-    values["recipe"] = _switched(values["recipe"], recipe)
-    known = settings(values)
-    for name, text in texts.items():
-        section, _, key = name.rpartition(".")
-        if name in known:
-            target = values[section] if section else values
-            target[key] = _parse(text, target[key])
-    for name in texts:
-        if name not in known:
-            raise ConfigError(_unknown(name, values))
+    for source, lot in given:
+        try:
+            _apply(values, lot, as_text=False)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
+    _apply(values, texts, as_text=True)
     result = validated(values)
     for name in texts:
         if name in result.unused and attrgetter(name)(result) != attrgetter(name)(config):
-            raise ConfigError(_not_used(name, result.unused[name], values))
+            raise ConfigError(not_used(name, result.unused[name]))
     return result
+
+
+def _apply(values: dict[str, Any], lot: Mapping[str, Any], *, as_text: bool) -> None:
+    """Puts a lot of values into a configuration of plain values."""
+    recipe = lot.get("recipe.name", values["recipe"]["name"])
+    values["recipe"] = _switched(values["recipe"], recipe)
+    known = settings(values)
+    for name, value in lot.items():
+        section, _, key = name.rpartition(".")
+        if name in known:
+            target = values[section] if section else values
+            target[key] = _parse(value, target[key]) if as_text else value
+    for name in lot:
+        if name not in known:
+            raise ConfigError(unknown(name, known, _used(values), values["recipe"]["name"]))
 
 
 def settings(values: dict[str, Any]) -> list[str]:
@@ -211,13 +230,14 @@ def settings(values: dict[str, Any]) -> list[str]:
 def validated(values: dict[str, Any]) -> RunConfig:
     """A RunConfig from plain values; raises ConfigError that names setting, problem and value."""
     try:
-        return pydantic.TypeAdapter(RunConfig).validate_python(values)
+        return _adapter().validate_python(values)
     except pydantic.ValidationError as error:
-        problems = [
-            f"{_setting(problem['loc'])}={problem['input']!r}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        ]
-        raise ConfigError("; ".join(problems)) from error
+        raise ConfigError(told(error)) from error
+
+
+@cache
+def _adapter() -> pydantic.TypeAdapter[RunConfig]:
+    return pydantic.TypeAdapter(RunConfig)
 
 
 def _name_and_text(assignment: str) -> tuple[str, str]:
@@ -231,7 +251,7 @@ def _switched(recipe: dict[str, Any], name: str) -> dict[str, Any]:
     """The named recipe, with the values of another one where both have the setting."""
     if name not in RECIPES:
         names = ", ".join(map(repr, RECIPES))
-        raise ConfigError(f"recipe.name={name!r}: Input should be {names}")
+        raise ConfigError(f"recipe.name={name!r}: expected {names}")
     switched = dataclasses.asdict(RECIPES[name](name=name))
     kept = switched.keys() & recipe.keys() - {"name"}
     return switched | {key: recipe[key] for key in kept}
@@ -253,35 +273,6 @@ def _list_of(text: str) -> list[Any]:
         raise ConfigError(f"a list that begins with [ is written as JSON, got {text}") from error
 
 
-def _unknown(name: str, values: dict[str, Any]) -> str:
-    """What to answer to a name that the chosen recipe, or any configuration, does not have."""
-    section, _, key = name.rpartition(".")
-    users = [
-        recipe
-        for recipe, kind in RECIPES.items()
-        if any(key == setting.name for setting in fields(kind))
-    ]
-    if section == "recipe" and users:
-        reason = f"recipe.name={values['recipe']['name']}, only with {', '.join(users)}"
-        return _not_used(name, reason, values)
-    used = _used(values)
-    own = [setting for setting in settings(values) if setting.startswith(f"{section}.")]
-    similar = _similar(key, own) or _similar(key, used)
-    hint = f": did you mean {' or '.join(similar)}? The" if similar else "; the"
-    return f"unknown setting {name!r}{hint} settings are {', '.join(used)}"
-
-
-def _similar(key: str, names: Iterable[str]) -> list[str]:
-    """Those of the names of settings whose last part is most like a misspelt one."""
-    keys = {name: name.rpartition(".")[2] for name in names}
-    nearest = difflib.get_close_matches(key, keys.values(), n=1, cutoff=0.75)
-    return [name for name in keys if keys[name] in nearest]
-
-
-def _not_used(name: str, reason: str, values: dict[str, Any]) -> str:
-    return f"{name} is not used with {reason}; the settings are {', '.join(_used(values))}"
-
-
 def _used(values: dict[str, Any]) -> list[str]:
     """Names of the settings that do something; of all of them where some value is wrong."""
     try:
@@ -289,11 +280,3 @@ def _used(values: dict[str, Any]) -> list[str]:
     except ConfigError:
         unused = {}
     return [name for name in settings(values) if name not in unused]
-
-
-def _setting(location: tuple[int | str, ...]) -> str:
-    """The name of a setting by pydantic's location, which has the recipe's name in between."""
-    parts = [str(part) for part in location]
-    if parts[0] == "recipe":
-        del parts[1:2]
-    return ".".join(parts)

@@ -57,8 +57,8 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Exit codes")[0].partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.strip().splitlines()]
     by_use = (
-        "run check evaluate gates models rollback bless predict clean prepare image compile submit "
-        "deploy"
+        "run check evaluate gates init config models rollback bless predict clean prepare image "
+        "compile submit deploy"
     )
     assert " ".join(name for name, _ in lines) == by_use
     assert all(len(line) < 55 and line.endswith(".") for _, line in lines)
@@ -100,15 +100,15 @@ def test_help_names_every_attack_and_choice() -> None:
         ),
         (
             ["run", "--set", "trainer.epoch=2"],
-            "unknown setting 'trainer.epoch': did you mean trainer.epochs? The",
+            "unknown setting 'trainer.epoch': did you mean trainer.epochs? `gauntlet config` lists",
         ),
-        (["run", "--set", "trainer.strategy=x"], "should be 'auto', 'one_device'"),
+        (["run", "--set", "trainer.strategy=x"], "expected 'auto', 'one_device'"),
         (
             ["run", "--set", "attack.names=cw"],
             "unknown attack 'cw'; the attacks are fgsm, pgd, pgd-margin, ",
         ),
         (["run", "--set", "attack.names=pgd,pgd"], "each attack is named once, got pgd, pgd"),
-        (["run", "--set", "attack.suite=slow"], "should be 'fast' or 'autoattack'"),
+        (["run", "--set", "attack.suite=slow"], "expected 'fast' or 'autoattack'"),
         (["run", "--orchestrator", "airflow"], "'airflow' is not one of 'local', 'beam'"),
         ([*COMPILE, "--image", "i", "--pipeline-root", ""], "--pipeline-root is empty"),
         ([*COMPILE, "--image", " ", "--pipeline-root", "gs://b"], "--image is empty"),

@@ -121,12 +121,12 @@ def test_a_recipe_has_the_settings_that_it_uses_and_no_others() -> None:
         (TutorialConfig, "multiplier", 0.0, "is positive and finite, got 0.0"),
         (TutorialConfig, "step_size", float("inf"), "is positive and finite, got inf"),
         (FastConfig, "epsilon_factor", -1.0, "is positive and finite, got -1.0"),
-        (FastConfig, "ramp", 1.1, r"is in \[0, 1\], got 1.1"),
+        (FastConfig, "ramp", 1.1, r"is a fraction in \[0, 1\], got 1.1"),
         (PgdConfig, "attack_steps", 0, "is at least 1, got 0"),
         (TradesConfig, "beta", float("nan"), "is positive and finite, got nan"),
-        (MtlIbpConfig, "bound_share", 0.0, r"is in \(0, 1\], got 0.0"),
-        (MtlIbpConfig, "warm_up", -0.1, "is finite and not negative, got -0.1"),
-        (SabrConfig, "box", 1.5, r"is in \(0, 1\], got 1.5"),
+        (MtlIbpConfig, "bound_share", 0.0, r"is a fraction in \(0, 1\], got 0.0"),
+        (MtlIbpConfig, "warm_up", -0.1, "is a finite number >= 0, got -0.1"),
+        (SabrConfig, "box", 1.5, r"is a fraction in \(0, 1\], got 1.5"),
     ],
 )
 def test_a_number_outside_its_range_is_refused(

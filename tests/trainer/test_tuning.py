@@ -189,8 +189,8 @@ def test_trials_of_multi_worker_training_run_on_one_device() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("tuner.trials=-1", "tuner.trials is finite and not negative, got -1"),
-        ("tuner.clean_floor=98", r"tuner.clean_floor is in \[0, 1\], got 98"),
+        ("tuner.trials=-1", "tuner.trials is at least 0, got -1"),
+        ("tuner.clean_floor=98", r"tuner.clean_floor is a fraction in \[0, 1\], got 98"),
     ],
 )
 def test_wrong_settings_are_named(assignment: str, message: str) -> None:

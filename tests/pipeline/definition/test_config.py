@@ -67,36 +67,39 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
     [
         ("trainer.epochs", "takes section.key=value, got 'trainer.epochs'"),
         ("data.class_names=[a", r"a list that begins with \[ is written as JSON, got \[a"),
-        ('data.class_names=["a", 1]', "data.class_names.1=1: Input should be a valid string"),
+        ('data.class_names=["a", 1]', "data.class_names.1=1: expected text"),
         ("data.class_names=cat,dog,cat", "data.class_names: cat comes twice; rename the class"),
         ('data.class_names=["a\\n"]', "begins or ends with a space"),
         (
             "trainer.epoch=2",
-            "unknown setting 'trainer.epoch': did you mean trainer.epochs[?] The settings are "
-            "seed, data.dataset, .*trainer.epochs",
+            "unknown setting 'trainer.epoch': did you mean trainer.epochs[?] "
+            "`gauntlet config` lists all settings",
         ),
         ("name=trades", "unknown setting 'name': did you mean recipe.name[?]"),
         ("tuner.epoch=3", "unknown setting 'tuner.epoch': did you mean tuner.epochs[?]"),
         ("train.shards=2", "unknown setting 'train.shards': did you mean data.shards[?]"),
         (
             "training.epochs=2",
-            "unknown setting 'training.epochs': did you mean trainer.epochs[?] The settings are",
+            "unknown setting 'training.epochs': did you mean trainer.epochs[?]",
         ),
-        ("nonsense.all=2", "unknown setting 'nonsense.all'; the settings are seed, data.dataset"),
+        ("nonsense.all=2", "unknown setting 'nonsense.all'; `gauntlet config` lists all settings$"),
         ("preset=smoke", "unknown setting 'preset'"),
         ("trainer=1", "unknown setting 'trainer'"),
-        ("trainer.epochs=two", "trainer.epochs='two': .*integer"),
+        ("trainer.epochs=two", "trainer.epochs='two': expected a whole number"),
         ("trainer.epochs=0", "trainer.epochs is at least 1, got 0"),
         ("trainer.learning_rate=-1", "trainer.learning_rate is positive and finite, got -1.0"),
-        ("trainer.strategy=tpus", "trainer.strategy='tpus': Input should be 'auto', 'one_device'"),
-        ("recipe.name=magic", "recipe.name='magic': Input should be 'undefended', 'tutorial'"),
+        ("trainer.strategy=tpus", "trainer.strategy='tpus': expected 'auto', 'one_device'"),
+        ("recipe.name=magic", "recipe.name='magic': expected 'undefended', 'tutorial'"),
         (
             "attack.names=fgsm,cw",
             "attack.names: unknown attack 'cw'; the attacks are fgsm, pgd, pgd-margin, ",
         ),
         ("attack.names=pgd,fgsm,pgd", "each attack is named once, got pgd, fgsm, pgd"),
-        ("attack.suite=slow", "attack.suite='slow': Input should be 'fast' or 'autoattack'"),
-        ("attack.steps=20", "unknown setting 'attack.steps'; .* attack.suite, attack.names"),
+        ("attack.suite=slow", "attack.suite='slow': expected 'fast' or 'autoattack'"),
+        (
+            "attack.steps=20",
+            "unknown setting 'attack.steps'; `gauntlet config` lists all settings$",
+        ),
         ("seed=-1", "seed is a whole number from 0 to 4294967295, got -1"),
         (
             "trainer.kernel_size=4,3",
@@ -105,13 +108,19 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("trainer.stride=0", "trainer.stride is at least 1, got 0"),
         ("trainer.filters=8,8,8,8,8", "shrinks images of shape .* to nothing"),
         ("trainer.learning_rate=inf", "trainer.learning_rate is positive and finite, got inf"),
-        ("threat.norm=l1", "threat.norm='l1': Input should be 'linf' or 'l2'"),
+        ("threat.norm=l1", "threat.norm='l1': expected 'linf' or 'l2'"),
         ("threat.epsilon=-0.1", "epsilon is a finite number >= 0, got -0.1"),
         ("threat.epsilon=nan", "epsilon is a finite number >= 0, got nan"),
         ("gates.clean=98", r"gates.clean is a fraction in \[0, 1\], got 98.0"),
         ("gates.required=crown,crown", "gates.required has a name twice: crown,crown"),
         ("gates.certified=-0.1", r"gates.certified is a fraction in \[0, 1\], got -0.1"),
-        ("data.image_shape=28,28", "data.image_shape"),
+        ("data.image_shape=28,28", r"data.image_shape.2=.*: expected a value for it"),
+        ("data.image_shape=28,28,0", "data.image_shape is at least 1, got 0"),
+        ("data.resize=8,0", "data.resize is at least 1, got 0"),
+        ("data.resize=8", "data.resize.1=.*: expected a value for it"),
+        ("data.span=-1", "data.span is at least 1, or 0 for data without spans, got -1"),
+        ("attack.checks=perhaps", "attack.checks='perhaps': expected true or false"),
+        ("trainer.filters=", "trainer.filters is empty; expected at least one number"),
         ("data.shards=0", "data.shards is at least 1, got 0"),
     ],
 )
@@ -145,18 +154,16 @@ def test_mistakes_are_named(assignment: str, message: str) -> None:
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
-def test_a_setting_without_effect_is_refused_with_those_that_have_one(
+def test_a_setting_without_effect_is_refused_with_the_reason(
     name: str, assignments: list[str], reason: str
 ) -> None:
     setting = assignments[0].partition("=")[0]
     for ordered in (assignments, assignments[::-1]):
         with pytest.raises(ConfigError) as raised:
             override(preset(name), ordered)
-        problem, _, names = str(raised.value).partition("; the settings are ")
+        problem, _, advice = str(raised.value).partition("; ")
         assert problem == f"{setting} is not used with {reason}"
-        listed = names.split(", ")
-        assert setting not in listed
-        assert {"seed", "data.dataset", "recipe.name", "trainer.epochs", "gates.clean"} <= {*listed}
+        assert advice == f"`gauntlet config explain {setting}` says when it is"
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -177,9 +184,7 @@ def test_a_mistyped_setting_is_answered_with_those_of_the_chosen_recipe_and_netw
     chosen = ["recipe.name=trades", "trainer.network=mine:small", "recipe.betta=3"]
     with pytest.raises(ConfigError, match=r"did you mean recipe.beta\?") as raised:
         override(preset("robust"), chosen)
-    assert "recipe.beta" in str(raised.value)
-    for unused in ("recipe.bound_share", "trainer.filters", "trainer.workers"):
-        assert unused not in str(raised.value)
+    assert "recipe.bound_share" not in str(raised.value)
 
 
 def test_a_mistyped_setting_is_told_before_what_follows_from_it() -> None:
@@ -199,9 +204,9 @@ def test_another_recipe_keeps_the_settings_that_both_have() -> None:
 
 
 def test_a_wrong_value_of_a_recipe_is_named_as_it_is_set() -> None:
-    with pytest.raises(ConfigError, match=r"^recipe.ramp='x': Input should be a valid number"):
+    with pytest.raises(ConfigError, match=r"^recipe.ramp='x': expected a number"):
         override(preset("robust"), ["recipe.ramp=x"])
-    with pytest.raises(ConfigError, match=r"^recipe.norm='l1': Input should be 'infinity' or 'l2'"):
+    with pytest.raises(ConfigError, match=r"^recipe.norm='l1': expected 'infinity' or 'l2'"):
         override(preset("tutorial"), ["recipe.norm=l1"])
 
 

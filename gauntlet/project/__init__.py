@@ -1,0 +1,1 @@
+"""What `gauntlet init` writes for a folder of images."""
