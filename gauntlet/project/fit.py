@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from components.datasets.image_folder import ImageFolder, Size, class_of
+from components.evaluator.asked import gates
 from components.policy import GatesConfig
-from pipeline.definition.gates import gates
 from robustness.config import CheckName
 
 EPSILON = 8 / 255
