@@ -3,8 +3,6 @@
 import json
 import logging
 
-from rich.console import Console
-
 from components.datasets.folder.spans import spans
 from components.datasets.image_folder import (
     NAME,
@@ -17,6 +15,7 @@ from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
 from gauntlet.supervisor import shown
+from gauntlet.voice import Voice
 from pipeline.definition.config import DataConfig, RunConfig, override
 from pipeline.definition.presets import preset as named_preset
 
@@ -74,7 +73,7 @@ def looked_at(data: DataConfig) -> tuple[int, ImageFolder]:
         ConfigError: there is no such span.
         DataError: it cannot be taken, or none of all.
     """
-    with shown(Console()), phase("images"):
+    with shown(Voice()), phase("images"):
         wanted, folders = chosen_spans(data.dataset, data.span)
         for span, root in folders:
             try:

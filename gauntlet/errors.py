@@ -7,6 +7,7 @@ import click
 
 from foundation.errors import ConfigError, GauntletError
 from foundation.stopping import Stopped, listening
+from gauntlet.loudness import complain
 
 GO_ON = "run the same command again: finished work is not repeated"
 
@@ -26,10 +27,10 @@ def ended(command: Callable[[], int | None]) -> int:
         return _told("failed:", error, GauntletError.exit_code)
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # the terminal has gone
-            click.echo(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}", err=True)
+            complain(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}")
         return GauntletError.exit_code
 
 
 def _told(what: str, error: Exception, code: int) -> int:
-    click.echo(f"{click.style(what, fg='red')} {error}", err=True)
+    complain(f"{click.style(what, fg='red')} {error}")
     return code

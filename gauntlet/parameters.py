@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from foundation.errors import ConfigError, RunError
 from foundation.paths import check_no_pattern
@@ -49,6 +50,16 @@ class ListOf(click.ParamType):
                 f"{', '.join(self._members)}"
             )
         return tuple(map(self._members, names))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, begun = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{name}")
+            for name in self._members
+            if name.startswith(begun)
+        ]
 
 
 class Names(click.ParamType):

@@ -7,7 +7,7 @@ import click
 
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
-from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, request
+from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, request, voice_options
 from gauntlet.parameters import LOCAL_PATH, NAMES, PLAIN_FOLDER, SIZE, Choices, ListOf, created
 from pipeline.root.root import LOG, Root
 from robustness.config import AttackName, Norm
@@ -134,6 +134,7 @@ if TYPE_CHECKING:
     help="Folder of verdicts on every image, curves and results. An interrupted evaluation goes on "
     "from there.",
 )
+@voice_options
 @json_option("results.json")
 @request(EvaluationTask)
 def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
@@ -150,14 +151,13 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     Every image is proven, broken, or left open: the true robust accuracy lies between certified and
     worst case.
     """
-    from rich.markup import escape
-
     from foundation.whole import write_text
     from gauntlet.tables.evaluation import print_evaluation
+    from gauntlet.voice import say
 
     created(task.output, "output")
     console = console_beside(json_file)
-    console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
+    say(console, f"evaluating {task.model}")
     report = evaluated(task, console)
     if json_file:
         write_text(json_file, report.to_json())

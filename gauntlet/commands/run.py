@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from foundation.errors import REFUSED, GauntletError, ProcessDied
-from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, settings_options
+from gauntlet.loudness import Loudness, complain, loudness
+from gauntlet.options import (
+    DEFAULT_ROOT,
+    console_beside,
+    json_option,
+    settings_options,
+    voice_options,
+)
 from gauntlet.parameters import PLAIN_FOLDER, Choices, created
 from gauntlet.terms import gates_option, mandate_options
 from pipeline.local.orchestrator import Orchestrator
@@ -66,6 +73,7 @@ GOES_ON = (
     help="Who runs the nodes: one after another in one process, or as a Beam pipeline.",
 )
 @mandate_options
+@voice_options
 @json_option("summary.json")
 def run(
     preset: str,
@@ -90,14 +98,13 @@ def run(
     Exit code: 0 pushed, 3 refused by a gate, 2 wrong usage, 1 failure. What fails after the push is
     a warning.
     """
-    from rich.markup import escape
-
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
-    from gauntlet.tables.run import print_summary, warning
+    from gauntlet.tables.run import print_summary, print_verdict, warning
     from gauntlet.terms import agreed, mandate_of, with_gates
+    from gauntlet.voice import note, say
     from pipeline.definition.gates import out_of_reach
     from pipeline.local.job import Job, pushed_before
     from pipeline.root.root import Root
@@ -123,15 +130,11 @@ def run(
     job.root.share()
     console = console_beside(json_file)
     refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
-    for note in (*notes, *refused):
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    for text in (*notes, *refused):
+        note(console, text)
     results = job.root.results(job.run_id)
     results.mkdir(parents=True)
-    console.print(
-        escape(f"run {job.run_id}, preset {config.preset}, root {job.root}"),
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, f"run {job.run_id}, preset {config.preset}, root {job.root}")
     try:
         outcome = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
     except (GauntletError, KeyboardInterrupt) as error:
@@ -142,7 +145,8 @@ def run(
     try:
         if summary := outcome.summary:
             with outcome.noting("the table"):
-                print_summary(summary, results, console)
+                shown = print_verdict if loudness() is Loudness.QUIET else print_summary
+                shown(summary, results, console)
         if json_file:
             with outcome.noting(f"--json {json_file}"):
                 write_text(json_file, summary.to_json() if summary else dumps(outcome))
@@ -150,5 +154,5 @@ def run(
         outcome.problems.append(str(stop) or "interrupted")
     if outcome.problems:
         with contextlib.suppress(OSError):  # the terminal has gone
-            click.echo(warning(outcome), err=True)
+            complain(warning(outcome), level="warning")
     return 0 if outcome.pushed else REFUSED

@@ -263,7 +263,7 @@ class Evaluation:
         """Accuracy on each family of corruptions, over the whole split."""
         predict = Attacker(self.loaded.model, ThreatModel(epsilon=0.0), self.task.batch).predict
         right = dict.fromkeys(Corruption, 0)
-        total = 0
+        images, total = count_images(self.prepared, self.task.split, self.task.limit), 0
         with phase("corruptions"):
             for batch in self._batches():
                 seeds = image_seeds(batch.ids, self.task.seed)
@@ -271,7 +271,7 @@ class Evaluation:
                     corrupted = corrupt(family, batch.x, seeds)
                     right[family] += int(np.sum(predict(corrupted) == batch.y))
                 total += len(batch.y)
-                log.info("corrupting", extra=Fields(advance=len(batch.y)))
+                log.info("corrupting", extra=Fields(advance=len(batch.y), total=images))
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
@@ -287,12 +287,7 @@ class Evaluation:
             key = self._key(judge.threat)
             verdicts.append(kept_verdict(kept, batch, judge, self.task.seed, key))
             ids += batch.ids
-            log.info(
-                "%s of %s images judged",
-                f"{len(ids):,}",
-                f"{total:,}",
-                extra=Fields(progress=(len(ids), total)),
-            )
+            log.info("judging", extra=Fields(advance=len(batch.y), total=total))
         return ids, joined(verdicts)
 
     def _key(self, threat: ThreatModel) -> str:

@@ -55,7 +55,8 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     by_use = (
-        "run evaluate gates models rollback bless predict clean prepare image compile submit deploy"
+        "run evaluate gates models rollback bless predict clean prepare image compile submit "
+        "deploy completion"
     )
     assert " ".join(name for name, _ in lines) == by_use
     assert all(len(line) < 55 and line.endswith(".") for _, line in lines)
