@@ -3,10 +3,11 @@
 import contextlib
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from foundation.errors import REFUSED, GauntletError, ProcessDied
+from foundation.errors import REFUSED, ConfigError, GauntletError, ProcessDied, RunError
 from gauntlet.loudness import Loudness, complain, loudness
 from gauntlet.options import (
     DEFAULT_ROOT,
@@ -18,6 +19,10 @@ from gauntlet.options import (
 from gauntlet.parameters import PLAIN_FOLDER, Choices, created
 from gauntlet.terms import gates_option, mandate_options
 from pipeline.local.orchestrator import Orchestrator
+
+if TYPE_CHECKING:
+    from gauntlet.voice import Voice
+    from pipeline.local.job import Job
 
 GOES_ON = (
     "Run the same command again: finished nodes are not repeated, and a training goes on from its "
@@ -72,6 +77,18 @@ GOES_ON = (
     show_default=True,
     help="Who runs the nodes: one after another in one process, or as a Beam pipeline.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be computed and why, what comes from the cache, the time and disk that it "
+    "takes and which champion it meets. Nothing is computed, pushed or written into the root.",
+)
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Also run what no model can pass: gates that contradict other settings, or too few test "
+    "images for a gate.",
+)
 @mandate_options
 @voice_options
 @json_option("summary.json")
@@ -85,12 +102,18 @@ def run(
     span: int | None,
     accept_classes: bool,
     orchestrator: Orchestrator,
+    dry_run: bool,
+    anyway: bool,
     replace: bool,
     force: bool,
     reason: str,
     json_file: Path | None,
 ) -> int:
     """Run the whole pipeline: ingest, validate, train, attack, evaluate, push or refuse.
+
+    \b
+      gauntlet run --preset smoke --root demo      a first look, a minute or two
+      gauntlet run --dry-run                       what a run would do, and why
 
     The first push binds the root to what its models are for and must reach (`gauntlet gates --root
     ROOT`); a later run that differs from that, or asks for less, stops before anything is computed.
@@ -117,7 +140,11 @@ def run(
         assignments = (*assignments, "data.accept_classes=true")
     mandate = mandate_of(replace, force, reason)
     config = with_gates(configured(preset, assignments), gates_file, assignments)
-    root = Root(created(folder, "root").resolve())  # by one name, whichever links lead there
+    impossible = out_of_reach(config)
+    if impossible and not anyway:
+        raise ConfigError(never_pushed(impossible))
+    # By one name, whichever links lead there.
+    root = Root((folder if dry_run else created(folder, "root")).resolve())
     config, notes = agreed(root, config, mandate)
     job = Job(
         config=config,
@@ -126,12 +153,15 @@ def run(
         data_dir=data_dir,
         orchestrator=orchestrator,
         mandate=mandate,
+        anyway=anyway,
     )
-    job.root.share()
     console = console_beside(json_file)
-    refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
+    refused = [f"whatever is trained will be refused: {why}" for why in impossible]
     for text in (*notes, *refused):
         note(console, text)
+    if dry_run:
+        return told(job, json_file, console)
+    job.root.share()
     results = job.root.results(job.run_id)
     results.mkdir(parents=True)
     say(console, f"run {job.run_id}, preset {config.preset}, root {job.root}")
@@ -156,3 +186,34 @@ def run(
         with contextlib.suppress(OSError):  # the terminal has gone
             complain(warning(outcome), level="warning")
     return 0 if outcome.pushed else REFUSED
+
+
+def never_pushed(reasons: list[str]) -> str:
+    """That a run is not worth its time, and what to do."""
+    found = "\n".join(f"- {reason}" for reason in reasons)
+    return (
+        f"whatever is trained would be refused:\n{found}\nChange one of these settings, or run it "
+        "all the same, for the numbers: --anyway"
+    )
+
+
+def told(job: "Job", json_file: Path | None, console: "Voice") -> int:
+    """Show what a run would do; returns the exit code.
+
+    Raises:
+        RunError: it would fail for want of disk.
+    """
+    from foundation.json import dumps
+    from foundation.whole import write_text
+    from gauntlet.supervisor import call
+    from gauntlet.tables.plan import print_plan
+    from gauntlet.work import temporary_log
+
+    with temporary_log() as log:
+        plan = call("pipeline.local.plan:planned", job, log, console)
+    if json_file:
+        write_text(json_file, dumps(plan) + "\n")
+    print_plan(plan, console)
+    if plan.stops:
+        raise RunError(plan.stops)
+    return 0

@@ -90,7 +90,8 @@ def test_the_last_of_a_list_is_completed(shell: Shell, tmp_path: Path) -> None:
 def test_commands_are_completed_without_importing_them() -> None:
     """A shell waits for it at every press of the key."""
     code = (
-        "import sys; from gauntlet.cli import main\ntry: main(prog_name='gauntlet')\nexcept SystemExit: pass\n"
+        "import sys; from gauntlet.cli import main\n\n"
+        "try: main(prog_name='gauntlet')\nexcept SystemExit: pass\n"
         "print([name for name in sys.modules if name.startswith('gauntlet.commands')])"
     )
     done = subprocess.run(
