@@ -107,7 +107,9 @@ def found(
     target = _target(dataset, folder)
     places = [target.directory]
     if folder is not None:
-        places += [folder / target.relative.name, folder / ARCHIVES_ROOT / target.relative]
+        places = [folder / target.relative.name, *places, folder / ARCHIVES_ROOT / target.relative]
+        if archives.find(folder, stock.checksums(target.builder)):
+            places.append(_target(dataset, None).directory)
     filled = next(filter(_is_filled, places), None)
     return prepared.inspect(filled, target.name) if filled else None
 
