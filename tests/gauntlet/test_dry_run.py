@@ -1,96 +1,127 @@
-"""`gauntlet run --dry-run` foretells the run that follows, on real images; and runs that no model
-can pass end before they begin."""
+"""`gauntlet run --dry-run` at the command line, and runs that end before they begin."""
 
+import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from gauntlet import cli
+from foundation.errors import ConfigError
+from gauntlet import cli, supervisor
+from gauntlet.tables.plan import lines, print_plan
+from pipeline.local.plan import Met, NodeForecast, Plan
 
-FEW = (
-    "--preset", "smoke", "--set", "data.train=train[:1000]", "--set", "data.test=test[:100]",
-    "--set", "trainer.epochs=1", "--set", "gates.clean=0.1", "--set", "gates.transfer_fgsm=0",
-)  # fmt: skip
-
-
-def gauntlet(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "gauntlet"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
-
-
-def listing(root: Path) -> dict[str, tuple[int, float]]:
-    found = {str(path): path.lstat() for path in root.rglob("*")}
-    return {path: (stat.st_size, stat.st_mtime) for path, stat in found.items()}
-
-
-def plan(root: Path, *settings: str) -> dict[str, Any]:
-    """The plan of a run, which leaves the root as it is."""
-    file, before = root.parent / "plan.json", listing(root)
-    done = gauntlet("run", *FEW, *settings, "--root", root, "--dry-run", "--json", file)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert listing(root) == before
-    return dict(json.loads(file.read_text()))
+PLAN = Plan(
+    preset="smoke",
+    root="/runs",
+    data="mnist 3.0.1 in /data",
+    nodes={
+        "Champion": NodeForecast(cached=True, why="", seconds=0.1),
+        "Trainer.robust": NodeForecast(cached=False, why="seed is 1, was 0", seconds=60.0),
+        "Evaluator": NodeForecast(cached=False, why="it never ran [here]", seconds=None),
+    },
+    disk="needs up to 24 MB of disk in /runs, 1 GB free",
+    champion=Met(version="17", clean=0.98, worst_case=0.94, not_compared="the purpose differs"),
+    push="/runs/serving",
+    above=17,
+    notes=[],
+    stops="",
+)
 
 
-def cached(nodes: dict[str, dict[str, Any]]) -> dict[str, bool]:
-    return {name: node["cached"] for name, node in nodes.items()}
+def planning(monkeypatch: pytest.MonkeyPatch, plan: Plan | Exception) -> list[Any]:
+    """What the child is asked to plan, in place of that."""
+    asked: list[Any] = []
+
+    def call(function: str, job: Any, *_: object) -> Plan:
+        assert function == "pipeline.local.plan:planned"
+        asked.append(job)
+        if isinstance(plan, Exception):
+            raise plan
+        return plan
+
+    monkeypatch.setattr(supervisor, "call", call)
+    return asked
 
 
-def ran(root: Path, *settings: str) -> dict[str, bool]:
-    """By node, whether the run took it from the cache."""
-    file = root.parent / "summary.json"
-    done = gauntlet("run", *FEW, *settings, "--root", root, "--json", file)
-    assert done.returncode in (0, 3), done.stdout + done.stderr
-    return cached(json.loads(file.read_text())["nodes"])
+def dry_run(root: Path, *more: str) -> Any:
+    arguments = ["run", "--preset", "smoke", "--root", str(root), "--dry-run", *more]
+    return CliRunner().invoke(cli.main, arguments)
 
 
-@pytest.mark.e2e
-def test_each_run_does_what_was_foretold(tmp_path: Path) -> None:
+def test_the_plan_is_shown_and_no_root_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planning(monkeypatch, PLAN)
+    result = dry_run(tmp_path / "root", "--json", str(tmp_path / "plan.json"))
+    assert result.exit_code == 0, result.output
+    assert job[0].config.preset == "smoke"
+    assert not job[0].anyway
+    assert not (tmp_path / "root").exists()
+    written = json.loads((tmp_path / "plan.json").read_text())
+    assert written["nodes"]["Trainer.robust"] == {
+        "cached": False, "why": "seed is 1, was 0", "seconds": 60.0
+    }  # fmt: skip
+    assert written["champion"]["version"] == "17"
+
+
+def test_the_table_and_the_lines() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_plan(PLAN, console)
+    text = console.export_text()
+    assert "it never ran [here]" in text
+    assert "unknown" in text
+    assert lines(PLAN) == [
+        "data      mnist 3.0.1 in /data",
+        "time      2 of 3 nodes run: 60 s last time and 1 whose time is unknown",
+        "disk      needs up to 24 MB of disk in /runs, 1 GB free",
+        "champion  version 17 (clean 98.00%, worst case 94.00%); not compared: the purpose differs",
+        "push      a model that passes becomes a new version in /runs/serving, with a number above "
+        "17",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "message"),
+    [
+        (Plan(**vars(PLAN) | {"stops": "the run needs 1 GB"}), 1, "failed: the run needs 1 GB"),
+        (ConfigError("it asks for less"), 2, "wrong usage: it asks for less"),
+    ],
+)
+def test_it_ends_as_the_run_would(
+    plan: Plan | Exception,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planning(monkeypatch, plan)
+    result = dry_run(tmp_path / "root")
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert ("Trainer.robust" in result.stdout) is isinstance(plan, Plan)
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_what_no_model_can_pass_ends_before_anything_is_computed(
+    more: list[str], tmp_path: Path
+) -> None:
     root = tmp_path / "root"
-    told = plan(root)
+    settings = ["--set", "gates.required=square"]
+    arguments = ["run", "--preset", "smoke", *settings, "--root", str(root), *more]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2
+    assert "gates.required asks for square, which attack.* leaves out" in result.stderr
+    assert "--anyway" in result.stderr
     assert not root.exists()
-    assert told["champion"]["not_compared"] == "no model is served yet"
-    assert not any(cached(told["nodes"]).values())
-    ran(root)
-
-    told = plan(root)
-    assert told["champion"]["version"] in [path.name for path in (root / "serving").iterdir()]
-    assert told["nodes"]["Trainer.robust"]["seconds"] > 0
-    assert cached(told["nodes"]) == ran(root)
-
-    told = plan(root)  # now with a champion that is known
-    assert [name for name, node in told["nodes"].items() if not node["cached"]] == ["Pusher"]
-    assert cached(told["nodes"]) == ran(root)
-
-    for assignment, node, why in (
-        ("gates.worst_case=0.01", "Evaluator", "gates.worst_case is 0.01, was 0.0"),
-        (
-            "attack.suite=autoattack",
-            "AdversarialExampleGen",
-            "attack.suite is autoattack, was fast",
-        ),
-        ("trainer.epochs=2", "Trainer.robust", "trainer.epochs is 2, was 1"),
-        ("seed=1", "Trainer.undefended", "seed is 1, was 0"),
-    ):
-        told = plan(root, "--set", assignment, "--force", "--reason", "a test")
-        assert told["nodes"][node]["why"].startswith(why), assignment
-        assert cached(told["nodes"]) == ran(
-            root, "--set", assignment, "--force", "--reason", "a test"
-        )
 
 
-def test_what_no_model_can_pass_ends_before_anything_is_computed(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    settings = ["--set", "gates.required=square", "--set", "gates.worst_case=0.5"]
-    for more in ([], ["--dry-run"]):
-        arguments = ["run", "--preset", "smoke", *settings, "--root", str(root), *more]
-        result = CliRunner().invoke(cli.main, arguments)
-        assert result.exit_code == 2
-        assert "gates.required asks for square, which attack.* leaves out" in result.stderr
-        assert "--anyway" in result.stderr
-    assert not root.exists()
+def test_anyway_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = planning(monkeypatch, PLAN)
+    result = dry_run(tmp_path / "root", "--set", "gates.required=square", "--anyway")
+    assert result.exit_code == 0
+    assert "Note: whatever is trained will be refused: gates.required" in result.stdout
+    assert asked[0].anyway
