@@ -36,7 +36,7 @@ from components.curated_schema import read_schema
 from components.evaluator.gate import Gate
 from components.records.labels import read_labels
 from components.spans import ACCEPTED_AT, DATASET, STATISTICS, newest_accepted
-from foundation.errors import DataError, RefusedData
+from foundation.errors import ConfigError, DataError, RefusedData
 from foundation.events import Fields
 from foundation.whole import sync, sync_tree, write_text
 from trainer.classes import CLASS_NAMES, Classes, differences, file_of, read_names
@@ -120,9 +120,10 @@ def AnomalyGate(
     examples: InputArtifact[Examples] = None,
     gates: Parameter[str] = "[]",
     dataset: Parameter[str] = "",
+    stop: Parameter[int] = 0,
 ) -> None:
     """Passes clean data, raises DataError otherwise; says before anything is trained which gates no
-    model can pass on so few images.
+    model can pass on so few images, and raises ConfigError where the run shall stop then.
 
     span: number of the delivery, or 0 for data that does not come in spans, which is not compared.
     last: answer of LastSpan; without earlier statistics there is no drift. spans: where LastSpan
@@ -130,7 +131,7 @@ def AnomalyGate(
     are no error; the property `accepted_classes` of the output says then how they differ. seen:
     another value for each run, because it writes there. examples: the data itself, of which it
     reads how many images a class has. gates: JSON, those that will judge the model (`Gate.plain`).
-    dataset: whose spans they are.
+    dataset: whose spans they are. stop: 1 where the run ends at such a gate; otherwise it goes on.
     """
     rules = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     names = names_in(read_schema(schema.uri))
@@ -143,6 +144,8 @@ def AnomalyGate(
         log.warning("span %d is compared with no earlier one: none is kept in %s", span, spans)
     if span:
         refuse_moved(span, distances(rules, own, serving, last), last)
+    if examples is not None and stop:
+        refuse_beyond(json.loads(gates), examples.uri)
     if examples is not None:
         for sentence in beyond(json.loads(gates), read_labels(examples.uri)[SERVING_SPLIT]):
             log.warning("note: whatever is trained will be refused by %s", sentence, extra=STAYS)
@@ -173,6 +176,20 @@ def refuse_moved(span: int, distances: Iterator[str], last: str) -> None:
         raise RefusedData(
             f"the data is no longer what it was (span {span}, compared with {before}), nothing was "
             "trained:\n" + "\n".join(moved)
+        )
+
+
+def refuse_beyond(gates: list[dict[str, Any]], examples: str) -> None:
+    """Raises ConfigError where the test split has too few images for a gate, whatever model comes.
+
+    gates: see `Gate.plain`. examples: folder of the data.
+    """
+    if reasons := list(beyond(gates, read_labels(examples)[SERVING_SPLIT])):
+        raise ConfigError(
+            "nothing was trained, since no model can pass:\n"
+            + "\n".join(f"- {reason}" for reason in reasons)
+            + "\nTake more test images (data.test), ask for less (gates.*), or train all the same, "
+            "for the numbers: --anyway"
         )
 
 

@@ -99,15 +99,23 @@ def end_with(parent: Connection) -> None:
 
 
 def log_to(reports: ToParent, own_output: bool) -> None:
-    """Log to standard error without the records that only move a bar, many a second; records of
-    our own loggers go to the parent, bars included."""
+    """Log to standard error what `is_kept`; records of our own loggers go to the parent, those that
+    only move a bar included."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: "progress" not in fields_of(record))
+        handler.addFilter(is_kept)
     ours.addHandler(reports)
     ours.propagate = own_output
+
+
+def is_kept(record: logging.LogRecord) -> bool:
+    """Whether a log keeps a record: of ours all except those that only move a bar, many a second;
+    of libraries warnings and errors. They say thousands of lines beside that in a run."""
+    if record.levelno >= logging.WARNING:
+        return True
+    return record.name.partition(".")[0] == ours.name and "progress" not in fields_of(record)
 
 
 def described(error: BaseException) -> str:

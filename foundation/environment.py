@@ -22,12 +22,14 @@ ENVIRONMENT = {
     "PYTHONUTF8": "1",  # names of files and classes, whatever the locale
     "PYTHONHASHSEED": "0",  # sets have one order
     "TF_USE_LEGACY_KERAS": "1",  # NSL needs Keras 2, decided when TensorFlow is imported
-    "TF_CPP_MIN_LOG_LEVEL": "2",
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": "/dev/null",  # no folder, so no keras.json is read, and none is written
     "MPLBACKEND": "agg",  # pictures are files
 }
 """What every process gets before it imports anything."""
+
+DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "1"}  # warnings and errors of TensorFlow's C++
+"""What every process gets where the user has not chosen; it changes no number and no file."""
 
 LEFT_OUT = (
     "PYTHONOPTIMIZE",  # takes assertions and docstrings out of libraries that need them
@@ -70,7 +72,7 @@ def child_environment(given: Mapping[str, str], more: Mapping[str, str]) -> dict
         for name, value in given.items()
         if name not in LEFT_OUT and (name not in THREADS or _is_count(value))
     }
-    return {**kept, **_person(given), **ENVIRONMENT, **more}
+    return {**DEFAULTS, **kept, **_person(given), **ENVIRONMENT, **more}
 
 
 def _person(given: Mapping[str, str]) -> dict[str, str]:
@@ -112,8 +114,7 @@ def overruled(given: Mapping[str, str]) -> list[str]:
     return [
         f"{name}={value}"
         for name, value in sorted(given.items())
-        if name.startswith(("KERAS_", "TF_")) and name != "TF_CPP_MIN_LOG_LEVEL"
-        and used.get(name) != value
+        if name.startswith(("KERAS_", "TF_")) and used.get(name) != value
     ]  # fmt: skip
 
 

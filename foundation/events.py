@@ -25,7 +25,9 @@ class Fields(TypedDict, total=False):
     state: its new state.
     seconds: time that it took, once it is over.
     progress: steps done, and steps in all.
-    advance: images done since the last record.
+    advance: images done since the last record, or what `unit` says.
+    total: of these in all, where that is known.
+    unit: name of what is counted.
     stays: whether the message is for a person, and stays on the terminal.
     """
 
@@ -34,6 +36,8 @@ class Fields(TypedDict, total=False):
     seconds: float
     progress: tuple[int, int]
     advance: int
+    total: int
+    unit: str
     stays: bool
 
 
@@ -51,13 +55,14 @@ class Progress:
         self._total = total
         self._next_time = 0.0
 
-    def update(self, done: int) -> None:
-        """Log `(done, total)`; the last step is always logged, so that a bar can close."""
+    def update(self, done: int, message: str = "") -> None:
+        """Log `(done, total)`; the last step is always logged, so that a bar can close. message: in
+        place of the one for all steps."""
         now = time.monotonic()
         if done >= self._total or now >= self._next_time:
             self._next_time = now + SECONDS_BETWEEN_RECORDS
             steps = min(done, self._total), self._total
-            log.info(self._message, extra=Fields(progress=steps))
+            log.info(message or self._message, extra=Fields(progress=steps))
 
     def finish(self) -> None:
         """Log the last step, for callers whose own count does not reach `total` exactly."""

@@ -94,6 +94,20 @@ def serving_lock(base: str) -> Iterator[None]:
             mine.discard(base)
 
 
+@contextlib.contextmanager
+def reading(base: str) -> Iterator[None]:
+    """What this thread does meanwhile with the versions of a folder only reads them: it takes no
+    `serving_lock`, which would write there."""
+    mine: set[str] = _held.__dict__.setdefault("bases", set())
+    was_there = base in mine
+    mine.add(base)
+    try:
+        yield
+    finally:
+        if not was_there:
+            mine.discard(base)
+
+
 def _acquired(path: Path, what: str, wait_seconds: float, advice: str) -> int:
     begin, told = time.monotonic(), False
     while (descriptor := _tried(path)) is None:

@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gauntlet.start import check_packages, speak_utf8
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "compile": "Write the pipeline for Vertex AI or Kubeflow.",
     "submit": "Run a compiled pipeline on a platform.",
     "deploy": "Serve a pushed model on KServe or Vertex AI.",
+    "completion": "Complete commands in bash, zsh or fish.",
 }
 """The commands by use, each with its line in the list."""
 
@@ -52,6 +54,12 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         command.epilog = EXIT_CODES
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands, of which none is imported for it, or the group's own options."""
+        found = {name: line for name, line in self.commands.items() if name.startswith(incomplete)}
+        items = [CompletionItem(name, help=line.help) for name, line in found.items()]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, of which none is imported for it."""

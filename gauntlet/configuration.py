@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from components.datasets.folder.spans import number, spans
@@ -19,6 +18,7 @@ from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
 from gauntlet.supervisor import shown
+from gauntlet.voice import Voice
 from pipeline.definition.beginning import FOLDER, Beginning, begin, names_folder
 from pipeline.definition.config import DataConfig, RunConfig
 from pipeline.definition.settings_file import read_settings
@@ -46,7 +46,7 @@ def configured(
         DataError: the folder does not have the layout.
     """
     start = beginning(preset, file)
-    return noted(start, looked_up(start, assignments, console or Console()))
+    return noted(start, looked_up(start, assignments, console or Voice()))
 
 
 def looked_up(start: Beginning, assignments: tuple[str, ...], console: Console) -> RunConfig:
@@ -82,9 +82,8 @@ def noted(start: Beginning, config: RunConfig) -> RunConfig:
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
         assert start.file
-        click.echo(
-            f"note: {start.file.path}: {', '.join(sorted(names))}: not used with {reason}", err=True
-        )
+        unused = f"{start.file.path}: {', '.join(sorted(names))}: not used with {reason}"
+        note(Voice(stderr=True), unused)
     return config
 
 

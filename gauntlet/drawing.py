@@ -1,21 +1,21 @@
-"""Draws what this process logs of nodes, where no child does the work (see `supervisor`)."""
+"""Draws what this process logs of nodes, where no child does the work (see `display`)."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.markup import escape
 
-from gauntlet.supervisor import NodeDisplay
+from gauntlet.display import Display, display_on
+from gauntlet.voice import note
 
 
 @contextlib.contextmanager
 def drawn(console: Console) -> Iterator[None]:
-    """One line a node, as `supervisor.call` draws it, and a line a warning."""
+    """One line a node, as `display` draws it, and a line a warning."""
     logger = logging.getLogger("gauntlet")
     level, propagate = logger.level, logger.propagate
-    with NodeDisplay(console) as display:
+    with display_on(console) as display:
         handler = _Drawer(display, console)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -29,7 +29,7 @@ def drawn(console: Console) -> Iterator[None]:
 
 
 class _Drawer(logging.Handler):
-    def __init__(self, display: NodeDisplay, console: Console) -> None:
+    def __init__(self, display: Display, console: Console) -> None:
         super().__init__()
         self._display, self._console = display, console
 
@@ -37,5 +37,4 @@ class _Drawer(logging.Handler):
         if record.levelno < logging.WARNING:
             self._display.show(record)
         else:
-            text = escape(record.getMessage())
-            self._console.print(f"[yellow]Note:[/] {text}", highlight=False, soft_wrap=True)
+            note(self._console, record.getMessage())

@@ -7,6 +7,7 @@ import click
 
 from foundation.errors import INTERRUPTED, ConfigError, GauntletError, RefusedData
 from foundation.stopping import Stopped, heard, listening
+from gauntlet.loudness import complain
 
 GO_ON = "run the same command again: finished work is not repeated"
 
@@ -30,10 +31,10 @@ def ended(command: Callable[[], int | None]) -> int:
         return _told("failed:", error, getattr(error, "exit_code", GauntletError.exit_code))
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # the terminal has gone
-            click.echo(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}", err=True)
+            complain(f"{stop if isinstance(stop, Stopped) else Stopped()}; {GO_ON}")
         return INTERRUPTED
 
 
 def _told(what: str, error: Exception, code: int) -> int:
-    click.echo(f"{click.style(what, fg='red')} {error}", err=True)
+    complain(f"{click.style(what, fg='red')} {error}")
     return code

@@ -13,12 +13,13 @@ import click
 from click.core import ParameterSource
 
 from foundation.errors import ConfigError
-from foundation.whole import is_stdout
+from gauntlet import completion
+from gauntlet.loudness import choose
 from gauntlet.parameters import EXISTING_ROOT, INPUT_FILE, OUTPUT_FILE
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from gauntlet.voice import Voice
 
 Command = Callable[..., int | None]
 R = TypeVar("R")
@@ -151,12 +152,25 @@ def google_cloud_options(command: Command) -> Command:
     return command
 
 
-def console_beside(json_file: Path | None) -> "Console":
-    """The console of a command: standard error where the JSON goes to standard output, which a
-    program may read."""
-    from rich.console import Console
+def console_beside(json_file: Path | None = None) -> "Voice":
+    """The console of a command, as loud as its options say. json_file: where its JSON goes."""
+    from gauntlet.voice import Voice
 
-    return Console(stderr=json_file is not None and is_stdout(json_file))
+    return Voice(json_file)
+
+
+def voice_options(command: Command) -> Command:
+    """--quiet, --verbose and --log-json of a command whose work takes a while."""
+    texts = {
+        "--log-json": "Say how the work goes in JSON, one object a line on standard error.",
+        "--verbose": "Also show what the work logs.",
+        "--quiet": "Show errors, refusals and the verdict only.",
+    }
+    for option, text in texts.items():
+        command = click.option(
+            option, is_flag=True, expose_value=False, callback=choose, help=text
+        )(command)
+    return command
 
 
 def json_option(what: str) -> Callable[[Command], Command]:
@@ -178,6 +192,7 @@ def settings_options(command: Command) -> Command:
         "assignments",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
+        shell_complete=completion.settings,
         help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
         "Lists are written with commas. `gauntlet config` lists all settings.",
     )(command)
@@ -195,6 +210,7 @@ def settings_options(command: Command) -> Command:
     return click.option(
         "--preset",
         metavar=f"[{'|'.join(presets)}|NAME]",
+        shell_complete=completion.presets,
         show_default=f"the file's, or {next(iter(presets))}",
         help=f"Named configuration to start from: {shown}; or one of the settings file's own.",
     )(command)

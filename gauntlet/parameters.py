@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from foundation.errors import ConfigError, RunError
 from foundation.paths import check_no_pattern
 from foundation.whole import is_stream
 from pipeline.root.root import Root
+from robustness.config import AttackName
 from robustness.suites import named
 
 E = TypeVar("E", bound=StrEnum)
@@ -40,6 +42,16 @@ class Attacks(click.ParamType):
         for text in texts or ("",):
             named(text)
         return texts
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, begun = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{name}")
+            for name in AttackName
+            if name.startswith(begun)
+        ]
 
 
 class Names(click.ParamType):

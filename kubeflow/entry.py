@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.environment import CHANGE_NUMBERS, ENVIRONMENT, LEFT_OUT, unset
+from foundation.environment import CHANGE_NUMBERS, DEFAULTS, ENVIRONMENT, LEFT_OUT, unset
 from foundation.errors import ConfigError, GauntletError
 from foundation.identity import check_own_packages
 from foundation.versions import STORED_AT
@@ -125,6 +125,8 @@ def settle() -> None:
     for name in LEFT_OUT:
         os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
     if not os.access(os.environ.get("HOME", ""), os.W_OK):
         os.environ["HOME"] = tempfile.mkdtemp(prefix="gauntlet-home-")
 

@@ -37,6 +37,7 @@ class Training:
         strategy: devices to train on.
         train, validation: splits of the data.
         checkpoints: folder for this training alone.
+        trial: its number among several that follow one another, see `LogProgress`.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Training:
         train: Split,
         validation: Split,
         checkpoints: str,
+        trial: tuple[int, int] = (1, 1),
     ) -> None:
         config = task.config
+        self._trial = trial
         self._task, self._strategy, self._train = task, strategy, train
         self._batch, self._rate = scaled(config, strategy.num_replicas_in_sync, len(train.label))
         self._steps_per_epoch = len(train.label) // self._batch
@@ -180,7 +183,7 @@ class Training:
             epochs=epochs,
             may_collapse=0 < recipe.attack_steps < MOST_ATTACK_STEPS,
         )
-        callbacks = [watch, LogProgress(log, self._steps)]
+        callbacks = [watch, LogProgress(log, self._steps, self._trial)]
         if is_chief(self._strategy):
             callbacks.append(
                 tf_keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0)

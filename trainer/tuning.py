@@ -119,11 +119,12 @@ class FrontSearch(kt.engine.base_tuner.BaseTuner):
             load_split(files, transform) for files in (fn_args.train_files, fn_args.eval_files)
         )
         folder = os.path.join(self._folder, f"training-{trial.trial_id}")
-        training = Training(task, make_strategy(task.config), train, validation, folder)
+        number = len(self.oracle.trials)
+        strategy, of_all = make_strategy(task.config), (number, self._task.trials)
+        training = Training(task, strategy, train, validation, folder, of_all)
         progress = training.run(os.path.join(fn_args.working_dir, trial.trial_id))
         best = progress.history[progress.best_epoch - 1]
         scores = {name: best[f"val_{name}"] for name in SCORES if f"val_{name}" in best}
-        number = len(self.oracle.trials)
         log.info(
             "trial %d of %d: %s: "
             "%s", number, self._task.trials, _shown(trial.hyperparameters.values),

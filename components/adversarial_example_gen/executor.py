@@ -26,6 +26,7 @@ from components.adversarial_example_gen.examples import ExampleReader, Labelled
 from components.adversarial_example_gen.networks import export_of, load_networks
 from components.manifest import MODEL_SHA256, digest_of
 from components.records.checks import names_of, read_checks, write_checks
+from components.records.labels import images_of
 from components.records.names import CLEAN, NO_BOUND, ROBUST, Origin
 from components.records.record import Images, Rows, batch_of
 from components.records.shards import list_shards
@@ -71,13 +72,15 @@ class Executor(BaseBeamExecutor):
             models=models,
             transform=artifact_utils.get_single_uri(graph) if graph else None,
         )
-        shards = list_shards(artifact_utils.get_split_uri(input_dict["examples"], task.split))
+        examples = input_dict["examples"]
+        shards = list_shards(artifact_utils.get_split_uri(examples, task.split))
         output = artifact_utils.get_single_instance(output_dict["adversarial_examples"])
         output.set_string_custom_property(MODEL_SHA256, digest_of(models[ROBUST]))
         write_task(output.uri, task)
         checks = self._checks(loader, shards, output.uri) if task.attack.checks else []
         write_checks(output.uri, checks)
-        source = AttackedExamples(loader, checks)
+        images = images_of(artifact_utils.get_single_uri(examples), task.split)
+        source = AttackedExamples(loader, checks, images)
         write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
 
     def _checks(self, loader: "Loader", shards: list[str], artifact: str) -> list[Check]:
@@ -158,15 +161,19 @@ class CheckCandidate(beam.DoFn):
 
 
 class AttackedExamples:
-    """The rows of raw examples: see `components.records.writer.RowSource`."""
+    """The rows of raw examples: see `components.records.writer.RowSource`.
 
-    def __init__(self, loader: Loader, checks: list[Check]) -> None:
+    images: how many there are; 0 where nobody knows.
+    """
+
+    def __init__(self, loader: Loader, checks: list[Check], images: int = 0) -> None:
         self.threat = loader.task.threat
         attacks = [origin for model in loader.models for origin in origins_of(model)]
         self.origins = (Origin(CLEAN), *attacks)
         self.writes_clean = True
         self._loader = loader
         self._checks = checks
+        self._images = images
         self._shared = Shared()  # one copy of the models in a worker process, not one a thread
 
     def setup(self) -> None:
@@ -176,7 +183,7 @@ class AttackedExamples:
         size = batch_of(self._loaded.image_shape)
         for batch in self._loaded.reader.batches(shard, size):
             yield from self._judged(batch)
-            log.info("attacking", extra=Fields(advance=len(batch.ids)))
+            log.info("attacking", extra=Fields(advance=len(batch.ids), total=self._images))
 
     def _judged(self, batch: Labelled) -> Iterator[Rows]:
         """All rows of a batch."""

@@ -88,9 +88,10 @@ class Executor(BaseBeamExecutor):
         if not rivalry.champion:
             output.split_names = artifact_utils.encode_split_names([])
             return
-        source = ChallengedRows(task, models, rivalry.champion)
+        known = read_written(attacked).images
+        source = ChallengedRows(task, models, rivalry.champion, known)
         written = write_rows(self._make_beam_pipeline(), source, shards, output, task.split)
-        if written.images != (known := read_written(attacked).images):
+        if written.images != known:
             raise RunError(
                 f"expected the champion to face all {known} images, it faced {written.images}"
             )
@@ -138,14 +139,20 @@ def require_models(shards: list[str], models: Iterable[str]) -> None:
 
 class ChallengedRows:
     """The rows of the attacks on the champion, with its predictions on all rows of
-    AdversarialExampleGen: see `components.records.writer.RowSource`."""
+    AdversarialExampleGen: see `components.records.writer.RowSource`.
+
+    images: how many there are; 0 where nobody knows.
+    """
 
     writes_clean = False
 
-    def __init__(self, task: AttackTask, models: dict[str, str], champion: str) -> None:
+    def __init__(
+        self, task: AttackTask, models: dict[str, str], champion: str, images: int = 0
+    ) -> None:
         self.threat = task.threat
         self.origins: tuple[Origin, ...] = origins_of(CHAMPION)
         self._task, self._models = task, models | {CHAMPION: champion}
+        self._images = images
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -181,7 +188,8 @@ class ChallengedRows:
         _, images = attack(CHAMPION, judge, clean.image, clean.label, ids, self._task.seed)
         met = np.array([champion_on[identity] for identity in ids], object)
         yield from attacked_rows(replace(clean, champion_on=met), images, self._loaded.attackers)
-        log.info("attacking the champion", extra=Fields(advance=len(clean)))
+        counts = Fields(advance=len(clean), total=self._images)
+        log.info("attacking the champion", extra=counts)
 
 
 class Loaded:

@@ -25,7 +25,7 @@ from foundation.events import Fields
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-__all__ = ["PreparedDataset", "prepare", "prepare_folder"]
+__all__ = ["PreparedDataset", "found", "prepare", "prepare_folder"]
 
 log = logging.getLogger("gauntlet.data")
 
@@ -88,36 +88,70 @@ def prepare(
     return _ensure(target, _from_network)
 
 
+def found(
+    dataset: str, data_dir: str | None, resize: image_folder.Size | None = None
+) -> PreparedDataset | None:
+    """The data that `prepare` would only read, because it is there already; None where it would be
+    fetched or stored first. Writes nothing.
+
+    Raises:
+        ConfigError, DataError: as `prepare`.
+    """
+    folder = _local_folder(data_dir)
+    if image_folder.is_folder(dataset):
+        images = image_folder.describe(dataset, resize)
+        name, directory = _place(images, folder)
+        return prepared.inspect(directory, name) if _is_filled(directory) else None
+    if folder is not None and prepared.looks_prepared(folder, dataset):
+        return prepared.inspect(folder, _wanted_name(dataset))
+    target = _target(dataset, folder)
+    places = [target.directory]
+    if folder is not None:
+        places = [folder / target.relative.name, *places, folder / ARCHIVES_ROOT / target.relative]
+        if archives.find(folder, stock.checksums(target.builder)):
+            places.append(_target(dataset, None).directory)
+    filled = next(filter(_is_filled, places), None)
+    return prepared.inspect(filled, target.name) if filled else None
+
+
 def prepare_folder(images: ImageFolder, data_dir: str | None) -> PreparedDataset:
     """Tell what is taken of a folder of images, and store them where these very ones have not been
     stored yet; see `prepare`."""
-    import tensorflow_datasets as tfds
-
     folder = _local_folder(data_dir)
-    root = folder or Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
+    root = folder or _default_root()
     if root.is_relative_to(os.path.realpath(images.root)):
         raise ConfigError(
             f"--data-dir {root} lies in the folder of the images themselves, where the next "
             "call would take it for a split; name another one"
         )
     _tell(summary(images))
-    config = image_folder.fingerprint(images)[:16]
-    name = f"{image_folder.NAME}/{config}"
-    if folder and prepared.looks_prepared(folder, image_folder.NAME):
-        directory = folder
-    else:
-        directory = root / name / image_folder.VERSION
+    name, directory = _place(images, folder)
+    if directory != folder:
         with workspace.exclusive(root, name):
             if not _is_filled(directory):
-                _store(images, root, config, directory)
-    found = prepared.inspect(directory, name)
-    if found.version != image_folder.VERSION:
+                _store(images, root, name.rpartition("/")[2], directory)
+    stored = prepared.inspect(directory, name)
+    if stored.version != image_folder.VERSION:
         raise DataError(
-            f"{directory} was prepared by version {found.version}, which stored other pixels; "
+            f"{directory} was prepared by version {stored.version}, which stored other pixels; "
             f"expected {image_folder.VERSION}: name another --data-dir to have it prepared afresh"
         )
     _tell([f"  note: {note}" for note in read_notes(directory)])
-    return found
+    return stored
+
+
+def _place(images: ImageFolder, folder: Path | None) -> tuple[str, Path]:
+    """Name of a folder of images as a data set, and where it is stored, or will be."""
+    name = f"{image_folder.NAME}/{image_folder.fingerprint(images)[:16]}"
+    if folder and prepared.looks_prepared(folder, image_folder.NAME):
+        return name, folder
+    return name, (folder or _default_root()) / name / image_folder.VERSION
+
+
+def _default_root() -> Path:
+    import tensorflow_datasets as tfds
+
+    return Path(os.path.expanduser(tfds.core.constants.DATA_DIR))
 
 
 def _tell(lines: list[str]) -> None:

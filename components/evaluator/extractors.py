@@ -11,6 +11,7 @@ Attack and label go with a row, and what an EvalConfig asks for beyond ours: the
 slices, and for other metrics labels, predictions and weights. The rest of the row ends here.
 """
 
+import logging
 import pickle
 import zlib
 from collections import defaultdict
@@ -28,6 +29,9 @@ from components.evaluator.metrics import OUTCOME, RIGHT, RowAccuracy
 from components.evaluator.outcome import IntArray, RowOutcome, image_outcome, row_outcomes
 from components.records.names import ATTACK, CLEAN, LABEL, ROBUST
 from components.records.record import IMAGE, Rows
+from foundation.events import Fields
+
+log = logging.getLogger("gauntlet.evaluator")
 
 Extracts = dict[str, Any]
 Part = tuple[RowOutcome, Extracts]
@@ -86,6 +90,7 @@ def packed_rows(
     buckets: defaultdict[int, list[tuple[bytes, Part]]] = defaultdict(list)
     for (identity, outcome), extract in zip(outcomes, rest, strict=True):
         buckets[zlib.crc32(identity) % BUCKETS].append((identity, (outcome, extract)))
+    log.info("judging", extra=Fields(advance=len(rows), unit="rows"))
     for bucket, content in buckets.items():
         yield bucket, zlib.compress(pickle.dumps(content), level=1)
 

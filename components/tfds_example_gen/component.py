@@ -71,12 +71,13 @@ def TfdsExampleGen(
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     folders = {split: artifact_utils.get_split_uri([examples], split) for split in wanted}
+    images = sum(builder.info.splits[split].num_examples for split in wanted.values())
     with beam_pipeline as pipeline:
         _ = (
             pipeline
             | beam.Create(parts)
             | beam.Reshuffle()
-            | beam.Map(write_part, directory, folders)
+            | beam.Map(write_part, directory, folders, images)
             | beam.combiners.ToList()
             | beam.Map(write_labels, examples.uri)
         )

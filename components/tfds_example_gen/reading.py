@@ -187,10 +187,10 @@ def check_is_tfrecord(builder: tfds.core.DatasetBuilder) -> None:
 
 
 def write_part(
-    part: tuple[str, Any, int, int], directory: str, folders: dict[str, str]
+    part: tuple[str, Any, int, int], directory: str, folders: dict[str, str], images: int = 0
 ) -> tuple[str, dict[int, int]]:
     """Read a part of a split and write it as a shard; returns the split, and how many images each
-    label has."""
+    label has. images: how many all parts have; 0 where nobody knows."""
     split, instruction, index, count = part
     labels: Counter[int] = Counter()
     written = write_shard(
@@ -198,7 +198,7 @@ def write_part(
         read_part(instruction, directory, labels),
     )
     beam.metrics.Metrics.counter("gauntlet.tfds_example_gen", "read").inc(written)
-    log.info("reading", extra=Fields(advance=written))
+    log.info("reading", extra=Fields(advance=written, total=images))
     return split, dict(labels)
 
 

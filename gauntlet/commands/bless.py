@@ -4,7 +4,13 @@ import click
 
 from components.changes import require_reason
 from foundation.errors import ConfigError
-from gauntlet.options import by_hand_options, request, root_option
+from gauntlet.options import (
+    by_hand_options,
+    console_beside,
+    request,
+    root_option,
+    voice_options,
+)
 from pipeline.production.requests import ForcedPush
 
 
@@ -18,6 +24,7 @@ from pipeline.production.requests import ForcedPush
     help="Required: confirms that you override the gates.",
 )
 @by_hand_options
+@voice_options
 @request(ForcedPush)
 def bless(task: ForcedPush, forced: bool) -> None:
     """Push the model of a refused run, in an emergency. Default: of the latest run, where no other
@@ -29,8 +36,6 @@ def bless(task: ForcedPush, forced: bool) -> None:
       gauntlet bless --force --reason "the served model fails on new scanners; this one is the
       lesser evil"
     """
-    from rich.console import Console
-
     from gauntlet.work import call_with, log_of
 
     if not forced:
@@ -38,7 +43,7 @@ def bless(task: ForcedPush, forced: bool) -> None:
             "a blessing by hand overrides the gates; say --force if that is what you want"
         )
     require_reason(task.reason)
-    console = Console()
+    console = console_beside()
     with log_of(task.root) as log:
         served = call_with(
             "TFX", "pipeline.production.forced_push:push_refused", task, log, console

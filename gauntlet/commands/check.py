@@ -10,8 +10,9 @@ from click.core import ParameterSource
 
 from foundation.errors import REFUSED
 from gauntlet.evaluation.task import EvaluationTask
+from gauntlet.loudness import Loudness, loudness
 from gauntlet.model_options import model_options
-from gauntlet.options import console_beside, json_option, request
+from gauntlet.options import console_beside, json_option, request, voice_options
 from gauntlet.parameters import INPUT_FILE, OUTPUT_FILE, SHARE, TIME, created
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Outputs:
     is_flag=True,
     help="Also print annotations of GitHub Actions, and add a table to the summary of the step.",
 )
+@voice_options
 @json_option("the report")
 @request(Outputs)
 def check(
@@ -128,12 +130,11 @@ def _given() -> frozenset[str]:
 
 
 def _judged(task: EvaluationTask, console: "Console") -> "CheckReport":
-    from rich.markup import escape
-
     from gauntlet.check.report import CheckReport
     from gauntlet.commands.evaluate import evaluated
+    from gauntlet.voice import say
 
-    console.print(escape(f"checking {task.model}"), highlight=False, soft_wrap=True)
+    say(console, f"checking {task.model}")
     return CheckReport(evaluation=evaluated(task, console))
 
 
@@ -143,7 +144,7 @@ def _write(report: "CheckReport", outputs: Outputs, seconds: float, console: "Co
     from gauntlet.check.github import annotations, write_summary
     from gauntlet.check.junit import junit
     from gauntlet.check.sarif import sarif
-    from gauntlet.tables.check import print_check
+    from gauntlet.tables.check import print_check, print_outcome
 
     for file, text in (
         (outputs.json_file, report.to_json),
@@ -153,7 +154,7 @@ def _write(report: "CheckReport", outputs: Outputs, seconds: float, console: "Co
         if file:
             write_text(file, text())
     shown = write_summary(report) if outputs.github else True
-    print_check(report, console)
+    (print_outcome if loudness() is Loudness.QUIET else print_check)(report, console)
     if outputs.github:
         click.echo("\n".join(annotations(report)), err=console.stderr)
     if not shown:

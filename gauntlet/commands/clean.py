@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from foundation.whole import write_text
-from gauntlet.options import console_beside, json_option, root_option
+from gauntlet.options import console_beside, json_option, root_option, voice_options
 from gauntlet.parameters import AGE
 from pipeline.root.root import Root
 
@@ -29,6 +29,7 @@ from pipeline.root.root import Root
     help="Remove only what is older than this too, such as 12h, 30d or 8w.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@voice_options
 @json_option("what was removed, path by path,")
 def clean(
     root: Root,

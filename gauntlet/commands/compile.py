@@ -9,7 +9,7 @@ import click
 from gauntlet_kubeflow.target import Target
 
 from foundation.errors import ConfigError
-from gauntlet.options import settings_options
+from gauntlet.options import console_beside, settings_options, voice_options
 from gauntlet.parameters import INPUT_FILE, OUTPUT_FILE, Choices
 from gauntlet.terms import gates_option, mandate_options
 
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     help="Let a run succeed whose model was refused; without this it fails in the task Verdict.",
 )
 @mandate_options
+@voice_options
 def compile(
     preset: str | None,
     config_file: Path | None,
@@ -137,11 +138,11 @@ def compile(
     from gauntlet_kubeflow.names import check_pipeline_name
     from gauntlet_kubeflow.request import Compilation
     from gauntlet_kubeflow.resources import Profile, read_profile
-    from rich.console import Console
     from rich.markup import escape
 
     from gauntlet.configuration import without_looking
     from gauntlet.terms import mandate_of, with_gates
+    from gauntlet.voice import note
     from gauntlet.work import call_with, temporary_log
 
     for option, text in (("image", image), ("pipeline-root", pipeline_root)):
@@ -174,12 +175,12 @@ def compile(
         service_account=service_account,
     )
     refuse_what_cannot_run(request)
-    console = Console()
+    console = console_beside()
     function = "gauntlet_kubeflow.compile:compile_to_file"
     with temporary_log() as log:
         call_with("TFX", function, (request, output), log, console)
-    for note in notes(request):
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    for text in notes(request):
+        note(console, text)
     console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
 
 

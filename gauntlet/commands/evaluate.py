@@ -8,7 +8,7 @@ import click
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.model_options import model_options
-from gauntlet.options import console_beside, json_option, request
+from gauntlet.options import console_beside, json_option, request, voice_options
 from gauntlet.parameters import created
 from pipeline.root.root import LOG
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--corruptions", is_flag=True, help="Also report accuracy on the fifteen MNIST-C families."
 )
+@voice_options
 @json_option("results.json")
 @request(EvaluationTask)
 def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
@@ -48,16 +49,15 @@ def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     Every image is proven, broken, or left open: the true robust accuracy lies between certified and
     worst case.
     """
-    from rich.markup import escape
-
     from foundation.whole import write_text
     from gauntlet.tables.evaluation import print_evaluation
+    from gauntlet.voice import say
     from trainer.models.formats import model_file
 
     model_file(task.model)  # before seconds pass and folders are made
     created(task.output, "output")
     console = console_beside(json_file)
-    console.print(escape(f"evaluating {task.model}"), highlight=False, soft_wrap=True)
+    say(console, f"evaluating {task.model}")
     report = evaluated(task, console)
     if json_file:
         write_text(json_file, report.to_json())

@@ -37,6 +37,7 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.tables.models import journal_table, version_table
+    from gauntlet.voice import note
 
     console = console_beside(json_file)
     place = place_of(folder, store)
@@ -75,6 +76,7 @@ def _listed(place: Root | str, serving: str, console: "Console") -> list["Versio
     """The versions of a root, compared with its metadata too, or of a store."""
     from components.versions import examined
     from gauntlet.supervisor import call
+    from gauntlet.voice import note
     from gauntlet.work import temporary_log
     from pipeline.production.listing import list_root
 
@@ -88,10 +90,3 @@ def _listed(place: Root | str, serving: str, console: "Console") -> list["Versio
     except RunError as error:
         note(console, f"the versions are not compared with the metadata: {error}")
         return examined(serving)
-
-
-def note(console: "Console", text: str) -> None:
-    """What a user should know beside the table."""
-    from rich.markup import escape
-
-    console.print(f"[yellow]Note:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gauntlet.options import console_beside, json_option, request, root_option
+from gauntlet.options import console_beside, json_option, request, root_option, voice_options
 from pipeline.production.requests import Classification
 
 
@@ -13,6 +13,7 @@ from pipeline.production.requests import Classification
 @click.argument(
     "images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE..."
 )
+@voice_options
 @json_option("the answers")
 @request(Classification)
 def predict(task: Classification, json_file: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.events import phase
-from gauntlet.options import console_beside, json_option
+from gauntlet.options import console_beside, json_option, voice_options
 from gauntlet.parameters import PLAIN_FOLDER, SIZE
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     type=PLAIN_FOLDER,
     help="Where the data lies or goes, as in `gauntlet run`. Default: the folder of tfds.",
 )
+@voice_options
 @json_option("what was prepared")
 def prepare(
     dataset: str, resize: tuple[int, int] | None, data_dir: Path | None, json_file: Path | None

@@ -3,7 +3,13 @@
 import click
 
 from components.changes import require_reason
-from gauntlet.options import by_hand_options, place_of, root_or_store_options
+from gauntlet.options import (
+    by_hand_options,
+    console_beside,
+    place_of,
+    root_or_store_options,
+    voice_options,
+)
 from pipeline.production.requests import Rollback, StoreRollback
 from pipeline.root.root import Root
 
@@ -12,6 +18,7 @@ from pipeline.root.root import Root
 @root_or_store_options
 @click.argument("version", required=False)
 @by_hand_options
+@voice_options
 def rollback(folder: str | None, store: str, version: str | None, reason: str, by: str) -> None:
     """Serve VERSION again. Default: the newest intact one of an earlier model whose blessing is in
     force; where the served version is damaged, the newest intact one.
@@ -20,13 +27,11 @@ def rollback(folder: str | None, store: str, version: str | None, reason: str, b
     after it (in a root they lose their blessing) are not pushed again: the served model is then the
     champion, with which the next candidate is compared.
     """
-    from rich.console import Console
-
     from components.versions import PushedBy
     from gauntlet.tables.models import history
     from gauntlet.work import call_with, log_of, temporary_log
 
-    console = Console()
+    console = console_beside()
     place = place_of(folder, store)
     require_reason(reason)
     where = "pipeline.production.rollback"

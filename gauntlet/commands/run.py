@@ -3,14 +3,26 @@
 import contextlib
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from foundation.errors import REFUSED, GauntletError, ProcessDied
-from gauntlet.options import DEFAULT_ROOT, console_beside, json_option, settings_options
+from foundation.errors import REFUSED, ConfigError, GauntletError, ProcessDied, RunError
+from gauntlet.loudness import Loudness, complain, loudness
+from gauntlet.options import (
+    DEFAULT_ROOT,
+    console_beside,
+    json_option,
+    settings_options,
+    voice_options,
+)
 from gauntlet.parameters import PLAIN_FOLDER, Choices, created
 from gauntlet.terms import gates_option, mandate_options
 from pipeline.local.orchestrator import Orchestrator
+
+if TYPE_CHECKING:
+    from gauntlet.voice import Voice
+    from pipeline.local.job import Job
 
 GOES_ON = (
     "Run the same command again: finished nodes are not repeated, and a training goes on from its "
@@ -65,7 +77,20 @@ GOES_ON = (
     show_default=True,
     help="Who runs the nodes: one after another in one process, or as a Beam pipeline.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be computed and why, what comes from the cache, the time and disk that it "
+    "takes and which champion it meets. Nothing is computed, pushed or written into the root.",
+)
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Also run what no model can pass: gates that contradict other settings, or too few test "
+    "images for a gate.",
+)
 @mandate_options
+@voice_options
 @json_option("summary.json")
 def run(
     preset: str | None,
@@ -78,6 +103,8 @@ def run(
     span: int | None,
     accept_classes: bool,
     orchestrator: Orchestrator,
+    dry_run: bool,
+    anyway: bool,
     replace: bool,
     force: bool,
     reason: str,
@@ -85,19 +112,22 @@ def run(
 ) -> int:
     """Run the whole pipeline: ingest, validate, train, attack, evaluate, push or refuse.
 
+    \b
+      gauntlet run --preset smoke --root demo      a first look, a minute or two
+      gauntlet run --dry-run                       what a run would do, and why
+
     The first push binds the root to what its models are for and must reach (`gauntlet gates --root
     ROOT`); a later run that differs from that, or asks for less, stops before anything is computed.
 
     What fails after the push is a warning.
     """
-    from rich.markup import escape
-
     from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
-    from gauntlet.tables.run import print_summary, warning
+    from gauntlet.tables.run import print_summary, print_verdict, warning
     from gauntlet.terms import agreed, mandate_of, with_gates
+    from gauntlet.voice import note, say
     from pipeline.definition.gates import out_of_reach
     from pipeline.local.job import Job, pushed_before
     from pipeline.root.root import Root
@@ -110,7 +140,11 @@ def run(
         assignments = (*assignments, "data.accept_classes=true")
     mandate = mandate_of(replace, force, reason)
     config = with_gates(configured(preset, assignments, config_file), gates_file, assignments)
-    root = Root(created(folder, "root").resolve())  # by one name, whichever links lead there
+    impossible = out_of_reach(config)
+    if impossible and not anyway:
+        raise ConfigError(never_pushed(impossible))
+    # By one name, whichever links lead there.
+    root = Root((folder if dry_run else created(folder, "root")).resolve())
     config, notes = agreed(root, config, mandate)
     job = Job(
         config=config,
@@ -119,19 +153,18 @@ def run(
         data_dir=data_dir,
         orchestrator=orchestrator,
         mandate=mandate,
+        anyway=anyway,
     )
-    job.root.share()
     console = console_beside(json_file)
-    refused = [f"whatever is trained will be refused: {why}" for why in out_of_reach(config)]
-    for note in (*notes, *refused):
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    refused = [f"whatever is trained will be refused: {why}" for why in impossible]
+    for text in (*notes, *refused):
+        note(console, text)
+    if dry_run:
+        return told(job, json_file, console)
+    job.root.share()
     results = job.root.results(job.run_id)
     results.mkdir(parents=True)
-    console.print(
-        escape(f"run {job.run_id}, preset {config.preset}, root {job.root}"),
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, f"run {job.run_id}, preset {config.preset}, root {job.root}")
     try:
         outcome = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
     except (GauntletError, KeyboardInterrupt) as error:
@@ -142,7 +175,8 @@ def run(
     try:
         if summary := outcome.summary:
             with outcome.noting("the table"):
-                print_summary(summary, results, console)
+                shown = print_verdict if loudness() is Loudness.QUIET else print_summary
+                shown(summary, results, console)
         if json_file:
             with outcome.noting(f"--json {json_file}"):
                 write_text(json_file, summary.to_json() if summary else dumps(outcome))
@@ -150,5 +184,36 @@ def run(
         outcome.problems.append(str(stop) or "interrupted")
     if outcome.problems:
         with contextlib.suppress(OSError):  # the terminal has gone
-            click.echo(warning(outcome), err=True)
+            complain(warning(outcome), level="warning")
     return 0 if outcome.pushed else REFUSED
+
+
+def never_pushed(reasons: list[str]) -> str:
+    """That a run is not worth its time, and what to do."""
+    found = "\n".join(f"- {reason}" for reason in reasons)
+    return (
+        f"whatever is trained would be refused:\n{found}\nChange one of these settings, or run it "
+        "all the same, for the numbers: --anyway"
+    )
+
+
+def told(job: "Job", json_file: Path | None, console: "Voice") -> int:
+    """Show what a run would do; returns the exit code.
+
+    Raises:
+        RunError: it would fail for want of disk.
+    """
+    from foundation.json import dumps
+    from foundation.whole import write_text
+    from gauntlet.supervisor import call
+    from gauntlet.tables.plan import print_plan
+    from gauntlet.work import temporary_log
+
+    with temporary_log() as log:
+        plan = call("pipeline.local.plan:planned", job, log, console)
+    if json_file:
+        write_text(json_file, dumps(plan) + "\n")
+    print_plan(plan, console)
+    if plan.stops:
+        raise RunError(plan.stops)
+    return 0

@@ -10,7 +10,13 @@ from gauntlet_kubeflow.clients.request import Destination, Submission
 from gauntlet_kubeflow.target import STORES
 
 from foundation.errors import INTERRUPTED, REFUSED, ConfigError, RefusedData, RunError
-from gauntlet.options import google_cloud_options, refuse_options, request
+from gauntlet.options import (
+    console_beside,
+    google_cloud_options,
+    refuse_options,
+    request,
+    voice_options,
+)
 from gauntlet.parameters import LOCAL_PATH, PLAIN_FOLDER, Choices, created
 from gauntlet.terms import mandate_of, mandate_options
 
@@ -108,6 +114,7 @@ OPTIONS_OF = {
     "instead of in this environment. Volumes are folders in the root.",
 )
 @mandate_options
+@voice_options
 @request(Submission)
 def submit(
     task: Submission,
@@ -132,7 +139,6 @@ def submit(
     """
     from gauntlet_kubeflow.addresses import check_address
     from gauntlet_kubeflow.clients.compiled import read_compiled
-    from rich.console import Console
 
     refuse_options(task.target, OPTIONS_OF)
     compiled = read_compiled(task.file, task.target)
@@ -158,7 +164,7 @@ def submit(
         values = parameter_values(compiled.spec, task.assignments, mandate)
     if task.no_cache:
         compiled = compiled.without_cache()
-    console = Console()
+    console = console_beside()
     if task.target is LOCAL:
         return run_here(compiled, values, created(folder, "root"), docker, console)
     return send(platform_of(task), compiled, values, wait, timeout, console)

@@ -316,7 +316,7 @@ class Evaluation:
         """Accuracy on each family of corruptions, over the whole split."""
         predict = Attacker(self.loaded.model, ThreatModel(epsilon=0.0), self.task.batch).predict
         right = dict.fromkeys(Corruption, 0)
-        total = 0
+        images, total = count_images(self.prepared, self.task.split, self.task.limit), 0
         with phase("corruptions"):
             for batch in self._batches():
                 seeds = image_seeds(batch.ids, self.task.seed)
@@ -324,7 +324,7 @@ class Evaluation:
                     corrupted = corrupt(family, batch.x, seeds)
                     right[family] += int(np.sum(predict(corrupted) == batch.y))
                 total += len(batch.y)
-                log.info("corrupting", extra=Fields(advance=len(batch.y)))
+                log.info("corrupting", extra=Fields(advance=len(batch.y), total=images))
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
@@ -334,16 +334,14 @@ class Evaluation:
 
     def _verdict(self, judge: Judge, work: Path) -> tuple[list[bytes], Verdict]:
         """Ids of all images, and the verdict on them."""
-        total, key = self._total, self._key(judge.threat)
         judged: list[tuple[list[bytes], Verdict]] = []
         with until(self.task.deadline):
             for number, batch in enumerate(self._batches()):
                 kept = work / f"batch-{number:05d}-{len(batch.y)}.npz"
+                key = self._key(judge.threat)
                 verdict = kept_verdict(kept, batch, judge, self.task.seed, key)
                 judged.append((batch.ids, verdict))
-                done = sum(len(ids) for ids, _ in judged)
-                message = "%s of %s images judged"
-                log.info(message, f"{done:,}", f"{total:,}", extra=Fields(progress=(done, total)))
+                log.info("judging", extra=Fields(advance=len(batch.y), total=self._total))
         if not judged:
             raise RunError(
                 "the time did not suffice for a single batch of images, so nothing is known of the "

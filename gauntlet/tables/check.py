@@ -12,6 +12,11 @@ def print_check(report: CheckReport, console: Console) -> None:
     """Print the tables of a check's report."""
     print_evaluation(report.evaluation, console)
     console.print(gate_table(report.gates, title="Gates"))
+    print_outcome(report, console)
+
+
+def print_outcome(report: CheckReport, console: Console) -> None:
+    """What became of the model, and who refused it."""
     for sentence in report.result.undone:
         console.print(f"[red]Not finished:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     for gate in report.refusing:

@@ -35,16 +35,21 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
         console.print(f"[yellow]Not compared:[/] {escape(reason)}", highlight=False, soft_wrap=True)
     for caveat in summary.caveats:
         console.print(f"[yellow]Caveat:[/] {escape(caveat)}", highlight=False)
+    nodes = summary.nodes.values()
+    cached = f"{sum(node.cached for node in nodes)} of {len(nodes)} nodes from the cache"
+    results = f"{summary.seconds:.0f} s, {cached}; results in {escape(str(folder))}"
+    console.print(results, highlight=False, soft_wrap=True)
+    print_verdict(summary, folder, console)
+
+
+def print_verdict(summary: RunSummary, folder: Path, console: Console) -> None:
+    """What became of the model; see `print_summary`."""
     if summary.pushed:
         console.print(
             f"[green]Pushed[/] to {escape(summary.pushed)}", highlight=False, soft_wrap=True
         )
     else:
         print_refusal(summary, folder, console)
-    nodes = summary.nodes.values()
-    cached = f"{sum(node.cached for node in nodes)} of {len(nodes)} nodes from the cache"
-    results = f"{summary.seconds:.0f} s, {cached}; results in {escape(str(folder))}"
-    console.print(results, highlight=False, soft_wrap=True)
     console.print(escape(verdict(summary)), highlight=False, soft_wrap=True, style="bold")
 
 

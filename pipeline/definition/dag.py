@@ -72,6 +72,8 @@ class Places:
     purpose or a weaker policy, as JSON, see `components.mandate.Mandate`.
     training_jobs: by model, the training job of Vertex AI that trains it, as JSON; a model without
     one is trained where its node runs.
+    anyway: whether a run goes on where its test split has too few images for a gate, whatever model
+    comes; on a platform nobody could say so while it runs.
     fail_on_refusal: whether a run without a push shall fail; None where somebody else tells the
     user what became of the model.
     """
@@ -90,6 +92,7 @@ class Places:
     accepted: str = ""
     terms: Terms | None = None
     mandate: str = ""
+    anyway: bool = True
     training_jobs: Mapping[str, str] = field(default_factory=dict)
     fail_on_refusal: bool | None = None
 
@@ -126,6 +129,7 @@ def create_pipeline(config: RunConfig, places: Places, beam_pipeline_args: list[
         examples=raw,
         gates=dumps([gate.plain() for gate in gates_of(config.gates, class_names)], indent=None),
         dataset=terms.purpose.dataset if config.data.span else "",
+        **({} if places.anyway else {"stop": 1}),
     )
     accepted = dag.add(gate, "accepted")
 

@@ -42,6 +42,7 @@ class Job:
     data_dir: folder of prepared data or of archives, see `components.datasets`; None for tfds's
         own.
     mandate: who answers for another purpose or a weaker policy.
+    anyway: whether it goes on where no model can pass.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Job:
     data_dir: Path | None
     orchestrator: Orchestrator
     mandate: Mandate = field(default_factory=Mandate)
+    anyway: bool = False
 
 
 def run_job(job: Job) -> Outcome:
@@ -156,14 +158,28 @@ def _check_disk(job: Job, prepared: PreparedDataset) -> None:
 
 def _assemble(job: Job, prepared: PreparedDataset) -> Any:
     """The pipeline, on a root where what killed runs left behind is mended."""
+    _mend(job.root)
+    check_champion(job.root)
+    data_dir = job.root.link_data(prepared.directory)
+    return pipeline_of(job, prepared, data_dir, job.root.artifacts, job.root.connection)
+
+
+def pipeline_of(
+    job: Job, prepared: PreparedDataset, data_dir: str, artifacts: Path, metadata: Any
+) -> Any:
+    """The pipeline of a run.
+
+    Args:
+        data_dir: where the nodes find the prepared data.
+        artifacts: folder of what they write.
+        metadata: connection.
+    """
     from components.spans import newest_accepted
     from pipeline.definition.dag import Places, create_pipeline
 
-    _mend(job.root)
     serving, spans, terms = str(job.root.serving), str(job.root.spans), terms_of(job.config)
-    check_champion(job.root)
     places = Places(
-        pipeline_root=str(job.root.artifacts),
+        pipeline_root=str(artifacts),
         serving=serving,
         spans=spans,
         checkpoints=str(job.root.artifacts / ".checkpoints"),
@@ -171,9 +187,10 @@ def _assemble(job: Job, prepared: PreparedDataset) -> Any:
         accepted=newest_accepted(spans, job.config.data.span, terms.purpose.dataset),
         terms=terms,
         mandate=job.mandate.to_json(),
-        data_dir=job.root.link_data(prepared.directory),
+        anyway=job.anyway,
+        data_dir=data_dir,
         data_fingerprint=prepared.fingerprint,
-        metadata=job.root.connection,
+        metadata=metadata,
         run_id=job.run_id,
     )
     # The nodes read what is prepared, and need no folder of images.

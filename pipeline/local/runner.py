@@ -10,6 +10,7 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
 
 from foundation.events import phase
 from pipeline.local.orchestrator import Orchestrator
@@ -25,14 +26,20 @@ def run_pipeline(pipeline: Pipeline, orchestrator: Orchestrator, run_id: str) ->
     """
     # Beam's own default runner may try to download another one; this one is in the SDK.
     StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
-    ir = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(
-        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
-    )
+    ir = compiled(pipeline, run_id)
     runner = LocalDagRunner() if orchestrator is Orchestrator.LOCAL else BeamDagRunner()
     with logged_nodes() as nodes:
         runner.run_with_ir(ir)
     return nodes
+
+
+def compiled(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
+    """The pipeline as TFX's runners take it."""
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+    )
+    return ir
 
 
 @contextmanager

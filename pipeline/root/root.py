@@ -181,7 +181,7 @@ class Root:
         Returns:
             The path of the link; `directory` itself on a disk without links.
         """
-        link = self.folder / ".data"
+        link = self._data
         try:
             link.unlink(missing_ok=True)
             link.symlink_to(directory)
@@ -193,6 +193,31 @@ class Root:
             )
             return directory
         return str(link)
+
+    def linked_data(self, directory: str) -> str:
+        """What `link_data` will return, as far as an earlier run shows. Writes nothing."""
+        return str(self._data) if self._data.is_symlink() else directory
+
+    def copied_metadata(self, copy: Path) -> Any:
+        """The configuration of a connection to a copy of the metadata; of an empty one where there
+        is none.
+
+        Raises:
+            RunError: they cannot be read.
+        """
+        from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+        if self.has_metadata:
+            address = f"{self._metadata.as_uri()}?mode=ro"
+            try:
+                with (
+                    contextlib.closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as own,
+                    contextlib.closing(sqlite3.connect(copy)) as other,
+                ):
+                    own.backup(other)
+            except sqlite3.DatabaseError as error:
+                raise RunError(f"{self._metadata} cannot be read: {error}") from error
+        return sqlite_metadata_connection_config(str(copy))
 
     def check_metadata(self) -> None:
         """Raises RunError unless the metadata can be written. ML Metadata itself would try for five
@@ -228,6 +253,10 @@ class Root:
     @property
     def _is_shared(self) -> bool:
         return bool(self.folder.stat().st_mode & stat.S_IWGRP)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / ".data"
 
     @property
     def _metadata(self) -> Path:

@@ -21,11 +21,13 @@ from components.anomaly_gate import (
     AnomalyGate,
     LastSpan,
     beyond,
+    refuse_beyond,
     statistics_file,
 )
 from components.datasets.folder.spans import spans
 from components.evaluator.asked import gates
 from components.policy import GatesConfig
+from components.records.labels import write_labels
 from components.records.shards import write_shard
 from components.schema import derived_schema
 from components.spans import newest_accepted
@@ -309,6 +311,20 @@ def test_the_newest_span_is_taken_unless_another_is_named(deliveries: Path) -> N
 def test_a_span_that_is_not_there(deliveries: Path, dataset: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configured("smoke", (f"data.dataset={dataset or deliveries}", "data.span=3"))
+
+
+@pytest.mark.parametrize("images", [20, 400])
+def test_a_run_ends_where_a_gate_can_let_no_model_pass(images: int, tmp_path: Path) -> None:
+    """20 of 20 have a lower end of 83.2 % (Clopper and Pearson)."""
+    write_labels([("test", {0: images // 2, 1: images // 2})], str(tmp_path))
+    asked = [gate.plain() for gate in gates(GatesConfig(clean=0.9, checks=()))]
+    if images == 400:
+        refuse_beyond(asked, str(tmp_path))
+        return
+    with pytest.raises(ConfigError, match="clean, worst_case: No model can pass on 20 ") as caught:
+        refuse_beyond(asked, str(tmp_path))
+    assert "data.test" in str(caught.value)
+    assert "--anyway" in str(caught.value)
 
 
 def test_what_no_model_can_pass_on_so_few_images_is_said() -> None:

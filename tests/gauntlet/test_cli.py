@@ -58,7 +58,7 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     lines = [line.split(maxsplit=1) for line in listed.strip().splitlines()]
     by_use = (
         "run check evaluate gates init config models rollback bless predict clean prepare image "
-        "compile submit deploy"
+        "compile submit deploy completion"
     )
     assert " ".join(name for name, _ in lines) == by_use
     assert all(len(line) < 55 and line.endswith(".") for _, line in lines)

@@ -3,6 +3,7 @@ the blessing of that model."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -50,21 +51,28 @@ def tiny_run(
 ) -> set[str]:
     """Run it; returns the nodes that were computed and not taken from the cache. Leaves results as
     a run does."""
-    data = Data(version=version)
-    train = Train(examples=data.outputs["examples"], setting=setting)
-    judge = Judge(model=train.outputs["model"], good=good)
-    pipeline = Pipeline(
-        pipeline_name="gauntlet",
-        pipeline_root=str(root.artifacts),
-        components=[data, train, judge],
-        enable_cache=True,
-        metadata_connection_config=root.connection,
-    )
+    pipeline = tiny_pipeline(root.artifacts, root.connection, setting, version, good)
     root.folder.mkdir(parents=True, exist_ok=True)
     nodes = run_pipeline(pipeline, Orchestrator.LOCAL, run_id)
     for name in ("config.json", "schema.pbtxt", "log.txt", "attacked.png", "summary.json"):
         write(str(root.results(run_id)), name, run_id)
     return {name for name, node in nodes.items() if not node.cached}
+
+
+def tiny_pipeline(
+    artifacts: Path, connection: Any, setting: int = 0, version: int = 0, good: int = 0
+) -> Pipeline:
+    """The pipeline, which writes into a folder and into the metadata of a connection."""
+    data = Data(version=version)
+    train = Train(examples=data.outputs["examples"], setting=setting)
+    judge = Judge(model=train.outputs["model"], good=good)
+    return Pipeline(
+        pipeline_name="gauntlet",
+        pipeline_root=str(artifacts),
+        components=[data, train, judge],
+        enable_cache=True,
+        metadata_connection_config=connection,
+    )
 
 
 def models(root: Root) -> list[str]:

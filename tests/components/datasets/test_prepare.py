@@ -12,7 +12,7 @@ import pytest
 from tiny_mnist import TEST, TRAIN, truncate, use_default_root
 
 from components.datasets import stock
-from components.datasets.prepare import PreparedDataset, prepare
+from components.datasets.prepare import PreparedDataset, found, prepare
 from components.mirrors import mirror
 from components.mirrors.archives import Checksum
 from foundation.errors import ConfigError, DataError
@@ -46,6 +46,28 @@ def test_prepared_data_is_only_read(
         fingerprint="",
     )
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("where", [".", "mnist", "mnist/3.0.1"], ids=["root", "parent", "version"])
+def test_what_is_prepared_is_found_as_it_is_prepared(root: Path, where: str) -> None:
+    assert found("mnist", str(root / where)) == prepare("mnist", str(root / where))
+
+
+def test_what_is_not_prepared_is_not_found_and_not_fetched(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(official, tmp_path / "archives"))
+    use_default_root(monkeypatch, tmp_path / "default")
+    forbid_network(monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+    for data_dir in (str(folder), str(tmp_path / "none"), None):
+        assert found("mnist", data_dir) is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_was_prepared_of_archives_is_found(official: Path, tmp_path: Path) -> None:
+    folder = str(shutil.copytree(official, tmp_path / "archives"))
+    assert prepare("mnist", folder) == found("mnist", folder)
 
 
 def test_default_root_is_used_without_data_dir(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

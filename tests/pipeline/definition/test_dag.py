@@ -101,6 +101,15 @@ def inputs(node: pipeline_pb2.PipelineNode) -> str:
     return " ".join([*words, *(f"after={other}" for other in sorted(waits))])
 
 
+@pytest.mark.parametrize("anyway", [True, False])
+def test_a_run_stops_for_want_of_images_except_on_a_platform_and_with_anyway(anyway: bool) -> None:
+    (gate,) = (
+        node for node in pipeline_of([], anyway=anyway).components if node.id == "AnomalyGate"
+    )
+    assert bool(gate.exec_properties.get("stop")) is not anyway
+    assert Places(pipeline_root="r", serving="s", spans="a", checkpoints="c").anyway
+
+
 def keys(settings: list[str], **places: Any) -> dict[str, Any]:
     nodes = pipeline_of(settings, **places).components
     return {
