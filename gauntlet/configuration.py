@@ -18,7 +18,7 @@ from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
 from gauntlet.supervisor import shown
-from gauntlet.voice import Voice
+from gauntlet.voice import Voice, note
 from pipeline.definition.beginning import FOLDER, Beginning, begin, names_folder
 from pipeline.definition.config import DataConfig, RunConfig
 from pipeline.definition.settings_file import read_settings
