@@ -50,8 +50,8 @@ def gates(
     # Here and not above, so that --help stays quick; as in the other commands.
     from components.bound import bound_by, write_terms
     from components.policy import GatesConfig
-    from foundation.json import dumps
     from gauntlet.configuration import configured
+    from gauntlet.documents import Gates
     from gauntlet.tables.gates import gate_table
     from pipeline.definition.gates import gates as gates_of
     from pipeline.definition.terms import terms_of
@@ -64,7 +64,7 @@ def gates(
         print_bound(bound.doubt, console)
     asked = gates_of(terms.policy.gates)
     if json_file:
-        write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
+        write_text(json_file, Gates.of(asked).to_json())
     if toml_file:
         write_terms(toml_file, terms)
     console.print(gate_table(title, terms.purpose, asked))

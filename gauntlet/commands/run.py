@@ -92,7 +92,6 @@ def run(
     """
     from rich.markup import escape
 
-    from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
@@ -145,7 +144,7 @@ def run(
                 print_summary(summary, results, console)
         if json_file:
             with outcome.noting(f"--json {json_file}"):
-                write_text(json_file, summary.to_json() if summary else dumps(outcome))
+                write_text(json_file, (summary or outcome).to_json())
     except KeyboardInterrupt as stop:
         outcome.problems.append(str(stop) or "interrupted")
     if outcome.problems:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.json import dumps
+from foundation.json import Document
 from foundation.sandbox import Confinement
 from gauntlet.evaluation.chance import Chance
 from robustness.config import Check, Norm
@@ -40,7 +40,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Document, schema="evaluate/1"):
     """A model on a split of a data set.
 
     judged: the model as it was asked. sample: its accuracy on the first clean images, beside
@@ -68,7 +68,3 @@ class Report:
     results: tuple[Result, ...]
     corruptions: dict[str, float] | None
     folder: Path
-
-    def to_json(self) -> str:
-        """The content of `results.json`."""
-        return dumps(self)
