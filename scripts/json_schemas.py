@@ -81,7 +81,7 @@ def described(docstring: str, names: list[str]) -> tuple[str, dict[str, str]]:
     beginning = re.compile(rf"(?:(?<=\s)|^)({name}(?:, {name})*): ")
     text = re.sub(r"\bNone\b", "null", " ".join(docstring.split()))
     before, *pieces = beginning.split(text)
-    fields = {}
+    fields: dict[str, str] = {}
     for named, meaning in zip(pieces[::2], pieces[1::2], strict=True):
         fields |= dict.fromkeys(named.split(", "), meaning.strip().rstrip(".;,"))
     return before.strip(), fields

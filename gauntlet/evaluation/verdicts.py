@@ -148,7 +148,6 @@ def joined(verdicts: list[Verdict]) -> Verdict:
     return Verdict(**columns, x_adv=np.zeros((0, 0, 0, 0), np.float32), seconds=seconds)
 
 
-
 def found_on(ids: Iterable[bytes], verdict: Verdict) -> Iterator[Found]:
     """A row an image, as `examples.csv` has it."""
     columns = (getattr(verdict, name).tolist() for name in COLUMNS)

@@ -72,7 +72,9 @@ def compare(root: Root, a: str, b: str) -> Comparison:
     settings = [settings_of(folder) for folder in folders]
     read = [_examples(folder) for folder in folders]
     notes = [note for _, note in read if note]
-    notes += [f"{NO_CONFIG} of run {n}" for n, known in zip((a, b), settings, strict=True) if not known]
+    notes += [
+        f"{NO_CONFIG} of run {n}" for n, known in zip((a, b), settings, strict=True) if not known
+    ]
     ours, theirs = (
         Measured(summary=summary, found=found)
         for summary, (found, _) in zip(summaries, read, strict=True)

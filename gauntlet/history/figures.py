@@ -58,15 +58,6 @@ class Compared:
     why_not: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A share of one run, and of which image it holds: None where nobody knows that."""
-
-    share: float | None
-    holds: Holds | None = None
-    depends_on_attacks: bool = True
-
-
 def compared(one: "Measured", other: "Measured", why_not: str) -> Iterator[Compared]:
     """All figures of two runs.
 

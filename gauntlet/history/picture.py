@@ -44,15 +44,16 @@ def draw_pairs(pairs: Pairs, names: Sequence[str], caption: str, path: Path) -> 
         text, middle = text_of(image, names), left + CELL / 2
         axis.text(middle, top, text, fontsize=8, ha="center", va="bottom", parse_math=False)
     axis.set(xlim=(0, wide), ylim=(0, high))  # which an image changes
-    options = {"format": "png", "dpi": 90, "pil_kwargs": {"compress_level": 1}}
-    write_whole(path, lambda partial: figure.savefig(partial, **options))
+    quick = {"compress_level": 1}
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=90, pil_kwargs=quick))
 
 
 def side_by_side(clean: Pixels, attacked: Pixels) -> Pixels:
     """Both images in one, white between them, in colours."""
-    both = [np.repeat(each, 3, axis=2) if each.shape[2] == 1 else each for each in (clean, attacked)]
-    gap = np.full((clean.shape[0], max(1, clean.shape[1] // 14), 3), 255, np.uint8)
-    return np.concatenate([both[0], gap, both[1]], axis=1)
+    height, width, _ = clean.shape
+    gap = np.full((height, max(1, width // 14), 3), 255, np.uint8)
+    left, right = (np.broadcast_to(each, (height, width, 3)) for each in (clean, attacked))
+    return np.concatenate([left, gap, right], axis=1)
 
 
 def text_of(image: Against, names: Sequence[str]) -> str:

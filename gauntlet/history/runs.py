@@ -100,8 +100,9 @@ def newest_first(root: Root) -> list[Path]:
 def going_on(root: Root, folders: list[Path]) -> Path | None:
     """The folder of the run that holds the root's lock, where one does: it has noted its
     configuration since, as no command does that holds the lock for something else."""
-    since = root.held_since
-    for folder in folders if since else ():
+    if (since := root.held_since) is None:
+        return None
+    for folder in folders:
         config = folder / CONFIG
         if config.exists() and written_at(config) >= since and not (folder / SUMMARY).exists():
             return folder

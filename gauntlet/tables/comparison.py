@@ -33,9 +33,7 @@ def parts_of(comparison: Comparison) -> Iterator[Part]:
     settings = [(each.name, text_of(each.a), text_of(each.b)) for each in comparison.settings]
     nothing = () if settings or comparison.notes else ("No setting differs.",)
     header = ("setting", "A", "B")
-    yield Part(
-        title="Settings that differ", header=header, rows=tuple(settings), sentences=nothing
-    )
+    yield Part(title="Settings that differ", header=header, rows=tuple(settings), sentences=nothing)
     yield Part(
         title="Robust models on the test images, exact 95 % intervals",
         header=("", "A", "B", "B - A", "p"),

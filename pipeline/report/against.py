@@ -77,4 +77,4 @@ def read_pairs(path: Path, gate: str) -> Pairs | None:
             names = Pairs.__dataclass_fields__
             return Pairs(**{name: columns[name] for name in names}).at(columns[GATE + gate])
     except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged; the other results of the run are as they were") from error
+        raise DataError(f"{path} is damaged: it holds no images of gates") from error

@@ -4,10 +4,11 @@ Both are about the robust model, and count as the gates do: an image is broken t
 was made against another model breaks it.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Attacked:
         ]
 
 
-def _found(rows: Rows, place: int) -> Found:
+def _found(rows: Rows, place: Any) -> Found:
     """What a clean row says of its image."""
     proof = rows.certified_by[ROBUST][place]
     return Found(
@@ -133,8 +134,9 @@ def within(named: Mapping[str, Sequence[Wanted]], size: int) -> list[Wanted]:
 
     size: bytes of a pair of images.
     """
-    turns = (images[turn] for turn in range(MOST) for images in named.values() if turn < len(images))
-    return list(dict.fromkeys(turns))[: BYTES // size]
+    turns = itertools.zip_longest(*named.values())
+    images = dict.fromkeys(each for turn in turns for each in turn if each)
+    return list(images)[: BYTES // size]
 
 
 def pairs_of(attacked: Attacked, by_id: Mapping[str, Found], wanted: Sequence[Wanted]) -> Pairs:

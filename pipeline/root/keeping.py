@@ -90,7 +90,7 @@ def run_times(root: Root, store: "MetadataStore | None") -> Iterator[tuple[str, 
 def run_folders(root: Root) -> list[Path]:
     """The folders of results of runs; what else lies there is somebody else's."""
     folders = [path for path in sorted(root.results("").glob("*")) if is_folder(path)]
-    return [path for path in folders if any(RESULTS.fullmatch(each.name) for each in path.iterdir())]
+    return [path for path in folders if any(RESULTS.fullmatch(name) for name in os.listdir(path))]
 
 
 def written_at(path: Path) -> Time:

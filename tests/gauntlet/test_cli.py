@@ -46,7 +46,10 @@ def test_help_of_a_command_imports_no_library_of_its_work(command: str) -> None:
     assert imported([command, "--help"], names)[0] == []
 
 
-@pytest.mark.parametrize("command", ["evaluate", "models", "rollback", "bless", "predict", "clean"])
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate", "models", "runs", "show", "compare", "rollback", "bless", "predict", "clean"],
+)
 def test_help_of_a_command_without_settings_answers_without_pydantic(command: str) -> None:
     assert imported([command, "--help"], ("pydantic",))[0] == []
 
@@ -55,7 +58,8 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     by_use = (
-        "run evaluate gates models rollback bless predict clean prepare image compile submit deploy"
+        "run evaluate gates runs show compare models rollback bless predict clean prepare image "
+        "compile submit deploy"
     )
     assert " ".join(name for name, _ in lines) == by_use
     assert all(len(line) < 55 and line.endswith(".") for _, line in lines)
