@@ -113,7 +113,7 @@ def test_a_name_that_is_the_beginning_of_another_is_a_name(root: Root) -> None:
 
 def test_a_root_without_runs_says_how_to_make_one(tmp_path: Path) -> None:
     assert list_runs(Root(tmp_path)).runs == ()
-    with pytest.raises(ConfigError, match="there is no run in .* yet; `gauntlet run --root"):
+    with pytest.raises(ConfigError, match=r"there is no run in .* yet; `gauntlet run --root"):
         chosen(Root(tmp_path), "latest")
 
 

@@ -22,8 +22,8 @@ from pipeline.report.run_summary import (
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
-    "schema", "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks",
-    "examples",
+    "schema", "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite",
+    "attacks", "examples",
     "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
     "caveats", "seconds", "withdrawn", "forced",
 }  # fmt: skip
