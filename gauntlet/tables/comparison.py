@@ -102,15 +102,14 @@ def text_of(value: Any) -> str:
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print it as tables."""
     for part in parts_of(comparison):
+        console.print(f"[bold]{escape(part.title)}[/]", highlight=False, soft_wrap=True)
         if part.rows:
-            table = Table(title=escape(part.title))
+            table = Table()
             for name in part.header:
                 table.add_column(name, overflow="fold")
             for row in part.rows:
                 table.add_row(*map(escape, row))
             console.print(table)
-        elif part.sentences or not part.header:
-            console.print(f"[bold]{escape(part.title)}[/]", highlight=False, soft_wrap=True)
         for sentence in part.sentences:
             console.print(escape(sentence), highlight=False, soft_wrap=True)
 
