@@ -16,7 +16,7 @@ from typing import Any
 
 import pydantic
 
-from foundation.json import dumps
+from foundation.json import Document, dumps
 from foundation.rights import give, of_file
 from foundation.versions import is_number
 from foundation.whole import sync
@@ -48,7 +48,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Journal:
+class Journal(Document, schema="journal/1"):
     """What was done, the oldest first. damaged: numbers of lines that cannot be read."""
 
     entries: tuple[Entry, ...] = ()

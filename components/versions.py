@@ -130,11 +130,6 @@ class Version:
         """Whether it is not what was pushed."""
         return self.problem not in ("", *BY_HAND)
 
-    def plain(self) -> dict[str, Any]:
-        """One entry of the listing as JSON has it."""
-        problem = {"problem": self.problem} if self.problem else {}
-        return {"version": self.version, "serving": self.serving} | problem | self.card.plain()
-
 
 def address_of(model: "mlmd.Artifact") -> str:
     """By what a card names a model: where it lies in its store, wherever its files were brought.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 def dumps(value: object, indent: int | None = 2) -> str:
@@ -39,3 +39,32 @@ def plain(value: object) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return value
+
+
+class Document:
+    """A dataclass that is the whole content of a JSON file which others may read.
+
+    The first entry of the file is `schema`: what it holds, and the version of its form. Entries may
+    be added to a version; one that goes, or that means something else, makes another version.
+
+        class Answers(Document, schema="predict/1"):
+    """
+
+    documents: ClassVar[dict[str, type["Document"]]] = {}
+    """All of them by their schema."""
+
+    schema: ClassVar[str]
+
+    def __init_subclass__(cls, schema: str) -> None:
+        cls.schema = f"gauntlet/{schema}"
+        Document.documents[cls.schema] = cls
+
+    def plain(self) -> dict[str, Any]:
+        """The content without its schema."""
+        content = plain(self)
+        assert isinstance(content, dict)
+        return content
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return dumps({"schema": self.schema} | self.plain()) + "\n"

@@ -32,6 +32,9 @@ SECONDS_BETWEEN_TRIES = 0.1
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has none."""
 
+SINCE = "%Y-%m-%d %H:%M:%S UTC"
+"""How a holder writes when it has taken the lock."""
+
 _held = threading.local()
 
 log = logging.getLogger("gauntlet.locks")
@@ -108,6 +111,24 @@ def reading(base: str) -> Iterator[None]:
             mine.discard(base)
 
 
+def held_since(path: Path) -> datetime.datetime | None:
+    """When whoever holds a lock has taken it, to the second; None where nobody does, or has not
+    said it yet.
+
+    What a killed holder left of itself is told by taking the lock for a moment. Where nothing is
+    left, it is not touched: a run that begins just then would be refused.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        _, _, since = path.read_text(errors="replace").rpartition(" since ")
+        began = datetime.datetime.strptime(since, SINCE)
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return began.replace(tzinfo=datetime.UTC)
+    return None
+
+
 def _acquired(path: Path, what: str, wait_seconds: float, advice: str) -> int:
     begin, told = time.monotonic(), False
     while (descriptor := _tried(path)) is None:
@@ -179,7 +200,7 @@ def _owner(path: Path) -> str:
 
 def _ourselves() -> str:
     now = datetime.datetime.now(datetime.UTC)
-    return f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S} UTC"
+    return f"process {os.getpid()} on {socket.gethostname()} since {now.strftime(SINCE)}"
 
 
 def _holder(path: Path) -> str:

@@ -21,7 +21,7 @@ class Explanation:
     images_to_change: how many more images must be right for the gate to hold; None where that would
         not do, or is no question of images.
     images_against: how many images speak against the model.
-    ids: some of them, when it was refused.
+    ids: some of them.
     not_compared: why there was nothing to compare with, where the gate holds for that; '' where it
         was judged.
     """

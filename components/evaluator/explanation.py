@@ -34,7 +34,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         bound=gate.bound,
         images_to_change=None if passed else gate.images_to_change(finding),
         images_against=finding.images_against,
-        ids=[] if passed else finding.ids,
+        ids=finding.ids,
         sentence=finding.sentence,
         not_compared=finding.not_compared,
     )

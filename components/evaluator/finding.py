@@ -56,3 +56,9 @@ def sign_test(losses: int, wins: int) -> float:
     """p-value of the one-sided sign test on the images on which only one of the two is right: the
     probability of at least so many losses where both are as likely."""
     return float(betainc(losses, wins + 1, 0.5)) if losses > 0 else 1.0
+
+
+def paired_test(losses: int, wins: int) -> float:
+    """p-value of the exact two-sided test on the images on which only one of the two is right
+    (McNemar): the probability of numbers at least as unequal where both are as likely."""
+    return min(1.0, 2 * sign_test(max(losses, wins), min(losses, wins)))

@@ -1,15 +1,27 @@
 """What comes of a check; read without TensorFlow."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from components.evaluator.explained import Explanation
-from foundation.json import dumps, plain
+from foundation.json import Document
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.sentence import in_words
 from robustness.config import ThreatModel
 
-SCHEMA = "gauntlet/check/1"
+
+@dataclass(frozen=True, kw_only=True)
+class Checked(Document, schema="check/1"):
+    """A model beside its gates: `gauntlet check`.
+
+    passed: whether every gate holds, and nothing was left undone.
+    verdict: what became of the model, in a sentence. finding: what was found of it, in a sentence.
+    evaluation: what was measured, at one epsilon, with the gates.
+    """
+
+    passed: bool
+    verdict: str
+    finding: str
+    evaluation: Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +76,9 @@ class CheckReport:
 
     def to_json(self) -> str:
         """The content of the file of `--json`."""
-        content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "passed": self.passed,
-            "verdict": self.verdict,
-            "finding": self.finding,
-            **plain(self.evaluation),
-        }
-        return dumps(content)
+        return Checked(
+            passed=self.passed,
+            verdict=self.verdict,
+            finding=self.finding,
+            evaluation=self.evaluation,
+        ).to_json()

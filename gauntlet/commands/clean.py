@@ -44,10 +44,10 @@ def clean(
     force, statistics of spans, summaries. Of an evaluation its results stay. A run whose artifacts
     are gone computes them again.
     """
-    from foundation.json import dumps
+    from gauntlet import documents
     from gauntlet.tables.clean import print_cleaned
     from gauntlet.work import call_with
-    from pipeline.root.cleaning import Cleaning, check_is_root, plain
+    from pipeline.root.cleaning import Cleaning, check_is_root
     from pipeline.root.keeping import Keep
 
     check_is_root(root)  # before there is a log in it
@@ -55,5 +55,5 @@ def clean(
     task = Cleaning(root=root, keep=Keep(number=keep, older_than=older_than), dry_run=dry_run)
     cleaned = call_with("TFX", "pipeline.root.cleaning:clean", task, root.log, console)
     if json_file:
-        write_text(json_file, dumps(plain(cleaned)) + "\n")
+        write_text(json_file, documents.Cleaning.of(cleaned).to_json())
     print_cleaned(cleaned, console)

@@ -43,9 +43,9 @@ def config(
     """
     if context.invoked_subcommand:
         return
-    from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.configuration import beginning, configured
+    from gauntlet.documents import Settings
     from gauntlet.tables.config import settings_of, settings_table
     from pipeline.definition.beginning import DEFAULT
     from pipeline.definition.settings_text import settings_text
@@ -61,7 +61,8 @@ def config(
     if toml_file:
         write_text(toml_file, settings_text(found, base or DEFAULT))
     if json_file:
-        write_text(json_file, dumps({"preset": found.preset, "settings": settings_of(found, base)}))
+        settings = tuple(settings_of(found, base))
+        write_text(json_file, Settings(preset=found.preset, settings=settings).to_json())
     console.print(settings_table(found, base))
     for name, reason in found.unused.items():
         console.print(f"{name} does nothing with {reason}", markup=False, highlight=False)

@@ -52,8 +52,8 @@ def gates(
     from components.bound import bound_by, write_terms
     from components.evaluator.asked import gates as gates_of
     from components.policy import GatesConfig
-    from foundation.json import dumps
     from gauntlet.configuration import configured
+    from gauntlet.documents import Gates
     from gauntlet.tables.gates import gate_table
     from pipeline.definition.terms import terms_of
 
@@ -66,7 +66,7 @@ def gates(
         print_bound(bound.doubt, console)
     asked = gates_of(terms.policy.gates)
     if json_file:
-        write_text(json_file, dumps([gate.plain() for gate in asked]) + "\n")
+        write_text(json_file, Gates.of(asked).to_json())
     if toml_file:
         refuse_other(toml_file, terms.to_toml())
         write_terms(toml_file, terms)

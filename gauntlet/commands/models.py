@@ -34,8 +34,8 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
 
     from components.journal import read
     from components.versions import card_of_entry, missing, unnoted
-    from foundation.json import dumps
     from foundation.whole import write_text
+    from gauntlet.documents import Models
     from gauntlet.tables.models import journal_table, version_table
     from gauntlet.voice import note
 
@@ -49,9 +49,8 @@ def models(folder: str | None, store: str, history: bool, json_file: Path | None
         )
     journal = read(serving)
     pushed = [] if history else _listed(place, serving, console)
-    shown = journal.entries if history else [version.plain() for version in pushed]
     if json_file:
-        write_text(json_file, dumps(shown) + "\n")
+        write_text(json_file, (journal if history else Models.of(pushed)).to_json())
     if journal.damaged:
         lines = ", ".join(map(str, journal.damaged))
         note(console, f"the journal has lines that cannot be read: {lines}")

@@ -21,8 +21,8 @@ def predict(task: Classification, json_file: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from foundation.json import dumps
     from foundation.whole import write_text
+    from gauntlet.documents import Predictions
     from gauntlet.work import call_with, log_of
 
     console = console_beside(json_file)
@@ -31,7 +31,7 @@ def predict(task: Classification, json_file: Path | None) -> None:
             "TensorFlow", "pipeline.production.prediction:classify", task, log, console
         )
     if json_file:
-        write_text(json_file, dumps(found.plain()) + "\n")
+        write_text(json_file, Predictions.of(found).to_json())
     table = Table(title=f"Version {found.version}")
     for column in ("image", "class", "label", "probability"):
         left = column in ("image", "label")

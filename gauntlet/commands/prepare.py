@@ -48,8 +48,8 @@ def prepare(
     A cluster that cannot reach the internet, and your own images, need the prepared folder in a
     store: copy what this prints, and compile with --data-uri and --data-fingerprint.
     """
-    from foundation.json import dumps
     from foundation.whole import write_text
+    from gauntlet.documents import Prepared
     from gauntlet.supervisor import call
     from gauntlet.work import temporary_log
 
@@ -58,7 +58,7 @@ def prepare(
     with temporary_log() as log:
         prepared, settings = call("gauntlet.commands.prepare:prepared", order, log, console)
     if json_file:
-        write_text(json_file, dumps({"prepared": prepared, "settings": settings}) + "\n")
+        write_text(json_file, Prepared(prepared=prepared, settings=settings).to_json())
     counts = ", ".join(f"{count:,} {split}" for split, count in prepared.splits.items())
     lines = [
         f"{prepared.name} {prepared.version}: {counts}",

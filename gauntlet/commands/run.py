@@ -121,7 +121,6 @@ def run(
 
     What fails after the push is a warning.
     """
-    from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.configuration import configured
     from gauntlet.supervisor import call
@@ -179,7 +178,7 @@ def run(
                 shown(summary, results, console)
         if json_file:
             with outcome.noting(f"--json {json_file}"):
-                write_text(json_file, summary.to_json() if summary else dumps(outcome))
+                write_text(json_file, (summary or outcome).to_json())
     except KeyboardInterrupt as stop:
         outcome.problems.append(str(stop) or "interrupted")
     if outcome.problems:
@@ -203,7 +202,6 @@ def told(job: "Job", json_file: Path | None, console: "Voice") -> int:
     Raises:
         RunError: it would fail for want of disk.
     """
-    from foundation.json import dumps
     from foundation.whole import write_text
     from gauntlet.supervisor import call
     from gauntlet.tables.plan import print_plan
@@ -212,7 +210,7 @@ def told(job: "Job", json_file: Path | None, console: "Voice") -> int:
     with temporary_log() as log:
         plan = call("pipeline.local.plan:planned", job, log, console)
     if json_file:
-        write_text(json_file, dumps(plan) + "\n")
+        write_text(json_file, plan.to_json())
     print_plan(plan, console)
     if plan.stops:
         raise RunError(plan.stops)

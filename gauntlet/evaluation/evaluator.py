@@ -18,6 +18,7 @@ import pydantic
 from components.datasets.batches import Batch, class_names, count_images, image_batches
 from components.datasets.prepared import PreparedDataset
 from components.evaluator.explained import Explanation
+from components.records.table import write_examples
 from foundation.code import code_of
 from foundation.errors import ConfigError, DataError, RunError
 from foundation.events import Fields, phase
@@ -32,7 +33,7 @@ from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
 from gauntlet.evaluation.task import EvaluationTask
-from gauntlet.evaluation.verdicts import joined, kept_verdict, write_examples
+from gauntlet.evaluation.verdicts import found_on, joined, kept_verdict
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel
@@ -270,7 +271,7 @@ class Evaluation:
         )
         work = self._work_folder(threat)
         ids, verdict = self._verdict(judge, work)
-        write_examples(work / "examples.csv", ids, verdict, self.judged.class_names)
+        write_examples(work / "examples.csv", found_on(ids, verdict), self.judged.class_names)
         checks: tuple[Check, ...] | None = None
         if self.task.checks:
             with until(self.task.deadline):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.evaluator.explained import Explanation
-from foundation.json import dumps
+from foundation.json import Document
 from foundation.sandbox import Confinement
 from gauntlet.evaluation.chance import Chance
 from robustness.config import Check, Norm
@@ -48,7 +48,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Document, schema="evaluate/1"):
     """A model on a split of a data set.
 
     judged: the model as it was asked. sample: its accuracy on the first clean images, beside
@@ -76,7 +76,3 @@ class Report:
     results: tuple[Result, ...]
     corruptions: dict[str, float] | None
     folder: Path
-
-    def to_json(self) -> str:
-        """The content of `results.json`."""
-        return dumps(self)

@@ -1,11 +1,10 @@
 """Verdicts on disk: a file a batch, so that memory stays flat and an interrupted evaluation goes on
 where it stopped."""
 
-import csv
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.datasets.batches import Batch
+from components.records.table import Found, text_of
 from foundation.errors import RunError
 from foundation.events import Fields
 from foundation.json import dumps
@@ -24,11 +24,8 @@ from robustness.types import Flags, Labels, Logits
 
 log = logging.getLogger("gauntlet.evaluation")
 
-COLUMNS = ("label", "prediction", "broken_by", "certified_by")
+COLUMNS = Found._fields[1:]
 """What a verdict says of each image, beside the attacked image."""
-
-CLASSES = ("label", "prediction")
-"""Those of them that are classes; -1 is none."""
 
 
 def kept_verdict(path: Path, batch: Batch, judge: Judge, seed: int, key: str = "") -> Verdict:
@@ -151,18 +148,8 @@ def joined(verdicts: list[Verdict]) -> Verdict:
     return Verdict(**columns, x_adv=np.zeros((0, 0, 0, 0), np.float32), seconds=seconds)
 
 
-def write_examples(path: Path, ids: list[bytes], verdict: Verdict, names: Sequence[str]) -> None:
-    """A row an image: its id, the columns of the verdict, and beside each class its name.
-
-    names: of the classes, in the order of the model's outputs.
-    """
-    columns: dict[str, Iterable[Any]] = {"id": [identity.decode() for identity in ids]}
-    for name in COLUMNS:
-        values = getattr(verdict, name).tolist()
-        columns[name] = values
-        if name in CLASSES:
-            columns[f"{name}_name"] = [names[c] if 0 <= c < len(names) else "" for c in values]
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+def found_on(ids: Iterable[bytes], verdict: Verdict) -> Iterator[Found]:
+    """A row an image, as `examples.csv` has it."""
+    columns = (getattr(verdict, name).tolist() for name in COLUMNS)
+    for identity, *row in zip(ids, *columns, strict=True):
+        yield Found(text_of(identity), *row)

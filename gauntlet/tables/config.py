@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from gauntlet.documents import SettingValue
 from pipeline.definition.config import RunConfig
 from pipeline.definition.presets import preset
 from pipeline.definition.settings import Setting, all_settings, as_text, has, in_presets, value_of
@@ -17,23 +18,23 @@ LISTED = 4
 """Longer lists are shortened."""
 
 
-def settings_of(config: RunConfig, base: str) -> list[dict[str, Any]]:
+def settings_of(config: RunConfig, base: str) -> list[SettingValue]:
     """Every setting that the configuration's recipe has, as plain values.
 
     base: the preset of ours that it began with; '' where nobody knows it: nothing is compared.
     """
     begun = preset(base) if base else config
     return [
-        {
-            "name": setting.name,
-            "value": value_of(config, setting),
-            "default": setting.default,
-            "preset": value_of(begun, setting) if has(begun, setting) else setting.default,
-            "unused_with": config.unused.get(setting.name),
-            "meaning": setting.meaning,
-            "values": setting.values,
-            "told": list(setting.told),
-        }
+        SettingValue(
+            name=setting.name,
+            value=value_of(config, setting),
+            default=setting.default,
+            preset=value_of(begun, setting) if has(begun, setting) else setting.default,
+            unused_with=config.unused.get(setting.name),
+            meaning=setting.meaning,
+            values=setting.values,
+            told=tuple(setting.told),
+        )
         for setting in all_settings().values()
         if has(config, setting)
     ]
@@ -46,10 +47,10 @@ def settings_table(config: RunConfig, base: str) -> Table:
     for column in ("setting", "value", *(f"{name}, where it differs" for name in columns)):
         table.add_column(escape(column), overflow="fold", no_wrap=column == "setting")
     for row in settings_of(config, base):
-        name, value = row["name"], row["value"]
-        others = [row["default"], *([row["preset"]] if base else [])]
+        name, value = row.name, row.value
+        others = [row.default, *([row.preset] if base else [])]
         differing = [in_short(other) if other != value else "" for other in others]
-        mark = "dim" if row["unused_with"] else "bold" if value != others[-1] else ""
+        mark = "dim" if row.unused_with else "bold" if value != others[-1] else ""
         table.add_row(*map(escape, (name, shown(value), *differing)), style=mark)
     return table
 

@@ -27,7 +27,7 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
     """
     if summary.tuning:
         console.print(tuning_table(summary.tuning))
-    for word, sentence in summary.judged.lines():
+    for word, sentence in summary.judged.lines() if summary.judged else ():
         console.print(f"{word:<8} {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(accuracy_table(summary))
     console.print(gate_table(summary.gates))

@@ -29,7 +29,7 @@ from pipeline.local.disk import check_disk, least, needed
 from pipeline.local.orchestrator import Orchestrator
 from pipeline.production.listing import held_against
 from pipeline.report.run_summary import Outcome
-from pipeline.root.root import Root
+from pipeline.root.root import CONFIG, Root
 
 log = logging.getLogger("gauntlet.job")
 
@@ -93,7 +93,7 @@ def _run_alone(job: Job) -> Outcome:
     begin = time.monotonic()
     folder = job.root.results(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.json", job.config.to_json())
+    write_text(folder / CONFIG, job.config.to_json())
     check_disk(job.root.folder, least(job.config))  # before hours of download
     _write_schema(job)  # without one nothing must be downloaded first
     with phase("data"):

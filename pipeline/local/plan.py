@@ -19,6 +19,7 @@ from components.datasets.prepared import PreparedDataset
 from components.versions import Version, newest
 from foundation.errors import ConfigError, RunError
 from foundation.events import phase
+from foundation.json import Document
 from foundation.locks import reading
 from foundation.versions import numbers
 from pipeline.definition.config import RunConfig
@@ -54,7 +55,7 @@ class Met:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Document, schema="plan/1"):
     """What a run would do.
 
     nodes: in the order of execution. disk: what it needs at most and what is free. push: folder in

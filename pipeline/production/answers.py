@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +21,3 @@ class Answers:
     version: str
     images: tuple[Path, ...]
     answers: tuple[Answer, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        answers = [
-            {"image": image, "class": a.label, "label": a.name, "probability": a.probability}
-            for image, a in zip(self.images, self.answers, strict=True)
-        ]
-        return {"version": self.version, "answers": answers}

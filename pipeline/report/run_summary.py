@@ -1,17 +1,30 @@
 """What a run came to: the content of `summary.json`. Read without TensorFlow and TFX."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Annotated, Any
+
+import pydantic
 
 from components.changes import Signature
 from components.evaluator.explained import Explanation
-from foundation.json import dumps, plain
+from foundation.json import Document
 from robustness.config import Check, ThreatModel
 from trainer.models.judged import Judged
 
 log = logging.getLogger("gauntlet.report")
+
+
+def _number(value: object) -> object:
+    return math.nan if value is None else value
+
+
+Number = Annotated[float, pydantic.BeforeValidator(_number)]
+"""A figure that need not be finite, for which JSON has null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,7 @@ class Accuracies:
 class Training:
     """How a model was trained: the metrics of each epoch, and the number of the exported one."""
 
-    epochs: list[dict[str, float]]
+    epochs: list[dict[str, Number]]
     best_epoch: int
 
 
@@ -62,8 +75,8 @@ class Trial:
     """
 
     trial: str
-    values: dict[str, float]
-    score: float
+    values: dict[str, Number]
+    score: Number
     clean: float
     adversarial: float
     certified: float | None
@@ -80,11 +93,11 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSummary:
+class RunSummary(Document, schema="run/1"):
     """A run: what was asked for, what was found, and what became of the model.
 
     class_names: of the robust model's classes, in label order; empty where its export has none.
-    judged: the robust model as it was attacked.
+    judged: the robust model as it was attacked. None where an earlier version wrote the file.
     attacks: by name, how hard each tried.
     examples: number of images by split.
     models, training: by model.
@@ -98,12 +111,12 @@ class RunSummary:
     run_id: str
     preset: str
     dataset: str
-    class_names: list[str]
-    judged: Judged
+    class_names: list[str] = field(default_factory=list)
+    judged: Judged | None = None
     seed: int
     threat: ThreatModel
     suite: str
-    attacks: dict[str, dict[str, float]]
+    attacks: dict[str, dict[str, int | float]]
     examples: dict[str, int]
     models: dict[str, Accuracies]
     training: dict[str, Training]
@@ -111,24 +124,38 @@ class RunSummary:
     gates: list[Explanation]
     serving_problems: list[str]
     blessed: bool
-    withdrawn: Signature | None
-    forced: Signature | None
+    withdrawn: Signature | None = None
+    forced: Signature | None = None
     pushed: str | None
     nodes: dict[str, NodeRun]
-    tuning: Tuning | None
+    tuning: Tuning | None = None
     caveats: list[str]
     seconds: float
 
-    def to_json(self) -> str:
-        """The content of `summary.json`."""
-        content = plain(self)
+    def plain(self) -> dict[str, Any]:
+        """The content of `summary.json` without its schema."""
+        content = super().plain()
         if self.tuning is None:
             del content["tuning"]
-        return dumps(content)
+        return content
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "RunSummary":
+        """Inverse of `to_json`, also of what earlier versions wrote.
+
+        Raises:
+            ValueError: it is no summary.
+        """
+        return pydantic.TypeAdapter(cls).validate_json(text)
+
+    @property
+    def version(self) -> str | None:
+        """Number of the pushed version."""
+        return PurePath(self.pushed).name if self.pushed else None
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class Outcome(Document, schema="outcome/1"):
     """What became of a run whose nodes have all ended: the push has happened or not, whatever fails
     after it.
 

@@ -29,11 +29,13 @@ from components.tuner import read_trials
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.report.accuracies import accuracies
+from pipeline.report.examples import Attacked, write_found
 from pipeline.report.picture import draw_front, draw_grid, draw_training
 from pipeline.report.results import example_counts, some_rows
 from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, Trial, Tuning
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs, pushed_by
+from pipeline.root.root import EXAMPLES, IMAGES, SUMMARY
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
 from trainer.export import read_history
@@ -53,9 +55,9 @@ def write_results(
     begin: float,
     data: Path,
 ) -> Outcome:
-    """Write `summary.json`, `attacked.png`, `training.png` and, after a search, `front.png` into
-    the run's folder. What fails of that does not change what was pushed, and is a problem of the
-    outcome.
+    """Write `summary.json`, `examples.csv`, `images.npz`, `attacked.png`, `training.png` and, after
+    a search, `front.png` into the run's folder. What fails of that does not change what was pushed,
+    and is a problem of the outcome.
 
     Args:
         config: resolved configuration of the run.
@@ -74,17 +76,19 @@ def write_results(
             found = [f"Of the images: {note}." for note in read_notes(data)]
         with outcome.noting("the summary"):
             summary = summarised(config, outputs, nodes)
-            attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+            attacked = attacked_rows(config, outputs)
             summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
             seconds = round(time.monotonic() - begin, 2)
             outcome.summary = dataclasses.replace(
                 summary, caveats=caveats(config, summary), seconds=seconds
             )
     if outcome.summary:
-        with outcome.noting("summary.json"):
-            write_text(folder / "summary.json", outcome.summary.to_json())
+        with outcome.noting(SUMMARY):
+            write_text(folder / SUMMARY, outcome.summary.to_json())
+        with outcome.noting(f"{EXAMPLES} and {IMAGES}"):
+            write_found(folder, attacked, summary.class_names, summary.gates, gates(config.gates))
         with outcome.noting("attacked.png"):
-            rows = os.path.join(attacked, "Split-test")
+            rows, *_ = attacked.folders
             draw_picture(config, summary.class_names, rows, folder / "attacked.png")
         _draw(config, outcome, folder)
     return outcome
@@ -139,6 +143,15 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         caveats=notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),
         seconds=0.0,
     )
+
+
+def attacked_rows(config: RunConfig, outputs: RunOutputs) -> Attacked:
+    """The rows by which the gates judged."""
+    attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
+    challenged = outputs.artifact("ChampionChallenge", "challenged_examples").uri
+    both = [attacked, challenged] if read_rivalry(challenged).champion else [attacked]
+    folders = [os.path.join(each, "Split-test") for each in both]
+    return Attacked(folders=folders, shape=config.data.image_shape)
 
 
 def _judged(export: str) -> Judged:

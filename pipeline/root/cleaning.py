@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.changes import now, whoami
 from components.journal import Entry, append
@@ -35,7 +35,7 @@ from pipeline.root.keeping import (
     statuses,
     written_at,
 )
-from pipeline.root.root import LOG, SUMMARY, Root
+from pipeline.root.root import CONFIG, EXAMPLES, LOG, SUMMARY, Root
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gauntlet.clean")
 
-SMALL = (SUMMARY, "config.json", "schema.pbtxt")
+SMALL = (SUMMARY, CONFIG, EXAMPLES, "schema.pbtxt")
 """Of the results of a run that is not kept, what stays where it came to a summary."""
 
 VERDICTS = re.compile(r"batch-\d+-\d+\.npz")
@@ -318,13 +318,13 @@ class Finder:
             if not (folder / SUMMARY).exists() and not others:
                 yield folder
             else:
-                yield from (folder / name for name in RESULTS if self._goes(folder / name))
+                yield from (path for path in _in(folder) if self._goes(path))
 
     def _is_result(self, path: Path) -> bool:
-        return path.name in RESULTS or bool(PARTIAL.fullmatch(path.name))
+        return bool(RESULTS.fullmatch(path.name) or PARTIAL.fullmatch(path.name))
 
     def _goes(self, path: Path) -> bool:
-        return path.exists() and path.name not in SMALL
+        return bool(RESULTS.fullmatch(path.name)) and path.name not in SMALL
 
     def _verdicts(self) -> Iterator[Path]:
         """Of the evaluations of a model that are not kept: attacked images, which the same command
@@ -380,17 +380,3 @@ def _triples(parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def size_of(path: Path) -> int:
     """Bytes on the disk, as `du` counts them."""
     return sum(status.st_blocks * 512 for status in statuses(path))
-
-
-def plain(cleaned: Cleaned) -> dict[str, Any]:
-    """What `--json` writes."""
-    return {
-        "dry_run": cleaned.dry_run,
-        "kept_runs": [*cleaned.runs],
-        "removed": [
-            {"what": each.what, "path": each.path, "bytes": each.size} for each in cleaned.removed
-        ],
-        "bytes": cleaned.size,
-        "artifacts_marked_deleted": cleaned.marked,
-        "unknown": [*cleaned.unknown],
-    }

@@ -4,6 +4,7 @@ production refer."""
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.versions import Card, list_versions
 from pipeline.root.blessings import model_of, was_blessed
-from pipeline.root.root import LOG, SUMMARY, Root
+from pipeline.root.root import CONFIG, EXAMPLES, IMAGES, LOG, SUMMARY, Root
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 Time = datetime.datetime
 
-RESULTS = (SUMMARY, "config.json", "schema.pbtxt", LOG, "attacked.png", "training.png", "front.png")
-"""Files that a run may leave in its folder of results."""
+RESULTS = re.compile(
+    f"{SUMMARY}|{CONFIG}|{EXAMPLES}|{IMAGES}|{LOG}|schema.pbtxt|(attacked|training|front|gate-.+).png"
+)
+"""Files that a run may leave in its folder of results, and `gauntlet show` after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ def run_times(root: Root, store: "MetadataStore | None") -> Iterator[tuple[str, 
 def run_folders(root: Root) -> list[Path]:
     """The folders of results of runs; what else lies there is somebody else's."""
     folders = [path for path in sorted(root.results("").glob("*")) if is_folder(path)]
-    return [path for path in folders if any((path / name).exists() for name in RESULTS)]
+    return [path for path in folders if any(RESULTS.fullmatch(name) for name in os.listdir(path))]
 
 
 def written_at(path: Path) -> Time:

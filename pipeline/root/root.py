@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import ConfigError, RunError
-from foundation.locks import LOCK, lock, serving_lock
+from foundation.locks import LOCK, held_since, lock, serving_lock
 from foundation.rights import give
 
 if TYPE_CHECKING:
+    import datetime
+
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 LOG = "log.txt"
-SUMMARY = "summary.json"
-"""Name of a run's summary among its results."""
+CONFIG, SUMMARY = "config.json", "summary.json"
+EXAMPLES, IMAGES = "examples.csv", "images.npz"
+"""Names among a run's results: its configuration, its summary, what was found of each test image,
+and the images that the gates name."""
 
 PATIENCE = 10.0
 """Seconds that another process may hold the file of the metadata."""
@@ -117,6 +121,11 @@ class Root:
         """
         with lock(self.folder / LOCK, what, advice=advice):
             yield
+
+    @property
+    def held_since(self) -> "datetime.datetime | None":
+        """Since when somebody works on this root; None where nobody does."""
+        return held_since(self.folder / LOCK)
 
     @contextmanager
     def serving_lock(self) -> Iterator[None]:

@@ -297,7 +297,7 @@ def test_the_commands_list_a_store_and_go_back(base: str, tmp_path: Path) -> Non
     assert back.exit_code == 0, back.output
     listed = CliRunner().invoke(main, ["models", *store, "--json", str(tmp_path / "list.json")])
     assert listed.exit_code == 0, listed.output
-    versions = json.loads((tmp_path / "list.json").read_text())
+    versions = json.loads((tmp_path / "list.json").read_text())["versions"]
     assert [(each["model"], each["clean"]) for each in versions] == [
         ("1", 0.9),
         ("2", 0.8),

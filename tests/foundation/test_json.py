@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foundation.json import dumps
+from foundation.json import Document, dumps
 
 ROOT = Path(__file__).parents[2]
 OURS = ("foundation", "robustness", "trainer", "components", "pipeline", "kubeflow", "gauntlet")
@@ -81,3 +81,19 @@ def test_nothing_that_is_written_as_json_may_hold_what_is_no_number(room: str) -
         if "allow_nan=False" not in map(ast.unparse, call.keywords)
     ]
     assert lax == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Document, schema="told/2"):
+    """A document."""
+
+    inner: Inner
+
+
+def test_a_document_begins_with_what_it_is() -> None:
+    text = Told(inner=Inner(share=0.5, colour=Colour.RED)).to_json()
+    assert text.endswith("}\n")
+    content = json.loads(text)
+    assert next(iter(content.items())) == ("schema", "gauntlet/told/2")
+    assert content["inner"] == {"share": 0.5, "colour": "red"}
+    assert Document.documents.pop("gauntlet/told/2") is Told

@@ -18,7 +18,7 @@ import pytest
 from foundation import locks
 from foundation.errors import RunError
 from foundation.events import fields_of
-from foundation.locks import LOCK, lock, serving_lock
+from foundation.locks import LOCK, held_since, lock, serving_lock
 
 HOLD = """
 import pathlib, sys, time
@@ -235,3 +235,26 @@ def test_a_lock_that_only_its_owner_can_take_names_them(
     )
     with pytest.raises(RunError, match=message), lock(path, "it is in use", wait_seconds=5):
         raise AssertionError
+
+
+def test_since_when_a_lock_is_held_is_told_while_it_is(
+    path: Path, holder: subprocess.Popen[str]
+) -> None:
+    since = held_since(path)
+    assert since
+    assert 0 <= time.time() - since.timestamp() < 60
+    holder.kill()
+    holder.wait()
+    assert path.read_text().startswith("process "), "what a killed holder leaves"
+    assert held_since(path) is None
+
+
+def test_a_lock_that_nobody_holds_is_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it just then would be refused."""
+    assert held_since(path) is None
+    with lock(path, "the test holds it"):
+        pass
+    monkeypatch.setattr(fcntl, "flock", lambda *_: pytest.fail("it was taken"))
+    assert held_since(path) is None

@@ -47,7 +47,11 @@ def test_help_of_a_command_imports_no_library_of_its_work(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "evaluate", "models", "rollback", "bless", "predict", "clean"]
+    "command",
+    [
+        *("check", "evaluate", "models", "runs", "show", "compare", "rollback", "bless"),
+        *("predict", "clean"),
+    ],
 )
 def test_help_of_a_command_without_settings_answers_without_pydantic(command: str) -> None:
     assert imported([command, "--help"], ("pydantic",))[0] == []
@@ -57,8 +61,8 @@ def test_commands_are_listed_by_use_in_whole_lines() -> None:
     *_, listed = run("--help").output.partition("Exit codes")[0].partition("Commands:\n")
     lines = [line.split(maxsplit=1) for line in listed.strip().splitlines()]
     by_use = (
-        "run check evaluate gates init config models rollback bless predict clean prepare image "
-        "compile submit deploy completion"
+        "run check evaluate gates init config runs show compare models rollback bless predict "
+        "clean prepare image compile submit deploy completion"
     )
     assert " ".join(name for name, _ in lines) == by_use
     assert all(len(line) < 55 and line.endswith(".") for _, line in lines)

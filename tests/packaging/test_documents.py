@@ -22,6 +22,9 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 PACKAGES = "components|foundation|gauntlet|kubeflow|pipeline|robustness|trainer"
 PLACE = re.compile(rf"(?:{PACKAGES}|docs|examples|scripts|tests)/[\w./-]*")
+SCHEMA = re.compile(r"gauntlet/([a-z]+)/(\d+)")
+"""What a JSON file says of itself: see docs/json.md."""
+
 MODULE = re.compile(rf"(?:{PACKAGES})(?:\.\w+){{2,}}")
 OPTION = re.compile(r"(?<![\w-])--[\w-]+")
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
@@ -70,7 +73,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_files_that_are_named_exist(document: Path) -> None:
     for span in CODE.findall(prose(document)):
         if PLACE.fullmatch(span):
-            pattern = PLACEHOLDER.sub("*", span).rstrip("/")
+            published = SCHEMA.sub(r"docs/schemas/\1-\2.json", span)
+            pattern = PLACEHOLDER.sub("*", published).rstrip("/")
             assert any(ROOT.glob(pattern)), f"{document.name}: {span}"
 
 

@@ -268,7 +268,7 @@ def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert [name for name, gate in result.gates.items() if not gate.passed] == REFUSED
     assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
     assert result.gates["worst_case"].images_to_change == 3
-    assert result.gates["clean"].ids == []
+    assert (result.gates["clean"].passed, result.gates["clean"].ids) == (True, ["000"])
     assert result.gates["served"].sentence.startswith(
         "The served model answers otherwise than the attacked one did on 0.36% of 280 rows"
     )

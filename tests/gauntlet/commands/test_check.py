@@ -77,7 +77,7 @@ def verdicts(folder: Path) -> dict[str, bool | None]:
     """What each gate came to, the same in all three files."""
     found = json.loads((folder / "g.json").read_text())
     assert found["schema"] == "gauntlet/check/1"
-    gates = {gate["name"]: gate["passed"] for gate in found["results"][0]["gates"]}
+    gates = {gate["name"]: gate["passed"] for gate in found["evaluation"]["results"][0]["gates"]}
     (run,) = json.loads((folder / "g.sarif").read_text())["runs"]
     assert {r["ruleId"]: r["kind"] == "pass" for r in run["results"]} == gates
     (suite,) = ElementTree.parse(folder / "g.xml").getroot()
@@ -105,9 +105,9 @@ def test_a_healthy_model_passes_and_a_higher_minimum_refuses_it(
     assert "Refused by worst_case." in done.stdout
     assert "::error title=worst_case::75.83%25 of 120 images" in done.stdout
     assert "| worst_case | **refused** |" in summary.read_text()
-    assert json.loads((tmp_path / "g.json").read_text())["results"][0]["seconds"] < 5.0, (
-        "verdicts are kept"
-    )
+    assert (
+        json.loads((tmp_path / "g.json").read_text())["evaluation"]["results"][0]["seconds"] < 5.0
+    ), "verdicts are kept"
 
 
 def test_a_masked_model_is_refused_by_the_signs_of_a_fake_number(

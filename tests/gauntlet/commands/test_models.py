@@ -16,6 +16,7 @@ from three_runs import three_runs
 from components.journal import JOURNAL
 from components.versions import CARD, NO_CARD, Card, PushedBy, Version, list_versions
 from gauntlet.cli import main
+from gauntlet.documents import Models
 from gauntlet.tables.models import history, version_table
 from pipeline.production.forced_push import push_refused
 from pipeline.production.requests import ForcedPush, Rollback
@@ -63,7 +64,7 @@ def test_a_version_that_was_not_compared_says_so() -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(version_table("serving", [version]))
     assert f"not compared: {reason}" in console.export_text()
-    plain = version.plain()
+    (plain,) = Models.of([version]).plain()["versions"]
     assert (plain["class_names"], plain["not_compared"]) == (("cow", "dog"), reason)
 
 
@@ -71,7 +72,7 @@ def test_the_list_as_json_has_the_keys_of_the_cards(root: Root, tmp_path: Path) 
     file = tmp_path / "list.json"
     done = CliRunner().invoke(main, ["models", "--root", str(root), "--json", str(file)])
     assert done.exit_code == 0
-    listed = json.loads(file.read_text())
+    listed = json.loads(file.read_text())["versions"]
     common = {"version", "serving", "model", "model_id", "clean", "worst_case", "certified"}
     common |= {"kind", "run_id", "pushed_at", "manifest_sha256", "push"}
     by_hand = {"by", "at", "reason"}
@@ -126,7 +127,9 @@ def test_states_are_shown(tmp_path: Path) -> None:
     text = table_of(damaged, stray)
     assert "serving; DAMAGED: a[1].pb: it was changed" in text
     assert "not to be served again: it has no card" in text
-    assert damaged.plain()["problem"] == "a[1].pb: it was changed"
+    listed, _ = Models.of([damaged, dataclasses.replace(damaged, problem="")]).plain()["versions"]
+    assert list(listed)[:2] == ["version", "serving"]
+    assert listed["problem"] == "a[1].pb: it was changed"
     assert table_of(Version(version="5", serving=True, card=Card())).count("not verified") == 1
 
 
@@ -158,7 +161,8 @@ def test_the_journal_is_shown(root: Root, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     for part in ("forced", "rollback", "withdrawn", "nothing better", "(uid"):
         assert part in done.output
-    assert {"run", "forced", "rollback"} < {entry["what"] for entry in json.loads(file.read_text())}
+    entries = json.loads(file.read_text())["entries"]
+    assert {"run", "forced", "rollback"} < {entry["what"] for entry in entries}
     done = CliRunner().invoke(main, ["models", "--journal", "--store", "gs://bucket/x"])
     assert (done.exit_code, "has no journal" in done.output) == (2, True)
 

@@ -119,6 +119,7 @@ def test_predict_shows_and_writes_the_answers(
     for part in ("Version 7", "a[1].png", "97.07%", "fox [red]", "unknown"):
         assert part in done.output
     assert json.loads(file.read_text()) == {
+        "schema": "gauntlet/predict/1",
         "version": "7",
         "answers": [
             {"image": "a[1].png", "class": 2, "label": "fox [red]", "probability": 0.9707},

@@ -68,7 +68,7 @@ def test_a_report_has_the_promised_keys_and_files(task: EvaluationTask) -> None:
     )
     written = (report.folder / "results.json").read_text()
     assert written == report.to_json()
-    keys = "model judged sample fingerprint trust sandbox dataset split suite notes results "
+    keys = "schema model judged sample fingerprint trust sandbox dataset split suite notes results "
     keys += "corruptions folder"
     assert list(json.loads(written)) == keys.split()
     (entry,) = json.loads(written)["results"]

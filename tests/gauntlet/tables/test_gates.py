@@ -28,7 +28,7 @@ def test_every_row_is_a_setting_or_is_said_to_follow_from_one(preset: str, tmp_p
     (named, rest) = last.split(". ", 1)
     settings = named.split(", ")
     assert settings == [field.name for field in dataclasses.fields(GatesConfig)]
-    for gate in json.loads((tmp_path / "gates.json").read_text()):
+    for gate in json.loads((tmp_path / "gates.json").read_text())["gates"]:
         name = gate["name"]
         assert name in done.output
         follows = re.sub("^champion_.*", "champion_*", name)

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 
+import pytest
 from judged_model import JUDGED
 
 from components.changes import Signature
@@ -21,8 +22,8 @@ from pipeline.report.run_summary import (
 from robustness.config import Check, CheckName, Norm, ThreatModel
 
 KEYS = {
-    "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite", "attacks",
-    "examples",
+    "schema", "run_id", "preset", "dataset", "class_names", "judged", "seed", "threat", "suite",
+    "attacks", "examples",
     "models", "training", "checks", "gates", "serving_problems", "blessed", "pushed", "nodes",
     "caveats", "seconds", "withdrawn", "forced",
 }  # fmt: skip
@@ -83,6 +84,33 @@ def test_a_search_and_a_withdrawal_are_written_where_there_are_some() -> None:
     content = json.loads(summary.to_json())
     assert content["tuning"] == {"clean_floor": 0.5, "trials": [dataclasses.asdict(trial)]}
     assert content["withdrawn"] == {"by": "ada", "at": "now", "reason": "why"}
+
+
+def test_what_was_written_is_read_back() -> None:
+    text = SUMMARY.to_json()
+    read = RunSummary.from_json(text)
+    assert read.to_json() == text
+    assert (read.gates, read.attacks, read.judged) == (SUMMARY.gates, SUMMARY.attacks, JUDGED)
+    assert math.isnan(read.training["robust"].epochs[0]["loss"])
+
+
+def test_a_summary_of_0_1_0_is_read() -> None:
+    """What was added since has a default, also in the gates."""
+    content = json.loads(SUMMARY.to_json())
+    for name in ("schema", "class_names", "judged", "withdrawn", "forced"):
+        del content[name]
+    for name in ("images_against", "not_compared"):
+        del content["gates"][0][name]
+    read = RunSummary.from_json(json.dumps(content))
+    assert (read.class_names, read.judged, read.withdrawn) == ([], None, None)
+    assert (read.gates[0].images_against, read.run_id) == (None, "r")
+
+
+@pytest.mark.parametrize(
+    ("pushed", "version"), [("/r/serving/17", "17"), (None, None)], ids=["pushed", "refused"]
+)
+def test_the_version_is_the_folder_that_was_pushed(pushed: str | None, version: str | None) -> None:
+    assert dataclasses.replace(SUMMARY, pushed=pushed).version == version
 
 
 def test_the_command_line_reads_it_without_heavy_libraries() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.definition.presets import preset
 from pipeline.report import summary as report
 from pipeline.report.run_summary import Outcome
+from pipeline.root.root import EXAMPLES, IMAGES, SUMMARY
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Figures:
     """As much of a summary as the report looks at."""
 
     caveats: tuple[str, ...] = ()
+    gates: tuple[()] = ()
     seconds: float = 0.0
     class_names: tuple[str, ...] = ()
     training: dict[str, None] = field(default_factory=lambda: {"robust": None})
@@ -39,6 +41,9 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "pushed_by", lambda _: "/r/serving/7")
     monkeypatch.setattr(report, "summarised", lambda *_: Figures())
     monkeypatch.setattr(report, "caveats", lambda _, summary: summary.caveats)
+    rows = SimpleNamespace(folders=["nowhere"])
+    monkeypatch.setattr(report, "attacked_rows", lambda *_: rows)
+    monkeypatch.setattr(report, "write_found", lambda folder, *_: (folder / EXAMPLES).touch())
     monkeypatch.setattr(report, "draw_picture", lambda *a: Path(a[-1]).touch())
     monkeypatch.setattr(report, "draw_training", lambda *a: Path(a[-1]).touch())
 
@@ -53,14 +58,15 @@ def written(folder: Path) -> Outcome:
 @pytest.mark.parametrize(
     ("broken", "problem", "left"),
     [
-        ("write_text", "summary.json", ["attacked.png", "training.png"]),
-        ("draw_picture", "attacked.png", ["summary.json", "training.png"]),
-        ("draw_training", "training.png", ["attacked.png", "summary.json"]),
+        ("write_text", "summary.json", ["attacked.png", EXAMPLES, "training.png"]),
+        ("write_found", f"{EXAMPLES} and {IMAGES}", ["attacked.png", SUMMARY, "training.png"]),
+        ("draw_picture", "attacked.png", [EXAMPLES, SUMMARY, "training.png"]),
+        ("draw_training", "training.png", ["attacked.png", EXAMPLES, SUMMARY]),
         ("summarised", "the summary", []),
         (
             "read_notes",
             "the notes on the images",
-            ["attacked.png", "summary.json", "training.png"],
+            ["attacked.png", EXAMPLES, SUMMARY, "training.png"],
         ),
     ],
 )

@@ -435,3 +435,16 @@ def test_the_command_says_what_it_removes_and_writes_it(root: Root, tmp_path: Pa
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(piped.stdout)["kept_runs"] == ["run-2"]
     assert "runs that are kept: run-2" in piped.stderr
+
+
+def test_of_an_old_run_what_compare_reads_stays_and_images_go(root: Root) -> None:
+    for run in ("old", "new"):
+        tiny_run(root, run)
+        for name in ("examples.csv", "images.npz", "gate-worst_case.png"):
+            write(str(root.results(run)), name, "")
+    found = cleaned(root)
+    assert {path.name for path in root.results("old").iterdir()} == {
+        "summary.json", "config.json", "schema.pbtxt", "examples.csv",
+    }  # fmt: skip
+    assert (root.results("new") / "images.npz").exists()
+    assert found.unknown == ()
