@@ -3,7 +3,6 @@
 They are for looking at: pixels are rounded to 1/255. Read without TensorFlow.
 """
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +74,11 @@ def read_pairs(path: Path, gate: str) -> Pairs | None:
             if GATE + gate not in columns:
                 return None
             names = Pairs.__dataclass_fields__
-            return Pairs(**{name: columns[name] for name in names}).at(columns[GATE + gate])
-    except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            pairs = Pairs(**{name: columns[name] for name in names}).at(columns[GATE + gate])
+            if pairs.clean.ndim != 4 or pairs.clean.shape != pairs.attacked.shape:
+                raise ValueError("they are no pairs of images")
+            return pairs
+    except OSError:
+        raise
+    except Exception as error:  # whatever is wrong with an archive
         raise DataError(f"{path} is damaged: it holds no images of gates") from error

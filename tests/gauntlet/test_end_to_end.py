@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.records.table import read_examples
+
 pytestmark = pytest.mark.slow
 
 
@@ -93,10 +95,37 @@ def test_gates_judge_what_the_table_shows(first: dict[str, Any]) -> None:
         there_is_no_champion = gate["name"].startswith("champion_")
         assert gate["passed"] is (None if there_is_no_champion else True)
         assert bool(gate["not_compared"]) == there_is_no_champion
-        assert (gate["images_to_change"], gate["ids"]) == (None, [])
+        assert gate["images_to_change"] is None
+        assert len(gate["ids"]) == min(gate["images_against"] or 0, 100)
         if gate["interval"]:
             assert gate["interval"][0] <= gate["value"] <= gate["interval"][1]
             assert gate["judged"] == pytest.approx(gate["interval"][0])
+
+
+def test_the_images_that_a_run_leaves_are_those_of_its_gates(
+    first: dict[str, Any], root: Path, tmp_path: Path
+) -> None:
+    robust = first["models"]["robust"]
+    found = read_examples(root / "results" / first["run_id"] / "examples.csv")
+    assert len(found) == 500
+    counts = {
+        "clean": sum(each.prediction == each.label for each in found),
+        "worst_case": sum(not each.broken_by for each in found),
+        "certified": sum(each.certified for each in found),
+    }
+    assert {name: count / 500 for name, count in counts.items()} == pytest.approx(
+        {name: robust[name] for name in counts}
+    )
+    file = tmp_path / "gate.json"
+    shown = ("show", first["run_id"], "--gate", "worst_case", "--root", root, "--json", file)
+    done = gauntlet(*shown, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    gate = json.loads(file.read_text())
+    assert Path(gate["picture"]).stat().st_size > 10_000
+    assert [each["id"] for each in gate["images"]] == gate["gate"]["ids"][:32]
+    broken = {each.id: each.broken_by for each in found}
+    assert all(broken[each["id"]] for each in gate["images"])
+    assert all(each["attacked_prediction"] != each["label"] for each in gate["images"])
 
 
 def test_the_pushed_model_serves_png_images(first: dict[str, Any]) -> None:

@@ -130,6 +130,16 @@ def test_a_file_of_images_that_is_damaged_is_named(tmp_path: Path, content: byte
         read_pairs(tmp_path / IMAGES, "clean")
 
 
+def test_a_file_of_which_bytes_were_changed_is_damaged(attacked: Attacked, tmp_path: Path) -> None:
+    assert written(attacked, tmp_path, ("broken",), "worst_case")
+    content = bytearray((tmp_path / IMAGES).read_bytes())
+    for place in range(60, len(content) - 600, 7):
+        content[place] ^= 0xFF
+    (tmp_path / IMAGES).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        read_pairs(tmp_path / IMAGES, "worst_case")
+
+
 def test_a_file_with_other_arrays_is_damaged(attacked: Attacked, tmp_path: Path) -> None:
     np.savez(tmp_path / IMAGES, **{"gate.clean": np.zeros(1, np.int64)})
     with pytest.raises(DataError, match="is damaged"):
