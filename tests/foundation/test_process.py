@@ -45,7 +45,7 @@ def report():
     log.debug("a detail")
     log.info("odd", extra={"lock": threading.Lock()})
     print("printed")
-    logging.getLogger("other").info("of another library")
+    logging.getLogger("other").warning("of another library")
     try:
         1 / 0
     except ZeroDivisionError:
@@ -193,7 +193,7 @@ def test_log_records_are_replayed_and_the_output_holds_the_rest(
     for part in (
         "INFO gauntlet.test: attacking 5",
         "printed\n",
-        "INFO other: of another library",
+        "WARNING other: of another library",
         "it happened",
     ):
         assert part in written

@@ -31,7 +31,7 @@ compadd() {{ print -l $completions }}
 _gauntlet_completion
 """,
     Shell.FISH: """
-gauntlet completion fish | source
+source (gauntlet completion fish | psub)
 complete --do-complete "{line}"
 """,
 }
