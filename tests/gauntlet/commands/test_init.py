@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import sys
 import tokenize
 import tomllib
 from pathlib import Path
@@ -101,6 +102,7 @@ def test_the_example_of_a_network_works_by_one_line(capsys: pytest.CaptureFixtur
     from trainer.network import build_network
 
     network = build_network(config.trainer, config.data.image_shape, config.data.classes)
+    del sys.modules["network"]
     assert network.output_shape == (None, 3)
 
 

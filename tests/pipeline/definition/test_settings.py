@@ -53,7 +53,7 @@ OTHERS = {
     "data.classes": "9",
     "data.class_names": "a,b,c,d,e,f,g,h,i,k",
     "data.resize": "28,28",
-    "trainer.network": OWN_NETWORK,
+    "trainer.network": "network_that_is_told:small",  # of a name that no other test imports
     "trainer.tpu": "mine",
     "trainer.filters": "8,8,8",
     "trainer.kernel_size": "3",
@@ -106,8 +106,7 @@ def base() -> RunConfig:
 def test_a_setting_is_told_to_the_nodes_that_it_says(
     name: str, base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "nets.py").write_text(NETWORK)
+    (tmp_path / "network_that_is_told.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path))
     setting = all_settings()[name]
     recipe = [f"recipe.name={setting.recipes[-1]}"] if setting.recipes else []
