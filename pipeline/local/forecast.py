@@ -117,7 +117,7 @@ class Past:
         if found := reasons.of(name, run_id, dict(before), dict(now.custom_properties)):
             return found
         then, given = inputs_of(store, self.last.id), inputs_of(store, execution_id)
-        others = sorted(key for key in given if given[key] != then.get(key))
+        others = sorted(key.removeprefix("_") for key in given if given[key] != then.get(key))
         if others:
             return f"another input than last time: {', '.join(others)}"
         return "what it wrote last time is not there any more"

@@ -84,7 +84,7 @@ def test_each_run_does_what_was_planned(tmp_path: Path) -> None:
     assert cached(told.nodes) == ran(root)
 
     for setting, node, why in (
-        ("gates.worst_case=0.01", "Evaluator", "gates.worst_case is 0.01, was 0.0"),
+        ("gates.worst_case=0.01", "AnomalyGate", "gates.worst_case is 0.01, was 0.0"),
         ("attack.suite=autoattack", "AdversarialExampleGen", "attack.suite is autoattack"),
         ("trainer.epochs=2", "Trainer.robust", "trainer.epochs is 2, was 1"),
         ("seed=1", "Trainer.undefended", "seed is 1, was 0"),
