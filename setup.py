@@ -29,7 +29,7 @@ FOLDERS = ["gauntlet", "pipeline", "components", "trainer", "robustness", "found
 
 setup(
     name="gauntlet-tfx",
-    version="0.1.0",
+    version="0.2.0",
     description="A TFX pipeline that ships an image classifier only after it has survived attack.",
     author="The Gauntlet authors",
     license_expression="Apache-2.0",

@@ -20,7 +20,7 @@ from pipeline.root.root import CONFIG, SUMMARY, Root
 RUN_ID = "%Y%m%d-%H%M%S-%f"
 """How a run is named: by the time at which it began, in UTC."""
 
-LATEST = "latest"
+LATEST, PREVIOUS = "latest", "previous"
 
 SHOWN = 5
 """Runs that a message names."""
@@ -111,13 +111,15 @@ def going_on(root: Root, folders: list[Path]) -> Path | None:
 
 def chosen(root: Root, name: str) -> str:
     """The run of that name, of which a beginning will do where only one begins so; `latest` is the
-    newest one.
+    newest one, `previous` the one before.
 
     Raises:
         ConfigError: there is none, or several begin so; with what there is.
     """
     names = [folder.name for folder in newest_first(root)]
-    found = names[:1] if name == LATEST else [each for each in names if each.startswith(name)]
+    found = [each for each in names if each.startswith(name)]
+    if name in (LATEST, PREVIOUS):
+        found = names[:1] if name == LATEST else names[1:2]
     if len(found) == 1 or name in found:
         return name if name in found else found[0]
     if not names:

@@ -193,5 +193,5 @@ def test_the_wheel_has_everything(tmp_path: Path) -> None:
     assert done.stdout.split()[3] == code_of("trainer.train"), "one key, installed or not"
     assert (
         "gauntlet = gauntlet.cli:main"
-        in (tmp_path / "site/gauntlet_tfx-0.1.0.dist-info/entry_points.txt").read_text()
+        in (tmp_path / "site/gauntlet_tfx-0.2.0.dist-info/entry_points.txt").read_text()
     )
