@@ -20,7 +20,8 @@ class AttackConfig:
 
     suite: bounds and attacks in the order in which they run. names: attacks in place of the suite's
     own, in this order: fgsm, pgd, pgd-margin, pgd-dlr, apgd-ce, apgd-t, fab-t or square, alone or
-    with steps (of square: queries) and restarts, such as `pgd:20x1`; empty for the suite itself. checks: whether the honesty checks look at the candidate.
+    with steps (of square: queries) and restarts, such as `pgd:20x1`; empty for the suite itself.
+    checks: whether the honesty checks look at the candidate.
 
     Raises:
         ConfigError: an unknown attack, or one twice.

@@ -18,9 +18,9 @@ from pipeline.root.root import Root
 def compare(a: str, b: str, root: Root, md: bool, json_file: Path | None) -> None:
     """Compare the runs A and B: changed settings, numbers with significance, gates that flipped.
 
-    A and B are names from `gauntlet runs`, beginnings of names, `latest`, or `previous`. The numbers of
-    the two are held against each other image by image where both have the same test images, the same threat
-    and the same attacks.
+    A and B are names from `gauntlet runs`, beginnings of names, `latest`, or `previous`. The
+    numbers of the two are held against each other image by image where both have the same test
+    images, the same threat and the same attacks.
 
     \b
       gauntlet compare previous latest

@@ -98,6 +98,7 @@ def test_a_damaged_configuration_says_nothing(root: Root, text: str) -> None:
 
 def test_a_run_is_chosen_by_what_its_name_begins_with(root: Root) -> None:
     assert chosen(root, "latest") == chosen(root, "20261127") == chosen(root, SECOND) == SECOND
+    assert chosen(root, "previous") == chosen(root, FIRST) == FIRST
     assert chosen(root, "20261126-1") == FIRST
     with pytest.raises(ConfigError, match=f"several runs .* begin with 2026; .*{SECOND}, {FIRST}"):
         chosen(root, "2026")
