@@ -32,7 +32,7 @@ from gauntlet.tables.sentence import in_words
 from robustness import suites
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import Check, CheckName, Norm, ThreatModel
+from robustness.config import WITHOUT_CONVERGENCE, Check, CheckName, Norm, ThreatModel
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.types import Images, Labels
 from trainer.models.choice import Wanted
@@ -106,12 +106,14 @@ class Report:
         self, *, clean: float = 0.0, worst_case: float = 0.0, certified: float = 0.0
     ) -> tuple[Explanation, ...]:
         """What the gates say: the lower end of each interval must reach its minimum, and no honesty
-        check may fail of those that `evaluate` was to run.
+        check may fail of those that `evaluate` was to run; whether attacks have converged is asked
+        where there is a minimum of the worst case.
 
         Raises:
             ConfigError: a minimum outside [0, 1].
         """
-        asked = tuple(CheckName) if self.checks else ()
+        every = tuple(CheckName) if worst_case else WITHOUT_CONVERGENCE
+        asked = every if self.checks else ()
         config = GatesConfig(
             **{
                 **vars(OPEN),

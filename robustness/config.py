@@ -117,6 +117,13 @@ class CheckName(StrEnum):
     )
 
 
+WITHOUT_CONVERGENCE = tuple(
+    check for check in CheckName if check is not CheckName.ATTACK_HAS_CONVERGED
+)
+"""All checks except one: on a fragile model, more steps always find a little more, and who claims
+no worst case can do without it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """What a check found, under its name. passed: None where it could not tell, which is no pass.

@@ -10,7 +10,7 @@ from components.datasets.image_folder import is_folder
 from components.policy import OPEN, GatesConfig, Terms, efforts_of
 from foundation.errors import ConfigError
 from gauntlet.evaluation.task import EvaluationTask
-from robustness.config import CheckName
+from robustness.config import WITHOUT_CONVERGENCE, CheckName
 
 DECIDED = {
     "epsilons": "--epsilon",
@@ -69,7 +69,8 @@ def asked(task: EvaluationTask, wanted: Minimums, given: frozenset[str]) -> Eval
             "of the images, such as 0.9), or --gates with a gates.toml. `gauntlet evaluate` "
             "measures without a gate"
         )
-    checks = tuple(CheckName) if task.checks else ()
+    every = tuple(CheckName) if named.get("worst_case") else WITHOUT_CONVERGENCE
+    checks = every if task.checks else ()
     return dataclasses.replace(task, gates=_with(dataclasses.replace(OPEN, checks=checks), named))
 
 

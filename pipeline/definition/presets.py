@@ -11,7 +11,7 @@ from components.adversarial_example_gen.config import AttackConfig
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
 from pipeline.definition.config import DataConfig, RunConfig
-from robustness.config import CheckName, ThreatModel
+from robustness.config import WITHOUT_CONVERGENCE, CheckName, ThreatModel
 from robustness.suites import SuiteName, attacks_of, suite
 from trainer.config import Initialization, Padding, Schedule, TrainerConfig
 from trainer.recipe_config import MtlIbpConfig
@@ -45,12 +45,6 @@ full suite takes nine of the 23 minutes of `gauntlet run --preset robust`."""
 
 REQUIRED = tuple(attack.name for attack in attacks_of(suite(SuiteName.AUTOATTACK)))
 """The attacks without which a worst case is none."""
-
-WITHOUT_CONVERGENCE = tuple(
-    check for check in CheckName if check is not CheckName.ATTACK_HAS_CONVERGED
-)
-"""All checks except one: on a fragile model, more steps always find a little more, and a preset
-that claims no worst case can do without it."""
 
 WITHOUT_BLACK_BOX = tuple(
     check for check in CheckName if check is not CheckName.BLACK_BOX_FINDS_NO_MORE

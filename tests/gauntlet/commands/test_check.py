@@ -26,7 +26,7 @@ from foundation.errors import ConfigError
 from gauntlet.check.asked import Minimums, asked
 from gauntlet.cli import main
 from gauntlet.evaluation.task import EvaluationTask
-from robustness.config import Norm
+from robustness.config import CheckName, Norm
 
 CI = Path(__file__).parents[3] / "ci"
 
@@ -225,6 +225,16 @@ def reviewed(folder: Path, gates: GatesConfig, **changes: Any) -> Path:
     )
     write_terms(folder / "gates.toml", terms)
     return folder / "gates.toml"
+
+
+@pytest.mark.parametrize("minimum", ["min_clean", "min_worst_case", "min_certified"])
+def test_convergence_is_asked_for_with_a_worst_case(minimum: str) -> None:
+    """A fragile model that claims clean accuracy alone is none of those whose number is fake."""
+    gates = asked(TASK, dataclasses.replace(NOTHING, **{minimum: 0.5}), frozenset()).gates
+    assert gates
+    converged = CheckName.ATTACK_HAS_CONVERGED in gates.checks
+    assert converged is (minimum == "min_worst_case")
+    assert set(CheckName) - set(gates.checks) <= {CheckName.ATTACK_HAS_CONVERGED}
 
 
 def test_a_file_decides_data_threat_attacks_and_gates(tmp_path: Path) -> None:
