@@ -18,6 +18,7 @@ import pydantic
 
 from components.adversarial_example_gen.config import AttackConfig
 from foundation.errors import ConfigError
+from foundation.expected import expected
 from foundation.json import dumps, plain
 from foundation.ranges import Fraction, Section
 from foundation.toml import toml
@@ -294,7 +295,8 @@ class Terms:
         except pydantic.ValidationError as error:
             (first, *_) = error.errors(include_url=False)
             where = ".".join(str(part) for part in first["loc"] if part != "policy")
-            raise ConfigError(f"{where}: {first['msg']}") from error
+            got = "" if first["type"] == "missing" else f", got {first['input']!r:.100}"
+            raise ConfigError(f"{where}: {expected(first)}{got}") from error
         known = terms.plain()
         if unknown := [name for name in _names(tables) if name not in _names(known)]:
             raise ConfigError(f"unknown: {', '.join(unknown)}")

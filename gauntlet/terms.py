@@ -77,8 +77,14 @@ def mandate_of(replace: bool, force: bool, reason: str) -> "Mandate":
     return Mandate(replace=replace, force=force, signature=signed(reason.strip()))
 
 
-def with_gates(config: "RunConfig", file: Path | None, assignments: tuple[str, ...]) -> "RunConfig":
-    """The configuration under the terms in a file, where one is given.
+def with_gates(
+    config: "RunConfig",
+    file: Path | None,
+    assignments: tuple[str, ...],
+    settings_file: Path | None = None,
+) -> "RunConfig":
+    """The configuration under the terms in a file, where one is given. That it decides over a file
+    of settings too is said.
 
     Raises:
         ConfigError: it is no such file, is for another purpose, or a setting says otherwise.
@@ -93,6 +99,11 @@ def with_gates(config: "RunConfig", file: Path | None, assignments: tuple[str, .
         raise ConfigError(f"--gates {file} decides what --set {doubled[0]} sets; leave one of them")
     terms = read_terms(file)
     assert terms  # the option takes a file that is there
+    if settings_file:
+        from gauntlet.voice import Voice, note
+
+        over = f"--gates {file} decides threat, attack and gates, whatever {settings_file} says"
+        note(Voice(stderr=True), over)
     return under(config, terms, f"--gates {file}")
 
 

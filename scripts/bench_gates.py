@@ -14,7 +14,7 @@ from bench_evaluator import SIZES, evaluated
 from measurement import GAUNTLET, measure, target_table
 
 from components.records.shards import list_shards, read_shards
-from pipeline.definition.presets import WITHOUT_CONVERGENCE
+from robustness.config import WITHOUT_CONVERGENCE
 
 SETTINGS = (
     "data.test=test",

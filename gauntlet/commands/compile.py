@@ -157,7 +157,7 @@ def compile(
     check_pipeline_name(name)
     config = without_looking(preset, assignments, config_file)
     request = Compilation(
-        config=with_gates(config, gates_file, assignments),
+        config=with_gates(config, gates_file, assignments, config_file),
         target=target,
         image=image,
         gpu_image=gpu_image,

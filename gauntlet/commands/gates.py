@@ -58,9 +58,10 @@ def gates(
     from pipeline.definition.terms import terms_of
 
     settings = ", ".join(field.name for field in dataclasses.fields(GatesConfig))
-    config = configured(preset, assignments, config_file)
+    console = console_beside(json_file)
+    config = configured(preset, assignments, config_file, console)
     terms, title = terms_of(config), f"Gates of preset {config.preset}"
-    console, own = console_beside(json_file), terms
+    own = terms
     if root is not None and (bound := bound_by(str(root.serving))):
         terms, title = bound.terms, f"Gates by {bound.source}"
         print_bound(bound.doubt, console)

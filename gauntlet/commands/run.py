@@ -138,7 +138,9 @@ def run(
     if accept_classes:
         assignments = (*assignments, "data.accept_classes=true")
     mandate = mandate_of(replace, force, reason)
-    config = with_gates(configured(preset, assignments, config_file), gates_file, assignments)
+    console = console_beside(json_file)
+    config = configured(preset, assignments, config_file, console)
+    config = with_gates(config, gates_file, assignments, config_file)
     impossible = out_of_reach(config)
     if impossible and not anyway:
         raise ConfigError(never_pushed(impossible))
@@ -154,7 +156,6 @@ def run(
         mandate=mandate,
         anyway=anyway,
     )
-    console = console_beside(json_file)
     refused = [f"whatever is trained will be refused: {why}" for why in impossible]
     for text in (*notes, *refused):
         note(console, text)

@@ -3,27 +3,13 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
 
 import pydantic
 
+from foundation.expected import expected
 from trainer.recipe_config import RECIPES
 
 LISTS = "`gauntlet config` lists all settings"
-
-EXPECTED = {
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "missing": "a value for it",
-}
-"""What pydantic wanted, by the type of its error."""
 
 
 def told(error: pydantic.ValidationError) -> str:
@@ -32,16 +18,6 @@ def told(error: pydantic.ValidationError) -> str:
         f"{_setting(problem['loc'])}={problem['input']!r}: {expected(problem)}"
         for problem in error.errors(include_url=False)
     )
-
-
-def expected(problem: Any) -> str:
-    """What pydantic wanted, in our words where it has a type of error for it."""
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind in ("enum", "literal_error"):
-        return f"expected {context['expected']}"
-    if kind in ("too_long", "too_short"):
-        return f"expected {context.get('max_length', context.get('min_length'))} values"
-    return f"expected {EXPECTED[kind]}" if kind in EXPECTED else str(problem["msg"])
 
 
 def _setting(location: tuple[int | str, ...]) -> str:

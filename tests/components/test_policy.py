@@ -192,8 +192,8 @@ def test_odd_names_of_classes_survive() -> None:
     [
         (("clean = 0.98", "claen = 0.98"), "unknown: gates.claen"),
         (("clean = 0.98", "clean = 1.98"), "gates.clean is a fraction"),
-        (("clean = 0.98", 'clean = "much"'), "gates.clean: Input should be a valid number"),
-        (("[purpose]", "[purpoze]"), "purpose.dataset: Field required"),
+        (("clean = 0.98", 'clean = "much"'), "gates.clean: expected a number, got 'much'"),
+        (("[purpose]", "[purpoze]"), "purpose.dataset: expected a value for it$"),
         (('"apgd-t"', '"apgd-u"'), "gates.required"),
         (("[gates]", "gates = 3\n[gate]"), "gates"),
         (("epsilon = 0.2", "epsilon = "), "line"),

@@ -304,6 +304,13 @@ def test_gates_of_a_reviewed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         done, jobs = ended(root, monkeypatch, "--gates", str(file), *arguments)
         assert (done.exit_code, jobs) == (2, [])
         assert words in " ".join(done.output.split())
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[gates]\nclean = 0.5\n")
+    done, (job,) = ended(
+        root, monkeypatch, "--config", str(settings), "--gates", str(file), "--preset", "tutorial"
+    )
+    assert terms_of(job.config) == reviewed
+    assert f"gates, whatever {settings} says" in " ".join(done.output.split())
     file.write_text("clean = 1")
     done, _ = ended(root, monkeypatch, "--gates", str(file))
     assert done.exit_code == 2
