@@ -1,6 +1,6 @@
 """The first hour of README, as a reader has it: every line in order, in one shell, from an empty
-clone. Lines that train for long say what they would do (`--dry-run`). After it the pages of docs/, in
-the order in which README names them: their commands that look at a root or at settings. That the
+clone. Lines that train for long say what they would do (`--dry-run`). After it the pages of docs/,
+in the order in which README names them: their commands that look at a root or at settings. That the
 others can be called like this is in `test_documents`; what they do, in the tests of each."""
 
 import itertools
