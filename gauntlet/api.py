@@ -12,7 +12,7 @@ process, whose own it is: nothing is scanned or confined.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +43,9 @@ from trainer.models.pixels import Pixels
 __all__ = ["Explanation", "GatesRefused", "Report", "evaluate"]
 
 E = TypeVar("E", bound=StrEnum)
+
+Serve = Callable[[Images], Labels] | None
+"""How a model is served: images to classes; None where it is not."""
 
 log = logging.getLogger("gauntlet.evaluation")
 
@@ -182,16 +185,18 @@ def evaluate(
         batch: images that are attacked at once; None follows from what the model needs of memory.
 
     Raises:
-        ConfigError: an epsilon, norm, suite or attack that is none.
+        ConfigError: an epsilon, norm, suite or attack that is none, or one text for all attacks.
         DataError: images, labels or model cannot be used; the message says what was expected.
     """
     images, labels = _arrays(x, y)
+    if isinstance(attacks, str):
+        raise ConfigError(f"attacks is a list of them, such as ('pgd',), got {attacks!r}")
     threat = ThreatModel(norm=_member(Norm, norm), epsilon=epsilon)
     stages = suites.suite(_member(suites.SuiteName, suite), tuple(attacks))
     ends = _member(Pixels, pixels)
     height, width, channels = images.shape[1:]
     wanted = Wanted(image_shape=(height, width, channels), sample=images[:SAMPLE], pixels=ends)
-    asked = _model(model, wanted)
+    asked, serve = _model(model, wanted)
     judge = Judge(asked, threat, stages, asked.image_shape, batch=batch)
     judge.attacker.check(images, labels)
     verdict = _verdict(judge, images, labels, seed)
@@ -205,7 +210,7 @@ def evaluate(
         attacks=summary.attacks,
         efforts=summary.efforts,
         certified_by=summary.certified_by,
-        checks=_checks(judge, images, labels, seed) if checks else (),
+        checks=_checks(judge, images, labels, seed, serve) if checks else (),
         notes=(*asked.judged.doubts, *_doubts(judge.attacker, images, labels, ends)),
         judged=_named(asked.judged, tuple(class_names)),
         verdict=verdict,
@@ -224,10 +229,10 @@ def _arrays(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Images, Labels]:
     images, labels = np.asarray(x), np.asarray(y)
     if not len(images.shape) or not len(images):
         raise DataError("expected images [n, height, width, channels], got none")
-    if images.ndim == 3:
+    if images.ndim != 4:
+        grey = "; of grey images x[..., None] has that shape" if images.ndim == 3 else ""
         raise DataError(
-            f"expected images [n, height, width, channels], got {list(images.shape)}; of grey "
-            "images x[..., None] has that shape"
+            f"expected images [n, height, width, channels], got {list(images.shape)}{grey}"
         )
     if images.dtype == np.uint8:
         images = images / np.float32(255)
@@ -243,11 +248,12 @@ def _arrays(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Images, Labels]:
     return images.astype(np.float32, copy=False), labels.astype(np.int64)
 
 
-def _model(model: Any, wanted: Wanted) -> ImageModel:
-    """Of this process, or from its file."""
+def _model(model: Any, wanted: Wanted) -> tuple[ImageModel, Serve]:
+    """Of this process, or from its file; and how that is served."""
     if isinstance(model, str | os.PathLike):
-        return load_model(Path(model), wanted).model
-    return model_in_memory(model, wanted)
+        loaded = load_model(Path(model), wanted)
+        return loaded.model, loaded.serve
+    return model_in_memory(model, wanted), None
 
 
 def _named(judged: Judged, names: tuple[str, ...]) -> Judged:
@@ -273,7 +279,7 @@ def _ids(images: int) -> list[bytes]:
     return [b"%d" % place for place in range(images)]
 
 
-def _checks(judge: Judge, x: Images, y: Labels, seed: int) -> tuple[Check, ...]:
+def _checks(judge: Judge, x: Images, y: Labels, seed: int, serve: Serve) -> tuple[Check, ...]:
     sample = slice(0, SAMPLE)
     subject = Subject(
         attacker=judge.attacker,
@@ -281,6 +287,7 @@ def _checks(judge: Judge, x: Images, y: Labels, seed: int) -> tuple[Check, ...]:
         y=y[sample],
         ids=_ids(len(x))[sample],
         seed=seed,
+        serve=serve,
         certifier=judge.certifier,
     )
     return tuple(run_checks(subject))
@@ -290,4 +297,8 @@ def _doubts(attacker: Attacker, x: Images, y: Labels, pixels: Pixels) -> Iterato
     """What speaks for other pixels or another order of the classes."""
     sample, labels = x[:SAMPLE], y[:SAMPLE]
     chance = chance_of(attacker.predict, sample, labels)
-    return doubts(attacker.predict, sample, labels, chance, pixels)
+
+    def least(images: Images) -> Labels:
+        return np.argmin(attacker.logits(images), axis=1)
+
+    return doubts(attacker.predict, sample, labels, chance, pixels, least)

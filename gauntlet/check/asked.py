@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.bound import read_terms
 from components.datasets.image_folder import is_folder
-from components.policy import OPEN, GatesConfig, Terms, efforts_of
+from components.policy import NO_SERVER, OPEN, GatesConfig, Terms, efforts_of
 from foundation.errors import ConfigError
 from gauntlet.evaluation.task import EvaluationTask
 from robustness.config import WITHOUT_CONVERGENCE, CheckName
@@ -18,6 +18,7 @@ DECIDED = {
     "suite": "--suite",
     "attacks": "--attacks",
     "split": "--split",
+    "limit": "--limit",
 }
 """Fields of a task that a file of terms decides, and their options."""
 
@@ -102,9 +103,13 @@ def _under(task: EvaluationTask, file: Path, given: frozenset[str]) -> Evaluatio
         gates=policy.gates,
         purpose=purpose,
     )
-    own = dataclasses.replace(policy, stages=efforts_of(result.stages), server=policy.server)
+    # A check asks no server, and judges on what it is given: `weaker` says what that is less.
+    own = dataclasses.replace(policy, stages=efforts_of(result.stages), server=NO_SERVER, span=0)
     if weaker := own.weaker(policy):
-        raise ConfigError(f"{file} asks for more than a check can: {'; '.join(weaker)}")
+        raise ConfigError(
+            f"{file} asks for more than a check can: {'; '.join(weaker)}. Leave that out of a copy "
+            "of the file, for checks"
+        )
     return result
 
 
@@ -126,6 +131,6 @@ def _refuse_unmeasurable(config: GatesConfig, source: Path) -> None:
     if asked := [f"gates.{name}" for name in ROWS_OF_A_RUN if getattr(config, name) > 0.0]:
         raise ConfigError(
             f"{source} asks for {', '.join(asked)}, which only a run measures: on images made "
-            "against an undefended model that it trains, and with FGSM alone. gates.worst_case "
-            "asks for more than these; leave them out for a check"
+            "against an undefended model that it trains, and with FGSM alone. Leave them out of a "
+            "copy of the file, for checks"
         )

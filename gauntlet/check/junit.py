@@ -34,8 +34,9 @@ def junit(report: CheckReport, seconds: float) -> str:
     )
     for gate in gates:
         suite.append(_case(gate))
-    for sentence in undone:
-        case = ElementTree.SubElement(suite, "testcase", classname="gauntlet", name="finished")
+    for number, sentence in enumerate(undone, 1):
+        name = f"finished {number}"
+        case = ElementTree.SubElement(suite, "testcase", classname="gauntlet", name=name)
         ElementTree.SubElement(case, "error", message=_text(sentence), type="undone")
     ElementTree.SubElement(suite, "system-out").text = _text(report.finding)
     suites = ElementTree.Element("testsuites")

@@ -57,7 +57,10 @@ class CheckReport:
         """What became of the model, in a sentence."""
         refusing = [gate.name for gate in self.refusing]
         if self.passed:
-            return f"Passed: all {len(self.gates)} gates hold."
+            held = sum(gate.passed is True for gate in self.gates)
+            if held == len(self.gates):
+                return f"Passed: all {held} gates hold."
+            return f"Passed: {held} gates hold, {len(self.gates) - held} were not compared."
         undone = "it was not finished" if self.result.undone else ""
         return f"Refused by {', '.join(refusing)}." if refusing else f"Refused: {undone}."
 
@@ -71,7 +74,7 @@ class CheckReport:
             result.worst_case,
             result.certified,
             ThreatModel(norm=result.norm, epsilon=result.epsilon),
-            result.not_certified or "no bound applies",
+            result.not_certified,
         )
 
     def to_json(self) -> str:

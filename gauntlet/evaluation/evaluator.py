@@ -329,7 +329,7 @@ class Evaluation:
         return {str(family): count / total for family, count in right.items()}
 
     def _batches(self) -> Iterator[Batch]:
-        size = BATCH if self.task.deadline is None else BATCH_IN_TIME
+        size = BATCH if self.task.deadline is None else self.task.batch or BATCH_IN_TIME
         for batch in image_batches(self.prepared, self.task.split, size, self.task.limit):
             yield batch._replace(y=self.order[batch.y])
 

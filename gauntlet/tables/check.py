@@ -5,13 +5,14 @@ from rich.markup import escape
 
 from gauntlet.check.report import CheckReport
 from gauntlet.tables.evaluation import print_evaluation
-from gauntlet.tables.run import gate_table, lines_on
+from gauntlet.tables.run import gate_table, lines_on, print_not_compared
 
 
 def print_check(report: CheckReport, console: Console) -> None:
     """Print the tables of a check's report."""
     print_evaluation(report.evaluation, console)
     console.print(gate_table(report.gates, title="Gates"))
+    print_not_compared(report.gates, console)
     print_outcome(report, console)
 
 

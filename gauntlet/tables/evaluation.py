@@ -34,8 +34,8 @@ def print_evaluation(report: Report, console: Console) -> None:
     for entry in results:
         threat = ThreatModel(norm=entry.norm, epsilon=entry.epsilon)
         shares = (entry.clean, entry.worst_case, entry.certified)
-        why = entry.not_certified or ""
-        console.print(in_words(entry.examples, *shares, threat, why), soft_wrap=True)
+        found = in_words(entry.examples, *shares, threat, entry.not_certified)
+        console.print(escape(found), highlight=False, soft_wrap=True)
     seconds = sum(entry.seconds for entry in results)
     console.print(
         f"{seconds:.0f} s of judging; every image's verdict, results.json and curve.png are in "

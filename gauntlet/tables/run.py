@@ -31,8 +31,7 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
         console.print(f"{word:<8} {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(accuracy_table(summary))
     console.print(gate_table(summary.gates))
-    for reason in dict.fromkeys(gate.not_compared for gate in summary.gates if gate.not_compared):
-        console.print(f"[yellow]Not compared:[/] {escape(reason)}", highlight=False, soft_wrap=True)
+    print_not_compared(summary.gates, console)
     for caveat in summary.caveats:
         console.print(f"[yellow]Caveat:[/] {escape(caveat)}", highlight=False)
     nodes = summary.nodes.values()
@@ -40,6 +39,12 @@ def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
     results = f"{summary.seconds:.0f} s, {cached}; results in {escape(str(folder))}"
     console.print(results, highlight=False, soft_wrap=True)
     print_verdict(summary, folder, console)
+
+
+def print_not_compared(gates: Iterable[Explanation], console: Console) -> None:
+    """Why gates had nothing to compare with."""
+    for reason in dict.fromkeys(gate.not_compared for gate in gates if gate.not_compared):
+        console.print(f"[yellow]Not compared:[/] {escape(reason)}", highlight=False, soft_wrap=True)
 
 
 def print_verdict(summary: RunSummary, folder: Path, console: Console) -> None:

@@ -2,6 +2,8 @@
 
 from robustness.config import Norm, ThreatModel
 
+NO_BOUND = "no bound applies"
+
 CHANGES = {
     Norm.LINF: "any change of each pixel by at most {epsilon:g} (pixels in [0, 1], L-infinity)",
     Norm.L2: "any change of length {epsilon:g} at most (pixels in [0, 1], L2)",
@@ -14,7 +16,7 @@ def in_words(
     worst_case: float,
     certified: float | None,
     threat: ThreatModel,
-    not_certified: str = "no bound applies",
+    not_certified: str | None = None,
 ) -> str:
     """What share is proven safe against which change, what is wrong without an attack, what attacks
     break, and what is open.
@@ -22,14 +24,14 @@ def in_words(
     Args:
         images: how many were judged.
         clean, worst_case, certified: shares of them; None where no bound applies.
-        not_certified: why.
+        not_certified: why, where that is known.
     """
     change = CHANGES[threat.norm].format(epsilon=threat.epsilon)
     wrong = f"{1 - clean:.2%} are wrong without an attack"
     broken = f"attacks break another {clean - worst_case:.2%}"
     if certified is None:
         return (
-            f"Of {images:,} images none is proven safe ({not_certified}): {wrong}, {broken} by "
+            f"Of {images:,} images none is proven safe ({not_certified or NO_BOUND}): {wrong}, {broken} by "
             f"{change}, and the other {worst_case:.2%} held against the attacks that were tried."
         )
     return (
