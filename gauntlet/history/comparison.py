@@ -79,7 +79,7 @@ def compare(root: Root, a: str, b: str) -> Comparison:
         Measured(summary=summary, found=found)
         for summary, (found, _) in zip(summaries, read, strict=True)
     )
-    doubts = tuple(differences(ours, theirs))
+    doubts = (*differences(ours, theirs), *other_pixels(*settings))
     unknown = "" if ours.found and theirs.found else f"a run has no {EXAMPLES}"
     both = None if unknown else len(ours.found.keys() & theirs.found.keys())
     return Comparison(
@@ -115,6 +115,14 @@ def differences(ours: Measured, theirs: Measured) -> Iterator[str]:
         )
     if others := sum(ours.found[each].label != theirs.found[each].label for each in both):
         yield f"{others:,} images of the same name have other labels"
+
+
+def other_pixels(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """Why images of the same names are other images."""
+    ours, theirs = dict(flat(one)), dict(flat(other))
+    for name in ("data.image_shape", "data.resize", "data.span"):
+        if ours and theirs and ours.get(name) != theirs.get(name):
+            yield f"{name} is {ours.get(name)} and {theirs.get(name)}"
 
 
 def changed(one: dict[str, Any], other: dict[str, Any]) -> Iterator[Setting]:

@@ -15,6 +15,10 @@ from robustness.suites import shown
 
 NOT_BY_IMAGE = "a run notes it for all images together, and not for each"
 OTHER_ATTACKS = "the two runs were not attacked in the same way"
+OTHER_MODELS = (
+    "only one of the two also met images that were made against a champion; `left by` the last "
+    "attack is about the same attacks"
+)
 
 Holds = Callable[[Found], bool]
 
@@ -65,6 +69,8 @@ def compared(one: "Measured", other: "Measured", why_not: str) -> Iterator[Compa
     """
     ours, theirs = figures_of(one.summary), figures_of(other.summary)
     same_attacks = _attacks(one.summary) == _attacks(other.summary)
+    transfers = [run.summary.models[ROBUST].transfer.keys() for run in (one, other)]
+    same_models = transfers[0] == transfers[1]
     for name in dict.fromkeys([*ours, *theirs]):
         pair = (ours.get(name, MISSING), theirs.get(name, MISSING))
         a, b = one.share(pair[0]), other.share(pair[1])
@@ -73,6 +79,8 @@ def compared(one: "Measured", other: "Measured", why_not: str) -> Iterator[Compa
             reason = "only one of the two has it"
         elif pair[0].depends_on_attacks and not same_attacks:
             reason = reason or OTHER_ATTACKS
+        elif pair[0].depends_on_transfers and not same_models:
+            reason = reason or OTHER_MODELS
         reason = reason or one.doubt(pair[0]) or other.doubt(pair[1])
         yield Compared(
             name=name,
@@ -96,6 +104,7 @@ class Figure:
     share: float | None
     holds: Holds | None = None
     depends_on_attacks: bool = True
+    depends_on_transfers: bool = False
 
 
 MISSING = Figure(share=None)
@@ -160,7 +169,11 @@ def figures_of(summary: RunSummary) -> dict[str, Figure]:
         figures[f"left by {shown(attack, summary.attacks.get(attack, {}))}"] = Figure(
             share=share, holds=holds
         )
-    worst = Figure(share=shares.worst_case, holds=lambda found: not found.broken_by)
+    worst = Figure(
+        share=shares.worst_case,
+        holds=lambda found: not found.broken_by,
+        depends_on_transfers=True,
+    )
     proven = Figure(share=shares.certified, holds=lambda found: found.certified)
     return figures | {"worst case": worst, "certified": proven}
 

@@ -31,8 +31,9 @@ def in_words(
     broken = f"attacks break another {clean - worst_case:.2%}"
     if certified is None:
         return (
-            f"Of {images:,} images none is proven safe ({not_certified or NO_BOUND}): {wrong}, {broken} by "
-            f"{change}, and the other {worst_case:.2%} held against the attacks that were tried."
+            f"Of {images:,} images none is proven safe ({not_certified or NO_BOUND}): {wrong}, "
+            f"{broken} by {change}, and the other {worst_case:.2%} held against the attacks that "
+            "were tried."
         )
     return (
         f"Of {images:,} images {certified:.2%} are proven safe against {change}; {wrong}, "

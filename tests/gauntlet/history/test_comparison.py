@@ -51,7 +51,7 @@ def test_every_figure_has_its_interval_and_difference(tmp_path: Path) -> None:
     [
         ("clean", (0, 1)),
         ("left by fgsm", (0, 2)),
-        ("left by pgd, 20 steps", (10, 3)),
+        ("left by pgd (20 steps)", (10, 3)),
         ("worst case", (10, 4)),
         ("certified", (0, 0)),
     ],
@@ -114,8 +114,8 @@ def test_models_that_were_tried_less_hard_are_compared_on_clean_images_alone(
     comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, attacks=attacks))
     assert [each.name for each in comparison.figures if each.paired] == ["clean"]
     assert "not attacked in the same way" in figure(comparison, "worst case").why_not
-    assert figure(comparison, "left by pgd, 20 steps").b is None
-    assert figure(comparison, "left by pgd, 5 steps").a is None
+    assert figure(comparison, "left by pgd (20 steps)").b is None
+    assert figure(comparison, "left by pgd (5 steps)").a is None
 
 
 def test_a_run_without_its_table_of_images_says_so(tmp_path: Path) -> None:
