@@ -97,6 +97,8 @@ def main() -> None:
     Start here:
       gauntlet run                     train a robust model on real MNIST, attack it, push it
       gauntlet run --preset smoke      the same pipeline on a few thousand images
+      gauntlet check MODEL             a gate for any model, in CI
+      gauntlet init --data ./pets      settings that fit your own images
       gauntlet gates                   what a model must reach to be pushed
       gauntlet evaluate MODEL          attack and certify any model, yours included
     """

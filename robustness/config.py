@@ -31,7 +31,8 @@ class ThreatModel:
     attacker may move an image, in the unit of a pixel in [0, 1].
 
     Raises:
-        ConfigError: there is no such norm, or epsilon is negative or not finite.
+        ConfigError: there is no such norm, epsilon is negative or not finite, or above 1 in
+            L-infinity, where every image can become every other.
     """
 
     norm: Norm = Norm.LINF
@@ -42,6 +43,11 @@ class ThreatModel:
             raise ConfigError(f"norm is one of {', '.join(Norm)}, got {self.norm!r}")
         object.__setattr__(self, "norm", Norm(self.norm))  # its name is as good
         check_ranges(self)
+        if self.norm is Norm.LINF and self.epsilon > 1.0:
+            raise ConfigError(
+                f"epsilon is in the unit of a pixel in [0, 1], got {self.epsilon:g} in L-infinity; "
+                "8 of 255 grey levels are 0.0314"
+            )
 
 
 class AttackName(StrEnum):

@@ -60,7 +60,7 @@ def test_what_does_nothing_in_the_file_is_said(
     file.write_text('[trainer]\nnetwork = "mine:small"\nfilters = [4]\ndense = [4]\n')
     configured("smoke", (), file)
     assert capsys.readouterr().err == (
-        f"note: {file}: trainer.dense, trainer.filters: not used with trainer.network=mine:small\n"
+        f"Note: {file}: trainer.dense, trainer.filters: not used with trainer.network=mine:small\n"
     )
     with pytest.raises(ConfigError, match=r"trainer.dense is not used with"):
         configured("smoke", ("trainer.dense=5",), file)

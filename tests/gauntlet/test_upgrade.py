@@ -60,7 +60,7 @@ def test_its_runs_are_listed_with_what_they_pushed(root: Root, tmp_path: Path) -
 
 def test_its_runs_are_shown_and_compared(root: Root) -> None:
     shown = run(root, "show")
-    assert "left by pgd, 20 steps" in shown
+    assert "left by pgd (20 steps)" in shown
     assert "Accuracy on 60 test images, linf, epsilon 0.2, seed 2" in shown
     newest, oldest = sorted((path.name for path in root.results("").iterdir()), reverse=True)
     compared = run(root, "compare", oldest, newest)

@@ -102,8 +102,9 @@ def test_a_summary_is_as_its_schema_says(summary: Any) -> None:
 def test_an_evaluation_is_as_its_schema_says() -> None:
     result = Result(
         norm=Norm.LINF, epsilon=0.1, examples=9, seed=0, clean=0.9, worst_case=0.5,
-        attacks={"pgd": 0.5}, certified=None, certified_by={}, not_certified="no rule",
-        seconds_by={"pgd": 1.0}, checks=tuple(WHOLE.checks), seconds=2.0, examples_file=Path("e"),
+        attacks={"pgd": 0.5}, efforts={"pgd": {"steps": 7}}, certified=None, certified_by={},
+        not_certified="no rule", seconds_by={"pgd": 1.0}, checks=tuple(WHOLE.checks), seconds=2.0,
+        examples_file=Path("e"),
     )  # fmt: skip
     report = Report(
         model=Path("m"), judged=JUDGED, sample=Chance(right=0.9, chance=0.1, images=9),

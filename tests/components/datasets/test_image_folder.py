@@ -223,7 +223,7 @@ def test_a_wrong_layout_is_told_before_anything_runs(
     done = CliRunner().invoke(
         main, ["run", "--set", f"data.dataset={pets}", "--root", str(tmp_path / "root")]
     )
-    assert done.exit_code == (2 if spoil is no_folder else 1)
+    assert done.exit_code == (2 if spoil is no_folder else 4)
     assert str(pets) in done.stderr.replace("\n", "")
     assert not (tmp_path / "root").exists()
 

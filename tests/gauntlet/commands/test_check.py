@@ -139,7 +139,7 @@ def test_the_step_of_the_action_checks_and_its_exit_code_is_the_verdict(
 ) -> None:
     """What GitHub would run, with the inputs as it hands them on."""
     action = yaml.safe_load((CI / "action.yml").read_text())
-    *_, step = action["runs"]["steps"]
+    (step,) = [each for each in action["runs"]["steps"] if each["name"] == "Check the model"]
     inputs = {name: each.get("default", "") for name, each in action["inputs"].items()}
     inputs |= {
         "model": str(models / "healthy.keras"),
@@ -169,6 +169,30 @@ def test_the_step_of_the_action_checks_and_its_exit_code_is_the_verdict(
         assert (tmp_path / "gauntlet-gates.xml").exists()
 
 
+def test_the_action_finds_gauntlet_and_keeps_the_same_places_whatever_the_verdict(
+    tmp_path: Path,
+) -> None:
+    """No path may have `..`, which GitHub refuses; what was judged is kept after a refusal too."""
+    steps = {
+        each["name"]: each
+        for each in yaml.safe_load((CI / "action.yml").read_text())["runs"]["steps"]
+    }
+    find, take, *_, keep = steps.values()
+    assert take["with"]["path"] == keep["with"]["path"]
+    assert take["with"]["key"] == keep["with"]["key"]
+    assert keep["if"] == "always()"
+    assert ".." not in str(take["with"])
+    environment = {
+        **os.environ,
+        "GITHUB_ACTION_PATH": str(CI),
+        "GITHUB_OUTPUT": str(tmp_path / "o"),
+    }
+    subprocess.run([find["shell"], "-e", "-c", find["run"]], env=environment, check=True)
+    outputs = dict(line.split("=") for line in (tmp_path / "o").read_text().splitlines())
+    assert outputs["home"] == str(CI.parent)
+    assert re.fullmatch("[0-9a-f]{16}", outputs["lock"])
+
+
 def test_the_template_of_gitlab_has_the_variables_that_the_script_reads() -> None:
     job = yaml.safe_load((CI / "gitlab.yml").read_text())[".gauntlet-check"]
     read = set(re.findall(r"\$\{([A-Z_]+):[-?]", (CI / "check").read_text()))
@@ -188,6 +212,7 @@ def test_the_template_of_gitlab_has_the_variables_that_the_script_reads() -> Non
         (["--epsilon", "0.1", "--min-clean", "90"], "--min-clean is a share in [0, 1], such as"),
         (["--epsilon", "0.1", "--min-clean", "nan"], "--min-clean is a share in [0, 1]"),
         (["--epsilon", "-1", "--min-clean", "0.9"], "epsilon is a finite number >= 0"),
+        (["--epsilon", "8", "--min-clean", "0.9"], "8 of 255 grey levels are 0.0314"),
         (["--epsilon", "0.1", "--min-clean", "0.9", "--budget", "10"], "such as 10m, got '10'"),
         (["--epsilon", "0.1", "--min-clean", "0.9", "--attacks", "cw"], "unknown attack 'cw'"),
         (["--epsilon", "0.1", "--min-clean", "0.9"], "there is no such file or folder"),

@@ -19,7 +19,7 @@ def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
     [
         (
             ["model", "--attacks", "fgsm,pdg"],
-            "unknown attack pdg; the attacks are fgsm, pgd, pgd-margin",
+            "unknown attack 'pdg'; the attacks are fgsm, pgd, pgd-margin",
         ),
         (["model", "--epsilon", "-1"], "epsilon is a finite number >= 0"),
         (["model", "--attacks", "pgd,pgd"], "each attack is named once"),

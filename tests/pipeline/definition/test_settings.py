@@ -53,6 +53,7 @@ OTHERS = {
     "data.classes": "9",
     "data.class_names": "a,b,c,d,e,f,g,h,i,k",
     "data.resize": "28,28",
+    "attack.names": "fgsm,pgd:7",
     "trainer.network": "network_that_is_told:small",  # of a name that no other test imports
     "trainer.tpu": "mine",
     "trainer.filters": "8,8,8",

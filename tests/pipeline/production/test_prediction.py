@@ -17,6 +17,7 @@ from components.pusher import publish
 from components.versions import Card
 from foundation.errors import ConfigError, DataError, RunError
 from foundation.versions import newest_version
+from gauntlet.documents import Predictions
 from pipeline.production.prediction import classify
 from pipeline.production.requests import Classification
 from pipeline.root.root import Root
@@ -46,11 +47,11 @@ def test_the_newest_version_answers(root: Root, small_models: dict[str, str]) ->
         expected.max(axis=1).tolist(), abs=1e-5
     )
     assert found.version == newest_version(str(root.serving))
-    plain = found.plain()
+    plain = Predictions.of(found).plain()
     assert plain["version"] == found.version
     keys = ["image", "class", "label", "probability"]
     assert [list(answer) for answer in plain["answers"]] == 8 * [keys]
-    assert [answer["image"] for answer in plain["answers"]] == [*files]
+    assert [answer["image"] for answer in plain["answers"]] == [str(file) for file in files]
     assert [answer["label"] for answer in plain["answers"]] == [
         NAMES[a.label] for a in found.answers
     ]
