@@ -10,6 +10,7 @@ The judge, the intervals and the sentences are those of `gauntlet check`. The mo
 process, whose own it is: nothing is scanned or confined.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from components.evaluator.explained import Explanation
 from components.evaluator.finding import confidence_interval
@@ -138,8 +140,13 @@ class Report:
 
         Raises:
             GatesRefused: it does not; the message has a sentence for each gate that refuses it.
-            ConfigError: a minimum outside [0, 1].
+            ConfigError: no minimum, or one outside [0, 1].
         """
+        if not (clean or worst_case or certified):
+            raise ConfigError(
+                "say what the model must reach: check(clean=..., worst_case=..., certified=...), "
+                "shares of the images, such as 0.9; gates() says what was found without a minimum"
+            )
         gates = self.gates(clean=clean, worst_case=worst_case, certified=certified)
         if refusing := [gate for gate in gates if gate.refuses]:
             raise GatesRefused(refusing)
@@ -178,7 +185,8 @@ def evaluate(
         norm: `linf` or `l2`.
         suite: `fast`, minutes, or `autoattack`, the published standard suite.
         attacks: those in place of the suite's own, such as `pgd` or `pgd:100x5`.
-        seed: of the attacks.
+        seed: of the attacks. What is random about an attack on an image follows from it and from
+            the place of the image, while a command takes the image's id: they differ a little.
         checks: whether to look for signs that a number is fake, on the first 500 images.
         pixels: what the model takes for black and white; epsilon stays in [0, 1].
         class_names: in the order of the outputs, for what the report says.
@@ -199,7 +207,10 @@ def evaluate(
     asked, serve = _model(model, wanted)
     judge = Judge(asked, threat, stages, asked.image_shape, batch=batch)
     judge.attacker.check(images, labels)
-    verdict = _verdict(judge, images, labels, seed)
+    with _graphs_of_many_attacks():
+        verdict = _verdict(judge, images, labels, seed)
+        told = _checks(judge, images, labels, seed, serve) if checks else ()
+        notes = (*asked.judged.doubts, *_doubts(judge.attacker, images, labels, ends))
     summary = summarise(verdict, judge)
     return Report(
         threat=threat,
@@ -210,11 +221,26 @@ def evaluate(
         attacks=summary.attacks,
         efforts=summary.efforts,
         certified_by=summary.certified_by,
-        checks=_checks(judge, images, labels, seed, serve) if checks else (),
-        notes=(*asked.judged.doubts, *_doubts(judge.attacker, images, labels, ends)),
+        checks=told,
+        notes=notes,
         judged=_named(asked.judged, tuple(class_names)),
         verdict=verdict,
     )
+
+
+@contextlib.contextmanager
+def _graphs_of_many_attacks() -> Iterator[None]:
+    """Each attack at each epsilon has a graph of its own, which TensorFlow warns of."""
+
+    def told(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(told)
+    try:
+        yield
+    finally:
+        logger.removeFilter(told)
 
 
 def _member(kind: type[E], value: E | str) -> E:

@@ -134,6 +134,21 @@ class Share(click.ParamType):
         return share
 
 
+class Epsilon(click.ParamType):
+    """A radius: a number, or a fraction such as 8/255."""
+
+    name = "epsilon"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        above, stroke, below = str(value).partition("/")
+        try:
+            return float(above) / float(below) if stroke else float(above)
+        except (ValueError, ZeroDivisionError):
+            raise ConfigError(
+                f"epsilon is a number or a fraction, such as 0.1 or 8/255, got {value!r}"
+            ) from None
+
+
 class LocalPath(click.Path):
     """The absolute path of a local file or folder; an address such as gs://bucket is a
     ConfigError."""
@@ -196,7 +211,7 @@ INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 ATTACKS = Attacks()
 NAMES = Names()
 SIZE = HeightAndWidth()
-AGE, TIME, SHARE = Age(), Duration(), Share()
+AGE, TIME, SHARE, EPSILON = Age(), Duration(), Share(), Epsilon()
 
 
 def local_path(text: str) -> Path:

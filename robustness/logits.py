@@ -230,6 +230,7 @@ class End:
     flat: str
 
 
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def behind(output: tf.Tensor) -> End:
     """What stands at the end of a graph."""
     tensor, sign = output, 1.0

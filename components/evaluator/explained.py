@@ -2,6 +2,7 @@
 object store it needs TensorFlow's or fsspec's access to that."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pydantic
 from etils import epath
@@ -10,11 +11,22 @@ GATES = "gates.json"
 """File in the blessing: a list of `Explanation`."""
 
 
+class Word(StrEnum):
+    """What a gate says, in a word."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    REPORTED = "reported"
+    NOT_COMPARED = "not compared"
+    NOT_APPLICABLE = "does not apply"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """One gate after the evaluation.
 
-    passed: None where there was nothing to compare with, which refuses nothing.
+    passed: None where there was nothing to compare with, or nothing that the gate could be about,
+        which refuses nothing.
     value: as counted; None where it is not a number.
     interval: exact 95 % confidence interval of the value, or None.
     judged: what was compared with the bound; None where it is not a number.
@@ -24,6 +36,8 @@ class Explanation:
     ids: some of them.
     not_compared: why there was nothing to compare with, where the gate holds for that; '' where it
         was judged.
+    applies: whether the model has what the gate is about; a bound that it does not have cannot be
+        too high.
     """
 
     name: str
@@ -38,11 +52,24 @@ class Explanation:
     ids: list[str]
     sentence: str
     not_compared: str = ""  # the same
+    applies: bool = True  # the same
 
     @property
     def refuses(self) -> bool:
         """Whether the model is refused by it."""
         return self.passed is False
+
+    @property
+    def word(self) -> Word:
+        """What it says in a word: a share of which nothing is asked has not passed anything."""
+        if self.refuses:
+            return Word.REFUSED
+        if self.not_compared:
+            return Word.NOT_COMPARED
+        if not self.applies:
+            return Word.NOT_APPLICABLE
+        asks_nothing = self.op == ">=" and self.bound == 0.0
+        return Word.REPORTED if asks_nothing else Word.PASSED
 
 
 def read_explanations(blessing: str) -> list[Explanation]:

@@ -26,7 +26,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
     passed = not refused and gate.holds(finding.compared)
     return Explanation(
         name=gate.name,
-        passed=None if passed and finding.not_compared else passed,
+        passed=None if passed and (finding.not_compared or not finding.applies) else passed,
         value=_number(finding.value),
         interval=finding.interval,
         judged=_number(finding.compared),
@@ -37,6 +37,7 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         ids=finding.ids,
         sentence=finding.sentence,
         not_compared=finding.not_compared,
+        applies=finding.applies,
     )
 
 

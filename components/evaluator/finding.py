@@ -23,6 +23,7 @@ class Finding:
     images. ids: some of them.
     if_corrected: what would be compared if so many of them did not.
     not_compared: why there was nothing to compare with, where a gate holds for that; '' otherwise.
+    applies: whether the model has what the gate is about; where it has not, the gate holds.
     """
 
     value: float
@@ -33,6 +34,7 @@ class Finding:
     ids: list[str] = field(default_factory=list)
     if_corrected: Callable[[int], float] | None = None
     not_compared: str = ""
+    applies: bool = True
 
 
 NOT_MEASURED = Finding(value=float("nan"), compared=float("nan"), sentence="Nothing was measured.")

@@ -317,7 +317,8 @@ class FailedCheck(Gate):
         (check,) = self.argument
         none = "It does not apply to this model." if tally.sentences else "No honesty check ran."
         failed = check in tally.failed or not tally.passed
-        return counted(float(failed), tally.sentences.get(check, none))
+        finding = counted(float(failed), tally.sentences.get(check, none))
+        return replace(finding, applies=failed or check in tally.passed)
 
 
 class Disagreement(Gate):

@@ -16,11 +16,14 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def annotations(report: CheckReport) -> Iterator[str]:
-    """A line for each gate that refuses, for what was left undone, and one for the verdict."""
+    """A line for each gate that refuses, for what was left undone, for what a reader must know of
+    the model, and one for the verdict."""
     for gate in report.refusing:
         yield command("error", gate.name, gate.sentence)
     for sentence in report.result.undone:
         yield command("error", "not finished", sentence)
+    for note in report.evaluation.notes:
+        yield command("warning", "note on the model", note)
     kind = "notice" if report.passed else "error"
     yield command(kind, "gauntlet check", f"{report.verdict} {report.finding}")
 
@@ -55,7 +58,7 @@ def markdown(report: CheckReport) -> str:
 
 
 def _word(gate: Explanation) -> str:
-    return {True: "passed", False: "**refused**", None: "not compared"}[gate.passed]
+    return f"**{gate.word}**" if gate.refuses else str(gate.word)
 
 
 def _cell(text: str) -> str:

@@ -5,8 +5,11 @@ The form is that of Apache Ant's and Jenkins's JUnit task.
 
 from xml.etree import ElementTree
 
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import Explanation, Word
 from gauntlet.check.report import CheckReport
+
+SKIPPED = (Word.REPORTED, Word.NOT_COMPARED, Word.NOT_APPLICABLE)
+"""What gates say that have judged nothing."""
 
 
 def junit(report: CheckReport, seconds: float) -> str:
@@ -22,7 +25,7 @@ def junit(report: CheckReport, seconds: float) -> str:
         "tests": len(gates) + len(undone),
         "failures": len(report.refusing),
         "errors": len(undone),
-        "skipped": sum(gate.passed is None for gate in gates),
+        "skipped": sum(gate.word in SKIPPED for gate in gates),
     }
     suite = ElementTree.Element(
         "testsuite",
@@ -38,7 +41,8 @@ def junit(report: CheckReport, seconds: float) -> str:
         name = f"finished {number}"
         case = ElementTree.SubElement(suite, "testcase", classname="gauntlet", name=name)
         ElementTree.SubElement(case, "error", message=_text(sentence), type="undone")
-    ElementTree.SubElement(suite, "system-out").text = _text(report.finding)
+    said = [report.finding, *(f"Note: {note}" for note in report.evaluation.notes)]
+    ElementTree.SubElement(suite, "system-out").text = _text("\n".join(said))
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
     ElementTree.indent(suites)
@@ -52,8 +56,9 @@ def _case(gate: Explanation) -> ElementTree.Element:
             case, "failure", message=_text(gate.sentence), type="refused"
         )
         failure.text = _text("\n".join([gate.sentence, *gate.ids]))
-    elif gate.passed is None:
-        ElementTree.SubElement(case, "skipped", message=_text(gate.not_compared))
+    elif gate.word in SKIPPED:
+        message = _text(f"{gate.word}: {gate.not_compared or gate.sentence}")
+        ElementTree.SubElement(case, "skipped", message=message)
     else:
         ElementTree.SubElement(case, "system-out").text = _text(gate.sentence)
     return case

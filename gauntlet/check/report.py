@@ -1,8 +1,9 @@
 """What comes of a check; read without TensorFlow."""
 
+from collections import Counter
 from dataclasses import dataclass
 
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import Explanation, Word
 from foundation.json import Document
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.sentence import in_words
@@ -57,10 +58,11 @@ class CheckReport:
         """What became of the model, in a sentence."""
         refusing = [gate.name for gate in self.refusing]
         if self.passed:
-            held = sum(gate.passed is True for gate in self.gates)
-            if held == len(self.gates):
-                return f"Passed: all {held} gates hold."
-            return f"Passed: {held} gates hold, {len(self.gates) - held} were not compared."
+            words = Counter(gate.word for gate in self.gates)
+            held = words.pop(Word.PASSED, 0)
+            beside = "; ".join(f"{word}: {count}" for word, count in words.items())
+            hold = "gate holds" if held == 1 else "gates hold"
+            return f"Passed: {held} {hold} ({beside})." if beside else f"Passed: all {held} {hold}."
         undone = "it was not finished" if self.result.undone else ""
         return f"Refused by {', '.join(refusing)}." if refusing else f"Refused: {undone}."
 

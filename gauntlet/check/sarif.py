@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import Explanation, Word
 from foundation.json import dumps
 from gauntlet.check.report import CheckReport
+
+KINDS = {
+    Word.PASSED: "pass",
+    Word.REFUSED: "fail",
+    Word.REPORTED: "informational",
+    Word.NOT_COMPARED: "notApplicable",
+    Word.NOT_APPLICABLE: "notApplicable",
+}
+"""What gates say, as SARIF calls it."""
 
 
 def sarif(report: CheckReport) -> str:
@@ -29,8 +38,12 @@ def sarif(report: CheckReport) -> str:
             {
                 "executionSuccessful": not report.result.undone,
                 "toolExecutionNotifications": [
-                    {"level": "error", "message": {"text": sentence}}
-                    for sentence in report.result.undone
+                    {"level": level, "message": {"text": sentence}}
+                    for level, sentences in (
+                        ("error", report.result.undone),
+                        ("warning", report.evaluation.notes),
+                    )
+                    for sentence in sentences
                 ],
             }
         ],
@@ -52,11 +65,10 @@ def _rule(gate: Explanation) -> dict[str, Any]:
 
 
 def _result(number: int, gate: Explanation, place: dict[str, Any]) -> dict[str, Any]:
-    kinds = {True: "pass", False: "fail", None: "notApplicable"}
     return {
         "ruleId": gate.name,
         "ruleIndex": number,
-        "kind": kinds[gate.passed],
+        "kind": KINDS[gate.word],
         "level": "error" if gate.refuses else "none",
         "message": {"text": gate.sentence},
         "locations": [place],

@@ -13,7 +13,7 @@ from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.loudness import Loudness, loudness
 from gauntlet.model_options import model_options
 from gauntlet.options import console_beside, json_option, request, voice_options
-from gauntlet.parameters import INPUT_FILE, OUTPUT_FILE, SHARE, TIME, created
+from gauntlet.parameters import EPSILON, INPUT_FILE, OUTPUT_FILE, SHARE, TIME, created
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,9 +35,10 @@ class Outputs:
 @model_options
 @click.option(
     "--epsilon",
-    type=float,
+    type=EPSILON,
     metavar="E",
-    help="Radius of the ball, pixels in [0, 1]. Required, except with --gates.",
+    help="Radius of the ball, pixels in [0, 1], such as 0.1 or 8/255. Required, except with "
+    "--gates.",
 )
 @click.option(
     "--min-clean", type=SHARE, metavar="SHARE", help="Right on the clean images, at least."
@@ -91,7 +92,7 @@ def check(
 
     \b
       gauntlet check model.keras --epsilon 0.1 --min-clean 0.95 --min-worst-case 0.6
-      gauntlet check model.onnx --dataset ./pets --epsilon 0.03 --min-worst-case 0.4 --junit g.xml
+      gauntlet check model.onnx --dataset ./pets --epsilon 8/255 --min-worst-case 0.4 --junit g.xml
       gauntlet check exported/ --gates gates.toml --budget 10m --github
     """
     from foundation.errors import ConfigError
@@ -108,7 +109,7 @@ def check(
     if epsilon is None and gates_file is None:
         raise ConfigError(
             "say against which change the model must hold: --epsilon, pixels in [0, 1], such as "
-            "0.0314 for 8 of 255 grey levels"
+            "0.1, or 8/255 for 8 of 255 grey levels"
         )
     radii = {"epsilons": () if epsilon is None else (epsilon,)}
     task = asked(EvaluationTask(**options, **radii), wanted, _given())  # type: ignore[arg-type]
@@ -144,7 +145,7 @@ def _write(report: "CheckReport", outputs: Outputs, seconds: float, console: "Co
     from gauntlet.check.github import annotations, write_summary
     from gauntlet.check.junit import junit
     from gauntlet.check.sarif import sarif
-    from gauntlet.tables.check import print_check, print_outcome
+    from gauntlet.tables.check import print_check, print_in_short
 
     for file, text in (
         (outputs.json_file, report.to_json),
@@ -154,7 +155,7 @@ def _write(report: "CheckReport", outputs: Outputs, seconds: float, console: "Co
         if file:
             write_text(file, text())
     shown = write_summary(report) if outputs.github else True
-    (print_outcome if loudness() is Loudness.QUIET else print_check)(report, console)
+    (print_in_short if loudness() is Loudness.QUIET else print_check)(report, console)
     if outputs.github:
         click.echo("\n".join(annotations(report)), err=console.stderr)
     if not shown:

@@ -9,7 +9,7 @@ from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
 from gauntlet.model_options import model_options
 from gauntlet.options import console_beside, json_option, request, voice_options
-from gauntlet.parameters import created
+from gauntlet.parameters import EPSILON, created
 from pipeline.root.root import LOG
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 @click.option(
     "--epsilon",
     "epsilons",
-    type=float,
+    type=EPSILON,
     multiple=True,
     metavar="E",
-    help="Radius of the ball, pixels in [0, 1]; repeat it for the robustness curve. Default: "
+    help="Radius of the ball, pixels in [0, 1], such as 0.1 or 8/255; repeat it for the robustness "
+    "curve. Default: "
     f"{', '.join(f'{epsilon} ({norm})' for norm, epsilon in DEFAULT_EPSILON.items())}.",
 )
 @click.option(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydantic
@@ -18,9 +19,10 @@ import pydantic
 from components.datasets.batches import Batch, class_names, count_images, image_batches
 from components.datasets.prepared import PreparedDataset
 from components.evaluator.explained import Explanation
+from components.evaluator.tally import Tally
 from components.records.table import write_examples
 from foundation.code import code_of
-from foundation.errors import ConfigError, DataError, RunError
+from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
 from foundation.json import dumps
 from foundation.sandbox import confinement
@@ -53,6 +55,18 @@ results."""
 
 BATCH_IN_TIME = 100
 """The same where the time is bounded, so that less is lost at its end."""
+
+UNKNOWN: dict[str, Any] = {
+    "clean": None,
+    "worst_case": None,
+    "attacks": {},
+    "efforts": {},
+    "certified": None,
+    "certified_by": {},
+    "not_certified": None,
+    "seconds_by": {},
+}
+"""What a summary says where no image was judged."""
 
 TRUSTED = (
     "--trust: code in the model's file was allowed to run. It could have changed any number here; "
@@ -102,7 +116,8 @@ def evaluate_on(order: Order) -> Report:
         folder=evaluation.folder,
     )
     write_text(report.folder / "results.json", report.to_json())
-    draw_curve(report.results, report.folder / "curve.png")
+    if all(result.examples for result in results):
+        draw_curve(report.results, report.folder / "curve.png")
     return report
 
 
@@ -271,7 +286,8 @@ class Evaluation:
         )
         work = self._work_folder(threat)
         ids, verdict = self._verdict(judge, work)
-        write_examples(work / "examples.csv", found_on(ids, verdict), self.judged.class_names)
+        found = found_on(ids, verdict) if verdict else ()
+        write_examples(work / "examples.csv", found, self.judged.class_names)
         checks: tuple[Check, ...] | None = None
         if self.task.checks:
             with until(self.task.deadline):
@@ -282,7 +298,7 @@ class Evaluation:
             epsilon=threat.epsilon,
             examples=len(ids),
             seed=self.task.seed,
-            **vars(summarise(verdict, judge)),
+            **(vars(summarise(verdict, judge)) if verdict else UNKNOWN),
             checks=checks or (),
             seconds=round(time.monotonic() - begin, 2),
             examples_file=work / "examples.csv",
@@ -296,20 +312,27 @@ class Evaluation:
         return count_images(self.prepared, self.task.split, self.task.limit)
 
     def _undone(self, judged: int, checks: tuple[Check, ...] | None) -> Iterator[str]:
-        if judged < self._total:
+        if not judged:
+            yield (
+                f"The time did not suffice for one of the {self._total:,} images: give more of it "
+                "(--budget), since start-up takes some of it, or fewer images at once (--batch)."
+            )
+        elif judged < self._total:
             yield f"The time sufficed for {judged:,} of {self._total:,} images."
         if self.task.checks and checks is None:
             yield "The time did not suffice for the honesty checks."
 
     def _gates(
-        self, ids: list[bytes], verdict: Verdict, judge: Judge, checks: tuple[Check, ...]
+        self, ids: list[bytes], verdict: Verdict | None, judge: Judge, checks: tuple[Check, ...]
     ) -> tuple[Explanation, ...]:
         """What the gates say, where there are any."""
         if self.task.gates is None:
             return ()
-        stages = map(stage_name, judge.ordered())
-        labels = np.argsort(self.order)[np.searchsorted(np.sort(self.order), verdict.label)]
-        tally = tally_of(ids, labels, verdict, stages, checks)
+        tally = Tally()
+        if verdict:
+            stages = map(stage_name, judge.ordered())
+            labels = np.argsort(self.order)[np.searchsorted(np.sort(self.order), verdict.label)]
+            tally = tally_of(ids, labels, verdict, stages, checks)
         undone = next(self._undone(len(ids), checks), "") if len(ids) < self._total else ""
         return judged_by(self.task.gates, class_names(self.prepared), tally, undone)
 
@@ -333,8 +356,8 @@ class Evaluation:
         for batch in image_batches(self.prepared, self.task.split, size, self.task.limit):
             yield batch._replace(y=self.order[batch.y])
 
-    def _verdict(self, judge: Judge, work: Path) -> tuple[list[bytes], Verdict]:
-        """Ids of all images, and the verdict on them."""
+    def _verdict(self, judge: Judge, work: Path) -> tuple[list[bytes], Verdict | None]:
+        """Ids of all images, and the verdict on them; None where the time sufficed for none."""
         judged: list[tuple[list[bytes], Verdict]] = []
         with until(self.task.deadline):
             for number, batch in enumerate(self._batches()):
@@ -343,12 +366,8 @@ class Evaluation:
                 verdict = kept_verdict(kept, batch, judge, self.task.seed, key)
                 judged.append((batch.ids, verdict))
                 log.info("judging", extra=Fields(advance=len(batch.y), total=self._total))
-        if not judged:
-            raise RunError(
-                "the time did not suffice for a single batch of images, so nothing is known of the "
-                "model: give more of it (--budget), or fewer images at once (--batch)"
-            )
-        return [each for ids, _ in judged for each in ids], joined([each for _, each in judged])
+        ids = [each for ids, _ in judged for each in ids]
+        return ids, joined([each for _, each in judged]) if judged else None
 
     def _key(self, threat: ThreatModel) -> str:
         """Hash of everything that may change verdicts."""

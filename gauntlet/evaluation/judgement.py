@@ -15,6 +15,7 @@ from components.evaluator.outcome import Facts, ImageOutcome, ModelOutcome
 from components.evaluator.tally import Tally
 from components.policy import GatesConfig
 from components.records.names import CLEAN, ROBUST, STRONGEST, Origin
+from components.records.table import text_of
 from robustness.config import Check
 from robustness.evaluation import OPEN, WRONG, Verdict
 from robustness.types import IntArray
@@ -60,7 +61,7 @@ def tally_of(
         outcome = ModelOutcome(right=right, broken_by=broken_by, certified_by=certified_by)
         tally.add(
             ImageOutcome(
-                id=identity.decode(errors="backslashreplace"),
+                id=text_of(identity),
                 label=label,
                 models={ROBUST: outcome},
                 rows=len(right),

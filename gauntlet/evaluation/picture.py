@@ -10,11 +10,13 @@ from gauntlet.evaluation.report import Result
 
 def draw_curve(results: Sequence[Result], path: Path) -> None:
     """Write a PNG of accuracy against epsilon: what the attacks leave, what is proven, and between
-    them what is open."""
+    them what is open. results: each of at least one image."""
     entries = sorted(results, key=lambda entry: entry.epsilon)
     first = entries[0]
+    assert first.clean is not None
     epsilons = [0.0, *(entry.epsilon for entry in entries)]
-    attacked = [first.clean, *(entry.worst_case for entry in entries)]
+    left = [entry.worst_case for entry in entries if entry.worst_case is not None]
+    attacked = [first.clean, *left]
     proven = [entry.certified for entry in entries if entry.certified is not None]
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()

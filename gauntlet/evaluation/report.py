@@ -15,8 +15,7 @@ from trainer.models.judged import Judged
 class Result:
     """All images that were judged at one epsilon; accuracies are fractions of them.
 
-    examples: how many they are.
-
+    examples: how many they are; where none is, clean and worst_case are None.
     attacks: what is left once an attack has run too. efforts: how hard each tried.
     certified: proven by all bounds; None where none applies.
     certified_by: what is proven once a bound has run too.
@@ -32,8 +31,8 @@ class Result:
     epsilon: float
     examples: int
     seed: int
-    clean: float
-    worst_case: float
+    clean: float | None
+    worst_case: float | None
     attacks: dict[str, float]
     efforts: dict[str, dict[str, float]]
     certified: float | None

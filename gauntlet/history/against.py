@@ -60,6 +60,8 @@ def gate_of(summary: RunSummary, name: str) -> Explanation:
     gate = gates[name]
     if gate.not_compared:
         raise ConfigError(f"the gate {name} has no images: not compared, {gate.not_compared}")
+    if not gate.applies:
+        raise ConfigError(f"the gate {name} has no images: it does not apply to this model")
     by_images = [each.name for each in gates.values() if each.images_against is not None]
     if gate.images_against is None and by_images:
         raise ConfigError(

@@ -155,11 +155,7 @@ def flipped(one: RunSummary, other: RunSummary) -> Iterator[Flipped]:
 
 def said(gate: Explanation | None) -> str:
     """What a gate says in a word."""
-    if gate is None:
-        return "not asked"
-    if gate.not_compared:
-        return "not compared"
-    return "refused" if gate.refuses else "passed"
+    return str(gate.word) if gate else "not asked"
 
 
 def _examples(folder: Path) -> tuple[dict[str, Found], str]:

@@ -16,6 +16,13 @@ def print_check(report: CheckReport, console: Console) -> None:
     print_outcome(report, console)
 
 
+def print_in_short(report: CheckReport, console: Console) -> None:
+    """What a reader must know of the model, and what became of it."""
+    for note in report.evaluation.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    print_outcome(report, console)
+
+
 def print_outcome(report: CheckReport, console: Console) -> None:
     """What became of the model, and who refused it."""
     for sentence in report.result.undone:

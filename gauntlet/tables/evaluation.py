@@ -27,7 +27,7 @@ def print_evaluation(report: Report, console: Console) -> None:
         notes = "the note" if count == 1 else f"the {count} notes"
         console.print(f"[yellow]See {notes} on this model above.[/]", highlight=False)
     for entry in results:
-        if entry.checks:
+        if entry.checks and not entry.gates:  # each check is a gate there
             console.print(check_table(entry))
     if report.corruptions:
         console.print(corruption_table(report.corruptions, results[0].clean))
@@ -77,11 +77,11 @@ def check_table(entry: Result) -> Table:
     return table
 
 
-def corruption_table(corruptions: dict[str, float], clean: float) -> Table:
+def corruption_table(corruptions: dict[str, float], clean: float | None) -> Table:
     """One row a family."""
     table = Table(title="Accuracy on corrupted images (no part of the worst case)")
     table.add_column("family")
     table.add_column("accuracy", justify="right")
     for family, accuracy in ({"none": clean} | corruptions).items():
-        table.add_row(family, f"{accuracy:.2%}")
+        table.add_row(family, "-" if accuracy is None else f"{accuracy:.2%}")
     return table

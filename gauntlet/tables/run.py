@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.changes import Signature
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import Explanation, Word
 from components.records.names import ROBUST
 from gauntlet.tables.sentence import in_words
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
@@ -17,6 +17,9 @@ from robustness.suites import shown
 
 SHOWN_IDS = 5
 """Images that the terminal names for a refusal."""
+
+COLOURS = {Word.PASSED: "green", Word.REFUSED: "red", Word.REPORTED: "default"}
+"""Colours of what gates say; yellow where nothing was judged."""
 
 
 def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
@@ -141,10 +144,10 @@ def gate_table(gates: Iterable[Explanation], title: str = "Gates on the robust m
         number = gate.value if share else gate.judged
         value = "did not run" if number is None else f"{number:.2%}" if share else f"{number:.2g}"
         bound = f"{gate.bound:.2%}" if share else f"{gate.bound:g}"
-        verdict = "[red]refused" if gate.refuses else "[green]passed"
-        if gate.not_compared:
-            value, verdict = "-", "[yellow]not compared"
-        table.add_row(gate.name, value, " to ".join(shown), f"{gate.op} {bound}", verdict)
+        if gate.passed is None:
+            value = "-"
+        word = f"[{COLOURS.get(gate.word, 'yellow')}]{gate.word}"
+        table.add_row(gate.name, value, " to ".join(shown), f"{gate.op} {bound}", word)
     return table
 
 

@@ -12,8 +12,8 @@ CHANGES = {
 
 def in_words(
     images: int,
-    clean: float,
-    worst_case: float,
+    clean: float | None,
+    worst_case: float | None,
     certified: float | None,
     threat: ThreatModel,
     not_certified: str | None = None,
@@ -23,9 +23,12 @@ def in_words(
 
     Args:
         images: how many were judged.
-        clean, worst_case, certified: shares of them; None where no bound applies.
+        clean, worst_case: shares of them; None where no image was.
+        certified: the same; None also where no bound applies.
         not_certified: why, where that is known.
     """
+    if clean is None or worst_case is None:
+        return "No image was judged: nothing is known of the model."
     change = CHANGES[threat.norm].format(epsilon=threat.epsilon)
     wrong = f"{1 - clean:.2%} are wrong without an attack"
     broken = f"attacks break another {clean - worst_case:.2%}"

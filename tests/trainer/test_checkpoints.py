@@ -89,7 +89,7 @@ def kill_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 monkeypatch,
                 LogProgress,
                 "on_train_batch_end",
-                lambda self, batch, *_: self._done == 2 * STEPS + 3,
+                lambda self, batch, *_: (self._first_of_epoch, batch) == (2 * STEPS, 2),
             )
         case "writing-an-epoch":
             on_call(

@@ -11,6 +11,7 @@ from answered import answered
 from scipy.stats import beta
 
 from components.evaluator.asked import gates
+from components.evaluator.explanation import explain
 from components.evaluator.finding import confidence_interval
 from components.evaluator.gate import (
     Accuracy,
@@ -208,14 +209,33 @@ def test_a_required_attack_that_did_not_run_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passed", "failed", "judged"),
-    [("a,b", "", 0), ("a", "b", 1), ("b", "b", 1), ("", "", 1), ("a", "", 0)],
+    ("passed", "failed", "judged", "word"),
+    [
+        ("a,b", "", 0, "passed"),
+        ("a", "b", 1, "refused"),
+        ("b", "b", 1, "refused"),
+        ("", "", 1, "refused"),
+        ("", "a", 1, "refused"),
+        ("a", "", 0, "does not apply"),
+    ],
 )
 def test_a_check_that_failed_and_checks_that_never_ran_refuse(
-    passed: str, failed: str, judged: int
+    passed: str, failed: str, judged: int, word: str
 ) -> None:
     gate = FailedCheck(name="b", argument=("b",), bound=0)
-    assert gate.measure(of({CLEAN: [True]}, passed=passed, failed=failed)).compared == judged
+    counted = of({CLEAN: [True]}, passed=passed, failed=failed)
+    assert gate.measure(counted).compared == judged
+    assert explain([gate], counted)[0].word == word
+
+
+def test_a_share_of_which_nothing_is_asked_is_reported() -> None:
+    counted = of({CLEAN: [True] * 9})
+    assert [explain([clean(bound)], counted)[0].word for bound in (0.0, 0.5, 0.9)] == [
+        "reported",
+        "passed",
+        "refused",
+    ]
+    assert explain([clean(0.0)], Tally())[0].word == "refused", "nothing was measured"
 
 
 def test_a_share_that_no_model_reaches_on_so_few_images_says_so() -> None:

@@ -32,8 +32,8 @@ REPOSITORY = Path(__file__).parents[3]
 ODD = 'a "b" <c> & d | e %0A ]]> \x1b[31m\nf: g, h \x00 é'
 
 
-def gate(name: str, passed: bool | None, sentence: str = "A sentence.") -> Explanation:
-    return Explanation(
+def gate(name: str, passed: bool | None, sentence: str = "A sentence.", **more: Any) -> Explanation:
+    found = Explanation(
         name=name,
         passed=passed,
         value=0.5,
@@ -47,6 +47,7 @@ def gate(name: str, passed: bool | None, sentence: str = "A sentence.") -> Expla
         sentence=sentence,
         not_compared="" if passed is not None else "nothing is there",
     )
+    return dataclasses.replace(found, **more)
 
 
 def report(*gates: Explanation, undone: tuple[str, ...] = ()) -> CheckReport:
@@ -89,7 +90,13 @@ def report(*gates: Explanation, undone: tuple[str, ...] = ()) -> CheckReport:
 
 
 PASSED = report(gate("clean", True), gate("worst_case", True))
-REFUSED = report(gate("clean", True), gate("worst_case", False, ODD), gate("best", None))
+REFUSED = report(
+    gate("clean", True),
+    gate("worst_case", False, ODD),
+    gate("certified", True, bound=0.0),
+    gate("transfer", None, not_compared="", applies=False),
+    gate("best", None),
+)
 UNDONE = report(gate("clean", False), undone=("The time sufficed for 10 of 20 images.", ODD))
 ALL = pytest.mark.parametrize(
     "made", [PASSED, REFUSED, UNDONE], ids=["passed", "refused", "undone"]
@@ -110,13 +117,25 @@ def test_junit_counts_and_names_what_it_holds() -> None:
     assert suite.attrib == {
         "name": "gauntlet check a|b.keras",
         "time": "1.500",
-        "tests": "3",
+        "tests": "5",
         "failures": "1",
         "errors": "0",
-        "skipped": "1",
+        "skipped": "3",
     }
-    outcomes = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
-    assert outcomes == {"clean": ["system-out"], "worst_case": ["failure"], "best": ["skipped"]}
+    outcomes = {case.get("name"): case[0].tag for case in suite.iter("testcase")}
+    assert outcomes == {
+        "clean": "system-out",
+        "worst_case": "failure",
+        "certified": "skipped",
+        "transfer": "skipped",
+        "best": "skipped",
+    }
+    assert [skipped.get("message") for skipped in suite.iter("skipped")] == [
+        "reported: A sentence.",
+        "does not apply: A sentence.",
+        "not compared: nothing is there",
+    ]
+    assert "Note: A note | with a bar." in (suite.findtext("system-out") or "")
     (failure,) = suite.iter("failure")
     assert "mnist-test__1" in (failure.text or "")
     (suite,) = ElementTree.fromstring(junit(UNDONE, 1.5))
@@ -131,10 +150,12 @@ def test_text_that_no_xml_may_hold_is_written_as_its_number() -> None:
 
 def test_annotations_are_one_line_each_and_cannot_be_broken_out_of() -> None:
     lines = list(annotations(REFUSED))
-    assert [line.split(" ")[0] for line in lines] == ["::error", "::error"]
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error"]
     assert lines[0].startswith('::error title=worst_case::a "b" <c> & d | e %250A ]]> ')
     assert not any(character in line for line in lines for character in "\n\r")
-    assert next(iter(annotations(PASSED))).startswith("::notice title=gauntlet check::Passed")
+    note, verdict = annotations(PASSED)
+    assert note == "::warning title=note on the model::A note | with a bar."
+    assert verdict.startswith("::notice title=gauntlet check::Passed")
     assert command("error", "a:b,c", "d") == "::error title=a%3Ab%2Cc::d"
 
 
@@ -146,7 +167,7 @@ def test_the_summary_of_a_step_is_added_to(tmp_path: Path, monkeypatch: pytest.M
     text = file.read_text()
     assert text == f"before\n{markdown(REFUSED)}"
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [4] * 4
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [4] * 6
     assert "Refused by worst\\_case." in text
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
     with pytest.raises(RunError, match="GITHUB_STEP_SUMMARY"):
@@ -162,8 +183,12 @@ def test_sarif_has_a_result_for_each_gate(tmp_path: Path, monkeypatch: pytest.Mo
     assert found == {
         "clean": ("pass", "none"),
         "worst_case": ("fail", "error"),
+        "certified": ("informational", "none"),
+        "transfer": ("notApplicable", "none"),
         "best": ("notApplicable", "none"),
     }
+    (told,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert told == {"level": "warning", "message": {"text": "A note | with a bar."}}
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(found)
     place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": "file:///models/a%7Cb.keras"}

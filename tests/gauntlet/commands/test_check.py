@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pydantic
 import pytest
 import tensorflow as tf
 import yaml
@@ -21,6 +22,7 @@ from small_world import SHAPE
 
 from components.adversarial_example_gen.config import AttackConfig
 from components.bound import write_terms
+from components.evaluator.explained import Explanation
 from components.policy import OPEN, GatesConfig, Policy, Purpose, Terms, efforts_of
 from foundation.errors import ConfigError
 from gauntlet.check.asked import Minimums, asked
@@ -73,18 +75,36 @@ def outputs(folder: Path) -> list[str]:
     return [word for option, name in files.items() for word in (option, str(folder / name))]
 
 
-def verdicts(folder: Path) -> dict[str, bool | None]:
-    """What each gate came to, the same in all three files."""
+def verdicts(folder: Path) -> dict[str, str]:
+    """What each gate says in a word, the same in all three files."""
     found = json.loads((folder / "g.json").read_text())
     assert found["schema"] == "gauntlet/check/1"
-    gates = {gate["name"]: gate["passed"] for gate in found["evaluation"]["results"][0]["gates"]}
+    (result,) = found["evaluation"]["results"]
+    explanations = pydantic.TypeAdapter(list[Explanation]).validate_python(result["gates"])
+    gates = {gate.name: str(gate.word) for gate in explanations}
     (run,) = json.loads((folder / "g.sarif").read_text())["runs"]
-    assert {r["ruleId"]: r["kind"] == "pass" for r in run["results"]} == gates
+    assert {r["ruleId"]: KINDS[r["kind"]] for r in run["results"]} == gates
     (suite,) = ElementTree.parse(folder / "g.xml").getroot()
-    cases = {case.get("name"): case.find("failure") is None for case in suite.iter("testcase")}
-    assert cases == gates
-    assert found["passed"] is all(gates.values())
+    cases = {case.get("name"): said(case) for case in suite.iter("testcase")}
+    assert {name: word for name, word in cases.items() if name in gates} == gates
+    assert found["passed"] is ("refused" not in gates.values() and not result["undone"])
     return gates
+
+
+KINDS = {
+    "pass": "passed",
+    "fail": "refused",
+    "informational": "reported",
+    "notApplicable": "does not apply",
+}
+
+
+def said(case: ElementTree.Element) -> str:
+    """A test case of JUnit as a word."""
+    if case.find("failure") is not None:
+        return "refused"
+    skipped = case.find("skipped")
+    return "passed" if skipped is None else skipped.attrib["message"].partition(":")[0]
 
 
 def test_a_healthy_model_passes_and_a_higher_minimum_refuses_it(
@@ -94,13 +114,16 @@ def test_a_healthy_model_passes_and_a_higher_minimum_refuses_it(
     asked = ("--epsilon", str(EPSILON), "--min-clean", "0.85", "--min-worst-case", "0.6")
     done = check(tmp_path, *common, *asked, *outputs(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(verdicts(tmp_path).values())
-    assert "Passed: all 15 gates hold." in done.stdout
+    gates = verdicts(tmp_path)
+    assert gates["transfer_finds_no_more"] == "does not apply", "no other model was given"
+    assert gates["certified"] == "reported", "nobody asked for a share"
+    assert list(gates.values()).count("passed") == 13
+    assert "Passed: 13 gates hold (reported: 1; does not apply: 1)." in done.stdout
     summary = tmp_path / "summary.md"
     higher = (*common, *asked[:-1], "0.9", "--github", *outputs(tmp_path))
     done = check(tmp_path, *higher, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 3, done.stdout + done.stderr
-    refused = [name for name, passed in verdicts(tmp_path).items() if not passed]
+    refused = [name for name, word in verdicts(tmp_path).items() if word == "refused"]
     assert refused == ["worst_case"]
     assert "Refused by worst_case." in done.stdout
     assert "::error title=worst_case::75.83%25 of 120 images" in done.stdout
@@ -118,9 +141,9 @@ def test_a_masked_model_is_refused_by_the_signs_of_a_fake_number(
     done = check(tmp_path, str(models / "masked"), *arguments, *minimum, *outputs(tmp_path))
     assert done.returncode == 3, done.stdout + done.stderr
     gates = verdicts(tmp_path)
-    assert gates["worst_case"], "by the numbers it is robust"
-    assert not gates["gradients_are_not_zero"]
-    assert not gates["black_box_finds_no_more"]
+    assert gates["worst_case"] == "passed", "by the numbers it is robust"
+    assert gates["gradients_are_not_zero"] == "refused"
+    assert gates["black_box_finds_no_more"] == "refused"
 
 
 def test_what_the_time_did_not_suffice_for_does_not_pass(
@@ -128,10 +151,13 @@ def test_what_the_time_did_not_suffice_for_does_not_pass(
 ) -> None:
     arguments = ("--dataset", "small", "--data-dir", data, "--epsilon", str(EPSILON))
     model = str(models / "healthy.keras")
-    done = check(tmp_path, model, *arguments, "--min-clean", "0.1", "--budget", "1s")
-    assert done.returncode == 1
-    assert "the time did not suffice for a single batch" in done.stderr
-    assert "--budget" in done.stderr
+    bounded = (*arguments, "--min-clean", "0.1", "--budget", "1s", *outputs(tmp_path))
+    done = check(tmp_path, model, *bounded)
+    assert done.returncode == 3, done.stdout + done.stderr
+    gates = verdicts(tmp_path)
+    assert set(gates.values()) == {"refused"}, "nothing is known of the model"
+    assert "No image was judged" in done.stdout
+    assert "did not suffice for one of the 120 images: give more of it (--budget)" in done.stdout
 
 
 def test_the_step_of_the_action_checks_and_its_exit_code_is_the_verdict(
