@@ -383,10 +383,7 @@ class Evaluation:
         read = kept_checks(kept, key)
         if read is not None:
             return read
-        checks = []
-        for check in run_checks(self._subject(judge)):
-            log.info("check %s", check.name)
-            checks.append(check)
+        checks = list(run_checks(self._subject(judge)))
         write_text(kept, dumps({"key": key, "checks": checks}, indent=None))
         return tuple(checks)
 

@@ -131,7 +131,7 @@ def tuning_table(tuning: Tuning) -> Table:
 def gate_table(gates: Iterable[Explanation], title: str = "Gates on the robust model") -> Table:
     """One row a gate: what was found of the model, and what had to be."""
     table = Table(title=title)
-    table.add_column("gate", overflow="fold")
+    table.add_column("gate", no_wrap=True)
     for column in ("value", "95 % interval", "bound"):
         table.add_column(column, justify="right")
     table.add_column("")

@@ -30,10 +30,10 @@ def runs_table(runs: Runs, now: datetime.datetime) -> Group:
     apart."""
     table = Table(title=escape(f"Runs in {runs.root}"), collapse_padding=True)
     table.add_column("run, time, size", no_wrap=True)
-    table.add_column("for", overflow="fold", min_width=12)
+    table.add_column("for", overflow="fold")
     for column in ("clean", "worst\ncase", "certified"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("outcome", overflow="fold", min_width=17)
+    table.add_column("outcome", overflow="fold")
     for run in runs.runs:
         size = f"{run.bytes / 2**20:.1f} MB"
         table.add_row(
