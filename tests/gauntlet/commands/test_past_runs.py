@@ -178,6 +178,8 @@ def test_the_json_of_a_run_is_its_summary(root: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_there_or_not_whole_is_named(root: Path) -> None:
     assert f"has no run 2025; there are {SECOND}" in run(root, "show", "2025", code=2).output
+    told = run(root, "compare", "latst", "previos", code=2).output
+    assert f"has no run latst: did you mean latest? there are {SECOND}" in told
     (Root(root).results(SECOND) / SUMMARY).unlink()
     assert "has no summary.json (failed or interrupted)" in run(root, "show", code=1).output
     assert "has no summary.json" in run(root, "compare", FIRST, "latest", code=1).output
