@@ -36,7 +36,7 @@ from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import found_on, joined, kept_verdict
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import Check, ThreatModel
+from robustness.config import Check, ThreatModel, shown_epsilon
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, stage_name, summarise
 from robustness.types import Images, IntArray, Labels, Model
@@ -84,7 +84,7 @@ def evaluate_on(order: Order) -> Report:
             log.info("%-8s %s", word, sentence, extra=Fields(stays=True))
     results = []
     for threat in task.threats:
-        with phase(f"{threat.norm} {threat.epsilon:g}"):
+        with phase(f"{threat.norm} {shown_epsilon(threat.epsilon)}"):
             results.append(evaluation.result(threat))
     report = Report(
         model=evaluation.loaded.path,

@@ -14,6 +14,7 @@ from gauntlet.history.figures import Compared, Measured, compared
 from gauntlet.history.runs import outcome_of, read_run, settings_of
 from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import CONFIG, EXAMPLES, Root
+from robustness.config import shown_epsilon
 
 NO_CONFIG = "nobody can read " + CONFIG
 
@@ -104,7 +105,9 @@ def differences(ours: Measured, theirs: Measured) -> Iterator[str]:
     if one.dataset != other.dataset:
         yield f"the data sets are {one.dataset} and {other.dataset}"
     if one.threat != other.threat:
-        balls = [f"{each.threat.norm} {each.threat.epsilon:g}" for each in (one, other)]
+        balls = [
+            f"{each.threat.norm} {shown_epsilon(each.threat.epsilon)}" for each in (one, other)
+        ]
         yield f"the threats are {balls[0]} and {balls[1]}"
     if not (ours.found and theirs.found):
         if ours.images != theirs.images:

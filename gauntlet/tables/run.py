@@ -13,6 +13,7 @@ from components.evaluator.explained import Explanation
 from components.records.names import ROBUST
 from gauntlet.tables.sentence import in_words
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
+from robustness.config import shown_epsilon
 from robustness.suites import shown
 
 SHOWN_IDS = 5
@@ -82,7 +83,7 @@ def accuracy_table(summary: RunSummary) -> Table:
     threat, models = summary.threat, summary.models
     table = Table(
         title=f"Accuracy on {summary.examples['test']:,} test images, {threat.norm}, epsilon "
-        f"{threat.epsilon}, seed {summary.seed}"
+        f"{shown_epsilon(threat.epsilon)}, seed {summary.seed}"
     )
     table.add_column("images")
     for model in models:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gauntlet.history.runs import RUN_ID, PastRun, Runs, State
 from gauntlet.tables.models import share_of
+from robustness.config import shown_epsilon
 
 COLOURS = {
     State.PUSHED: "green",
@@ -81,7 +82,9 @@ def age_of(run: PastRun, now: datetime.datetime) -> str:
 
 def purpose_of(run: PastRun) -> str:
     """What was asked for, a line each, with dashes for what nobody knows."""
-    ball = "-" if run.norm is None or run.epsilon is None else f"{run.norm} {run.epsilon:g}"
+    ball = "-"
+    if run.norm is not None and run.epsilon is not None:
+        ball = f"{run.norm} {shown_epsilon(run.epsilon)}"
     return f"{run.preset or '-'}\n{run.dataset or '-'}\n{ball}"
 
 

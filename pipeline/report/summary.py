@@ -37,6 +37,7 @@ from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, 
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs, pushed_by
 from pipeline.root.root import EXAMPLES, IMAGES, SUMMARY
+from robustness.config import shown_epsilon
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
 from trainer.export import read_history
@@ -102,9 +103,8 @@ def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
     """The pictures of training and search."""
     threat, summary = config.threat, outcome.summary
     assert summary
-    caption = (
-        f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
-    )
+    epsilon = shown_epsilon(threat.epsilon)
+    caption = f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {epsilon}"
     with outcome.noting("training.png"):
         draw_training(summary.training[ROBUST], caption, folder / "training.png")
     if summary.tuning:
@@ -238,7 +238,8 @@ def draw_picture(config: RunConfig, class_names: Sequence[str], rows: str, path:
     """The grid of FGSM images made against the undefended model. rows: folder of the rows."""
     shape, threat = config.data.image_shape, config.threat
     shown = some_rows(rows, Origin(FGSM, UNDEFENDED), PICTURE_IMAGES, shape)
-    caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {threat.epsilon}"
+    epsilon = shown_epsilon(threat.epsilon)
+    caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {epsilon}"
     draw_grid(shown, class_names, caption, path)
 
 

@@ -224,3 +224,14 @@ def test_the_names_of_gates_are_whole_in_80_columns() -> None:
     assert all(name in text for name in names)
     assert max(map(len, text.splitlines())) <= 80
     assert "100.00%" in text
+
+
+def test_grey_levels_are_shown_as_such_and_written_in_full(tmp_path: Path) -> None:
+    summary = dataclasses.replace(example_summary(None), threat=ThreatModel(epsilon=8 / 255))
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_summary(summary, tmp_path, console)
+    text = console.export_text()
+    assert "linf, epsilon 8/255, seed 0" in text
+    assert "any change of each pixel by at most 8/255 (pixels in [0, 1], L-infinity)" in text
+    assert "0.031" not in text
+    assert f'"epsilon": {8 / 255}' in summary.to_json()
