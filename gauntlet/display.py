@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from foundation.events import Fields, State, fields_of
 from gauntlet.loudness import Line, Loudness
@@ -25,6 +26,9 @@ from gauntlet.voice import loudness_of
 
 SECONDS_BETWEEN_LINES = 60.0
 """Time after which a node that is under way is told of again."""
+
+WIDE = 100
+"""Columns of a terminal from which on a bar has its full length."""
 
 SECONDS_BETWEEN_COUNTS = 10.0
 """Time between two lines of JSON that only count."""
@@ -52,8 +56,9 @@ class Node:
         if "progress" in fields:
             self._count(*fields["progress"], unit="")
         elif "advance" in fields:
-            done = self.done + fields["advance"] if self.unit else fields["advance"]
-            self._count(done, fields.get("total", 0), fields.get("unit", "images"))
+            unit = fields.get("unit", "images")
+            before = self.done if unit == self.unit else 0
+            self._count(before + fields["advance"], fields.get("total", 0), unit)
 
     def _count(self, done: int, total: int, unit: str) -> None:
         if self.since is None or (unit, total) != (self.unit, self.total) or done < self.done:
@@ -74,12 +79,17 @@ class Node:
         each = (time.monotonic() - begin) / (self.done - first)
         return each * (self.total - self.done)
 
+    @property
+    def counted(self) -> str:
+        """How many images, or what `unit` says; '' where only steps are counted."""
+        of = f" of {self.total:,}" if self.total else ""
+        return f"{self.done:,}{of} {self.unit}" if self.unit else ""
+
     def told(self) -> str:
         """A few words: what it does, how far it is, the time that is left."""
         words = [self.message] if self.message else []
         if self.unit:
-            of = f" of {self.total:,}" if self.total else ""
-            words.append(f"{self.done:,}{of} {self.unit}")
+            words.append(self.counted)
         elif self.total:
             words.append(f"{self.done / self.total:.0%}")
         left = self.seconds_left
@@ -203,12 +213,17 @@ class Bars(Display):
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description:<24}"),
             BarColumn(
-                24, complete_style="cyan", pulse_style="cyan"
+                24 if console.width >= WIDE else 8, complete_style="cyan", pulse_style="cyan"
             ),  # nothing red while all is well
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            # What is left of the line, and no more: a long text must not take it from the others.
+            TextColumn(
+                "{task.fields[note]}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -224,12 +239,11 @@ class Bars(Display):
         self._tasks[node.name] = self._progress.add_task(node.name, total=None, note="")
 
     def moved(self, node: Node, record: logging.LogRecord) -> None:
-        counted = f" {node.done:,} {node.unit}" if node.unit else ""
         self._progress.update(
             self._tasks[node.name],
             completed=node.done,
             total=node.total or None,
-            note=f"[dim]{escape(node.message)}{counted}",
+            note=f"[dim]{escape(f'{node.message} {node.counted}'.strip())}",
         )
 
     def ended(self, node: Node, state: State, seconds: float) -> None:

@@ -13,6 +13,7 @@ Twelve of them stand one below the other: hence the length of the file.
 """
 
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
+from foundation.events import Fields
 from foundation.seeds import Seeds, image_seeds
 from robustness.attacks.attacker import Attacker
 from robustness.bounds.certifier import Certifier, proven
@@ -50,6 +52,8 @@ from robustness.tolerance import (
     shown,
 )
 from robustness.types import BoolArray, Flags, Images, IntArray, Labels, Model
+
+log = logging.getLogger("gauntlet.checks")
 
 SQUARE_QUERIES = 500
 
@@ -158,8 +162,10 @@ def check(measure: Measure) -> Measure:
 
 
 def run_checks(subject: Subject) -> Iterator[Check]:
-    """All checks that apply to the subject."""
-    for name, measure in CHECKS.items():
+    """All checks that apply to the subject, each of which is told of when it begins."""
+    for done, (name, measure) in enumerate(CHECKS.items()):
+        counted = Fields(advance=int(done > 0), total=len(CHECKS), unit="checks")
+        log.info("check %s", name, extra=counted)
         result = measure(subject)
         if result is not None:
             value = result.value if math.isfinite(result.value) else None

@@ -4,6 +4,7 @@ The command line and the configuration of the pipeline take their choices from h
 [0, 1] and epsilon is in the same unit.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import ClassVar
@@ -48,6 +49,14 @@ class ThreatModel:
                 f"epsilon is in the unit of a pixel in [0, 1], got {self.epsilon:g} in L-infinity; "
                 "8 of 255 grey levels are 0.0314"
             )
+
+
+def shown_epsilon(epsilon: float) -> str:
+    """An epsilon for a person: as grey levels, such as 8/255, where it is a whole number of them
+    and no short decimal number."""
+    text, levels = f"{epsilon:g}", epsilon * 255
+    is_whole = math.isclose(levels, round(levels), rel_tol=0, abs_tol=1e-4) and levels > 0.5
+    return f"{levels:.0f}/255" if is_whole and float(text) != epsilon else text
 
 
 class AttackName(StrEnum):

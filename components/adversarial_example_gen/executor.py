@@ -155,9 +155,7 @@ class CheckCandidate(beam.DoFn):
             sources={name: other.attacker.model for name, other in loaded.judges.items()},
             certifier=candidate.certifier,
         )
-        for check in run_checks(subject):
-            log.info("check %s", check.name)
-            yield check
+        yield from run_checks(subject)
 
 
 class AttackedExamples:

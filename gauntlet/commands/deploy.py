@@ -14,7 +14,13 @@ from gauntlet_kubeflow.deploy.request import (
 )
 
 from foundation.whole import write_text
-from gauntlet.options import DEFAULT_ROOT, google_cloud_options, refuse_options, request
+from gauntlet.options import (
+    DEFAULT_ROOT,
+    google_cloud_options,
+    refuse_options,
+    request,
+    voice_options,
+)
 from gauntlet.parameters import EXISTING_ROOT, OUTPUT_FILE, Choices
 from pipeline.root.root import Root
 
@@ -114,6 +120,7 @@ OPTIONS_OF_ENDPOINT = {name: {"vertex with --endpoint"} for name in ("machine_ty
     metavar="PERCENT",
     help="Vertex AI: share of the endpoint's requests that this version answers.",
 )
+@voice_options
 @request(Registration)
 def deploy(
     registration: Registration,
@@ -140,7 +147,7 @@ def deploy(
     model registry and, with --endpoint, machines that serve it; what is there already is not done
     again. A version that no gate let pass is refused.
     """
-    from rich.console import Console
+    from gauntlet.voice import Voice
 
     refuse_options(target, OPTIONS_OF)
     if target is VERTEX and not registration.endpoint:
@@ -153,7 +160,7 @@ def deploy(
         runtime_version=runtime_version,
         service_account=service_account,
     )
-    console = Console(stderr=target is KSERVE)
+    console = Voice(stderr=target is KSERVE)
     pushed = version_of(root, model_uri, console)
     if not force:
         from gauntlet_kubeflow.deploy.pushed import check
@@ -200,22 +207,21 @@ def write_manifest(
     """Write KServe's manifest where it was asked for."""
     import yaml
     from gauntlet_kubeflow.deploy.kserve import manifest
-    from rich.markup import escape
+
+    from gauntlet.voice import note, say
 
     text = yaml.safe_dump(manifest(pushed, service), sort_keys=False)
     if output:
         write_text(output, text)
-        console.print(escape(f"wrote {output}"), highlight=False, soft_wrap=True)
+        say(console, f"wrote {output}")
     if to_terminal or not output:
         click.echo(text, nl=False)
     if pushed.newest is None:
-        console.print(
-            escape(
-                f"Note: {pushed.folder} cannot be listed from here: TensorFlow Serving takes its "
-                f"newest version, whether that is {pushed.version} or not"
-            ),
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        note(
+            console,
+            f"{pushed.folder} cannot be listed from here: TensorFlow Serving takes its newest "
+            f"version, whether that is {pushed.version} or not",
+        )
 
 
 def register(pushed: "Pushed", registration: Registration, console: "Console") -> None:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.errors import ConfigError, RunError
-from gauntlet.options import console_beside, json_option, place_of, root_or_store_options
+from gauntlet.options import (
+    console_beside,
+    json_option,
+    place_of,
+    root_or_store_options,
+    voice_options,
+)
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Instead: all that was done to the versions, by whom, when and why.",
 )
+@voice_options
 @json_option("the list")
 def models(folder: str | None, store: str, history: bool, json_file: Path | None) -> None:
     """List the pushed versions with their numbers, and how each was pushed.

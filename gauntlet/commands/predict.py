@@ -17,7 +17,11 @@ from pipeline.production.requests import Classification
 @json_option("the answers")
 @request(Classification)
 def predict(task: Classification, json_file: Path | None) -> None:
-    """Classify PNG files with the served model: the version with the highest number."""
+    """Classify PNG files with the served model: the version with the highest number.
+
+    The images have the shape and the colours of those of the training; a JPEG is to be saved as PNG
+    first. Where one cannot be taken, all such are named, none is answered, and the exit code is 4.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -26,6 +30,7 @@ def predict(task: Classification, json_file: Path | None) -> None:
     from gauntlet.work import call_with, log_of
 
     console = console_beside(json_file)
+    task.check()
     with log_of(task.root) as log:
         found = call_with(
             "TensorFlow", "pipeline.production.prediction:classify", task, log, console

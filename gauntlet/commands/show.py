@@ -78,6 +78,7 @@ def pictured(
         told,
     )
     from gauntlet.tables.against import against_table
+    from robustness.config import shown_epsilon
 
     gate = gate_of(summary, name)
     console.print(gate.sentence, markup=False, highlight=False, soft_wrap=True)
@@ -88,7 +89,8 @@ def pictured(
     from gauntlet.history.picture import draw_pairs
 
     picture = output or place_of_picture(folder, name)
-    caption = f"run {summary.run_id}, {summary.threat.norm} {summary.threat.epsilon:g}: {name}"
+    threat = f"{summary.threat.norm} {shown_epsilon(summary.threat.epsilon)}"
+    caption = f"run {summary.run_id}, {threat}: {name}"
     draw_pairs(pairs, summary.class_names, caption, picture)
     found = GateImages(run_id=summary.run_id, gate=gate, picture=picture, images=told(pairs))
     console.print(against_table(found, summary.class_names))

@@ -38,7 +38,7 @@ from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import found_on, joined, kept_verdict
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import Check, ThreatModel
+from robustness.config import Check, ThreatModel, shown_epsilon
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, stage_name, summarise
 from robustness.types import Images, IntArray, Labels, Model
@@ -98,7 +98,7 @@ def evaluate_on(order: Order) -> Report:
             log.info("%-8s %s", word, sentence, extra=Fields(stays=True))
     results = []
     for threat in task.threats:
-        with phase(f"{threat.norm} {threat.epsilon:g}"):
+        with phase(f"{threat.norm} {shown_epsilon(threat.epsilon)}"):
             results.append(evaluation.result(threat))
     report = Report(
         model=evaluation.loaded.path,
@@ -402,10 +402,7 @@ class Evaluation:
         read = kept_checks(kept, key)
         if read is not None:
             return read
-        checks = []
-        for check in run_checks(self._subject(judge)):
-            log.info("check %s", check.name)
-            checks.append(check)
+        checks = list(run_checks(self._subject(judge)))
         write_text(kept, dumps({"key": key, "checks": checks}, indent=None))
         return tuple(checks)
 

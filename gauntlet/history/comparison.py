@@ -14,6 +14,7 @@ from gauntlet.history.figures import Compared, Measured, compared
 from gauntlet.history.runs import outcome_of, read_run, settings_of
 from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import CONFIG, EXAMPLES, Root
+from robustness.config import shown_epsilon
 
 NO_CONFIG = "nobody can read " + CONFIG
 
@@ -80,8 +81,11 @@ def compare(root: Root, a: str, b: str) -> Comparison:
         for summary, (found, _) in zip(summaries, read, strict=True)
     )
     doubts = (*differences(ours, theirs), *other_pixels(*settings))
-    unknown = "" if ours.found and theirs.found else f"a run has no {EXAMPLES}"
-    both = None if unknown else len(ours.found.keys() & theirs.found.keys())
+    doubts = doubts or tuple(other_files(*summaries))
+    unknown = f"a run has no {EXAMPLES}"
+    both: int | None = None
+    if ours.found and theirs.found:
+        both, unknown = len(ours.found.keys() & theirs.found.keys()), unnoted_files(*summaries)
     return Comparison(
         a=a,
         b=b,
@@ -101,7 +105,9 @@ def differences(ours: Measured, theirs: Measured) -> Iterator[str]:
     if one.dataset != other.dataset:
         yield f"the data sets are {one.dataset} and {other.dataset}"
     if one.threat != other.threat:
-        balls = [f"{each.threat.norm} {each.threat.epsilon:g}" for each in (one, other)]
+        balls = [
+            f"{each.threat.norm} {shown_epsilon(each.threat.epsilon)}" for each in (one, other)
+        ]
         yield f"the threats are {balls[0]} and {balls[1]}"
     if not (ours.found and theirs.found):
         if ours.images != theirs.images:
@@ -123,6 +129,28 @@ def other_pixels(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
     for name in ("data.image_shape", "data.resize", "data.span"):
         if ours and theirs and ours.get(name) != theirs.get(name):
             yield f"{name} is {ours.get(name)} and {theirs.get(name)}"
+
+
+def other_files(one: RunSummary, other: RunSummary) -> Iterator[str]:
+    """Why images of the same names may be other images: the prepared data is other data."""
+    if one.fingerprint and other.fingerprint and one.fingerprint != other.fingerprint:
+        yield (
+            "the files of the data are not the same (fingerprints "
+            f"{one.fingerprint[:12]} and {other.fingerprint[:12]}), so images of the same name may "
+            "be others"
+        )
+
+
+def unnoted_files(*runs: RunSummary) -> str:
+    """Why nobody knows whether images of the same names are the same images; '' where that is
+    known."""
+    names = " and ".join(each.run_id for each in runs if not each.fingerprint)
+    if not names:
+        return ""
+    return (
+        f"whether the images of the same name are the same is not known, because an earlier "
+        f"version made {names}, which noted no fingerprint of the data"
+    )
 
 
 def changed(one: dict[str, Any], other: dict[str, Any]) -> Iterator[Setting]:

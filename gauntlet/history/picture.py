@@ -11,10 +11,10 @@ from gauntlet.history.against import Against, class_text, told
 from pipeline.report.against import Pairs, Pixels
 
 COLUMNS = 4
-CELL, TEXT, GAP, HEAD = 2.9, 0.6, 0.15, 0.6
+CELL, TEXT, GAP, HEAD = 2.9, 0.75, 0.15, 0.6
 """Inches: width of a pair, height of its text, between pairs, height of the heading."""
 
-WIDTH = 38
+WIDTH = 42
 """Characters of a line above a pair."""
 
 
@@ -57,17 +57,18 @@ def side_by_side(clean: Pixels, attacked: Pixels) -> Pixels:
 
 
 def text_of(image: Against, names: Sequence[str]) -> str:
-    """Three lines above a pair: which image, its classes, what speaks against the model."""
+    """Four lines above a pair: which image, its class, the two predictions, and what speaks against
+    the model."""
     label, *said = (
         class_text(each, names)
         for each in (image.label, image.prediction, image.attacked_prediction)
     )
-    lines = (image.id, f"true {label}; {' | '.join(said)}", image.attack)
-    return "\n".join(map(clipped, lines))
+    both = " | ".join(clipped(each, (WIDTH - 3) // 2) for each in said)
+    return "\n".join((clipped(image.id), clipped(f"true {label}"), both, clipped(image.attack)))
 
 
-def clipped(text: str) -> str:
-    """A text without its middle, where it is too long for a cell."""
-    if len(text) <= WIDTH:
+def clipped(text: str, width: int = WIDTH) -> str:
+    """A text without its middle, where it is too long for a cell, or a part of one."""
+    if len(text) <= width:
         return text
-    return f"{text[: WIDTH // 3]}…{text[WIDTH // 3 + 1 - WIDTH :]}"
+    return f"{text[: width // 3]}…{text[width // 3 + 1 - width :]}"

@@ -1,6 +1,7 @@
 """The runs of a root, the newest first, as their folders of results tell."""
 
 import datetime
+import difflib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
@@ -126,9 +127,13 @@ def chosen(root: Root, name: str) -> str:
         raise ConfigError(f"there is no run in {root} yet; `gauntlet run --root {root}` makes one")
     known = found or names
     more = f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
-    problem = f"several runs in {root} begin with {name}" if found else f"{root} has no run {name}"
+    meant = "".join(difflib.get_close_matches(name, (LATEST, PREVIOUS), n=1, cutoff=0.75))
+    hint = f": did you mean {meant}?" if meant else ";"
+    problem = f"{root} has no run {name}{hint}"
+    if found:
+        problem = f"several runs in {root} begin with {name};"
     raise ConfigError(
-        f"{problem}; there are {', '.join(known[:SHOWN])}{more} (`gauntlet runs --root {root}`)"
+        f"{problem} there are {', '.join(known[:SHOWN])}{more} (`gauntlet runs --root {root}`)"
     )
 
 

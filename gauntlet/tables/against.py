@@ -7,13 +7,18 @@ from rich.table import Table
 
 from gauntlet.history.against import GateImages, class_text
 
+WHOLE = 36
+"""Letters of an id that stay in one line, so that it can be copied, beside all else in 80."""
+
 
 def against_table(found: GateImages, names: Sequence[str]) -> Table:
     """One row an image. names: of the classes, in label order."""
     gate = found.gate
     title = f"{len(found.images)} of {gate.images_against or len(gate.ids):,} images against it"
     table = Table(title=f"{escape(gate.name)}: {title}")
-    for column in ("image", "true", "clean", "attacked", "by"):
+    longest = max((len(image.id) for image in found.images), default=0)
+    table.add_column("image", no_wrap=longest <= WHOLE, overflow="fold")
+    for column in ("true", "clean", "attacked", "by"):
         table.add_column(column, overflow="fold")
     for image in found.images:
         classes = (image.label, image.prediction, image.attacked_prediction)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from gauntlet.evaluation.report import Report, Result
 from gauntlet.tables.sentence import in_words
-from robustness.config import ThreatModel
+from robustness.config import ThreatModel, shown_epsilon
 from robustness.suites import shown
 
 VERDICTS = {True: "[green]passed", False: "[red]failed", None: "[yellow]could not tell"}
@@ -49,7 +49,7 @@ def evaluation_table(results: Sequence[Result]) -> Table:
     table = Table(title=f"{first.examples:,} images, {first.norm}, seed {first.seed}")
     table.add_column("epsilon")
     for entry in results:
-        table.add_column(f"{entry.epsilon:g}", justify="right")
+        table.add_column(shown_epsilon(entry.epsilon), justify="right")
     rows: dict[str, list[float | None]] = {"clean": [entry.clean for entry in results]}
     for name in first.attacks:
         tried = shown(name, first.efforts[name])
@@ -66,7 +66,8 @@ def evaluation_table(results: Sequence[Result]) -> Table:
 def check_table(entry: Result) -> Table:
     """One row a check: the verdict and its sentence."""
     table = Table(
-        title=f"Signs that a number is fake, epsilon {entry.epsilon:g}, on the first images",
+        title=f"Signs that a number is fake, epsilon {shown_epsilon(entry.epsilon)}, on the first "
+        "images",
         show_lines=True,
     )
     for column in ("check", "", "what was found"):

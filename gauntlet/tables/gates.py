@@ -5,14 +5,15 @@ from rich.table import Table
 
 from components.evaluator.gate import Gate
 from components.policy import Purpose
+from robustness.config import shown_epsilon
 
 
 def gate_table(title: str, purpose: Purpose, gates: list[Gate]) -> Table:
     """One row a gate, in words."""
-    threat = f"{purpose.norm}, epsilon {purpose.epsilon:g}"
+    threat = f"{purpose.norm}, epsilon {shown_epsilon(purpose.epsilon)}"
     table = Table(title=escape(f"{title}: {purpose.dataset}, {threat}"))
-    for column in ("gate", "what must hold on the test split"):
-        table.add_column(column)
+    table.add_column("gate", no_wrap=True)
+    table.add_column("what must hold on the test split")
     for gate in gates:
         table.add_row(gate.name, gate.asks())
     return table

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from components.journal import Entry
 from components.versions import MEASURED, Card, PushedBy, Version
+from robustness.config import shown_epsilon
 
 FIXED = ("pushed (UTC)", "clean", "worst case", "certified")
 """Columns of every table; others are there where a version has something for them."""
@@ -49,7 +50,7 @@ def columns_of(card: Card, known: Iterable[Card]) -> dict[str, str]:
     if card.pushed_at:
         cells["pushed (UTC)"] = card.pushed_at[:16].replace("T", " ")
     if purpose := purpose_of(card):
-        cells["for"] = escape("{dataset}, {norm}, epsilon {epsilon}".format_map(Known(purpose)))
+        cells["for"] = escape("{dataset}, {norm}, epsilon {epsilon}".format_map(readable(purpose)))
         cells["to best"] = to_best(card, known)
     return cells
 
@@ -90,6 +91,14 @@ class Known(dict[str, Any]):
 
     def __missing__(self, name: str) -> str:
         return "-"
+
+
+def readable(purpose: dict[str, Any]) -> Known:
+    """A purpose as a person reads it."""
+    known = Known(purpose)
+    if isinstance(epsilon := purpose.get("epsilon"), float):
+        known["epsilon"] = shown_epsilon(epsilon)
+    return known
 
 
 def purpose_of(card: Card) -> dict[str, Any] | None:

@@ -24,26 +24,37 @@ def node_table(plan: Plan) -> Table:
     for name, node in plan.nodes.items():
         took = "unknown" if node.seconds is None else f"{node.seconds:,.1f} s"
         does = "[dim]cached" if node.cached else "[cyan]runs"
+        took = f"[dim]{took}" if node.cached else took
         table.add_row(name, does, took, escape(node.why))
     return table
 
 
 def lines(plan: Plan) -> list[str]:
     """What the run needs, and what becomes of its model."""
-    running = [node for node in plan.nodes.values() if not node.cached]
-    known = [node.seconds for node in running if node.seconds is not None]
-    unknown = len(running) - len(known)
-    more = f" and {unknown} whose time is unknown" if unknown else ""
-    took = f"{len(running)} of {len(plan.nodes)} nodes run: {sum(known):,.0f} s last time{more}"
     above = f", with a number above {plan.above}" if plan.above else ""
     return [
         *(f"Note: {text}" for text in plan.notes),
         *([f"data      {plan.data}"] if plan.data else []),
-        f"time      {took}",
+        f"time      {time_of(plan)}",
         *([f"disk      {plan.disk}"] if plan.disk else []),
         f"champion  {met(plan.champion)}",
         f"push      a model that passes becomes a new version in {plan.push}{above}",
     ]
+
+
+def time_of(plan: Plan) -> str:
+    """How long the nodes that run took last time, and what the cache spares."""
+    times: dict[bool, list[float | None]] = {True: [], False: []}
+    for node in plan.nodes.values():
+        times[node.cached].append(node.seconds)
+    known = [seconds for seconds in times[False] if seconds is not None]
+    unknown = len(times[False]) - len(known)
+    parts = [f"{max(1, round(sum(known))):,} s last time"] if known else []
+    parts += [f"{unknown} whose time is unknown"] if unknown else []
+    spared = sum(seconds or 0 for seconds in times[True])
+    cached = f"; the cache spares the others, {spared:,.0f} s last time" if spared >= 1 else ""
+    took = f": {' and '.join(parts)}" if parts else ""
+    return f"{len(times[False])} of {len(plan.nodes)} nodes run{took}{cached}"
 
 
 def met(champion: Met) -> str:

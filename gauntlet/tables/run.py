@@ -13,6 +13,7 @@ from components.evaluator.explained import Explanation, Word
 from components.records.names import ROBUST
 from gauntlet.tables.sentence import in_words
 from pipeline.report.run_summary import Outcome, RunSummary, Tuning
+from robustness.config import shown_epsilon
 from robustness.suites import shown
 
 SHOWN_IDS = 5
@@ -85,7 +86,7 @@ def accuracy_table(summary: RunSummary) -> Table:
     threat, models = summary.threat, summary.models
     table = Table(
         title=f"Accuracy on {summary.examples['test']:,} test images, {threat.norm}, epsilon "
-        f"{threat.epsilon}, seed {summary.seed}"
+        f"{shown_epsilon(threat.epsilon)}, seed {summary.seed}"
     )
     table.add_column("images")
     for model in models:
@@ -134,7 +135,7 @@ def tuning_table(tuning: Tuning) -> Table:
 def gate_table(gates: Iterable[Explanation], title: str = "Gates on the robust model") -> Table:
     """One row a gate: what was found of the model, and what had to be."""
     table = Table(title=title)
-    table.add_column("gate", overflow="fold")
+    table.add_column("gate", no_wrap=True)
     for column in ("value", "95 % interval", "bound"):
         table.add_column(column, justify="right")
     table.add_column("")

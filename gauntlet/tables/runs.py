@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gauntlet.history.runs import RUN_ID, PastRun, Runs, State
 from gauntlet.tables.models import share_of
+from robustness.config import shown_epsilon
 
 COLOURS = {
     State.PUSHED: "green",
@@ -30,10 +31,10 @@ def runs_table(runs: Runs, now: datetime.datetime) -> Group:
     apart."""
     table = Table(title=escape(f"Runs in {runs.root}"), collapse_padding=True)
     table.add_column("run, time, size", no_wrap=True)
-    table.add_column("for", overflow="fold", min_width=12)
+    table.add_column("for", overflow="fold")
     for column in ("clean", "worst\ncase", "certified"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("outcome", overflow="fold", min_width=17)
+    table.add_column("outcome", overflow="fold")
     for run in runs.runs:
         size = f"{run.bytes / 2**20:.1f} MB"
         table.add_row(
@@ -81,7 +82,9 @@ def age_of(run: PastRun, now: datetime.datetime) -> str:
 
 def purpose_of(run: PastRun) -> str:
     """What was asked for, a line each, with dashes for what nobody knows."""
-    ball = "-" if run.norm is None or run.epsilon is None else f"{run.norm} {run.epsilon:g}"
+    ball = "-"
+    if run.norm is not None and run.epsilon is not None:
+        ball = f"{run.norm} {shown_epsilon(run.epsilon)}"
     return f"{run.preset or '-'}\n{run.dataset or '-'}\n{ball}"
 
 

@@ -1,12 +1,12 @@
 """What was found of a model, in one sentence."""
 
-from robustness.config import Norm, ThreatModel
+from robustness.config import Norm, ThreatModel, shown_epsilon
 
 NO_BOUND = "no bound applies"
 
 CHANGES = {
-    Norm.LINF: "any change of each pixel by at most {epsilon:g} (pixels in [0, 1], L-infinity)",
-    Norm.L2: "any change of length {epsilon:g} at most (pixels in [0, 1], L2)",
+    Norm.LINF: "any change of each pixel by at most {epsilon} (pixels in [0, 1], L-infinity)",
+    Norm.L2: "any change of length {epsilon} at most (pixels in [0, 1], L2)",
 }
 
 
@@ -29,7 +29,7 @@ def in_words(
     """
     if clean is None or worst_case is None:
         return "No image was judged: nothing is known of the model."
-    change = CHANGES[threat.norm].format(epsilon=threat.epsilon)
+    change = CHANGES[threat.norm].format(epsilon=shown_epsilon(threat.epsilon))
     wrong = f"{1 - clean:.2%} are wrong without an attack"
     broken = f"attacks break another {clean - worst_case:.2%}"
     if certified is None:

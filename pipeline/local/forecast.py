@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher
+from tfx.types import artifact_utils
 
 from pipeline.local.plan import NodeForecast
 from pipeline.local.reasons import Reasons
@@ -21,26 +22,33 @@ LOOKUPS = ("CuratedSchema", "Champion", "LastSpan")
 """Nodes that are computed all the same, into a folder that is removed: they only read, in no time,
 and what the others do depends on their answers."""
 
+RIVAL_ROWS = "challenged_examples"
+"""Input or output of the nodes that have more to do where there is a champion: it has no split
+where there was none."""
+
 SUCCESSFUL = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 
 
-def forecast(pipeline: Pipeline, run_id: str, reasons: Reasons) -> dict[str, NodeForecast]:
+def forecast(
+    pipeline: Pipeline, run_id: str, reasons: Reasons, rival: bool
+) -> dict[str, NodeForecast]:
     """What a run would do with each node, in their order.
 
     Args:
         pipeline: it writes into a folder of its own, and has a copy of the root's metadata.
         reasons: what is behind a node's parameters.
+        rival: whether the candidate would meet a champion.
 
     Raises:
         GauntletError: the run would end with it at a node that looks something up.
     """
-    with _asked(reasons) as nodes:
+    with _asked(reasons, rival) as nodes:
         LocalDagRunner().run_with_ir(compiled(pipeline, run_id))
     return nodes
 
 
 @contextmanager
-def _asked(reasons: Reasons) -> Iterator[dict[str, NodeForecast]]:
+def _asked(reasons: Reasons, rival: bool) -> Iterator[dict[str, NodeForecast]]:
     """Nodes are prepared in place of being run while the context is open; see
     `pipeline.local.runner.logged_nodes`."""
     nodes: dict[str, NodeForecast] = {}
@@ -49,7 +57,7 @@ def _asked(reasons: Reasons) -> Iterator[dict[str, NodeForecast]]:
     def launch(self: launcher.Launcher) -> Any:
         name, pipeline = self._pipeline_node.node_info.id, self._pipeline_info.id
         with self._mlmd_connection as metadata:
-            past = Past.of(metadata.store, f"{pipeline}.{name}")
+            past = Past.of(metadata.store, f"{pipeline}.{name}", rival)
         if again := computed_again(self._pipeline_node, nodes):
             why = f"computed again before it: {', '.join(again)}"
             nodes[name] = NodeForecast(cached=False, why=why, seconds=past.seconds)
@@ -82,22 +90,23 @@ def computed_again(node: Any, nodes: dict[str, NodeForecast]) -> list[str]:
 @dataclass(frozen=True, kw_only=True)
 class Past:
     """What a node did before. last: how it last came to its end. failed: whether it only failed.
-    seconds: time that it took when it was computed last."""
+    seconds: time that it took when it was computed last; None where it never was, or had another
+    work then, because it met a champion or met none."""
 
     last: mlmd.Execution | None
     failed: bool
     seconds: float | None
 
     @classmethod
-    def of(cls, store: MetadataStore, context: str) -> "Past":
-        """From the metadata. context: PIPELINE.NODE."""
+    def of(cls, store: MetadataStore, context: str, rival: bool) -> "Past":
+        """From the metadata. context: PIPELINE.NODE. rival: see `forecast`."""
         known = store.get_context_by_type_and_name("node", context)
         found = store.get_executions_by_context(known.id) if known else []
         ended = [each for each in found if each.last_known_state in SUCCESSFUL]
         computed = [each for each in ended if each.last_known_state == mlmd.Execution.COMPLETE]
         seconds = None
-        if computed:
-            newest = max(computed, key=_by_id)
+        newest = max(computed, key=_by_id, default=None)
+        if newest and met_rival(store, newest.id) in (rival, None):
             begin, end = newest.create_time_since_epoch, newest.last_update_time_since_epoch
             seconds = round((end - begin) / 1000, 1)
         last = max(ended, key=_by_id, default=None)
@@ -121,6 +130,21 @@ class Past:
         if others:
             return f"another input than last time: {', '.join(others)}"
         return "what it wrote last time is not there any more"
+
+
+def met_rival(store: MetadataStore, execution_id: int) -> bool | None:
+    """Whether there was a champion for an execution; None where that is nothing to it."""
+    found = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([execution_id])
+        if event.path.steps and event.path.steps[0].key.removeprefix("_") == RIVAL_ROWS
+    ]
+    rows = store.get_artifacts_by_id(found)
+    return any(artifact_utils.decode_split_names(_splits(each)) for each in rows) if rows else None
+
+
+def _splits(rows: mlmd.Artifact) -> str:
+    return str(rows.properties["split_names"].string_value)
 
 
 def inputs_of(store: MetadataStore, execution_id: int) -> dict[str, list[int]]:

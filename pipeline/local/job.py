@@ -110,9 +110,8 @@ def _run_alone(job: Job) -> Outcome:
         pipeline = _assemble(job, prepared)
     nodes = run_pipeline(pipeline, job.orchestrator, job.run_id)
     with phase("results"):
-        data = Path(prepared.directory)
         return write_results(
-            job.config, folder, job.run_id, job.root.connection, nodes, begin, data
+            job.config, folder, job.run_id, job.root.connection, nodes, begin, prepared
         )
 
 

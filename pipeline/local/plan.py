@@ -35,7 +35,8 @@ class NodeForecast:
     """What a run would do with a node.
 
     cached: whether its output comes from the cache. why: why it does not; '' where it does.
-    seconds: time that it took when it was computed last; None where it never was.
+    seconds: time that it took when it was computed last; None where it never was, or met a champion
+        then and would meet none now, or the other way round.
     """
 
     cached: bool
@@ -90,7 +91,8 @@ def planned(job: Job) -> Plan:
         from pipeline.local import forecast  # noqa: F401
     with reading(str(job.root.serving)), phase("nodes"):
         check_champion(job.root)
-        nodes = _nodes(job, prepared or _unknown(data.dataset))
+        champion = _met(job)
+        nodes = _nodes(job, prepared or _unknown(data.dataset), champion)
     disk, stops = _disk(job, prepared)
     return Plan(
         preset=job.config.preset,
@@ -98,7 +100,7 @@ def planned(job: Job) -> Plan:
         data=f"{prepared.name} {prepared.version} in {prepared.directory}" if prepared else "",
         nodes=nodes,
         disk=disk,
-        champion=_met(job),
+        champion=champion,
         push=str(job.root.serving),
         above=int(next(reversed(numbers(str(job.root.serving))), 0)),
         notes=notes,
@@ -111,7 +113,7 @@ def _unknown(dataset: str) -> PreparedDataset:
     return PreparedDataset(name=dataset, version="", directory="", splits={}, fingerprint="unknown")
 
 
-def _nodes(job: Job, prepared: PreparedDataset) -> dict[str, NodeForecast]:
+def _nodes(job: Job, prepared: PreparedDataset, champion: Met) -> dict[str, NodeForecast]:
     from pipeline.local.forecast import forecast
     from pipeline.local.reasons import Reasons
 
@@ -129,7 +131,9 @@ def _nodes(job: Job, prepared: PreparedDataset) -> dict[str, NodeForecast]:
                 return RunConfig.from_json((job.root.results(run_id) / "config.json").read_text())
             return None
 
-        nodes = forecast(build(job.config), job.run_id, Reasons(job.config, build, read))
+        rival = champion.version is not None and not champion.not_compared
+        reasons = Reasons(job.config, build, read)
+        nodes = forecast(build(job.config), job.run_id, reasons, rival)
         if not job.anyway:
             _refuse_beyond(job, metadata)
     return nodes

@@ -26,6 +26,7 @@ TOLD = {
     "data_dir": "the data lies elsewhere",
     "champion": "another model is served",
     "mandate": "--replace or --force",
+    "stop": "--anyway, now or last time",
     "Champion.seen": "other versions or terms are there than last time",
     "LastSpan.seen": "another span was accepted last",
     "AnomalyGate.seen": "it keeps the statistics of a span, in every run",

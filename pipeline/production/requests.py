@@ -53,3 +53,20 @@ class Classification:
 
     root: Root
     images: tuple[Path, ...]
+
+    def check(self) -> None:
+        """Look at the files before anything is loaded.
+
+        Raises:
+            DataError: some are missing or no PNG; all of these are counted.
+        """
+        from components.datasets.folder.content import Unusable, require_png
+        from components.datasets.folder.problems import Problems
+
+        problems = Problems(Path())
+        for image in self.images:
+            try:
+                require_png(image)
+            except Unusable as error:
+                problems.add(str(image), str(error))
+        problems.refuse(len(self.images))

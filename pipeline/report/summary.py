@@ -17,6 +17,7 @@ from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
 from components.changes import Signature
 from components.datasets.folder.store import read_notes
+from components.datasets.prepared import PreparedDataset
 from components.evaluator.asked import gates
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
@@ -36,6 +37,7 @@ from pipeline.report.run_summary import NodeRun, Outcome, RunSummary, Training, 
 from pipeline.root.blessings import is_blessed, withdrawal
 from pipeline.root.metadata import RunOutputs, pushed_by
 from pipeline.root.root import EXAMPLES, IMAGES, SUMMARY
+from robustness.config import shown_epsilon
 from robustness.suites import attacks_of
 from trainer.classes import class_names_of
 from trainer.export import read_history
@@ -53,7 +55,7 @@ def write_results(
     connection: Any,
     nodes: dict[str, NodeRun],
     begin: float,
-    data: Path,
+    prepared: PreparedDataset,
 ) -> Outcome:
     """Write `summary.json`, `examples.csv`, `images.npz`, `attacked.png`, `training.png` and, after
     a search, `front.png` into the run's folder. What fails of that does not change what was pushed,
@@ -66,21 +68,24 @@ def write_results(
         connection: configuration of the connection to the metadata.
         nodes: what became of each node.
         begin: monotonic time at which the run began.
-        data: folder of the prepared data, with notes on the user's own images.
+        prepared: the data, in whose folder are notes on the user's own images.
     """
     with Metadata(connection) as metadata:
         outputs = RunOutputs(metadata.store, run_id)
         outcome = Outcome(pushed=pushed_by(outputs))
         found: list[str] = []
         with outcome.noting("the notes on the images"):
-            found = [f"Of the images: {note}." for note in read_notes(data)]
+            found = [f"Of the images: {note}." for note in read_notes(Path(prepared.directory))]
         with outcome.noting("the summary"):
             summary = summarised(config, outputs, nodes)
             attacked = attacked_rows(config, outputs)
             summary = dataclasses.replace(summary, caveats=[*found, *summary.caveats])
             seconds = round(time.monotonic() - begin, 2)
             outcome.summary = dataclasses.replace(
-                summary, caveats=caveats(config, summary), seconds=seconds
+                summary,
+                caveats=caveats(config, summary),
+                fingerprint=prepared.fingerprint,
+                seconds=seconds,
             )
     if outcome.summary:
         with outcome.noting(SUMMARY):
@@ -98,9 +103,8 @@ def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
     """The pictures of training and search."""
     threat, summary = config.threat, outcome.summary
     assert summary
-    caption = (
-        f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {threat.epsilon}"
-    )
+    epsilon = shown_epsilon(threat.epsilon)
+    caption = f"{config.recipe.name}, {config.data.dataset}, {threat.norm}, epsilon {epsilon}"
     with outcome.noting("training.png"):
         draw_training(summary.training[ROBUST], caption, folder / "training.png")
     if summary.tuning:
@@ -109,7 +113,8 @@ def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
 
 
 def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:
-    """What the nodes of a run left, without seconds, and without the caveats on its figures."""
+    """What the nodes of a run left, without seconds, fingerprint of the data, and caveats on its
+    figures."""
     stages = config.attack.stages
     tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)
     attacked = outputs.artifact("AdversarialExampleGen", "adversarial_examples").uri
@@ -233,7 +238,8 @@ def draw_picture(config: RunConfig, class_names: Sequence[str], rows: str, path:
     """The grid of FGSM images made against the undefended model. rows: folder of the rows."""
     shape, threat = config.data.image_shape, config.threat
     shown = some_rows(rows, Origin(FGSM, UNDEFENDED), PICTURE_IMAGES, shape)
-    caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {threat.epsilon}"
+    epsilon = shown_epsilon(threat.epsilon)
+    caption = f"{FGSM} against the undefended model, {threat.norm}, epsilon {epsilon}"
     draw_grid(shown, class_names, caption, path)
 
 

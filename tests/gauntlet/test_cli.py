@@ -188,3 +188,15 @@ def test_two_runs_on_one_root(tmp_path: Path) -> None:
         f"another run is under way in {tmp_path} (another process); wait for it, or give this one "
         "another --root" in result.output
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("run", "check", "evaluate", "models", "rollback", "bless", "predict", "clean"),
+        *("prepare", "compile", "submit", "deploy"),
+    ],
+)
+def test_who_takes_a_while_is_as_loud_as_one_wants(name: str) -> None:
+    text = run(name, "--help").output
+    assert all(option in text for option in ("--quiet", "--verbose", "--log-json"))

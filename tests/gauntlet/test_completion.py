@@ -57,6 +57,7 @@ def completed(shell: Shell, line: str, home: Path) -> list[str]:
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=home,
     )
     assert not done.stderr, done.stderr
     offered = (line.partition("\t")[0].split(":")[0] for line in done.stdout.splitlines())
@@ -79,6 +80,45 @@ def completed(shell: Shell, line: str, home: Path) -> list[str]:
 )
 def test_completed(shell: Shell, line: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(completed(shell, line, tmp_path)) == sorted(offered)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("gauntlet run --preset q", ["quick"]),
+        ("gauntlet run --config other.toml --preset o", ["other"]),
+        ("gauntlet run --preset quick --set recipe.attack_st", ["recipe.attack_steps="]),
+    ],
+)
+def test_presets_of_ones_own_are_completed(line: str, offered: list[str], tmp_path: Path) -> None:
+    own = '[presets.{}]\npreset = "smoke"\nrecipe.name = "pgd"\n'
+    (tmp_path / "gauntlet.toml").write_text(own.format("quick"))
+    (tmp_path / "other.toml").write_text(own.format("other"))
+    assert completed(Shell.BASH, line, tmp_path) == offered
+
+
+def test_a_settings_file_that_nobody_can_read_leaves_the_presets(tmp_path: Path) -> None:
+    (tmp_path / "gauntlet.toml").write_text("[presets")
+    assert completed(Shell.BASH, "gauntlet run --preset smo", tmp_path) == ["smoke"]
+
+
+def test_presets_are_completed_without_tensorflow(tmp_path: Path) -> None:
+    (tmp_path / "gauntlet.toml").write_text('[presets.quick]\npreset = "smoke"\n')
+    code = (
+        "import sys; from gauntlet.cli import main\n\n"
+        "try: main(prog_name='gauntlet')\nexcept SystemExit: pass\n"
+        "print({'tensorflow', 'tfx', 'apache_beam'} & sys.modules.keys())"
+    )
+    asked = {"COMP_WORDS": "gauntlet run --preset q", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"_GAUNTLET_COMPLETE": "bash_complete"} | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.splitlines() == ["plain,quick", "set()"]
 
 
 @pytest.mark.parametrize("shell", [Shell.BASH, Shell.ZSH])  # click's script for fish cuts at commas

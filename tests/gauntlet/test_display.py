@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import logging
+import re
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from foundation.events import fields_of
 from gauntlet import cli, display
-from gauntlet.display import Display, Node, display_on, duration
+from gauntlet.display import Bars, Display, Node, display_on, duration
 from gauntlet.loudness import Loudness
 from gauntlet.options import console_beside, voice_options
 from gauntlet.voice import note, say
@@ -104,6 +105,10 @@ def test_a_node_that_says_nothing_is_told_of_all_the_same(monkeypatch: pytest.Mo
             [record("epoch 4 of 12", progress=(done, 1200)) for done in (300, 400)],
             "epoch 4 of 12, 33%, about 1 min left",
         ),
+        (
+            [record("check", advance=1, total=9, unit="checks"), record("attacking", advance=32)],
+            "attacking, 32 images, under way for 20 s",
+        ),
         # A training went back an epoch, and a second count began: the old pace says nothing.
         (
             [record("epoch 1 of 2", progress=(done, 100)) for done in (0, 50, 25)],
@@ -147,6 +152,21 @@ def test_bars_on_a_terminal() -> None:
         on.show(record("reading"))
         on.show(record(node="Trainer.robust", state="finished", seconds=1.5))
     assert "Trainer.robust" in console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_text_leaves_the_bar_its_room(width: int) -> None:
+    console = Console(force_terminal=True, width=width, record=True, file=io.StringIO())
+    with display_on(console) as on:
+        on.show(record(node="AdversarialExampleGen", state="started"))
+        for message in ("check served_model_is_the_evaluated_one", "attacking"):
+            on.show(record(message, advance=12, total=1000))
+            assert isinstance(on, Bars)
+            on._progress.refresh()
+    lines = re.split(r"(?=⠋)", console.export_text())[2:]
+    assert {len(line.rstrip("\n")) for line in lines} == {width}
+    assert {sum(map(line.count, "━╺╸")) for line in lines} == {8 if width < 100 else 24}
+    assert "attacking 24 of 1,000 images" in lines[1]
 
 
 def test_quiet_leaves_the_verdict() -> None:

@@ -1,5 +1,6 @@
 """`gauntlet run --dry-run` at the command line, and runs that end before they begin."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from foundation.errors import ConfigError
 from gauntlet import cli, supervisor
-from gauntlet.tables.plan import lines, print_plan
+from gauntlet.tables.plan import lines, print_plan, time_of
 from pipeline.local.plan import Met, NodeForecast, Plan
 
 PLAN = Plan(
@@ -82,6 +83,26 @@ def test_the_table_and_the_lines() -> None:
         "push      a model that passes becomes a new version in /runs/serving, with a number above "
         "17",
     ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "time"),
+    [
+        ([(False, None), (False, None)], "2 of 2 nodes run: 2 whose time is unknown"),
+        ([(False, 0.2), (False, None)], "2 of 2 nodes run: 1 s last time and 1 whose time is unk"),
+        ([(False, 3.0), (True, 60.0)], "1 of 2 nodes run: 3 s last time; the cache spares the oth"),
+        ([(True, 60.0)], "0 of 1 nodes run; the cache spares the others, 60 s last time"),
+    ],
+    ids=["never", "in no time", "some", "none"],
+)
+def test_no_time_is_told_of_what_never_ran(
+    nodes: list[tuple[bool, float | None]], time: str
+) -> None:
+    told = {
+        str(number): NodeForecast(cached=cached, why="", seconds=seconds)
+        for number, (cached, seconds) in enumerate(nodes)
+    }
+    assert time_of(dataclasses.replace(PLAN, nodes=told)).startswith(time)
 
 
 @pytest.mark.parametrize(

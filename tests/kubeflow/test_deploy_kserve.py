@@ -1,6 +1,7 @@
 """`gauntlet deploy --target kserve`, and which versions may be deployed at all."""
 
 import dataclasses
+import json
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -138,6 +139,15 @@ def test_a_store_that_cannot_be_read_from_here(uri: str) -> None:
     model = yaml.safe_load(done.stdout)["spec"]["predictor"]["model"]
     assert model["storageUri"] == uri.removesuffix("/17")
     assert "cannot be listed from here: TensorFlow Serving takes its newest version" in done.stderr
+
+
+def test_what_is_said_beside_the_manifest_is_json_or_nothing() -> None:
+    uri = ("--model-uri", "pvc://claim/serving/17", "--force")
+    (line,) = deploy(None, *uri, "--log-json").stderr.splitlines()
+    assert "cannot be listed from here" in json.loads(line)["message"]
+    quiet = deploy(None, *uri, "--quiet")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+    assert yaml.safe_load(quiet.stdout)["kind"] == "InferenceService"
 
 
 def test_there_a_version_must_be_named() -> None:

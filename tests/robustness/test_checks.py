@@ -194,3 +194,21 @@ def measured(subject: Subject, name: str) -> Measured:
     found = CHECKS[CheckName(name)](subject)
     assert found is not None
     return found
+
+
+def test_a_check_is_told_of_when_it_begins(
+    healthy: Subject, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who waits for a long one shall read its name, and not that of the one before."""
+    told: list[list[str]] = []
+
+    def measure(_: Subject) -> None:
+        told.append([record.getMessage() for record in caplog.records])
+
+    names = list(CHECKS)[:2]
+    for name in CHECKS:
+        monkeypatch.setitem(CHECKS, name, measure)
+    with caplog.at_level("INFO", "gauntlet.checks"):
+        assert list(run_checks(healthy)) == []
+    assert told[:2] == [[f"check {names[0]}"], [f"check {names[0]}", f"check {names[1]}"]]
+    assert sum(record.advance for record in caplog.records) == len(CHECKS) - 1

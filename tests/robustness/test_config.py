@@ -23,6 +23,7 @@ from robustness.config import (
     PgdMargin,
     Square,
     ThreatModel,
+    shown_epsilon,
 )
 
 
@@ -142,3 +143,25 @@ def test_a_norm_by_its_name_is_the_norm(name: str) -> None:
         assert done.stdout == "True\n", done.stderr
     else:
         assert "ConfigError: norm is one of linf, l2, got 'l1'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "text"),
+    [
+        (8 / 255, "8/255"),
+        (0.03137255087494850, "8/255"),  # in 32 bits
+        (1 / 255, "1/255"),
+        (0.0314, "0.0314"),
+        (0.0313725, "0.0313725"),
+        (0.2, "0.2"),  # 51/255
+        (1.0, "1"),
+        (0.0, "0"),
+        (1e-7 / 3, "3.33333e-08"),
+        (1 / 3, "85/255"),
+        (0.12345678, "0.123457"),
+    ],
+)
+def test_an_epsilon_is_shown_in_grey_levels_where_it_is_a_number_of_them(
+    epsilon: float, text: str
+) -> None:
+    assert shown_epsilon(epsilon) == text

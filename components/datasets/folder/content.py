@@ -118,6 +118,24 @@ def file_of_image(path: Path) -> bytes:
         raise Unusable(f"cannot be read ({error.strerror})") from error
 
 
+def require_png(path: Path) -> None:
+    """Look at the begin of a file that a decoder of PNG alone will get; raises Unusable where it is
+    no PNG, with what it is."""
+    if (problem := no_file(path)) is not None:
+        raise Unusable(problem)
+    try:
+        with open(path, "rb") as file:
+            if file.read(8) == PNG[:8]:
+                return
+            file.seek(0)
+            found = str(_opened(file).format)
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from error
+    except _NoImage as error:
+        raise Unusable(f"cannot be decoded as an image ({error})") from error
+    raise Unusable(f"is a {found}; the served model takes PNG: save it as one")
+
+
 def require_size(data: bytes) -> None:
     """Read the head of an image that another decoder will decode; raises Unusable where it is none,
     or claims too many pixels."""

@@ -19,7 +19,10 @@ from PIL import Image
 from rich.console import Console
 
 from gauntlet.cli import main
+from gauntlet.history.against import Against, GateImages
+from gauntlet.history.picture import WIDTH, text_of
 from gauntlet.history.runs import Runs, list_runs
+from gauntlet.tables.against import against_table
 from gauntlet.tables.run import print_summary
 from gauntlet.tables.runs import age_of, runs_table
 from pipeline.report.against import Pairs, write_pairs
@@ -106,6 +109,19 @@ def test_runs_are_listed_in_80_columns(root: Path) -> None:
         assert part in text
 
 
+def test_nothing_is_cut_off_where_all_is_as_wide_as_it_gets(tmp_path: Path) -> None:
+    found = found_on({}, proven=20)
+    folder = write_past_run(tmp_path, summary_of(found, dataset="image_folder/f2d358eb2a379dd3"))
+    (folder / "big").write_bytes(bytes(150 * 2**20))
+    write_past_run(tmp_path, summary_of(found, FIRST.replace("000001", "000002")))
+    done = CliRunner().invoke(main, ["runs", "--root", str(tmp_path)], env={"COLUMNS": "80"})
+    lines = [line for line in done.output.splitlines() if line[0] in "│├"]
+    assert {len(line) for line in lines} == {80}
+    assert all(line[-1] in "│┤" for line in lines)
+    for part in ("1.5 min, 150.0 MB", "100.00%", "pushed as", "version 7"):
+        assert part in done.output
+
+
 def test_runs_of_one_second_are_told_apart(tmp_path: Path) -> None:
     write_past_run(tmp_path, summary_of(FOUND))
     write_past_run(tmp_path, summary_of(FOUND, FIRST.replace("000001", "000002")))
@@ -162,6 +178,8 @@ def test_the_json_of_a_run_is_its_summary(root: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_there_or_not_whole_is_named(root: Path) -> None:
     assert f"has no run 2025; there are {SECOND}" in run(root, "show", "2025", code=2).output
+    told = run(root, "compare", "latst", "previos", code=2).output
+    assert f"has no run latst: did you mean latest? there are {SECOND}" in told
     (Root(root).results(SECOND) / SUMMARY).unlink()
     assert "has no summary.json (failed or interrupted)" in run(root, "show", code=1).output
     assert "has no summary.json" in run(root, "compare", FIRST, "latest", code=1).output
@@ -180,6 +198,28 @@ def test_the_images_against_a_model_are_drawn_and_told(root: Path, tmp_path: Pat
     assert [each["attack"] for each in found["images"]] == ["pgd", "wrong without an attack"]
     assert "0 (a$b$)" in text
     assert "2 of 2 images against it" in text
+
+
+def test_ids_are_whole_in_80_columns() -> None:
+    ids = [f"test/circle/image-{number:012}.png" for number in range(3)]
+    images = tuple(
+        Against(id=each, label=0, prediction=1, attacked_prediction=2, attack="pgd-margin")
+        for each in ids
+    )
+    found = GateImages(run_id=FIRST, gate=GATES[0], picture=None, images=images)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(against_table(found, ["a circle", "a cross", "a square"]))
+    text = console.export_text()
+    assert all(each in text for each in ids)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_classes_of_a_picture_are_whole() -> None:
+    names = ["golden retriever", "labrador dog", "german shepherd"]
+    image = Against(id="i" * 60, label=0, prediction=1, attacked_prediction=2, attack="pgd")
+    first, *said = text_of(image, names).split("\n")
+    assert said == ["true 0 (golden retriever)", "1 (labrador dog) | 2 (german shepherd)", "pgd"]
+    assert len(first) == WIDTH
 
 
 def test_a_picture_goes_where_it_is_wanted(root: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from png_files import png
 
 import gauntlet.work
 from components.versions import Card, PushedBy, Version
@@ -110,6 +112,9 @@ def test_predict_shows_and_writes_the_answers(
         prediction.Answer(label=3, name=None, probability=0.5),
     )
     images = (Path("a[1].png"), Path("b.png"))
+    monkeypatch.chdir(tmp_path)
+    for image in images:
+        image.write_bytes(png(8, 8))
     given = prediction.Answers(version="7", images=images, answers=answers)
     requests = answered(monkeypatch, "predict", given)
     file = tmp_path / "answers.json"
@@ -127,3 +132,23 @@ def test_predict_shows_and_writes_the_answers(
         ],
     }
     assert requests == [Classification(root=Root(tmp_path), images=images)]
+
+
+def test_what_is_no_png_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = answered(monkeypatch, "predict", None)
+    monkeypatch.chdir(tmp_path)
+    Path("good.png").write_bytes(png(8, 8))
+    Image.new("L", (8, 8)).save("photo.jpg")
+    Path("text.png").write_text("no image")
+    files = ["good.png", "photo.jpg", "text.png", "nowhere.png", "."]
+    done = CliRunner().invoke(main, ["predict", "--root", ".", *files])
+    assert (done.exit_code, requests) == (4, [])
+    assert done.stderr.splitlines() == [
+        "data refused: 4 of 5 files cannot be taken:",
+        "photo.jpg is a JPEG; the served model takes PNG: save it as one",
+        "text.png cannot be decoded as an image (its content is that of no known format)",
+        "nowhere.png cannot be read (No such file or directory)",
+        ". is a folder; name its files",
+    ]

@@ -80,10 +80,15 @@ def test_what_a_run_notes_for_all_images_together_is_not_tested(tmp_path: Path) 
     ("change", "reason"),
     [
         ({"dataset": "pets"}, "the data sets are mnist and pets"),
+        (
+            {"fingerprint": "b" * 64},
+            "the files of the data are not the same (fingerprints aaaaaaaaaaaa and bbbbbbbbbbbb), "
+            "so images of the same name may be others",
+        ),
         ({"threat": ThreatModel(epsilon=0.3)}, "the threats are linf 0.2 and linf 0.3"),
         ({"threat": ThreatModel(norm=Norm.L2, epsilon=0.2)}, "the threats are linf 0.2 and l2 0.2"),
     ],
-    ids=["data", "epsilon", "norm"],
+    ids=["data", "files", "epsilon", "norm"],
 )
 def test_other_questions_are_not_comparable(
     tmp_path: Path, change: dict[str, Any], reason: str
@@ -91,6 +96,14 @@ def test_other_questions_are_not_comparable(
     comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, **change))
     assert comparison.not_comparable == (reason,)
     assert [each.paired for each in comparison.figures] == [None] * len(comparison.figures)
+
+
+def test_what_did_not_note_its_data_is_not_taken_for_the_same_images(tmp_path: Path) -> None:
+    comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, fingerprint=None))
+    assert (comparison.not_comparable, comparison.images) == ((), (20, 20, 20))
+    worst = figure(comparison, "worst case")
+    assert (worst.paired, worst.difference) == (None, pytest.approx(-0.3))
+    assert f"is not known, because an earlier version made {SECOND}" in worst.why_not
 
 
 def test_other_images_are_not_comparable(tmp_path: Path) -> None:

@@ -10,9 +10,15 @@ from rich.console import Console
 
 from components.changes import Signature
 from components.evaluator.explained import Explanation
-from gauntlet.tables.run import accuracy_table, images_against, print_summary, tuning_table
+from gauntlet.tables.run import (
+    accuracy_table,
+    gate_table,
+    images_against,
+    print_summary,
+    tuning_table,
+)
 from pipeline.report.run_summary import Accuracies, NodeRun, RunSummary, Trial, Tuning
-from robustness.config import ThreatModel
+from robustness.config import CheckName, ThreatModel
 
 IDS = [f"image-{i}" for i in range(7)]
 
@@ -202,3 +208,30 @@ def test_images_made_against_the_champion_have_a_row() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(accuracy_table(dataclasses.replace(summary, models=models)))
     assert "fgsm image made against the champion" in console.export_text()
+
+
+def test_the_names_of_gates_are_whole_in_80_columns() -> None:
+    """A name that is broken in two cannot be given to --gate."""
+    names = [str(name) for name in CheckName]
+    share = {"interval": (0.98765, 1.0), "bound": 0.98765}
+    gates = [
+        dataclasses.replace(explained(name, 0.98765, 0, True), **share, not_compared="why")
+        for name in names
+    ]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(gate_table(gates))
+    text = console.export_text()
+    assert all(name in text for name in names)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "100.00%" in text
+
+
+def test_grey_levels_are_shown_as_such_and_written_in_full(tmp_path: Path) -> None:
+    summary = dataclasses.replace(example_summary(None), threat=ThreatModel(epsilon=8 / 255))
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_summary(summary, tmp_path, console)
+    text = console.export_text()
+    assert "linf, epsilon 8/255, seed 0" in text
+    assert "any change of each pixel by at most 8/255 (pixels in [0, 1], L-infinity)" in text
+    assert "0.031" not in text
+    assert f'"epsilon": {8 / 255}' in summary.to_json()

@@ -4,11 +4,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Examples, ModelBlessing
 from tiny_pipeline import tiny_pipeline, tiny_run
 
 from pipeline.local.forecast import forecast
+from pipeline.local.orchestrator import Orchestrator
 from pipeline.local.plan import NodeForecast
 from pipeline.local.reasons import Reasons
+from pipeline.local.runner import run_pipeline
 from pipeline.root.root import Root
 
 
@@ -25,7 +31,8 @@ class NoReasons(Reasons):
 def foretold(root: Root, folder: Path, **settings: int) -> dict[str, NodeForecast]:
     folder.mkdir()
     metadata = root.copied_metadata(folder / "metadata.sqlite")
-    return forecast(tiny_pipeline(folder / "artifacts", metadata, **settings), "dry", NoReasons())
+    pipeline = tiny_pipeline(folder / "artifacts", metadata, **settings)
+    return forecast(pipeline, "dry", NoReasons(), rival=False)
 
 
 def files(root: Root) -> dict[str, float]:
@@ -92,3 +99,39 @@ def test_another_input_from_the_cache_is_a_reason(tmp_path: Path) -> None:
     assert told["Train"].cached
     assert told["Judge"].why == "another input than last time: model"
     assert tiny_run(root, "run-3", setting=1, good=0) == {"Judge"}
+
+
+@component
+def Challenge(
+    champion: Parameter[int], seed: Parameter[int], challenged_examples: OutputArtifact[Examples]
+) -> None:
+    challenged_examples.split_names = '["test"]' if champion else "[]"
+
+
+@component
+def Rate(
+    challenged_examples: InputArtifact[Examples], blessing: OutputArtifact[ModelBlessing]
+) -> None:
+    pass
+
+
+def challenge(root: Root, champion: bool, seed: int) -> Pipeline:
+    first = Challenge(champion=int(champion), seed=seed)
+    return Pipeline(
+        pipeline_name="gauntlet",
+        pipeline_root=str(root.artifacts),
+        components=[first, Rate(challenged_examples=first.outputs["challenged_examples"])],
+        enable_cache=True,
+        metadata_connection_config=root.connection,
+    )
+
+
+@pytest.mark.parametrize("now", [True, False])
+@pytest.mark.parametrize("then", [True, False])
+def test_the_time_with_another_work_is_not_foretold(then: bool, now: bool, tmp_path: Path) -> None:
+    """What met no champion took no time: no word on how long it takes to meet one."""
+    root = Root(tmp_path)
+    run_pipeline(challenge(root, then, seed=0), Orchestrator.LOCAL, "run-1")
+    told = forecast(challenge(root, now, seed=1), "dry", NoReasons(), rival=now)
+    assert [node.cached for node in told.values()] == [False, False]
+    assert [node.seconds is not None for node in told.values()] == [then == now] * 2

@@ -82,6 +82,7 @@ def test_the_settings_that_a_node_depends_on_are_named(
             {"custom_config": '{"run_id": "2"}'},
             "it looks at what is served, in every run",
         ),
+        ("AnomalyGate", {"stop": "1"}, {}, "--anyway, now or last time"),
         ("Pusher", {}, {"champion": "serving/1"}, "another model is served"),
         ("Node", {"strange": "[[1]]"}, {"strange": "[[2]]"}, "its parameters changed: 0"),
         ("Node", {"same": "x"}, {"same": "x"}, ""),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components.datasets.prepared import PreparedDataset
 from pipeline.definition.presets import preset
 from pipeline.report import summary as report
 from pipeline.report.run_summary import Outcome
@@ -24,11 +25,12 @@ class Figures:
     gates: tuple[()] = ()
     seconds: float = 0.0
     class_names: tuple[str, ...] = ()
+    fingerprint: str = ""
     training: dict[str, None] = field(default_factory=lambda: {"robust": None})
     tuning: None = None
 
     def to_json(self) -> str:
-        return "{}"
+        return json.dumps({"fingerprint": self.fingerprint})
 
 
 @pytest.fixture
@@ -49,9 +51,10 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(folder: Path) -> Outcome:
-    return report.write_results(
-        preset("smoke"), folder, "r", None, {}, time.monotonic(), folder / "data"
+    data = PreparedDataset(
+        name="mnist", version="1", directory=str(folder / "data"), splits={}, fingerprint="5eed"
     )
+    return report.write_results(preset("smoke"), folder, "r", None, {}, time.monotonic(), data)
 
 
 @pytest.mark.usefixtures("stubs")
@@ -86,4 +89,4 @@ def test_a_part_that_fails_is_named_and_the_others_are_there(
 @pytest.mark.usefixtures("stubs")
 def test_a_whole_report_has_no_problems(tmp_path: Path) -> None:
     assert written(tmp_path).problems == []
-    assert json.loads((tmp_path / "summary.json").read_text()) == {}
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"fingerprint": "5eed"}
