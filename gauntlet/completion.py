@@ -7,6 +7,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from foundation.errors import ConfigError
+from pipeline.definition import DEFAULT_PRESET
 
 PROGRAM = "gauntlet"
 
@@ -39,10 +40,10 @@ def presets(
 def settings(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
     """Names of the settings that the command's preset has, each with the sign before its value."""
     from pipeline.definition.config import settings as names_of
-    from pipeline.definition.presets import PRESETS, preset
+    from pipeline.definition.presets import preset
 
     try:
-        values = dataclasses.asdict(preset(context.params["preset"] or next(iter(PRESETS))))
+        values = dataclasses.asdict(preset(context.params["preset"] or DEFAULT_PRESET))
     except ConfigError:  # a misspelt preset
         return []
     return [f"{name}=" for name in names_of(values) if name.startswith(incomplete)]
