@@ -118,7 +118,7 @@ class Duration(click.ParamType):
         return float(int(found[1]) * self._UNITS[found[2]])
 
 
-class Share(click.ParamType):
+class ShareOfAll(click.ParamType):
     """A share of all, in [0, 1]."""
 
     name = "share"
@@ -196,7 +196,7 @@ INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 ATTACKS = Attacks()
 NAMES = Names()
 SIZE = HeightAndWidth()
-AGE, TIME, SHARE = Age(), Duration(), Share()
+AGE, TIME, SHARE = Age(), Duration(), ShareOfAll()
 
 
 def local_path(text: str) -> Path:
