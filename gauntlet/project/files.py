@@ -124,8 +124,9 @@ def _parts(fit: Fit, dataset: str) -> Iterator[list[str]]:
     yield ["[gates]", *_gates(fit)]
     yield [
         comment(
-            "A preset of your own, which sees a part of the training images only: take the # away "
-            "in front of the four lines, then `gauntlet run --preset quick`."
+            "A preset of your own, for a first look: it sees a part of the training images only. "
+            "Take the # away in front of the four lines, then `gauntlet run --preset quick --root "
+            "runs-quick`."
         ),
         "# [presets.quick]",
         '# preset = "tutorial"',

@@ -56,9 +56,8 @@ class Fit:
 
     @property
     def few(self) -> int:
-        """A tenth of them, for a first look, and at least ten steps of training where there are as
-        many."""
-        return min(self.training_images, max(self.training_images // 10, 10 * self.batch_size))
+        """A tenth of them, for a first look, and at least two batches where there are as many."""
+        return min(self.training_images, max(self.training_images // 10, 2 * self.batch_size))
 
     @property
     def least(self) -> float:

@@ -107,7 +107,7 @@ def test_the_preset_in_the_comments_works_as_it_is() -> None:
     whole, quick = (configured(name, (), file.absolute()) for name in (None, "quick"))
     assert quick.preset == "quick"
     assert quick == dataclasses.replace(
-        whole, preset="quick", data=dataclasses.replace(whole.data, train="train[:11]")
+        whole, preset="quick", data=dataclasses.replace(whole.data, train="train[:10]")
     )
 
 

@@ -93,7 +93,8 @@ def test_too_few_test_images_are_told_with_the_number_that_suffices() -> None:
 
 def test_a_first_look_is_a_tenth_of_the_training_where_that_suffices() -> None:
     assert fit(folder({(8, 8): 9}, train=50_000)).few == 91_667 // 10
-    assert fit(folder({(8, 8): 9}, train=20)).few == 37, "all that are not held out"
+    assert fit(folder({(8, 8): 9}, train=150)).few == 64, "two batches"
+    assert fit(folder({(8, 8): 9}, train=1)).few == 1, "all that are not held out"
 
 
 @pytest.mark.parametrize(("test", "least"), [(500, 0.5), (3, 0.5), (2, 0.39), (1, 0.15)])
