@@ -59,15 +59,14 @@ class GatesConfig(Section):
     clean: right on unmodified images. worst_case: right under every attack. certified: proven by a
     bound (0 where none applies: L2, layers without one). fgsm: right under FGSM made with the
     model's own gradients. white_box: right under the whole suite made with the model's own
-    gradients. transfer_fgsm:
-    right under FGSM made with the undefended model's gradients. transfer: right under the whole
-    suite made with the undefended model's gradients. gap: right on clean images but broken by an
-    attack, at most; 1 is no gate. worst_class: the worst case in the class where it is lowest.
-    required: attacks and bounds that must have run. checks: honesty checks that must not fail.
-    champion: significance level at which the model must not be worse than the served one,
-    on clean images and in the worst case; 0 is no comparison.
-    best: share of the images by which the worst case may lie below the best one that was ever
-    pushed for the same purpose; 0 is no comparison.
+    gradients. transfer_fgsm: right under FGSM made with the undefended model's gradients. transfer:
+    right under the whole suite made with the undefended model's gradients. gap: right on clean
+    images but broken by an attack, at most; 1 is no gate. worst_class: the worst case in the class
+    where it is lowest. required: attacks and bounds that must have run. checks: honesty checks that
+    must not fail. champion: significance level at which the model must not be worse than the served
+    one, on clean images and in the worst case; 0 is no comparison. best: share of the images by
+    which the worst case may lie below the best one that was ever pushed for the same purpose; 0 is
+    no comparison.
 
     Raises:
         ConfigError: a value outside [0, 1], or a name twice in a list.

@@ -38,29 +38,10 @@ def presets(
     """Names of presets, each with what it is for, and those of the settings file."""
     from gauntlet.options import preset_texts
 
-    found = preset_texts()
-    if file := settings_file(context):
-        found |= {
-            name: f"{own.base} with the changes of {file.path}"
-            for name, own in file.presets.items()
-        }
-    return [
-        CompletionItem(name, help=text)
-        for name, text in found.items()
-        if name.startswith(incomplete)
-    ]
-
-
-def settings_file(context: click.Context) -> "SettingsFile | None":
-    """What the file of --config says, or that of the current folder; None where nothing can be read
-    there."""
-    from gauntlet.options import SETTINGS_FILE
-    from pipeline.definition.settings_file import read_settings
-
-    path = context.params.get("config_file") or Path(SETTINGS_FILE)
-    with contextlib.suppress(ConfigError):  # the command itself will say so
-        return read_settings(path)
-    return None
+    file = _settings_file(context)
+    own = {name: f"begins with {each.base}" for name, each in file.presets.items()} if file else {}
+    found = (preset_texts() | own).items()
+    return [CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)]
 
 
 def settings(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
@@ -69,8 +50,20 @@ def settings(context: click.Context, option: click.Parameter, incomplete: str) -
     from pipeline.definition.config import settings as names_of
 
     try:
-        begun = begin(context.params["preset"], settings_file(context))
-        values = dataclasses.asdict(begun.with_settings(()))
+        start = begin(context.params["preset"], _settings_file(context))
+        # The recipe has names of its own; other values may fit a folder that nobody looks at here.
+        values = dataclasses.asdict(start.only(("recipe.name",)).with_settings(()))
     except ConfigError:  # a misspelt preset
         return []
     return [f"{name}=" for name in names_of(values) if name.startswith(incomplete)]
+
+
+def _settings_file(context: click.Context) -> "SettingsFile | None":
+    """The file that the command would read; None where there is none, or a wrong one."""
+    from gauntlet.options import SETTINGS_FILE
+    from pipeline.definition.settings_file import read_settings
+
+    file = context.params.get("config_file") or Path(SETTINGS_FILE).absolute()
+    with contextlib.suppress(ConfigError):
+        return read_settings(file)
+    return None

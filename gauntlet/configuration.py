@@ -17,13 +17,16 @@ from components.datasets.image_folder import (
 from components.datasets.stock import load_builder
 from foundation.errors import ConfigError, DataError
 from foundation.events import Fields, phase
+from gauntlet.options import SETTINGS_FILE
 from gauntlet.supervisor import shown
-from gauntlet.voice import Voice, note
+from gauntlet.voice import Voice, note, say
 from pipeline.definition.beginning import FOLDER, Beginning, begin, names_folder
 from pipeline.definition.config import DataConfig, RunConfig
 from pipeline.definition.settings_file import read_settings
 
 log = logging.getLogger("gauntlet.data")
+
+WITHOUT_FILE = "--config /dev/null leaves it out"
 
 
 def configured(
@@ -71,8 +74,20 @@ def without_looking(
 
 
 def beginning(preset: str | None, file: Path | None) -> Beginning:
-    """The preset and the file; raises ConfigError where they cannot be read."""
-    return begin(preset, None if file is None else read_settings(file))
+    """The preset and the file. Of one that nobody had to name it is said that it was read, and what
+    it overrides of a preset that somebody named.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    if by_itself := file == Path(SETTINGS_FILE).absolute():
+        say(Voice(stderr=True), f"settings from ./{SETTINGS_FILE}")
+    start = begin(preset, None if file is None else read_settings(file))
+    if by_itself and preset == start.base and start.overridden:
+        names = ", ".join(start.overridden)
+        over = f"./{SETTINGS_FILE} wins over preset {preset}: {names}; {WITHOUT_FILE}"
+        note(Voice(stderr=True), over)
+    return start
 
 
 def noted(start: Beginning, config: RunConfig) -> RunConfig:

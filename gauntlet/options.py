@@ -16,6 +16,7 @@ from foundation.errors import ConfigError
 from gauntlet import completion
 from gauntlet.loudness import choose
 from gauntlet.parameters import EXISTING_ROOT, INPUT_FILE, OUTPUT_FILE
+from pipeline.definition import DEFAULT_PRESET
 from pipeline.root.root import Root
 
 if TYPE_CHECKING:
@@ -196,35 +197,39 @@ def settings_options(command: Command) -> Command:
         help="Change one setting, such as trainer.epochs=2 or threat.epsilon=0.3; repeatable. "
         "Lists are written with commas. `gauntlet config` lists all settings.",
     )(command)
-    command = click.option(
-        "--config",
-        "config_file",
-        type=INPUT_FILE,
-        metavar="FILE",
-        callback=_settings_file,
-        help="Take settings from a TOML, or all of them from the config.json of a run; --set wins "
-        f"over it, and it over the preset. Default: ./{SETTINGS_FILE}, where there is one.",
-    )(command)
+    command = config_option("--set wins over it, and it over the preset")(command)
     presets = preset_texts()
     shown = ", ".join(f"{name} ({text})" for name, text in presets.items())
     return click.option(
         "--preset",
         metavar=f"[{'|'.join(presets)}|NAME]",
         shell_complete=completion.presets,
-        show_default=f"the file's, or {next(iter(presets))}",
+        show_default=f"the file's, or {DEFAULT_PRESET}",
         help=f"Named configuration to start from: {shown}; or one of the settings file's own.",
     )(command)
+
+
+def config_option(wins: str) -> Callable[[Command], Command]:
+    """--config: `config_file`, None where there is none. wins: what wins over what."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=INPUT_FILE,
+        metavar="FILE",
+        callback=_settings_file,
+        help=f"Take settings from a TOML, or all of them from the config.json of a run; {wins}. "
+        f"Paths in it count from the current folder. Default: ./{SETTINGS_FILE}, where there is "
+        "one.",
+    )
 
 
 def _settings_file(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
-    """The file of --config; without it the one that lies where the command is called, which is then
-    said."""
+    """The file of --config; without it the one that lies where the command is called."""
     here = Path(SETTINGS_FILE)
     if file is not None or context.resilient_parsing or not os.path.lexists(here):
         return file
-    click.echo(f"settings from ./{here}", err=True)
     return here.absolute()
 
 

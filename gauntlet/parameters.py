@@ -118,7 +118,7 @@ class Duration(click.ParamType):
         return float(int(found[1]) * self._UNITS[found[2]])
 
 
-class Share(click.ParamType):
+class ShareOfAll(click.ParamType):
     """A share of all, in [0, 1]."""
 
     name = "share"
@@ -211,7 +211,7 @@ INPUT_FILE, OUTPUT_FILE = InputFile(), OutputFile()
 ATTACKS = Attacks()
 NAMES = Names()
 SIZE = HeightAndWidth()
-AGE, TIME, SHARE, EPSILON = Age(), Duration(), Share(), Epsilon()
+AGE, TIME, SHARE, EPSILON = Age(), Duration(), ShareOfAll(), Epsilon()
 
 
 def local_path(text: str) -> Path:

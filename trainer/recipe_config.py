@@ -41,8 +41,7 @@ class TutorialConfig(NamedRecipe):
     """NSL's adversarial regularisation as its tutorial ships it.
 
     multiplier: weight of the adversarial term. step_size: length of the attack's step, in pixel
-    units. norm: norm of the attack's
-    step.
+    units. norm: norm of the attack's step.
     """
 
     name: Literal["tutorial"] = "tutorial"

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.bound import read_terms
 from components.datasets.image_folder import is_folder
@@ -30,12 +31,16 @@ an undefended model."""
 
 @dataclass(frozen=True, kw_only=True)
 class Minimums:
-    """What is asked for by single options: shares of the images, None where nothing is."""
+    """What is asked for by single options: shares of the images, None where nothing is.
+
+    file_gates: what a file of settings asks for, by the fields of `GatesConfig`.
+    """
 
     min_clean: float | None
     min_worst_case: float | None
     min_certified: float | None
     gates_file: Path | None
+    file_gates: Mapping[str, Any] = field(default_factory=dict)
 
 
 def asked(task: EvaluationTask, wanted: Minimums, given: frozenset[str]) -> EvaluationTask:
@@ -64,20 +69,24 @@ def asked(task: EvaluationTask, wanted: Minimums, given: frozenset[str]) -> Eval
                 f"{wanted.gates_file}, {getattr(task.gates, lower[0]):g}; leave one of them out"
             )
         return dataclasses.replace(task, gates=_with(task.gates, named))
-    if not any(named.values()):
+    gates = _with(OPEN, {**wanted.file_gates, **named, "checks": ()})
+    if dataclasses.replace(gates, champion=0.0, best=0.0) == OPEN:
         raise ConfigError(
             "say what the model must reach: --min-clean, --min-worst-case, --min-certified (shares "
             "of the images, such as 0.9), or --gates with a gates.toml. `gauntlet evaluate` "
             "measures without a gate"
         )
-    every = tuple(CheckName) if named.get("worst_case") else WITHOUT_CONVERGENCE
-    checks = every if task.checks else ()
-    return dataclasses.replace(task, gates=_with(dataclasses.replace(OPEN, checks=checks), named))
+    _refuse_unmeasurable(gates, "the settings file")
+    worst = gates.worst_case or gates.worst_class
+    every = tuple(CheckName) if worst else WITHOUT_CONVERGENCE
+    more = wanted.file_gates.get("checks", ())
+    checks = tuple(check for check in CheckName if check in every or check in more)
+    return dataclasses.replace(task, gates=_with(gates, {"checks": checks if task.checks else ()}))
 
 
-def _with(gates: GatesConfig, shares: Mapping[str, float]) -> GatesConfig:
+def _with(gates: GatesConfig, other: Mapping[str, Any]) -> GatesConfig:
     """The gates with other bounds."""
-    return GatesConfig(**{**vars(gates), **shares})
+    return GatesConfig(**{**vars(gates), **other})
 
 
 def _under(task: EvaluationTask, file: Path, given: frozenset[str]) -> EvaluationTask:
@@ -126,7 +135,7 @@ def _dataset(task: EvaluationTask, terms: Terms, file: Path, given: frozenset[st
     return task.dataset
 
 
-def _refuse_unmeasurable(config: GatesConfig, source: Path) -> None:
+def _refuse_unmeasurable(config: GatesConfig, source: Path | str) -> None:
     """Raises ConfigError where gates ask for what no check measures. source: who asks."""
     if asked := [f"gates.{name}" for name in ROWS_OF_A_RUN if getattr(config, name) > 0.0]:
         raise ConfigError(

@@ -1,15 +1,17 @@
 """`gauntlet check`: the gates on a model that exists."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from foundation.errors import REFUSED
 from gauntlet.evaluation.task import EvaluationTask
+from gauntlet.file_defaults import file_option
 from gauntlet.loudness import Loudness, loudness
 from gauntlet.model_options import model_options
 from gauntlet.options import console_beside, json_option, request, voice_options
@@ -38,7 +40,7 @@ class Outputs:
     type=EPSILON,
     metavar="E",
     help="Radius of the ball, pixels in [0, 1], such as 0.1 or 8/255. Required, except with "
-    "--gates.",
+    "--gates or in a file.",
 )
 @click.option(
     "--min-clean", type=SHARE, metavar="SHARE", help="Right on the clean images, at least."
@@ -73,9 +75,11 @@ class Outputs:
 )
 @voice_options
 @json_option("the report")
+@file_option
 @request(Outputs)
 def check(
     outputs: Outputs,
+    file_gates: Mapping[str, Any],
     epsilon: float | None,
     min_clean: float | None,
     min_worst_case: float | None,
@@ -105,6 +109,7 @@ def check(
         min_worst_case=min_worst_case,
         min_certified=min_certified,
         gates_file=gates_file,
+        file_gates=file_gates,
     )
     if epsilon is None and gates_file is None:
         raise ConfigError(

@@ -43,23 +43,23 @@ def config(
     """
     if context.invoked_subcommand:
         return
-    from foundation.whole import write_text
-    from gauntlet.configuration import beginning, configured
+    from foundation.whole import is_stream, write_text
+    from gauntlet.configuration import beginning, looked_up, noted
     from gauntlet.documents import Settings
     from gauntlet.tables.config import settings_of, settings_table
-    from pipeline.definition.beginning import DEFAULT
+    from pipeline.definition import DEFAULT_PRESET
     from pipeline.definition.settings_text import settings_text
 
-    if toml_file and config_file and toml_file.exists() and toml_file.samefile(config_file):
+    if toml_file and toml_file.exists() and not is_stream(toml_file):
         raise ConfigError(
-            f"--write {toml_file} is the file that the settings came from, whose comments and "
-            "presets would be gone; name another"
+            f"--write {toml_file}: there already, and its comments and presets would be gone; name "
+            "another, or remove it first"
         )
     console = console_beside(json_file)
-    base = beginning(preset, config_file).base
-    found = configured(preset, assignments, config_file, console)
+    start = beginning(preset, config_file)
+    base, found = start.base, noted(start, looked_up(start, assignments, console))
     if toml_file:
-        write_text(toml_file, settings_text(found, base or DEFAULT))
+        write_text(toml_file, settings_text(found, base or DEFAULT_PRESET))
     if json_file:
         settings = tuple(settings_of(found, base))
         write_text(json_file, Settings(preset=found.preset, settings=settings).to_json())

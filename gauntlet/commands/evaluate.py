@@ -7,6 +7,7 @@ import click
 
 from foundation.errors import ProcessDied
 from gauntlet.evaluation.task import DEFAULT_EPSILON, EvaluationTask
+from gauntlet.file_defaults import file_option
 from gauntlet.model_options import model_options
 from gauntlet.options import console_beside, json_option, request, voice_options
 from gauntlet.parameters import EPSILON, created
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 )
 @voice_options
 @json_option("results.json")
+@file_option
 @request(EvaluationTask)
 def evaluate(task: EvaluationTask, json_file: Path | None) -> None:
     """Attack and certify MODEL: clean, worst-case and certified accuracy, with honesty checks.

@@ -42,12 +42,13 @@ def init(data: str, output: Path, force: bool) -> None:
       gauntlet init --data ./pets
       gauntlet init --data ./pets --output project
 
-    Writes gauntlet.toml (settings that fit the images, with comments; its gates report and refuse
-    nothing yet), network.py (an example of a network of your own) and
+    Writes gauntlet.toml (settings that fit the images, with comments; its gates report, and refuse
+    only what is worse than the served model), network.py (an example of a network of your own) and
     .github/workflows/gauntlet.yml (a gate for a model in CI), and says what to call next.
     """
     from rich.console import Console
 
+    from components.datasets.folder.summary import summary
     from foundation.whole import write_text
     from gauntlet.project.files import NETWORK, check_command, settings, workflow
     from gauntlet.project.fit import too_few
@@ -57,13 +58,14 @@ def init(data: str, output: Path, force: bool) -> None:
     texts = {
         SETTINGS_FILE: settings(fit, dataset),
         NETWORK_FILE: NETWORK,
-        WORKFLOW_FILE: workflow(fit, dataset),
+        WORKFLOW_FILE: workflow(fit, root_for(data)),
     }
     if not force:
         refuse_what_is_there([output / name for name in texts])
     for name, text in texts.items():
         created((output / name).parent, "output")
         write_text(output / name, text)
+    click.echo("\n".join(summary(fit.images)))
     click.echo(f"wrote {', '.join(texts)} in {output}")
     for reason in too_few(fit.images):
         click.echo(f"note: few test images for {reason}")
@@ -71,7 +73,7 @@ def init(data: str, output: Path, force: bool) -> None:
     if output != Path.cwd():
         click.echo(f"  cd {shlex.quote(str(output))}")
     click.echo(f"  gauntlet run --root {root_for(data)}")
-    click.echo(f"  {check_command(fit, f'{root_for(data)}/serving', dataset)}")
+    click.echo(f"  {check_command(fit, root_for(data))}")
 
 
 def fit_of(data: str, console: "Console") -> "Fit":

@@ -159,12 +159,13 @@ def run(
     refused = [f"whatever is trained will be refused: {why}" for why in impossible]
     for text in (*notes, *refused):
         note(console, text)
+    heading = f"preset {config.preset}, data set {config.data.dataset}, root {job.root}"
+    say(console, heading if dry_run else f"run {job.run_id}, {heading}")
     if dry_run:
         return told(job, json_file, console)
     job.root.share()
     results = job.root.results(job.run_id)
     results.mkdir(parents=True)
-    say(console, f"run {job.run_id}, preset {config.preset}, root {job.root}")
     try:
         outcome = call("pipeline.local.job:run_job", job, job.root.run_log(job.run_id), console)
     except (GauntletError, KeyboardInterrupt) as error:

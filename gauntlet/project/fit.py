@@ -31,7 +31,7 @@ BATCHES = ((5_000, 32), (20_000, 64), (10**12, 128))
 """Up to so many training images, and the images a step."""
 
 ASKED = GatesConfig(clean=0.9, worst_case=0.5, worst_class=0.3)
-"""Bounds that a user may raise the gates to; they are written as comments."""
+"""Examples of bounds; they are written as comments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,19 @@ class Fit:
         """Images that are trained on, without those held out."""
         found = len(self.images.files["train"])
         return found - self.held_out if self.images.held_out is None else found
+
+    @property
+    def few(self) -> int:
+        """A tenth of them, for a first look, and at least two batches where there are as many."""
+        return min(self.training_images, max(self.training_images // 10, 2 * self.batch_size))
+
+    @property
+    def least(self) -> float:
+        """The share that guessing gets right, as a bound: rounded up, except where so few test
+        images could not show it."""
+        images, classes = len(self.images.files["test"]), len(self.images.classes)
+        shown = 0.025 ** (1 / images)  # lower end of the exact 95 % interval where all are right
+        return min(math.ceil(100 / classes), math.floor(100 * shown)) / 100
 
     @property
     def held_out(self) -> int:

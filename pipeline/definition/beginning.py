@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from foundation.errors import ConfigError
+from foundation.json import plain
+from pipeline.definition import DEFAULT_PRESET
 from pipeline.definition.config import RunConfig, override
 from pipeline.definition.presets import PRESETS, preset
+from pipeline.definition.settings import all_settings, value_of
 from pipeline.definition.settings_file import SettingsFile, Values
-
-DEFAULT = next(iter(PRESETS))
-"""The preset of who names none."""
 
 FOLDER = ("data.dataset", "data.span", "data.resize")
 """Settings that say which folder is looked at, and how."""
@@ -68,6 +68,16 @@ class Beginning:
             return {}
         return {name: why for name, why in config.unused.items() if name in self.file.values}
 
+    @property
+    def overridden(self) -> list[str]:
+        """Settings of which the file says something else than our preset, where it does not name
+        that preset itself."""
+        if self.file is None or self.file.whole or self.file.preset == self.base:
+            return []
+        known, ours = all_settings(), preset(self.base)
+        said = self.file.values.items()
+        return [name for name, value in said if plain(value) != value_of(ours, known[name])]
+
 
 def names_folder(assignment: str) -> bool:
     """Whether it is of a setting that says which folder is looked at, and how."""
@@ -83,11 +93,11 @@ def begin(wanted: str | None, file: SettingsFile | None) -> Beginning:
         ConfigError: there is no such preset, or it and the file say two things of a setting.
     """
     if file is None:
-        name = wanted or DEFAULT
+        name = wanted or DEFAULT_PRESET
         return Beginning(config=preset(name), base=name)
     if file.whole:
         return _of_run(wanted, file.whole, file)
-    base, *own = file.line(wanted or file.preset or DEFAULT)
+    base, *own = file.line(wanted or file.preset or DEFAULT_PRESET)
     config = dataclasses.replace(preset(base), preset=own[-1] if own else base)
     lots = [(f"{file.path} [presets.{name}]", file.presets[name].values) for name in own]
     _require_one_word(file, dict(lots))

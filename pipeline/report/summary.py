@@ -22,11 +22,13 @@ from components.evaluator.asked import gates
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
 from components.evaluator.gate import Accuracy, Certified, WorstCase
+from components.policy import GatesConfig
 from components.pusher import FORCED, WITHDRAWN
 from components.records.checks import read_checks
 from components.records.names import CLEAN, FGSM, MODELS, ROBUST, UNDEFENDED, Origin
 from components.serving_check.component import read_problems
 from components.tuner import read_trials
+from foundation.versions import versions
 from foundation.whole import write_text
 from pipeline.definition.config import RunConfig
 from pipeline.report.accuracies import accuracies
@@ -184,9 +186,9 @@ def notes(accepted_classes: str, rivalry: str) -> list[str]:
 
 
 def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
-    """What a reader of a push must know beside the notes: how far the worst case lies below what
-    the gates asked for."""
-    found = [*summary.caveats]
+    """What a reader of a push must know beside the notes: that nobody asked whether it is worse
+    than what was served before, and how far the worst case lies below what the gates asked for."""
+    found = [*summary.caveats, *unasked(config.gates.champion, summary.pushed)]
     search = summary.tuning
     if search and search.trials[0].clean < search.clean_floor:
         found.append(
@@ -210,6 +212,19 @@ def caveats(config: RunConfig, summary: RunSummary) -> list[str]:
         f"gradients ({attack}, the same epsilon of {config.threat.epsilon}) the pushed model is "
         f"right on {white_box:.1%}, and on {robust.worst_case:.1%} in the worst case over all "
         f"attacks. The gates ask for a worst case of {config.gates.worst_case:.1%} only.",
+    ]
+
+
+def unasked(champion: float, pushed: str | None) -> list[str]:
+    """That a push took the place of another version, with which no gate compared it."""
+    if not pushed or champion > 0.0:
+        return []
+    base, _, number = pushed.rstrip("/").rpartition("/")
+    before = [version for version in versions(base) if int(version) < int(number)]
+    return [
+        f"This model took the place of version {version}, and may be worse: gates.champion=0 "
+        f"compares them in nothing. gates.champion={GatesConfig().champion:g} does."
+        for version in before[-1:]
     ]
 
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
-from gauntlet.cli import COMMANDS
+from gauntlet.cli import COMMANDS, main
 from gauntlet.completion import Shell
 from pipeline.definition.presets import PRESETS
 
@@ -82,26 +83,6 @@ def test_completed(shell: Shell, line: str, offered: list[str], tmp_path: Path) 
     assert sorted(completed(shell, line, tmp_path)) == sorted(offered)
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("gauntlet run --preset q", ["quick"]),
-        ("gauntlet run --config other.toml --preset o", ["other"]),
-        ("gauntlet run --preset quick --set recipe.attack_st", ["recipe.attack_steps="]),
-    ],
-)
-def test_presets_of_ones_own_are_completed(line: str, offered: list[str], tmp_path: Path) -> None:
-    own = '[presets.{}]\npreset = "smoke"\nrecipe.name = "pgd"\n'
-    (tmp_path / "gauntlet.toml").write_text(own.format("quick"))
-    (tmp_path / "other.toml").write_text(own.format("other"))
-    assert completed(Shell.BASH, line, tmp_path) == offered
-
-
-def test_a_settings_file_that_nobody_can_read_leaves_the_presets(tmp_path: Path) -> None:
-    (tmp_path / "gauntlet.toml").write_text("[presets")
-    assert completed(Shell.BASH, "gauntlet run --preset smo", tmp_path) == ["smoke"]
-
-
 def test_presets_are_completed_without_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "gauntlet.toml").write_text('[presets.quick]\npreset = "smoke"\n')
     code = (
@@ -125,6 +106,24 @@ def test_presets_are_completed_without_tensorflow(tmp_path: Path) -> None:
 def test_the_last_of_a_list_is_completed(shell: Shell, tmp_path: Path) -> None:
     line = "gauntlet evaluate --attacks pgd,fa"
     assert completed(shell, line, tmp_path) == ["pgd,fab-t"]
+
+
+def offered(*line: str) -> list[str]:
+    *before, incomplete = line
+    asked = ShellComplete(main, {}, "gauntlet", "_GAUNTLET_COMPLETE")
+    return [item.value for item in asked.get_completions(before, incomplete)]
+
+
+def test_presets_of_ones_own_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = 'trainer.stride = [9]\n[presets.quick]\npreset = "smoke"\nrecipe.name = "sabr"\n'
+    Path("gauntlet.toml").write_text(text)
+    Path("other.toml").write_text('[presets.long]\npreset = "smoke"\n')
+    assert offered("run", "--preset", "") == [*PRESETS, "quick"]
+    assert offered("run", "--config", "other.toml", "--preset", "lo") == ["long"]
+    assert offered("run", "--preset", "quick", "--set", "recipe.bo") == ["recipe.box="]
+    Path("gauntlet.toml").write_text("what")
+    assert offered("run", "--preset", "") == [*PRESETS], "a wrong file is told when it is read"
 
 
 def test_commands_are_completed_without_importing_them() -> None:

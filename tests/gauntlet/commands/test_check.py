@@ -133,6 +133,18 @@ def test_a_healthy_model_passes_and_a_higher_minimum_refuses_it(
     ), "verdicts are kept"
 
 
+def test_a_file_of_settings_says_what_is_asked(models: Path, data: str, tmp_path: Path) -> None:
+    file = f'data.dataset = "small"\nthreat.epsilon = {EPSILON}\ngates = {{ clean = 0.99 }}\n'
+    (tmp_path / "gauntlet.toml").write_text(file)
+    common = (str(models / "healthy.keras"), "--data-dir", data, "--attacks", "fgsm")
+    done = check(tmp_path, *common)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Refused by clean." in done.stdout
+    assert "settings from ./gauntlet.toml: data.dataset=small, threat.epsilon=" in done.stderr
+    done = check(tmp_path, *common, "--min-clean", "0.85")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_masked_model_is_refused_by_the_signs_of_a_fake_number(
     models: Path, data: str, tmp_path: Path
 ) -> None:

@@ -63,14 +63,46 @@ def test_what_is_written_is_read_by_itself() -> None:
     assert "settings from" not in run("config", "--config", "/dev/null").output
 
 
-def test_the_file_that_is_read_is_not_written_over() -> None:
+@pytest.mark.parametrize("config", [[], ["--config", "/dev/null"]], ids=["read", "not read"])
+def test_no_file_is_written_over(config: list[str]) -> None:
     Path("gauntlet.toml").write_text("seed = 9  # my own\n")
     Path("link.toml").symlink_to("gauntlet.toml")
     for name in ("gauntlet.toml", "link.toml"):
-        result = run("config", "--write", name)
+        result = run("config", *config, "--write", name)
         assert result.exit_code == 2
-        assert "is the file that the settings came from" in result.output
+        assert f"{name}: there already, and its comments and presets would be gon" in result.output
     assert Path("gauntlet.toml").read_text() == "seed = 9  # my own\n"
+    assert run("config", "--write", "/dev/stdout").exit_code == 0, "which is no file"
+
+
+def test_the_file_is_not_named_where_it_is_not_read() -> None:
+    Path("gauntlet.toml").write_text("seed = 9\n")
+    result = run("config", "explain", "trainer.schedule")
+    assert result.exit_code == 0
+    assert "settings from" not in result.output
+
+
+def test_where_settings_come_from_is_as_loud_as_the_rest() -> None:
+    """The run ends at a value that no gate can have, after the file was read."""
+    Path("gauntlet.toml").write_text("seed = 9\n")
+    call = ("run", "--dry-run", "--root", "r", "--set", "gates.clean=2")
+    said = "settings from ./gauntlet.toml"
+    assert said in run(*call).stderr
+    assert said not in run(*call, "--quiet").output
+    line, *_ = run(*call, "--log-json").stderr.splitlines()
+    assert json.loads(line)["message"] == said
+
+
+def test_what_the_file_overrides_of_a_named_preset_is_said() -> None:
+    Path("gauntlet.toml").write_text(
+        'preset = "tutorial"\n[trainer]\nepochs = 9\nbatch_size = 32\n[recipe]\nname = "pgd"\n'
+        '[presets.quick]\npreset = "smoke"\n'
+    )
+    output = run("config", "--preset", "smoke").stderr
+    assert "gauntlet.toml wins over preset smoke: trainer.epochs, recipe.name; --config" in output
+    for other in ([], ["--preset", "tutorial"], ["--preset", "quick"]):
+        assert "wins over preset" not in run("config", *other).stderr
+    assert "wins over" not in run("config", "--preset", "smoke", "--config", "/dev/null").stderr
 
 
 def test_a_file_that_is_there_and_cannot_be_read_is_no_missing_one() -> None:

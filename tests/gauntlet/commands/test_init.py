@@ -1,7 +1,9 @@
 """`gauntlet init`: what it writes for a folder can be used as it is, and nothing is overwritten."""
 
+import dataclasses
 import io
 import os
+import shlex
 import shutil
 import sys
 import tokenize
@@ -14,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 from pictures import write_folder, write_image
 
+from components.policy import GatesConfig
 from gauntlet.cli import main
 from gauntlet.configuration import configured
 from pipeline.definition.gates import out_of_reach
@@ -67,13 +70,16 @@ def test_what_is_written_is_a_configuration_of_the_folder(
     assert not [name for name in read_settings(Path("gauntlet.toml")).values if name in config.unused]  # fmt: skip # noqa: E501
     assert config.threat.epsilon == 8 / 255
     gates = config.gates
-    assert (gates.clean, gates.worst_case, gates.transfer_fgsm, gates.champion) == (0, 0, 0, 0)
+    assert (gates.clean, gates.worst_case, gates.transfer_fgsm) == (0, 0, 0)
+    assert gates.champion == GatesConfig().champion, "a worse model replaces no better one"
     assert gates.checks == ()
     assert config.attack.checks
     text = Path("gauntlet.toml").read_text()
     assert "# ./pets: " in text, "no path of this machine"
-    if config.data.resize:
-        assert f"--resize {shape[0]},{shape[1]} " in result.output
+    height, width, channels = shape
+    found = f"pets: {'grey' if channels == 1 else 'RGB'} images of {height} x {width} (height x wid"
+    assert found in result.output
+    assert "  train: 12 images: 4 cat, 4 dog, 4 \u732b, grey\n" in result.output
 
 
 def test_the_bounds_in_the_comments_can_be_taken() -> None:
@@ -83,10 +89,26 @@ def test_the_bounds_in_the_comments_can_be_taken() -> None:
     comments = [line.removeprefix("# ") for line in lines.splitlines() if line.startswith("# ")]
     begin = next(i for i, line in enumerate(comments) if line.startswith("clean = "))
     end = next(i for i, line in enumerate(comments) if line.endswith('"]'))
+    assert "are examples, which nobody has measured" in " ".join(comments[:begin])
     raised = tomllib.loads("\n".join(comments[begin : end + 1]))
-    assert set(raised) == {"clean", "worst_case", "worst_class", "champion", "checks"}
+    assert set(raised) == {"clean", "worst_case", "worst_class", "checks"}
     Path("g.toml").write_text("[gates]\n" + "\n".join(comments[begin : end + 1]))
     assert read_settings(Path("g.toml").absolute()).values["gates.clean"] == 0.9
+
+
+def test_the_preset_in_the_comments_works_as_it_is() -> None:
+    folder("pets")
+    init("--data", "./pets")
+    file = Path("gauntlet.toml")
+    text, begin, preset = file.read_text().partition("# [presets.quick]\n")
+    lines = (begin + preset).splitlines()
+    assert all(line.startswith("# ") for line in lines), "it comes last"
+    file.write_text("\n".join([text, *(line.removeprefix("# ") for line in lines)]))
+    whole, quick = (configured(name, (), file.absolute()) for name in (None, "quick"))
+    assert quick.preset == "quick"
+    assert quick == dataclasses.replace(
+        whole, preset="quick", data=dataclasses.replace(whole.data, train="train[:10]")
+    )
 
 
 def test_the_example_of_a_network_works_by_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,10 +135,25 @@ def test_the_workflow_is_one() -> None:
     steps = workflow["jobs"]["gates"]["steps"]
     (check,) = [step["run"] for step in steps if "check" in step.get("run", "")]
     words = " ".join(check.replace("\\\n", " ").split())
-    assert words.startswith(".gauntlet/.venv/bin/gauntlet check \"$MODEL\" --dataset './my pets' ")
-    assert words.endswith("--min-clean 0.9 --min-worst-case 0.5 --junit gates.xml --github")
-    assert "  gauntlet run --root runs-my-pets\n" in result.output
-    assert "  gauntlet check runs-my-pets/serving --dataset './my pets' " in result.output
+    asked = "--min-clean 0.34 --output runs-my-pets/evaluations"
+    assert words == (
+        f'.gauntlet/.venv/bin/gauntlet check "$MODEL" {asked} --junit gates.xml --github'
+    )
+    assert workflow["env"]["MODEL"] == "runs-my-pets/serving"
+    run, check = result.output.splitlines()[-2:]
+    assert run == "  gauntlet run --root runs-my-pets"
+    assert check == f"  gauntlet check runs-my-pets/serving {asked}"
+
+
+def test_the_command_that_is_said_asks_for_what_the_run_was_judged_by() -> None:
+    """By the settings that lie there; no model is there yet."""
+    folder("pets", sizes=((30, 20), (64, 64)))
+    *_, said = init("--data", "./pets").output.splitlines()
+    result = CliRunner().invoke(main, shlex.split(said)[1:])
+    assert result.exit_code == 2
+    for setting in ("dataset=./pets", "resize=30,20", "threat.epsilon=0.0313725490196078,"):
+        assert setting in result.stderr
+    assert f"{Path('runs-pets/serving').absolute()}" in result.stderr
 
 
 @pytest.mark.parametrize("name", ['\u732b\'s "pets"', "a[b]*", "-pets", "#x = 1", "..x"])
@@ -126,8 +163,8 @@ def test_odd_names_of_folders(name: str) -> None:
     assert result.exit_code == 0, result.output
     config = configured(None, (), Path("gauntlet.toml").absolute())
     assert config.data.dataset == str(Path(name).absolute())
-    assert yaml.safe_load(Path(FILES[2]).read_text())["env"]["MODEL"] == "model.keras"
     root = result.output.partition("--root ")[2].split()[0]
+    assert yaml.safe_load(Path(FILES[2]).read_text())["env"]["MODEL"] == f"{root}/serving"
     assert not set(root) & set("[]*?\\'\"")
 
 

@@ -57,6 +57,25 @@ def test_other_classes_are_accepted_by_an_option(
     assert [job.config.data.accept_classes for job in jobs] == [bool(options)]
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_preset_and_data_are_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry: list[str]
+) -> None:
+    """Who calls it in the wrong folder does not find out after hours that it was MNIST."""
+
+    def begun(*_: Any) -> None:
+        raise RunError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gauntlet.supervisor, "call", begun)
+    call = ["run", "--root", "r", *dry]
+    said = f"preset robust, data set mnist, root {tmp_path.resolve() / 'r'}"
+    assert CliRunner().invoke(main, call).stdout.endswith(f"{said}\n")
+    assert said not in CliRunner().invoke(main, [*call, "--quiet"]).output
+    line, *_ = CliRunner().invoke(main, [*call, "--log-json"]).stderr.splitlines()
+    assert json.loads(line)["message"].endswith(said)
+
+
 RUN = ["run", "--preset", "smoke", "--root"]
 
 

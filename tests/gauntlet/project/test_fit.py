@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from components.datasets.image_folder import ImageFolder
 from gauntlet.project.fit import ASKED, fit, resize_of, too_few
@@ -88,3 +89,16 @@ def test_too_few_test_images_are_told_with_the_number_that_suffices() -> None:
     assert clean.startswith("clean: ")
     assert "takes at least 36 images" in clean
     assert "are too few to tell" in " ".join(others)
+
+
+def test_a_first_look_is_a_tenth_of_the_training_where_that_suffices() -> None:
+    assert fit(folder({(8, 8): 9}, train=50_000)).few == 91_667 // 10
+    assert fit(folder({(8, 8): 9}, train=150)).few == 64, "two batches"
+    assert fit(folder({(8, 8): 9}, train=1)).few == 1, "all that are not held out"
+
+
+@pytest.mark.parametrize(("test", "least"), [(500, 0.5), (3, 0.5), (2, 0.39), (1, 0.15)])
+def test_the_least_bound_can_be_shown_on_the_test_images(test: int, least: float) -> None:
+    """`test` images of each of two classes; a model that is right on all of them passes."""
+    assert fit(folder({(8, 8): 9}, test=test)).least == least
+    assert binomtest(2 * test, 2 * test).proportion_ci(method="exact").low >= least

@@ -90,3 +90,14 @@ def test_a_part_that_fails_is_named_and_the_others_are_there(
 def test_a_whole_report_has_no_problems(tmp_path: Path) -> None:
     assert written(tmp_path).problems == []
     assert json.loads((tmp_path / "summary.json").read_text()) == {"fingerprint": "5eed"}
+
+
+def test_a_push_that_nobody_compared_with_the_version_before_says_so(tmp_path: Path) -> None:
+    for version in ("3", "20", "100"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
+    (found,) = report.unasked(0.0, f"{tmp_path}/100")
+    assert found.startswith("This model took the place of version 20, and may be worse: gates.ch")
+    assert not report.unasked(0.025, f"{tmp_path}/100")
+    assert not report.unasked(0.0, f"{tmp_path}/3"), "the first one"
+    assert not report.unasked(0.0, None)
