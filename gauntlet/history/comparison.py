@@ -30,8 +30,8 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Flipped:
-    """A gate of which the runs say otherwise. a, b: its word, such as `passed`, or `not asked` where
-    the run was not judged by it. sentences: what each run says of it."""
+    """A gate of which the runs say otherwise. a, b: its word, such as `passed`, or `not asked`
+    where the run was not judged by it. sentences: what each run says of it."""
 
     name: str
     a: str
