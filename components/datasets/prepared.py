@@ -92,6 +92,28 @@ def inspect(directory: Path, dataset: str) -> PreparedDataset:
     )
 
 
+def split_fingerprint(prepared: PreparedDataset, split: str) -> str:
+    """SHA-256 in hex of what the images of a split are read from: of each whole tfds split that it
+    is a part of, as `PreparedDataset.fingerprint` does of all.
+
+    split: as tfds takes it, such as `test[:500]`.
+
+    Raises:
+        DataError: a file is damaged or cannot be read.
+    """
+    import tensorflow_datasets as tfds
+
+    directory = Path(prepared.directory)
+    builder = _open(directory)
+    parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(builder.info.splits)
+    wanted = {part.splitname for part in parts}
+    shards = [shard for shard in _shards(builder) if shard.split in wanted]
+    digest = hashlib.sha256(_canonical_json(directory / FEATURES_FILE))
+    for shard, shard_hash in zip(shards, _hash_shards(directory, shards), strict=True):
+        digest.update(f"{shard.split} {shard.path.name} {shard_hash}\n".encode())
+    return digest.hexdigest()
+
+
 def full_name(builder: "tfds.core.DatasetBuilder") -> str:
     """`name` or `name/config`, without the version."""
     config = builder.builder_config

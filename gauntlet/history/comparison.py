@@ -132,19 +132,19 @@ def other_pixels(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
 
 
 def other_files(one: RunSummary, other: RunSummary) -> Iterator[str]:
-    """Why images of the same names may be other images: the prepared data is other data."""
-    if one.fingerprint and other.fingerprint and one.fingerprint != other.fingerprint:
+    """Why images of the same names may be other images: they were prepared from other files."""
+    ours, theirs = one.test_fingerprint, other.test_fingerprint
+    if ours and theirs and ours != theirs:
         yield (
-            "the files of the data are not the same (fingerprints "
-            f"{one.fingerprint[:12]} and {other.fingerprint[:12]}), so images of the same name may "
-            "be others"
+            f"the files of the test images are not the same (fingerprints {ours[:12]} and "
+            f"{theirs[:12]}), so images of the same name may be others"
         )
 
 
 def unnoted_files(*runs: RunSummary) -> str:
     """Why nobody knows whether images of the same names are the same images; '' where that is
     known."""
-    names = " and ".join(each.run_id for each in runs if not each.fingerprint)
+    names = " and ".join(each.run_id for each in runs if not each.test_fingerprint)
     if not names:
         return ""
     return (

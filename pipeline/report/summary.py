@@ -17,7 +17,7 @@ from components.anomaly_gate import ACCEPTED_CLASSES
 from components.champion_challenge.rivalry import read_rivalry
 from components.changes import Signature
 from components.datasets.folder.store import read_notes
-from components.datasets.prepared import PreparedDataset
+from components.datasets.prepared import PreparedDataset, split_fingerprint
 from components.evaluator.asked import gates
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
@@ -78,6 +78,9 @@ def write_results(
         found: list[str] = []
         with outcome.noting("the notes on the images"):
             found = [f"Of the images: {note}." for note in read_notes(Path(prepared.directory))]
+        fingerprint: str | None = None
+        with outcome.noting("the fingerprint of the test images"):
+            fingerprint = split_fingerprint(prepared, config.data.test)
         with outcome.noting("the summary"):
             summary = summarised(config, outputs, nodes)
             attacked = attacked_rows(config, outputs)
@@ -86,7 +89,7 @@ def write_results(
             outcome.summary = dataclasses.replace(
                 summary,
                 caveats=caveats(config, summary),
-                fingerprint=prepared.fingerprint,
+                test_fingerprint=fingerprint,
                 seconds=seconds,
             )
     if outcome.summary:
@@ -115,7 +118,7 @@ def _draw(config: RunConfig, outcome: Outcome, folder: Path) -> None:
 
 
 def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]) -> RunSummary:
-    """What the nodes of a run left, without seconds, fingerprint of the data, and caveats on its
+    """What the nodes of a run left, without seconds, fingerprint of the images, and caveats on its
     figures."""
     stages = config.attack.stages
     tally = read_written_tally(outputs.artifact("Evaluator", "evaluation").uri)

@@ -11,6 +11,7 @@ import pytest
 from tiny_mnist import CLOSED_HOST, TRAIN, TRAIN_SHARD, shrink_mnist, truncate, write_archives
 
 from components.datasets.prepare import prepare
+from components.datasets.prepared import split_fingerprint
 from foundation.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("tiny_mnist")
@@ -28,11 +29,13 @@ def test_result_can_be_read_back_with_tfds(root: Path) -> None:
 def test_fingerprint_is_of_the_content(
     root: Path, official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepare("mnist", str(root)).fingerprint
+    prepared = prepare("mnist", str(root))
+    first, test = prepared.fingerprint, split_fingerprint(prepared, "test")
     for path in root.rglob("*"):
         os.utime(path, (1, 1))
-    moved = root.rename(tmp_path / "moved")
-    assert prepare("mnist", str(moved)).fingerprint == first
+    moved = prepare("mnist", str(root.rename(tmp_path / "moved")))
+    assert (moved.fingerprint, split_fingerprint(moved, "test[:3]")) == (first, test)
+    assert split_fingerprint(moved, "train") != test != split_fingerprint(moved, "test+train")
     prepared_again = prepare("mnist", str(shutil.copytree(official, tmp_path / "again")))
     assert prepared_again.fingerprint == first
 
@@ -42,7 +45,10 @@ def test_fingerprint_is_of_the_content(
     files["train-labels-idx1-ubyte.gz"] = gzip.compress(labels)
     (other / "train-labels-idx1-ubyte.gz").write_bytes(files["train-labels-idx1-ubyte.gz"])
     shrink_mnist(monkeypatch, CLOSED_HOST, files)
-    assert prepare("mnist", str(other)).fingerprint != first
+    changed = prepare("mnist", str(other))
+    assert changed.fingerprint != first
+    assert split_fingerprint(changed, "test") == test, "only the training labels are others"
+    assert split_fingerprint(changed, "train") != split_fingerprint(moved, "train")
 
 
 def flip_a_byte(path: Path) -> None:

@@ -81,8 +81,9 @@ def test_what_a_run_notes_for_all_images_together_is_not_tested(tmp_path: Path) 
     [
         ({"dataset": "pets"}, "the data sets are mnist and pets"),
         (
-            {"fingerprint": "b" * 64},
-            "the files of the data are not the same (fingerprints aaaaaaaaaaaa and bbbbbbbbbbbb), "
+            {"test_fingerprint": "b" * 64},
+            "the files of the test images are not the same (fingerprints aaaaaaaaaaaa and "
+            "bbbbbbbbbbbb), "
             "so images of the same name may be others",
         ),
         ({"threat": ThreatModel(epsilon=0.3)}, "the threats are linf 0.2 and linf 0.3"),
@@ -99,7 +100,7 @@ def test_other_questions_are_not_comparable(
 
 
 def test_what_did_not_note_its_data_is_not_taken_for_the_same_images(tmp_path: Path) -> None:
-    comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, fingerprint=None))
+    comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, test_fingerprint=None))
     assert (comparison.not_comparable, comparison.images) == ((), (20, 20, 20))
     worst = figure(comparison, "worst case")
     assert (worst.paired, worst.difference) == (None, pytest.approx(-0.3))

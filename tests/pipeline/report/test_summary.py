@@ -25,12 +25,12 @@ class Figures:
     gates: tuple[()] = ()
     seconds: float = 0.0
     class_names: tuple[str, ...] = ()
-    fingerprint: str = ""
+    test_fingerprint: str | None = None
     training: dict[str, None] = field(default_factory=lambda: {"robust": None})
     tuning: None = None
 
     def to_json(self) -> str:
-        return json.dumps({"fingerprint": self.fingerprint})
+        return json.dumps({"fingerprint": self.test_fingerprint})
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = SimpleNamespace(artifact=lambda *_: SimpleNamespace(uri="nowhere"))
     monkeypatch.setattr(report, "RunOutputs", lambda *_: outputs)
     monkeypatch.setattr(report, "pushed_by", lambda _: "/r/serving/7")
+    monkeypatch.setattr(report, "split_fingerprint", lambda _, split: f"of {split}")
     monkeypatch.setattr(report, "summarised", lambda *_: Figures())
     monkeypatch.setattr(report, "caveats", lambda _, summary: summary.caveats)
     rows = SimpleNamespace(folders=["nowhere"])
@@ -52,7 +53,7 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(folder: Path) -> Outcome:
     data = PreparedDataset(
-        name="mnist", version="1", directory=str(folder / "data"), splits={}, fingerprint="5eed"
+        name="mnist", version="1", directory=str(folder / "data"), splits={}, fingerprint=""
     )
     return report.write_results(preset("smoke"), folder, "r", None, {}, time.monotonic(), data)
 
@@ -66,6 +67,11 @@ def written(folder: Path) -> Outcome:
         ("draw_picture", "attacked.png", [EXAMPLES, SUMMARY, "training.png"]),
         ("draw_training", "training.png", ["attacked.png", EXAMPLES, SUMMARY]),
         ("summarised", "the summary", []),
+        (
+            "split_fingerprint",
+            "the fingerprint of the test images",
+            ["attacked.png", EXAMPLES, SUMMARY, "training.png"],
+        ),
         (
             "read_notes",
             "the notes on the images",
@@ -89,7 +95,7 @@ def test_a_part_that_fails_is_named_and_the_others_are_there(
 @pytest.mark.usefixtures("stubs")
 def test_a_whole_report_has_no_problems(tmp_path: Path) -> None:
     assert written(tmp_path).problems == []
-    assert json.loads((tmp_path / "summary.json").read_text()) == {"fingerprint": "5eed"}
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"fingerprint": "of test[:500]"}
 
 
 def test_a_push_that_nobody_compared_with_the_version_before_says_so(tmp_path: Path) -> None:
