@@ -12,6 +12,26 @@ from docker_daemon import NOT_PROVEN
 from small_world import build_small_world, run_trainer, training_task
 
 
+LONGEST = (
+    "kubeflow/test_image_docker",
+    "kubeflow/test_kubeflow_run",
+    "gauntlet/test_end_to_end",
+    "kubeflow/test_vertex_run",
+    "pipeline/test_planted",
+    "kubeflow/test_spans_run",
+)
+"""Files that take longest where their long tests run. They begin first, so that none is left alone
+at the end while other workers have nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        names = (n for n, name in enumerate(LONGEST) if f"tests/{name}.py" in item.nodeid)
+        return next(names, len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Folders `root`, `examples` (Split-train, -validation, -test) and `transform`."""
