@@ -11,7 +11,6 @@ import pytest
 from docker_daemon import NOT_PROVEN
 from small_world import build_small_world, run_trainer, training_task
 
-
 LONGEST = (
     "kubeflow/test_image_docker",
     "kubeflow/test_kubeflow_run",
