@@ -4,6 +4,7 @@ The range stands in the type alone, which is checked when a configuration is mad
 setting is explained.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args
@@ -65,3 +66,10 @@ class Section:
     def unused(self) -> dict[str, str]:
         """Settings that do nothing here, and for each the setting that is the reason."""
         return {}
+
+
+def quotient(text: str) -> float | None:
+    """The value of a text such as 8/255, as who thinks in grey levels writes it; None of any
+    other."""
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*([1-9]\d*)\s*", text)
+    return int(found[1]) / int(found[2]) if found else None

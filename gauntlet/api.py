@@ -27,6 +27,7 @@ from components.evaluator.explained import Explanation
 from components.evaluator.finding import confidence_interval
 from components.policy import OPEN, GatesConfig
 from foundation.errors import ConfigError, DataError
+from gauntlet.check.asked import checks_beside
 from gauntlet.evaluation.judgement import judged_by, tally_of
 from gauntlet.evaluation.subject import chance_of, doubts
 from gauntlet.evaluation.verdicts import joined
@@ -34,7 +35,7 @@ from gauntlet.tables.sentence import in_words
 from robustness import suites
 from robustness.attacks.attacker import Attacker
 from robustness.checks import SAMPLE, Subject, run_checks
-from robustness.config import WITHOUT_CONVERGENCE, Check, CheckName, Norm, ThreatModel
+from robustness.config import Check, Norm, ThreatModel
 from robustness.evaluation import Judge, Verdict, summarise
 from robustness.types import Images, Labels
 from trainer.models.choice import Wanted
@@ -117,17 +118,9 @@ class Report:
         Raises:
             ConfigError: a minimum outside [0, 1].
         """
-        every = tuple(CheckName) if worst_case else WITHOUT_CONVERGENCE
-        asked = every if self.checks else ()
-        config = GatesConfig(
-            **{
-                **vars(OPEN),
-                "clean": clean,
-                "worst_case": worst_case,
-                "certified": certified,
-                "checks": asked,
-            }
-        )
+        shares = {"clean": clean, "worst_case": worst_case, "certified": certified}
+        config = GatesConfig(**{**vars(OPEN), **shares})
+        config = replace(config, checks=checks_beside(config) if self.checks else ())
         verdict = self.verdict
         stages = (*self.attacks, *self.certified_by)
         tally = tally_of(_ids(self.images), verdict.label, verdict, stages, self.checks)

@@ -1,7 +1,7 @@
 """What a file of settings decides of `check` and `evaluate` where the command line says nothing."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ SETTINGS = {
     "epsilons": "threat.epsilon",
     "suite": "attack.suite",
     "attacks": "attack.names",
-    "checks": "attack.checks",
     "seed": "seed",
 }
-"""Settings that mean what an option does, by the option's parameter."""
+"""Settings that mean what an option does, by the option's parameter. None leaves the honesty checks
+out: --no-checks does, where everybody sees it."""
+
+OF_PRESETS = ("dataset", "resize", "norm", "epsilon")
+"""Those that are taken of a preset that a file names, too. Its attacks, its part of the images and
+its gates are meant for its own runs."""
 
 BESIDE = {
     "split": "dataset",
@@ -47,25 +51,28 @@ def file_option(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(config_file: Path | None, **options: Any) -> int | None:
         reviewed = options.get("gates_file")
-        if reviewed and _given("config_file"):
+        said = settings_in(config_file) if config_file else {}
+        if reviewed and said and _given("config_file"):
             raise ConfigError(f"--gates {reviewed} decides what --config sets; leave one of them")
-        said = settings_in(config_file) if config_file and not reviewed else {}
-        taken = options_of(said, {name: value for name, value in options.items() if _given(name)})
+        said = {} if reviewed else said
+        given = {name: value for name, value in options.items() if _given(name)}
+        taken = options_of(said, given)
         changed = {SETTINGS[n]: value for n, value in taken.items() if value != options[n]}
         options |= taken
         if "gates_file" in options:
-            gates = options["file_gates"] = gates_of(said, options)
+            gates = options["file_gates"] = gates_of(said)
             changed |= {f"{GATES}{name}": value for name, value in gates.items()}
-        if config_file and changed:
-            _say(config_file, changed)
+        if config_file:
+            left = [SETTINGS[n] for n in BESIDE if n in options and n not in taken.keys() | given]
+            _say(config_file, changed, [name for name in left if name in said])
         return command(**options)
 
     return config_option("the options of the command line win over it")(wrapped)
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """What a file says, by setting: its own values, and of data, threat and attacks also those of
-    the preset that it names. The gates of a preset are meant for its own model.
+    """What a file says, by setting: its own values, and of data and threat also those of the preset
+    that it names.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -76,9 +83,9 @@ def settings_in(path: Path) -> dict[str, Any]:
     file = read_settings(path)
     start = begin(None, file)
     said = {}
-    for name in SETTINGS.values() if file.preset else ():
-        section, _, key = name.rpartition(".")
-        said[name] = getattr(getattr(start.config, section) if section else start.config, key)
+    for name in OF_PRESETS if file.preset else ():
+        section, _, key = SETTINGS[name].partition(".")
+        said[SETTINGS[name]] = getattr(getattr(start.config, section), key)
     for _, values in start.lots:
         said |= values
     return said
@@ -94,7 +101,7 @@ def options_of(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
 
     own = {name: all_settings()[setting].default for name, setting in SETTINGS.items()}
     own |= {name: said[setting] for name, setting in SETTINGS.items() if setting in said}
-    other = {name for name, value in given.items() if name in own and value != own[name]}
+    other = {name for name, value in given.items() if name in own and not _same(value, own[name])}
     parameters = {str(each.name) for each in click.get_current_context().command.params}
     return {
         name: (own[name],) if name == "epsilons" else own[name]
@@ -103,16 +110,21 @@ def options_of(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def gates_of(said: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The gates that settings ask for and no --min-... does, by the fields of `GatesConfig`."""
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are one: a folder has many names."""
+    from components.datasets.image_folder import is_folder
+
+    if isinstance(one, str) and is_folder(one) and is_folder(other):
+        return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return bool(one == other)
+
+
+def gates_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The gates that settings ask for, by the fields of `GatesConfig`."""
     from components.policy import OPEN
 
     gates = {n.removeprefix(GATES): value for n, value in said.items() if n.startswith(GATES)}
-    return {
-        name: value
-        for name, value in gates.items()
-        if value != getattr(OPEN, name) and options.get(f"min_{name}") is None
-    }
+    return {name: value for name, value in gates.items() if value != getattr(OPEN, name)}
 
 
 def _given(parameter: str) -> bool:
@@ -120,11 +132,15 @@ def _given(parameter: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
-def _say(path: Path, settings: Mapping[str, Any]) -> None:
+def _say(path: Path, settings: Mapping[str, Any], left: Sequence[str]) -> None:
+    """What is taken of a file, and what is not."""
     from foundation.json import plain
-    from gauntlet.voice import Voice, say
+    from gauntlet.voice import Voice, note, say
     from pipeline.definition.settings import as_text
 
     shown = ", ".join(f"{name}={as_text(plain(value))}" for name, value in settings.items())
     file = f"./{SETTINGS_FILE}" if path == Path(SETTINGS_FILE).absolute() else path
-    say(Voice(stderr=True), f"settings from {file}: {shown}")
+    if shown:
+        say(Voice(stderr=True), f"settings from {file}: {shown}")
+    if left:
+        note(Voice(stderr=True), f"{file} is about something else, so not taken: {', '.join(left)}")

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from foundation.errors import ConfigError, RunError
 from foundation.paths import check_no_pattern
+from foundation.ranges import quotient
 from foundation.whole import is_stream
 from pipeline.root.root import Root
 from robustness.config import AttackName
@@ -140,10 +141,10 @@ class Epsilon(click.ParamType):
     name = "epsilon"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        above, stroke, below = str(value).partition("/")
         try:
-            return float(above) / float(below) if stroke else float(above)
-        except (ValueError, ZeroDivisionError):
+            number = quotient(str(value))
+            return float(value) if number is None else number
+        except ValueError:
             raise ConfigError(
                 f"epsilon is a number or a fraction, such as 0.1 or 8/255, got {value!r}"
             ) from None
@@ -199,6 +200,8 @@ class InputFile(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         file = Path(value).expanduser().absolute()
+        if file.is_fifo():  # which may have no writer, and then opening it never ends
+            raise ConfigError(f"{file} is a pipe, expected a file")
         try:
             file.open("rb").close()
         except OSError as error:

@@ -253,8 +253,9 @@ def iterated_beats_one_step(subject: Subject) -> Measured:
 @check
 def accuracy_falls_with_epsilon(subject: Subject) -> Measured:
     """A larger ball must not be safer, and some ball must hurt."""
-    epsilon = subject.attacker.threat.epsilon
-    radii = [epsilon / 2, epsilon, 1.5 * epsilon]
+    threat = subject.attacker.threat
+    epsilon, most = threat.epsilon, 1.0 if threat.norm is Norm.LINF else math.inf
+    radii = sorted({epsilon / 2, epsilon, min(1.5 * epsilon, most)})
     n, curve = len(subject.y), [count(subject.right)]
     for radius in radii:
         left = subject.pgd if radius == epsilon else subject.survives(Pgd(steps=20), radius)
@@ -409,6 +410,8 @@ def proofs_hold(subject: Subject) -> Measured | None:
     if subject.certifier is None:
         return None
     safe = proven(subject.certifier.tighten(BoundName.CROWN, subject.x, subject.y))
+    if not safe.any():
+        return None  # nothing is claimed
     contradicted = safe & ~subject.white_box
     return judged(
         subject,

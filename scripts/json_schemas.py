@@ -81,6 +81,7 @@ def described(docstring: str, names: list[str]) -> tuple[str, dict[str, str]]:
     `name, name: text`, wherever it stands."""
     name = f"(?:{'|'.join(map(re.escape, names))})"
     beginning = re.compile(rf"(?:(?<=\s)|^)({name}(?:, {name})*): ")
+    docstring, *_ = re.split(r"^\s*Raises:$", docstring, flags=re.MULTILINE)
     text = re.sub(r"\bNone\b", "null", " ".join(docstring.split()))
     before, *pieces = beginning.split(text)
     fields: dict[str, str] = {}

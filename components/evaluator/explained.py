@@ -25,8 +25,8 @@ class Word(StrEnum):
 class Explanation:
     """One gate after the evaluation.
 
-    passed: None where there was nothing to compare with, or nothing that the gate could be about,
-        which refuses nothing.
+    passed: None where nothing was asked, there was nothing to compare with, or nothing that the
+        gate could be about, which refuses nothing.
     value: as counted; None where it is not a number.
     interval: exact 95 % confidence interval of the value, or None.
     judged: what was compared with the bound; None where it is not a number.
@@ -60,6 +60,11 @@ class Explanation:
         return self.passed is False
 
     @property
+    def asks_nothing(self) -> bool:
+        """Whether it is a share that is only reported."""
+        return self.op == ">=" and self.bound == 0.0
+
+    @property
     def word(self) -> Word:
         """What it says in a word: a share of which nothing is asked has not passed anything."""
         if self.refuses:
@@ -68,8 +73,7 @@ class Explanation:
             return Word.NOT_COMPARED
         if not self.applies:
             return Word.NOT_APPLICABLE
-        asks_nothing = self.op == ">=" and self.bound == 0.0
-        return Word.REPORTED if asks_nothing else Word.PASSED
+        return Word.REPORTED if self.asks_nothing else Word.PASSED
 
 
 def read_explanations(blessing: str) -> list[Explanation]:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
-from components.evaluator.explained import Explanation
+from components.evaluator.explained import Explanation, Word
 from components.evaluator.gate import Gate
 from components.evaluator.tally import Tally
 
@@ -24,9 +25,9 @@ def explain(
 def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
     finding = gate.measure(tally)
     passed = not refused and gate.holds(finding.compared)
-    return Explanation(
+    found = Explanation(
         name=gate.name,
-        passed=None if passed and (finding.not_compared or not finding.applies) else passed,
+        passed=passed,
         value=_number(finding.value),
         interval=finding.interval,
         judged=_number(finding.compared),
@@ -39,6 +40,8 @@ def _explanation(gate: Gate, tally: Tally, refused: bool) -> Explanation:
         not_compared=finding.not_compared,
         applies=finding.applies,
     )
+    judged = found.word in (Word.PASSED, Word.REFUSED)
+    return found if judged else replace(found, passed=None)
 
 
 def _number(value: float) -> float | None:

@@ -138,6 +138,8 @@ def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Fin
         return k, confidence_interval(k, n)
 
     k, (low, high) = measured(0)
+    asked = f"; the {'upper' if upper else 'lower'} end must be {gate.op} {gate.bound:.2%}"
+    asked = asked if upper or gate.bound else ""
     return Finding(
         value=k / n,
         compared=high if upper else low,
@@ -146,9 +148,8 @@ def share(gate: Gate, images: str, n: int, against: Sample, meaning: str) -> Fin
         ids=against.ids,
         if_corrected=lambda corrected: measured(corrected)[1][upper],
         sentence=(
-            f"{k / n:.2%} of {images} (95 % interval {low:.2%} to {high:.2%}) {meaning}; "
-            f"the {'upper' if upper else 'lower'} end must be {gate.op} {gate.bound:.2%}."
-            + out_of_reach(gate, n)
+            f"{k / n:.2%} of {images} (95 % interval {low:.2%} to {high:.2%}) {meaning}"
+            f"{asked}.{out_of_reach(gate, n)}"
         ),
     )
 

@@ -63,30 +63,47 @@ def asked(task: EvaluationTask, wanted: Minimums, given: frozenset[str]) -> Eval
     if wanted.gates_file:
         task = _under(task, wanted.gates_file, given)
         assert task.gates
-        if lower := [name for name in named if named[name] < getattr(task.gates, name)]:
-            raise ConfigError(
-                f"--min-{lower[0].replace('_', '-')} {named[lower[0]]:g} asks for less than "
-                f"{wanted.gates_file}, {getattr(task.gates, lower[0]):g}; leave one of them out"
-            )
-        return dataclasses.replace(task, gates=_with(task.gates, named))
-    gates = _with(OPEN, {**wanted.file_gates, **named, "checks": ()})
+        gates = _with(task.gates, named, str(wanted.gates_file))
+        _refuse_nothing(gates)
+        return dataclasses.replace(task, gates=gates)
+    more = wanted.file_gates.get("checks", ())
+    gates = GatesConfig(**{**vars(OPEN), **wanted.file_gates, "checks": ()})
+    gates = _with(gates, named, "the settings file")
+    _refuse_nothing(gates)
+    _refuse_unmeasurable(gates, "the settings file")
+    beside = checks_beside(gates)
+    checks = tuple(check for check in CheckName if check in beside or check in more)
+    return dataclasses.replace(
+        task, gates=dataclasses.replace(gates, checks=checks if task.checks else ())
+    )
+
+
+def checks_beside(gates: GatesConfig) -> tuple[CheckName, ...]:
+    """The honesty checks that stand beside bounds. Whether the attacks have converged is asked
+    where a bound depends on them: on a fragile model more steps always find a little more."""
+    attacked = gates.worst_case or gates.worst_class or gates.white_box or gates.gap < 1.0
+    return tuple(CheckName) if attacked else WITHOUT_CONVERGENCE
+
+
+def _with(gates: GatesConfig, named: Mapping[str, float], source: str) -> GatesConfig:
+    """The gates with the shares of single options; raises ConfigError where one asks for less than
+    the source of the gates."""
+    if lower := [name for name in named if named[name] < getattr(gates, name)]:
+        raise ConfigError(
+            f"--min-{lower[0].replace('_', '-')} {named[lower[0]]:g} asks for less than "
+            f"{source}, {getattr(gates, lower[0]):g}; leave one of them out"
+        )
+    return GatesConfig(**{**vars(gates), **named})
+
+
+def _refuse_nothing(gates: GatesConfig) -> None:
+    """Raises ConfigError where gates refuse no model: a comparison is none here."""
     if dataclasses.replace(gates, champion=0.0, best=0.0) == OPEN:
         raise ConfigError(
             "say what the model must reach: --min-clean, --min-worst-case, --min-certified (shares "
-            "of the images, such as 0.9), or --gates with a gates.toml. `gauntlet evaluate` "
-            "measures without a gate"
+            "of the images, such as 0.9), or --gates with a gates.toml that asks for something. "
+            "`gauntlet evaluate` measures without a gate"
         )
-    _refuse_unmeasurable(gates, "the settings file")
-    worst = gates.worst_case or gates.worst_class
-    every = tuple(CheckName) if worst else WITHOUT_CONVERGENCE
-    more = wanted.file_gates.get("checks", ())
-    checks = tuple(check for check in CheckName if check in every or check in more)
-    return dataclasses.replace(task, gates=_with(gates, {"checks": checks if task.checks else ()}))
-
-
-def _with(gates: GatesConfig, other: Mapping[str, Any]) -> GatesConfig:
-    """The gates with other bounds."""
-    return GatesConfig(**{**vars(gates), **other})
 
 
 def _under(task: EvaluationTask, file: Path, given: frozenset[str]) -> EvaluationTask:

@@ -1,7 +1,7 @@
 """`gauntlet check`: the gates on a model that exists."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from foundation.errors import REFUSED
+from foundation.errors import REFUSED, ConfigError
+from foundation.whole import is_stream
 from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.file_defaults import file_option
 from gauntlet.loudness import Loudness, loudness
@@ -31,6 +32,24 @@ class Outputs:
     junit_file: Path | None
     sarif_file: Path | None
     github: bool
+
+    def clear(self, inputs: Iterable[Path | None]) -> None:
+        """Remove the files of an earlier check, which nobody shall take for this one's.
+
+        inputs: what is read.
+
+        Raises:
+            ConfigError: a file is one of these, or two are one.
+        """
+        taken = {path.resolve() for path in inputs if path}
+        given = (self.json_file, self.junit_file, self.sarif_file)
+        files = [file for file in given if file and not is_stream(file)]
+        for file in files:
+            if file.resolve() in taken:
+                raise ConfigError(f"{file} would be written over: name another file for the report")
+            taken.add(file.resolve())
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 @click.command
@@ -99,11 +118,11 @@ def check(
       gauntlet check model.onnx --dataset ./pets --epsilon 8/255 --min-worst-case 0.4 --junit g.xml
       gauntlet check exported/ --gates gates.toml --budget 10m --github
     """
-    from foundation.errors import ConfigError
     from gauntlet.check.asked import Minimums, asked
     from trainer.models.formats import model_file
 
     begin = time.time()
+    outputs.clear((options["model"], gates_file))  # type: ignore[arg-type]
     wanted = Minimums(
         min_clean=min_clean,
         min_worst_case=min_worst_case,

@@ -103,7 +103,7 @@ def dataset_from(data: str, output: Path) -> str:
     """The folder of the images as it is named where the files are."""
     if data.startswith(("/", "~")):
         return data
-    path = os.path.relpath(local_path(data), output)
+    path = os.path.relpath(local_path(data).resolve(), output.resolve())
     return path if path == ".." or path.startswith("../") else f"./{path}"
 
 

@@ -39,7 +39,8 @@ def show(
 ) -> None:
     """Print the tables of a run again, without computing anything.
 
-    RUN is a name from `gauntlet runs`, the beginning of one, or `latest`.
+    RUN is a name from `gauntlet runs`, the beginning of one, `latest`, or `previous`, the one
+    before.
 
     \b
       gauntlet show

@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+AGAIN = 0.5
+"""Seconds after which work that goes on is told again."""
+
 
 class OutOfTime(BaseException):
     """The time is over. No `Exception`, so that nobody takes it for a damaged file and goes on."""
@@ -22,15 +25,20 @@ def until(deadline: float | None) -> Iterator[None]:
         yield
         return
 
+    inside = True
+
     def over(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime
+        if inside:
+            raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, over)
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.time(), 1e-3))
+            # Again and again: what is raised where Python frees an object is lost.
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.time(), 1e-3), AGAIN)
             yield
         finally:
+            inside = False
             signal.setitimer(signal.ITIMER_REAL, 0)
     except OutOfTime:
         pass

@@ -314,8 +314,8 @@ class Evaluation:
     def _undone(self, judged: int, checks: tuple[Check, ...] | None) -> Iterator[str]:
         if not judged:
             yield (
-                f"The time did not suffice for one of the {self._total:,} images: give more of it "
-                "(--budget), since start-up takes some of it, or fewer images at once (--batch)."
+                f"There was time for none of the {self._total:,} images: give more of it "
+                "(--budget), since start-up takes some, or fewer images at once (--batch)."
             )
         elif judged < self._total:
             yield f"The time sufficed for {judged:,} of {self._total:,} images."

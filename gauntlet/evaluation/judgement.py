@@ -92,7 +92,10 @@ def judged_by(
 
 
 def _unfinished(gate: Explanation, undone: str) -> Explanation:
-    """A gate on images, judged on some of them: it does not hold, whatever they say."""
+    """A gate on images, judged on some of them: it does not hold, whatever they say, unless it asks
+    nothing."""
+    if gate.asks_nothing:
+        return replace(gate, passed=None, sentence=f"{undone} {gate.sentence}")
     if gate.images_against is None or gate.not_compared:
         return gate
     return replace(gate, passed=False, images_to_change=None, sentence=f"{undone} {gate.sentence}")

@@ -46,7 +46,7 @@ class Comparison(Document, schema="compare/1"):
     a, b: their names. settings: those that differ. images: how many test images each has, and how
         many both have; the last is null where a run does not say which it has.
     not_comparable: why the figures cannot be held against each other; empty where they can.
-    notes: what is not known.
+    notes: what is not known, or beside the settings.
     figures: of the robust models. flipped: gates of which the runs say otherwise. outcomes: what
         became of each model.
     """
@@ -76,6 +76,7 @@ def compare(root: Root, a: str, b: str) -> Comparison:
     notes += [
         f"{NO_CONFIG} of run {n}" for n, known in zip((a, b), settings, strict=True) if not known
     ]
+    notes += other_training_files(*summaries)
     ours, theirs = (
         Measured(summary=summary, found=found)
         for summary, (found, _) in zip(summaries, read, strict=True)
@@ -141,6 +142,13 @@ def other_files(one: RunSummary, other: RunSummary) -> Iterator[str]:
         )
 
 
+def other_training_files(one: RunSummary, other: RunSummary) -> Iterator[str]:
+    """That the models learned from other files, although the test images are the same."""
+    same = one.test_fingerprint and one.test_fingerprint == other.test_fingerprint
+    if same and one.fingerprint != other.fingerprint:
+        yield "the files of the data are not the same, except those of the test images"
+
+
 def unnoted_files(*runs: RunSummary) -> str:
     """Why nobody knows whether images of the same names are the same images; '' where that is
     known."""
@@ -148,8 +156,8 @@ def unnoted_files(*runs: RunSummary) -> str:
     if not names:
         return ""
     return (
-        f"whether the images of the same name are the same is not known, because an earlier "
-        f"version made {names}, which noted no fingerprint of the data"
+        "whether the images of the same name are the same is not known, because no fingerprint of "
+        f"the test images was noted of {names}, as by earlier versions"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.evaluator.finding import confidence_interval, paired_test
-from components.records.names import CLEAN, ROBUST
+from components.records.names import CHAMPION, CLEAN, ROBUST, Origin
 from components.records.table import Found
 from pipeline.report.run_summary import RunSummary
 from pipeline.root.root import EXAMPLES
@@ -16,8 +16,8 @@ from robustness.suites import shown
 NOT_BY_IMAGE = "a run notes it for all images together, and not for each"
 OTHER_ATTACKS = "the two runs were not attacked in the same way"
 OTHER_MODELS = (
-    "only one of the two also met images that were made against a champion; `left by` the last "
-    "attack is about the same attacks"
+    "it is also over images that were made against a champion, which the two do not have in "
+    "common; `left by` the last attack is about the same attacks"
 )
 
 Holds = Callable[[Found], bool]
@@ -70,7 +70,8 @@ def compared(one: "Measured", other: "Measured", why_not: str) -> Iterator[Compa
     ours, theirs = figures_of(one.summary), figures_of(other.summary)
     same_attacks = _attacks(one.summary) == _attacks(other.summary)
     transfers = [run.summary.models[ROBUST].transfer.keys() for run in (one, other)]
-    same_models = transfers[0] == transfers[1]
+    champions = any(Origin.of(name).source == CHAMPION for each in transfers for name in each)
+    same_models = transfers[0] == transfers[1] and not champions
     for name in dict.fromkeys([*ours, *theirs]):
         pair = (ours.get(name, MISSING), theirs.get(name, MISSING))
         a, b = one.share(pair[0]), other.share(pair[1])

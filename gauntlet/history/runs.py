@@ -128,6 +128,7 @@ def chosen(root: Root, name: str) -> str:
     known = found or names
     more = f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
     meant = "".join(difflib.get_close_matches(name, (LATEST, PREVIOUS), n=1, cutoff=0.75))
+    meant = "" if meant == name else meant
     hint = f": did you mean {meant}?" if meant else ";"
     problem = f"{root} has no run {name}{hint}"
     if found:
@@ -170,7 +171,7 @@ def _summary(folder: Path) -> RunSummary:
         if ROBUST not in summary.models or "test" not in summary.examples:
             raise ValueError("it has no figures of the robust model")
         return summary
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{file} is damaged: {reason}") from error
 

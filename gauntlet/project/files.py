@@ -67,8 +67,8 @@ jobs:
           path: .gauntlet/.venv
           key: gauntlet-${{{{ hashFiles('.gauntlet/requirements.lock') }}}}
       - run: make -C .gauntlet install
-      # Data, epsilon and gates are those of gauntlet.toml. --min-clean, which asks for no more than
-      # guessing does, wins over gates.clean: take it out once there are bounds in [gates].
+      # Data, epsilon and gates are those of gauntlet.toml. --min-clean asks for no more than
+      # guessing does: take it out once there is a bound in [gates], below which it is refused.
       - run: |
           .gauntlet/.venv/bin/{check} \\
             --junit gates.xml --github
@@ -173,10 +173,10 @@ def _trainer(fit: Fit) -> Iterator[str]:
 
 def _gates(fit: Fit) -> Iterator[str]:
     yield comment(
-        "These report and refuse nothing, except a model that is worse than the served one. Once "
-        "you know what your model reaches, write bounds. Those in the comments are examples, which "
-        "nobody has measured on your images. A share is judged on the lower end of its exact 95 % "
-        "interval."
+        "In a run these report and refuse nothing, except a model that is worse than the served "
+        "one; `gauntlet check` also asks the honesty checks. Once you know what your model "
+        "reaches, write bounds. Those in the comments are examples, which nobody has measured on "
+        "your images. A share is judged on the lower end of its exact 95 % interval."
     )
     for name, said in (
         ("clean", "right without an attack"),

@@ -145,7 +145,7 @@ def gate_table(gates: Iterable[Explanation], title: str = "Gates on the robust m
         number = gate.value if share else gate.judged
         value = "did not run" if number is None else f"{number:.2%}" if share else f"{number:.2g}"
         bound = f"{gate.bound:.2%}" if share else f"{gate.bound:g}"
-        if gate.passed is None:
+        if gate.not_compared or not gate.applies:
             value = "-"
         word = f"[{COLOURS.get(gate.word, 'yellow')}]{gate.word}"
         table.add_row(gate.name, value, " to ".join(shown), f"{gate.op} {bound}", word)

@@ -18,7 +18,7 @@ import pydantic
 from components.adversarial_example_gen.config import AttackConfig
 from components.policy import GatesConfig
 from foundation.errors import ConfigError
-from foundation.ranges import Range, Section, Seed, Size, check_ranges
+from foundation.ranges import Range, Section, Seed, Size, check_ranges, quotient
 from pipeline.definition.problems import not_used, told, unknown
 from robustness.config import Norm, ThreatModel
 from trainer.classes import wrong_names
@@ -263,6 +263,8 @@ def _parse(text: str, present: Any) -> Any:
         if text.lstrip().startswith("["):
             return _list_of(text)
         return [part for part in re.split(r"\s*,\s*", text.strip()) if part]
+    if isinstance(present, float) and (value := quotient(text)) is not None:
+        return value
     return None if text in ("", "none") and not isinstance(present, str) else text
 
 

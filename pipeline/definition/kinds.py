@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 
 from foundation.errors import ConfigError
-from foundation.ranges import ranges
+from foundation.ranges import quotient, ranges
 from pipeline.definition.meanings import described
 
 ONE = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -49,6 +49,8 @@ def checked(value: Any, kind: Any) -> Any:
     """
     if value == "none" and _optional(kind):
         return None
+    number = quotient(value) if _bare(kind) is float and isinstance(value, str) else None
+    value = value if number is None else number
     try:
         text = json.dumps(value, allow_nan=False)
         result = pydantic.TypeAdapter(kind).validate_json(text, strict=True)

@@ -5,6 +5,7 @@ In TOML, tables are sections: `[trainer]` with `epochs = 3`; `preset` and `seed`
 """
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ from trainer.recipe_config import RECIPES
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Of a preset; the keys that TOML takes without quotes."""
+
+LARGEST = 1 << 20
+"""Bytes of a file of settings."""
 
 Values = Mapping[str, Any]
 """By the name of the setting, as the configuration has them."""
@@ -81,6 +85,11 @@ def read_settings(path: Path) -> SettingsFile:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
+        special = path.is_fifo() or path.is_char_device() or path.is_socket()
+        if special and str(path) != os.devnull:  # which may never end
+            raise ConfigError("is no file of settings: expected a regular file")
+        if path.is_file() and path.stat().st_size > LARGEST:
+            raise ConfigError(f"is no file of settings: it has more than {LARGEST:,} bytes")
         text = path.read_text(encoding="utf-8-sig")
         tables = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:

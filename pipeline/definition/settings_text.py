@@ -43,7 +43,7 @@ def entry(setting: Setting, value: Any) -> str:
     default = as_text(setting.default)
     said = f"{capital(setting.meaning)} {capital(setting.values)}. Default: {default or 'empty'}."
     if value is None:
-        return f"{comment(said)}\n# {setting.key} = none"
+        return f"{comment(said)}\n# {setting.key} = {toml('none')}"
     return f"{comment(said)}\n{setting.key} = {toml(value)}"
 
 

@@ -27,7 +27,7 @@ from pipeline.definition.terms import terms_of
 from pipeline.local.disk import check_disk, least, needed
 from pipeline.local.job import Job, check_champion, pipeline_of
 
-NO_DATA = "the data is not prepared here yet: it is fetched first, and may come from far"
+NO_DATA = "the data is not prepared here yet: that is done first, and a named data set is fetched"
 
 
 @dataclass(frozen=True, kw_only=True)

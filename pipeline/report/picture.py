@@ -13,7 +13,7 @@ from pipeline.report.run_summary import Training, Tuning
 from trainer.classes import shown
 
 COLUMNS = 8
-WIDTH = 24
+WIDTH = 18
 """Characters of a label below one another in a cell."""
 
 RIGHT, WRONG = "tab:green", "tab:red"
@@ -45,16 +45,17 @@ def draw_grid(rows: Rows, class_names: Sequence[str], caption: str, path: Path) 
             text = f"{who} {shown(int(labels[i]), class_names)}"
             text = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
             colour = "black" if who == "true" else RIGHT if labels[i] == label else WRONG
-            axes[i].annotate(
+            label_of = axes[i].annotate(
                 text,
                 (0, 1),
                 (0, 3 + 11 * line),
                 xycoords="axes fraction",
                 textcoords="offset points",
                 color=colour,
-                fontsize=9,
+                fontsize=8,
                 parse_math=False,  # a name may have a dollar sign
             )
+            label_of.set_in_layout(False)  # the images have their size, whatever is written
     figure.savefig(path, dpi=100)
 
 

@@ -97,8 +97,10 @@ class RunSummary(Document, schema="run/1"):
     """A run: what was asked for, what was found, and what became of the model.
 
     class_names: of the robust model's classes, in label order; empty where its export has none.
+    fingerprint: SHA-256 in hex of the prepared data, of all its splits. None where an earlier
+        version wrote the file.
     test_fingerprint: SHA-256 in hex of the prepared examples of the splits that the test images are
-        from. None where an earlier version wrote the file.
+        from. None where an earlier version wrote the file, or they could not be read.
     judged: the robust model as it was attacked. None where an earlier version wrote the file.
     attacks: by name, how hard each tried.
     examples: number of images by split.
@@ -113,6 +115,7 @@ class RunSummary(Document, schema="run/1"):
     run_id: str
     preset: str
     dataset: str
+    fingerprint: str | None = None
     test_fingerprint: str | None = None
     class_names: list[str] = field(default_factory=list)
     judged: Judged | None = None

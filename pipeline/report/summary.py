@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from components.datasets.prepared import PreparedDataset, split_fingerprint
 from components.evaluator.asked import gates
 from components.evaluator.executor import read_written_tally
 from components.evaluator.explained import read_explanations
+from components.evaluator.finding import confidence_interval
 from components.evaluator.gate import Accuracy, Certified, WorstCase
+from components.evaluator.tally import Tally
 from components.policy import GatesConfig
 from components.pusher import FORCED, WITHDRAWN
 from components.records.checks import read_checks
@@ -89,6 +92,7 @@ def write_results(
             outcome.summary = dataclasses.replace(
                 summary,
                 caveats=caveats(config, summary),
+                fingerprint=prepared.fingerprint,
                 test_fingerprint=fingerprint,
                 seconds=seconds,
             )
@@ -150,7 +154,10 @@ def summarised(config: RunConfig, outputs: RunOutputs, nodes: dict[str, NodeRun]
         pushed=pushed_by(outputs),
         nodes=nodes,
         tuning=tuning(config, outputs) if config.tuner.trials else None,
-        caveats=notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),
+        caveats=[
+            *notes(accepted[ACCEPTED_CLASSES].string_value, read_rivalry(challenged).note),
+            *guessing(tally),
+        ],
         seconds=0.0,
     )
 
@@ -186,6 +193,23 @@ def notes(accepted_classes: str, rivalry: str) -> list[str]:
     if rivalry:
         found.append(f"In the comparison with the champion, {rivalry}.")
     return found
+
+
+def guessing(tally: Tally) -> list[str]:
+    """That the robust model is not shown to be better than one answer for all images."""
+    classes: Counter[int] = Counter()
+    for group in tally.subject.groups():
+        classes[group.label] += group.sample.count
+    images = classes.total()
+    right = images - tally.subject.wrong_under(CLEAN).count
+    usual = max(classes.values())
+    if confidence_interval(right, images)[0] > usual / images:
+        return []
+    return [
+        f"The model is right on {right / images:.2%} of the images without an attack; always "
+        f"saying the most frequent class gives {usual / images:.2%}. It is not shown to have "
+        "learned anything, and then its other figures say nothing."
+    ]
 
 
 def caveats(config: RunConfig, summary: RunSummary) -> list[str]:

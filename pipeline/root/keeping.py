@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Time = datetime.datetime
 
+NAMES = (SUMMARY, CONFIG, EXAMPLES, IMAGES, LOG, "schema.pbtxt")
 RESULTS = re.compile(
-    f"{SUMMARY}|{CONFIG}|{EXAMPLES}|{IMAGES}|{LOG}|schema.pbtxt|(attacked|training|front|gate-.+).png"
+    "|".join(map(re.escape, NAMES)) + r"|(attacked|training|front|gate-[a-z_]+)\.png"
 )
 """Files that a run may leave in its folder of results, and `gauntlet show` after it."""
 

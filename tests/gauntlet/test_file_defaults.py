@@ -1,5 +1,6 @@
 """What a file of settings decides of `check` and `evaluate`."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from components.policy import OPEN
 from foundation.errors import ConfigError
-from gauntlet.check.asked import Minimums, asked
+from gauntlet.check.asked import Minimums, asked, checks_beside
 from gauntlet.commands.check import check
 from gauntlet.commands.evaluate import evaluate
 from gauntlet.evaluation.task import EvaluationTask
@@ -72,12 +74,12 @@ def test_the_file_decides_what_the_command_line_does_not_say() -> None:
     assert (found["dataset"], found["split"], found["resize"]) == ("./pets", "test[:9]", (8, 9))
     assert (found["norm"], found["epsilon"], found["seed"]) == (Norm.L2, 0.5, 7)
     assert (found["suite"], found["attacks"]) == (SuiteName.AUTOATTACK, ("pgd",))
-    assert found["checks"] is False
+    assert found["checks"], "only --no-checks leaves them out"
     assert found["file_gates"] == {"clean": 0.8, "worst_class": 0.3}
     assert said == (
         "settings from ./gauntlet.toml: data.dataset=./pets, data.test=test[:9], data.resize=8,9, "
         "threat.norm=l2, threat.epsilon=0.5, attack.suite=autoattack, attack.names=pgd, "
-        "attack.checks=false, seed=7, gates.clean=0.8, gates.worst_class=0.3\n"
+        "seed=7, gates.clean=0.8, gates.worst_class=0.3\n"
     )
     found, _ = options(evaluate)
     assert found["epsilons"] == (0.5,)
@@ -90,13 +92,14 @@ def test_the_file_decides_what_the_command_line_does_not_say() -> None:
         (["--epsilon", "0.1"], "epsilons", (0.1,)),
         (["--epsilon", "0.1", "--epsilon", "0.2"], "epsilons", (0.1, 0.2)),
         (["--attacks", "fgsm"], "attacks", ("fgsm",)),
-        (["--checks"], "checks", True),
+        (["--no-checks"], "checks", False),
         (["--split", "train"], "split", "train"),
         (["--norm", "linf"], "epsilons", ()),
         (["--norm", "l2"], "epsilons", (0.5,)),
         (["--dataset", "./cars"], "resize", None),
         (["--dataset", "./cars"], "split", "test"),
         (["--dataset", "./pets"], "resize", (8, 9)),
+        (["--dataset", "./pets/../pets/"], "resize", (8, 9)),
         (["--suite", "fast"], "attacks", ()),
         (["--config", "/dev/null"], "epsilons", ()),
     ],
@@ -105,14 +108,28 @@ def test_the_file_decides_what_the_command_line_does_not_say() -> None:
 def test_the_command_line_wins(given: list[str], option: str, value: Any) -> None:
     """And nothing is taken that was said of other data, another norm or another suite."""
     Path("gauntlet.toml").write_text(FILE)
+    Path("pets").mkdir()
     assert options(evaluate, *given)[0][option] == value
 
 
-def test_a_minimum_wins_over_the_gate_of_the_file() -> None:
+def test_what_is_not_taken_is_named() -> None:
     Path("gauntlet.toml").write_text(FILE)
-    found, said = options(check, "--min-clean", "0.5")
-    assert found["file_gates"] == {"worst_class": 0.3}
-    assert "gates.clean" not in said
+    _, said = options(evaluate, "--dataset", "./cars")
+    assert said.endswith(
+        "Note: ./gauntlet.toml is about something else, so not taken: data.test, data.resize\n"
+    )
+    assert "Note" not in options(evaluate)[1]
+
+
+def test_a_minimum_below_the_gate_of_the_file_is_refused() -> None:
+    task = EvaluationTask(model=Path("m"), output=Path("o"))
+    lower = dataclasses.replace(wanted(clean=0.8), min_clean=0.5)
+    with pytest.raises(ConfigError, match=r"--min-clean 0\.5 asks for less than the settings file"):
+        asked(task, lower, frozenset())
+    higher = dataclasses.replace(wanted(clean=0.8), min_clean=0.9)
+    gates = asked(task, higher, frozenset()).gates
+    assert gates
+    assert gates.clean == 0.9
 
 
 def test_under_reviewed_gates_the_file_is_not_read() -> None:
@@ -123,13 +140,17 @@ def test_under_reviewed_gates_the_file_is_not_read() -> None:
     assert not said
     with pytest.raises(ConfigError, match="decides what --config sets; leave one of them"):
         options(check, "--gates", "gates.toml", "--config", "gauntlet.toml")
+    options(check, "--gates", "gates.toml", "--config", "/dev/null")
 
 
-def test_a_preset_that_the_file_names_decides_data_and_threat_and_no_gate() -> None:
+def test_a_preset_that_the_file_names_decides_data_and_threat_and_nothing_else() -> None:
     Path("mine.toml").write_text('preset = "own"\n[presets.own]\npreset = "fashion"\n')
     found, _ = options(check, "--config", "mine.toml")
     assert (found["dataset"], found["epsilon"]) == ("fashion_mnist", preset("fashion").threat.epsilon)  # fmt: skip # noqa: E501
     assert found["file_gates"] == {}
+    Path("mine.toml").write_text('preset = "smoke"\n')
+    found, _ = options(check, "--config", "mine.toml")
+    assert (found["split"], found["attacks"]) == ("test", ()), "all images, and our attacks"
     Path("mine.toml").write_text("[trainer]\nepochs = 3\n")
     assert options(check, "--config", "mine.toml")[0]["epsilon"] is None, "nobody named a preset"
 
@@ -166,3 +187,15 @@ def test_a_check_judges_by_the_gates_of_the_file() -> None:
             asked(task, wanted(**{gate: 0.5, "clean": 0.5}), frozenset())
     with pytest.raises(ConfigError, match="say what the model must reach"):
         asked(task, wanted(champion=0.025), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("gates", "asks"),
+    [({"clean": 0.5}, False), ({"certified": 0.5}, False), ({"worst_case": 0.5}, True),
+     ({"worst_class": 0.5}, True), ({"white_box": 0.5}, True), ({"gap": 0.5}, True)],
+)  # fmt: skip
+def test_convergence_is_asked_where_a_bound_depends_on_attacks(
+    gates: dict[str, float], asks: bool
+) -> None:
+    beside = checks_beside(dataclasses.replace(OPEN, **gates))
+    assert (CheckName.ATTACK_HAS_CONVERGED in beside) is asks

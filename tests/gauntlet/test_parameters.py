@@ -10,6 +10,7 @@ import pytest
 from foundation.errors import ConfigError, RunError
 from gauntlet.parameters import (
     ATTACKS,
+    EPSILON,
     EXISTING_ROOT,
     LOCAL_PATH,
     NAMES,
@@ -31,6 +32,16 @@ def test_a_choice_is_a_member_by_its_value() -> None:
     assert choices.convert(Colour.BLUE, None, None) is Colour.BLUE
     with pytest.raises(click.BadParameter, match=r"'DARK_RED' is not one of 'dark-red', 'blue'"):
         choices.convert("DARK_RED", None, None)
+
+
+def test_an_epsilon_is_a_number_or_a_fraction_of_grey_levels() -> None:
+    values = {"0.1": 0.1, "8/255": 8 / 255, " 0/255 ": 0.0, "1e-3": 0.001}
+    assert {text: EPSILON.convert(text, None, None) for text in values} == values
+    for text in ("8/0", "8/", "eight", "1/2/3", ""):
+        with pytest.raises(
+            ConfigError, match=r"epsilon is a number or a fraction, such as 0\.1 or"
+        ):
+            EPSILON.convert(text, None, None)
 
 
 def test_attacks_are_those_that_exist_in_the_order_given() -> None:

@@ -1,6 +1,7 @@
 """Honesty checks: each planted defence is flagged by the check meant for it, and a healthy model by
 none."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -194,6 +195,15 @@ def measured(subject: Subject, name: str) -> Measured:
     found = CHECKS[CheckName(name)](subject)
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize(("epsilon", "radii"), [(0.9, "0.45 0.9 1"), (1.0, "0.5 1"), (0.0, "0")])
+def test_no_radius_is_larger_than_any_can_be(healthy: Subject, epsilon: float, radii: str) -> None:
+    """In L-infinity that is 1."""
+    threat = ThreatModel(epsilon=epsilon)
+    wide = replace(healthy, attacker=Attacker(healthy.attacker.model, threat))
+    sentence = measured(wide, "accuracy_falls_with_epsilon").sentence
+    assert re.findall(r" at ([\d.]+\d|\d)", sentence)[1:] == radii.split()
 
 
 def test_a_check_is_told_of_when_it_begins(

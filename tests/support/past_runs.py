@@ -57,7 +57,7 @@ def summary_of(found: Sequence[Found], run_id: str = FIRST, **more: Any) -> RunS
     )
     what: dict[str, Any] = {
         "run_id": run_id, "preset": "smoke", "dataset": "mnist", "seed": 0,
-        "test_fingerprint": "a" * 64,
+        "fingerprint": "0" * 64, "test_fingerprint": "a" * 64,
         "threat": ThreatModel(epsilon=0.2), "suite": "fast",
         "attacks": {"fgsm": {"steps": 1, "restarts": 1}, "pgd": {"steps": 20, "restarts": 1}},
         "examples": {"test": n}, "models": {"undefended": robust, "robust": robust},

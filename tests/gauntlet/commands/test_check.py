@@ -142,7 +142,8 @@ def test_a_file_of_settings_says_what_is_asked(models: Path, data: str, tmp_path
     assert "Refused by clean." in done.stdout
     assert "settings from ./gauntlet.toml: data.dataset=small, threat.epsilon=" in done.stderr
     done = check(tmp_path, *common, "--min-clean", "0.85")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "--min-clean 0.85 asks for less than the settings file, 0.99" in done.stderr
 
 
 def test_a_masked_model_is_refused_by_the_signs_of_a_fake_number(
@@ -167,9 +168,10 @@ def test_what_the_time_did_not_suffice_for_does_not_pass(
     done = check(tmp_path, model, *bounded)
     assert done.returncode == 3, done.stdout + done.stderr
     gates = verdicts(tmp_path)
+    assert gates.pop("worst_case") == gates.pop("certified") == "reported"
     assert set(gates.values()) == {"refused"}, "nothing is known of the model"
     assert "No image was judged" in done.stdout
-    assert "did not suffice for one of the 120 images: give more of it (--budget)" in done.stdout
+    assert "time for none of the 120 images: give more of it (--budget)" in done.stdout
 
 
 def test_the_step_of_the_action_checks_and_its_exit_code_is_the_verdict(
@@ -229,6 +231,44 @@ def test_the_action_finds_gauntlet_and_keeps_the_same_places_whatever_the_verdic
     outputs = dict(line.split("=") for line in (tmp_path / "o").read_text().splitlines())
     assert outputs["home"] == str(CI.parent)
     assert re.fullmatch("[0-9a-f]{16}", outputs["lock"])
+
+
+def test_arguments_may_stand_on_many_lines_and_have_quotes(tmp_path: Path) -> None:
+    (tmp_path / "gauntlet").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (tmp_path / "gauntlet").chmod(0o755)
+    lines = "--limit 200\n  --classes 'a b,c'\n\n--pixels 0:255\n"
+    for given, more in (
+        (lines, "--limit|200|--classes|a b,c|--pixels|0:255|"),
+        (" \n", ""),
+        ("", ""),
+    ):
+        done = subprocess.run(
+            [str(CI / "check"), "--github"],
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL": "m", "ARGUMENTS": given},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"check|m|{more}--github|"
+    broken = {"PATH": os.environ["PATH"], "MODEL": "m", "ARGUMENTS": "--classes 'a"}
+    assert subprocess.run([str(CI / "check")], env=broken, check=False).returncode
+
+
+def test_a_report_is_written_over_nothing_that_is_read(tmp_path: Path) -> None:
+    model, old = tmp_path / "m.keras", tmp_path / "old.xml"
+    for file in (model, old):
+        file.write_text("what was there")
+    asked = ["check", str(model), "--epsilon", "0.1", "--min-clean", "0.5"]
+    for option in ("--junit", "--sarif", "--json"):
+        done = CliRunner().invoke(main, [*asked, option, f"{tmp_path}/./m.keras"])
+        assert (done.exit_code, "would be written over" in done.stderr) == (2, True)
+    both = str(tmp_path / "both")
+    done = CliRunner().invoke(main, [*asked, "--junit", both, "--sarif", both])
+    assert (done.exit_code, "would be written over" in done.stderr) == (2, True)
+    assert model.read_text() == "what was there"
+    done = CliRunner().invoke(main, [*asked[:2], "--junit", str(old)])
+    assert done.exit_code == 2
+    assert not old.exists(), "nobody takes the report of an earlier check for this one's"
 
 
 def test_the_template_of_gitlab_has_the_variables_that_the_script_reads() -> None:
@@ -314,13 +354,14 @@ def test_a_file_decides_data_threat_attacks_and_gates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gates", "changes", "wanted", "given", "message"),
     [
+        ({"clean": 0.0, "champion": 0.1}, {}, {}, (), "say what the model must reach"),
         ({}, {}, {"min_clean": 0.6}, (), "--min-clean 0.6 asks for less than .*gates.toml, 0.7"),
         ({}, {}, {}, ("epsilons",), "--gates .* decides what --epsilon sets"),
         ({}, {}, {}, ("dataset",), "is for the data set small, --dataset is mnist"),
         ({"transfer": 0.1}, {}, {}, (), "asks for gates.transfer, which only a run measures"),
         ({}, {"stages": {"square": {"queries": 9}}}, {}, (), "asks for more than a check can"),
     ],
-    ids=["lower", "threat", "data", "transfer", "stages"],
+    ids=["nothing", "lower", "threat", "data", "transfer", "stages"],
 )
 def test_what_says_otherwise_than_the_file_is_refused(
     tmp_path: Path,

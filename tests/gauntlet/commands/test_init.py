@@ -46,6 +46,15 @@ def folder(name: str, *, mode: str = "RGB", sizes: tuple[tuple[int, int], ...] =
     return root
 
 
+def test_a_link_to_the_output_leads_to_the_same_images(tmp_path: Path) -> None:
+    folder("pets")
+    Path("in/real/deep").mkdir(parents=True)
+    Path("project").symlink_to(Path("in/real/deep"))
+    assert init("--data", "./pets", "--output", "project").exit_code == 0
+    named = tomllib.loads(Path("project/gauntlet.toml").read_text())["data"]["dataset"]
+    assert (Path("in/real/deep") / named).resolve() == tmp_path / "pets"
+
+
 @pytest.mark.parametrize(
     ("mode", "sizes", "shape"),
     [

@@ -18,6 +18,21 @@ def test_what_takes_longer_ends_at_the_deadline_with_what_was_finished() -> None
     assert len(done) > 2
 
 
+def test_an_end_that_nobody_hears_comes_again() -> None:
+    """Python drops what is raised while it frees an object."""
+
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(0.3)
+
+    begin = time.monotonic()
+    with until(time.time() + 0.1):
+        Slow()
+        while time.monotonic() < begin + 20.0:
+            time.sleep(0.02)
+    assert time.monotonic() - begin < 10.0
+
+
 def test_no_handler_of_errors_takes_the_end_for_one() -> None:
     with until(time.time() + 0.05):
         while True:

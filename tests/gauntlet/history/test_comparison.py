@@ -83,8 +83,7 @@ def test_what_a_run_notes_for_all_images_together_is_not_tested(tmp_path: Path) 
         (
             {"test_fingerprint": "b" * 64},
             "the files of the test images are not the same (fingerprints aaaaaaaaaaaa and "
-            "bbbbbbbbbbbb), "
-            "so images of the same name may be others",
+            "bbbbbbbbbbbb), so images of the same name may be others",
         ),
         ({"threat": ThreatModel(epsilon=0.3)}, "the threats are linf 0.2 and linf 0.3"),
         ({"threat": ThreatModel(norm=Norm.L2, epsilon=0.2)}, "the threats are linf 0.2 and l2 0.2"),
@@ -99,12 +98,24 @@ def test_other_questions_are_not_comparable(
     assert [each.paired for each in comparison.figures] == [None] * len(comparison.figures)
 
 
+def test_other_training_images_are_told_of_and_the_test_images_are_compared(tmp_path: Path) -> None:
+    comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, fingerprint="1" * 64))
+    assert comparison.notes == (
+        "the files of the data are not the same, except those of the test images",
+    )
+    assert not comparison.not_comparable
+    assert not compared(tmp_path / "other").notes
+
+
 def test_what_did_not_note_its_data_is_not_taken_for_the_same_images(tmp_path: Path) -> None:
     comparison = compared(tmp_path, second=summary_of(THEIRS, SECOND, test_fingerprint=None))
     assert (comparison.not_comparable, comparison.images) == ((), (20, 20, 20))
     worst = figure(comparison, "worst case")
     assert (worst.paired, worst.difference) == (None, pytest.approx(-0.3))
-    assert f"is not known, because an earlier version made {SECOND}" in worst.why_not
+    assert (
+        f"is not known, because no fingerprint of the test images was noted of {SECOND}"
+        in worst.why_not
+    )
 
 
 def test_other_images_are_not_comparable(tmp_path: Path) -> None:

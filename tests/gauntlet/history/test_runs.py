@@ -90,6 +90,16 @@ def test_a_damaged_summary_is_listed_as_such(root: Root, text: str) -> None:
         read_run(root, SECOND)
 
 
+def test_an_epsilon_that_was_one_once_leaves_the_others_listed(root: Root) -> None:
+    file = root.results(SECOND) / SUMMARY
+    content = json.loads(file.read_text())
+    content["threat"]["epsilon"] = 8.0
+    file.write_text(json.dumps(content))
+    damaged, whole = list_runs(root).runs
+    assert (damaged.state, whole.state) == (State.DAMAGED, State.PUSHED)
+    assert "got 8 in L-infinity" in damaged.outcome
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"data": 3, "threat": null}'])
 def test_a_damaged_configuration_says_nothing(root: Root, text: str) -> None:
     (unfinished(root) / CONFIG).write_text(text)

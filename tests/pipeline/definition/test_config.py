@@ -110,6 +110,7 @@ def test_later_assignments_win_and_nothing_else_changes() -> None:
         ("trainer.learning_rate=inf", "trainer.learning_rate is positive and finite, got inf"),
         ("threat.norm=l1", "threat.norm='l1': expected 'linf' or 'l2'"),
         ("threat.epsilon=-0.1", "epsilon is a finite number >= 0, got -0.1"),
+        ("threat.epsilon=8/0", "threat.epsilon='8/0': expected a number"),
         ("threat.epsilon=nan", "epsilon is a finite number >= 0, got nan"),
         ("gates.clean=98", r"gates.clean is a fraction in \[0, 1\], got 98.0"),
         ("gates.required=crown,crown", "gates.required has a name twice: crown,crown"),

@@ -50,6 +50,8 @@ def test_choices_of_a_union_are_those_of_all() -> None:
     ("value", "kind", "expected"),
     [
         (1, Positive, 1.0),
+        ("8/255", Positive, 8 / 255),
+        ("0/255", Fraction, 0.0),
         (["red"], tuple[Colour, ...], (Colour.RED,)),
         ([4, 5], Pair | None, (4, 5)),
         ("none", Pair | None, None),
@@ -72,6 +74,9 @@ def test_values_of_a_file(value: Any, kind: Any, expected: Any) -> None:
         (True, Positive),
         (float("nan"), Fraction),
         (1.5, Fraction),
+        ("8/0", Fraction),
+        ("-1/2", Fraction),
+        ("2/2", Size),
         (1, str),
         ("red", tuple[Colour, ...]),
         ([1, 0], Pair | None),

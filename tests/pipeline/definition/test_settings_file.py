@@ -1,6 +1,7 @@
 """Files of settings: what is read of them, and what every mistake is answered with."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,20 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_settings(tmp_path / "gone.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_settings(tmp_path)
+
+
+def test_what_never_ends_or_is_no_file_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="expected a regular file"):
+            read_settings(path)
+    assert not read_settings(Path(os.devnull)).presets
+    monkeypatch.setattr("pipeline.definition.settings_file.LARGEST", 4)
+    (tmp_path / "large.toml").write_text("seed = 1")
+    with pytest.raises(ConfigError, match="it has more than 4 bytes"):
+        read_settings(tmp_path / "large.toml")
 
 
 def test_a_whole_configuration_needs_no_preset(tmp_path: Path) -> None:

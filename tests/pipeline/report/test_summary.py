@@ -9,8 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from answered import answered
 
 from components.datasets.prepared import PreparedDataset
+from components.evaluator.tally import tally
+from components.records.names import CLEAN
 from pipeline.definition.presets import preset
 from pipeline.report import summary as report
 from pipeline.report.run_summary import Outcome
@@ -25,6 +28,7 @@ class Figures:
     gates: tuple[()] = ()
     seconds: float = 0.0
     class_names: tuple[str, ...] = ()
+    fingerprint: str = ""
     test_fingerprint: str | None = None
     training: dict[str, None] = field(default_factory=lambda: {"robust": None})
     tuning: None = None
@@ -107,3 +111,20 @@ def test_a_push_that_nobody_compared_with_the_version_before_says_so(tmp_path: P
     assert not report.unasked(0.025, f"{tmp_path}/100")
     assert not report.unasked(0.0, f"{tmp_path}/3"), "the first one"
     assert not report.unasked(0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ([True, False] * 50, True),  # one answer for all images of two classes
+        ([i % 10 < 6 for i in range(100)], True),  # which chance gives, too
+        ([i % 10 < 9 for i in range(100)], False),
+    ],
+    ids=["constant", "chance", "learned"],
+)
+def test_a_model_that_may_have_learned_nothing_is_told_of(right: list[bool], told: bool) -> None:
+    found = report.guessing(tally(answered({CLEAN: right})))
+    assert [text.partition(" It")[0] for text in found] == told * [
+        f"The model is right on {sum(right) / 100:.2%} of the images without an attack; always "
+        "saying the most frequent class gives 50.00%."
+    ]
