@@ -267,7 +267,8 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Measured:
     if not found.passed or curve[-1] < curve[0] or epsilon == 0:
         return found
     if TOLERANCE * n >= 1.0:
-        return replace(found, passed=False)
+        reason = "It never falls: of a sound model a larger epsilon shows that it can."
+        return replace(found, passed=False, sentence=f"{sentence} {reason}")
     reason = f"On {n} images it may stay by chance; {math.ceil(1 / TOLERANCE)} can tell."
     return replace(found, passed=None, sentence=f"{sentence} {reason}")
 

@@ -13,7 +13,7 @@ from pipeline.report.run_summary import Training, Tuning
 from trainer.classes import shown
 
 COLUMNS = 8
-WIDTH = 18
+WIDTH = 22
 """Characters of a label below one another in a cell."""
 
 RIGHT, WRONG = "tab:green", "tab:red"

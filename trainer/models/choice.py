@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
-from foundation.errors import DataError
+from foundation.errors import DataError, RefusedData
 from robustness.logits import first_line
 from robustness.types import Images, ImagesTensor, Logits, LogitsTensor
 from trainer.models.fit import Fitted, ImageShape, fitted
@@ -85,7 +85,8 @@ def chosen(networks: list[Network], wanted: Wanted) -> Asked:
     there `logits` before any other.
 
     Raises:
-        DataError: no output can be one of classes, or several can.
+        DataError: no output can be one of classes, or several can. RefusedData: it knows too few
+            classes.
     """
     outputs: list[Asked] = []
     refusals: list[str] = []
@@ -106,7 +107,7 @@ def chosen(networks: list[Network], wanted: Wanted) -> Asked:
     columns = outputs[0].answer.shape[1]
     if wanted.classes is not None and max(columns, 2) < wanted.classes:
         told = ", which tells two classes apart," if columns == 1 else ""
-        raise DataError(
+        raise RefusedData(
             f"{outputs[0]}{told} gives fewer classes than the data has: {wanted.classes}; expected "
             "an output [n, k] with k above the largest label"
         )

@@ -249,7 +249,7 @@ def explained(path: Path | str) -> Iterator[None]:
         yield
     except DataError as error:
         named = str(error).startswith(str(path))
-        raise DataError(str(error) if named else f"{path}: {error}") from error
+        raise type(error)(str(error) if named else f"{path}: {error}") from error
     except Exception as error:
         raise DataError(f"{path}: loading it failed: {first_line(error)}; {WAYS_IN}") from error
 

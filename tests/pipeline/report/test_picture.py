@@ -32,7 +32,7 @@ def test_every_label_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert texts.count("true 0 ($x^$)") == 2
     assert {"u 1 (T-shirt/top)", "r 0 ($x^$)"} <= set(texts)
-    assert {"u 2 (a very long …", "r 1 (T-shirt/top)"} <= set(texts)
+    assert {"u 2 (a very long name…", "r 1 (T-shirt/top)"} <= set(texts)
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
 
