@@ -38,7 +38,8 @@ def lines(plan: Plan) -> list[str]:
         f"time      {time_of(plan)}",
         *([f"disk      {plan.disk}"] if plan.disk else []),
         f"champion  {met(plan.champion)}",
-        f"push      a model that passes becomes a new version in {plan.push}{above}",
+        "push      a model that passes, and is not the served one, becomes a new version in "
+        f"{plan.push}{above}",
     ]
 
 

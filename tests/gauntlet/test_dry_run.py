@@ -80,8 +80,8 @@ def test_the_table_and_the_lines() -> None:
         "time      2 of 3 nodes run: 60 s last time and 1 whose time is unknown",
         "disk      needs up to 24 MB of disk in /runs, 1 GB free",
         "champion  version 17 (clean 98.00%, worst case 94.00%); not compared: the purpose differs",
-        "push      a model that passes becomes a new version in /runs/serving, with a number above "
-        "17",
+        "push      a model that passes, and is not the served one, becomes a new version in "
+        "/runs/serving, with a number above 17",
     ]
 
 
