@@ -109,13 +109,24 @@ def test_small_samples_of_a_sound_model_say_which_checks_could_not_tell() -> Non
     assert (few.passed, "40 images are too few to tell" in few.sentence) == (None, True)
 
 
-def test_accuracy_that_stays_on_few_images_is_no_fake_yet() -> None:
-    def at(n: int) -> Measured:
-        small = Attacker(brightest, ThreatModel(epsilon=0.01))
-        return measured(replace(subject(n), attacker=small), "accuracy_falls_with_epsilon")
+def falls(n: int, model: Callable[..., tf.Tensor], epsilon: float) -> Measured:
+    attacker = Attacker(model, ThreatModel(epsilon=epsilon))
+    return measured(replace(subject(n), attacker=attacker), "accuracy_falls_with_epsilon")
 
-    assert at(SAMPLE).passed is False
-    few = at(100)
+
+@pytest.mark.parametrize("n", [100, SAMPLE])
+def test_accuracy_that_stays_in_a_small_ball_and_falls_in_a_large_one_is_no_fake(n: int) -> None:
+    found = falls(n, brightest, 0.01)
+    assert found.passed
+    assert "It does not yet; at 0.5 it is 0.0%." in found.sentence
+
+
+def test_accuracy_that_stays_on_few_images_is_no_fake_yet() -> None:
+    def constant(x: tf.Tensor, training: bool) -> tf.Tensor:
+        return 0.0 * brightest(x, training) + tf.one_hot(0, CLASSES)
+
+    assert falls(SAMPLE, constant, 0.01).passed is False
+    few = falls(100, constant, 0.01)
     assert few.passed is None
     assert "On 100 images it may stay by chance; 500 can tell." in few.sentence
 
