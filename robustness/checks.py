@@ -267,9 +267,9 @@ def accuracy_falls_with_epsilon(subject: Subject) -> Measured:
     if not found.passed or curve[-1] < curve[0] or epsilon == 0:
         return found
     grey = _grey(subject)
-    left = count(subject.survives(Pgd(steps=20), grey))
-    sentence += f" It does not yet; at {grey:g} it is {left / n:.1%}."
-    if left < curve[0]:
+    last = count(subject.survives(Pgd(steps=20), grey))
+    sentence += f" It does not yet; at {grey:g} it is {last / n:.1%}."
+    if last < curve[0]:
         return replace(found, sentence=sentence)
     if TOLERANCE * n >= 1.0:
         return replace(found, passed=False, sentence=sentence)
