@@ -257,7 +257,7 @@ def test_gates_are_judged_on_the_tally_that_tfma_added_up(result: SimpleNamespac
         assert explained.judged == finding.compared
         assert explained.value == finding.value
         assert explained.images_against == finding.images_against
-        assert explained.passed == gate.holds(finding.compared)
+        assert explained.refuses is not gate.holds(finding.compared)
 
 
 def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
@@ -265,7 +265,7 @@ def test_a_refusal_names_its_gates_and_images(result: SimpleNamespace) -> None:
     assert result.blessing.get_int_custom_property("blessed") == 0
     judged = result.blessing.get_string_custom_property(MODEL_SHA256)
     assert judged == digest_of(f"{result.model.uri}/Format-Serving")
-    assert [name for name, gate in result.gates.items() if not gate.passed] == REFUSED
+    assert [name for name, gate in result.gates.items() if gate.refuses] == REFUSED
     assert sorted(result.gates["worst_case"].ids) == ["000", "001", "002", "003"]
     assert result.gates["worst_case"].images_to_change == 3
     assert (result.gates["clean"].passed, result.gates["clean"].ids) == (True, ["000"])
