@@ -439,7 +439,8 @@ def test_what_was_judged_when_the_time_was_over_counts_and_the_same_task_goes_on
         "The time did not suffice for the honesty checks.",
     )
     gates = {gate.name: gate for gate in result.gates}
-    assert {name for name, gate in gates.items() if gate.refuses} == set(gates)
+    assert {name for name, gate in gates.items() if gate.refuses} == {"clean", "proofs_hold"}
+    assert gates["worst_case"].sentence.startswith("The time sufficed for 50 of 120 images. ")
     assert gates["clean"].sentence.startswith("The time sufficed for 50 of 120 images. ")
     assert gates["proofs_hold"].sentence == "No honesty check ran."
 
