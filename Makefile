@@ -35,7 +35,7 @@ platforms: install
 
 long: install
 	@scripts/install-docker
-	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --durations=30 -m "e2e or peers or few or platforms or docker" $(ARGS)
+	@TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 .venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=30 -m "e2e or peers or few or platforms or docker" $(ARGS)
 
 docker: install
 	@scripts/install-docker

@@ -18,6 +18,7 @@ LONGEST = (
     "kubeflow/test_vertex_run",
     "pipeline/test_planted",
     "kubeflow/test_spans_run",
+    "packaging/test_first_hour",
 )
 """Files that take longest where their long tests run. They begin first, so that none is left alone
 at the end while other workers have nothing to do."""
