@@ -51,6 +51,7 @@ QUICK = ("clean", "compare", "completion", "config", "gates", "init", "models", 
 EXAMPLES = {
     "20261127-1432": "previous",
     "20261128-0459": "latest",
+    "worst_class": "worst_case",  # which smoke does not ask for
     "pets": "../pets",
     "digit.png": "../digit.png",
 }
@@ -76,7 +77,8 @@ def of_pages() -> list[tuple[str, int]]:
 @pytest.mark.e2e
 def test_every_line_works_after_the_ones_before(tmp_path: Path) -> None:
     hour = [in_test(line) for line in lines()]
-    there = [("ln -s runs-smoke runs", 0), ("rm -f gauntlet.toml gates.toml", 0)]
+    # The checks have kept their verdicts in runs/, where a run of the long preset would be now.
+    there = [("rm -r runs && ln -s runs-smoke runs", 0), ("rm -f gauntlet.toml gates.toml", 0)]
     steps = [*hour, *there, *of_pages()]
     pictures(tmp_path)
     script = "\n".join(f'{command}\necho "CODE $?" >&2' for command, _ in steps)
