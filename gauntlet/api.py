@@ -29,7 +29,7 @@ from components.policy import OPEN, GatesConfig
 from foundation.errors import ConfigError, DataError
 from gauntlet.check.asked import checks_beside
 from gauntlet.evaluation.judgement import judged_by, tally_of
-from gauntlet.evaluation.subject import chance_of, doubts
+from gauntlet.evaluation.subject import chance_of, doubts_about
 from gauntlet.evaluation.verdicts import joined
 from gauntlet.tables.sentence import in_words
 from robustness import suites
@@ -313,11 +313,7 @@ def _checks(judge: Judge, x: Images, y: Labels, seed: int, serve: Serve) -> tupl
 
 
 def _doubts(attacker: Attacker, x: Images, y: Labels, pixels: Pixels) -> Iterator[str]:
-    """What speaks for other pixels or another order of the classes."""
+    """What the first images say against how the model is asked."""
     sample, labels = x[:SAMPLE], y[:SAMPLE]
     chance = chance_of(attacker.predict, sample, labels)
-
-    def least(images: Images) -> Labels:
-        return np.argmin(attacker.logits(images), axis=1)
-
-    return doubts(attacker.predict, sample, labels, chance, pixels, least)
+    return doubts_about(attacker, sample, labels, chance, pixels)

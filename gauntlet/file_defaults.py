@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from foundation.errors import ConfigError
-from gauntlet.options import SETTINGS_FILE, config_option
+from gauntlet.options import SETTINGS_FILE, config_option, is_given
 
 Command = Callable[..., int | None]
 
@@ -52,10 +51,10 @@ def file_option(command: Command) -> Command:
     def wrapped(config_file: Path | None, **options: Any) -> int | None:
         reviewed = options.get("gates_file")
         said = settings_in(config_file) if config_file else {}
-        if reviewed and said and _given("config_file"):
+        if reviewed and said and is_given("config_file"):
             raise ConfigError(f"--gates {reviewed} decides what --config sets; leave one of them")
         said = {} if reviewed else said
-        given = {name: value for name, value in options.items() if _given(name)}
+        given = {name: value for name, value in options.items() if is_given(name)}
         taken = options_of(said, given)
         changed = {SETTINGS[n]: value for n, value in taken.items() if value != options[n]}
         options |= taken
@@ -125,11 +124,6 @@ def gates_of(said: Mapping[str, Any]) -> dict[str, Any]:
 
     gates = {n.removeprefix(GATES): value for n, value in said.items() if n.startswith(GATES)}
     return {name: value for name, value in gates.items() if value != getattr(OPEN, name)}
-
-
-def _given(parameter: str) -> bool:
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is ParameterSource.COMMANDLINE
 
 
 def _say(path: Path, settings: Mapping[str, Any], left: Sequence[str]) -> None:

@@ -47,6 +47,12 @@ def request(kind: type[R]) -> Callable[[Callable[..., int | None]], Command]:
     return decorate
 
 
+def is_given(parameter: str) -> bool:
+    """Whether the command line has it."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
+
+
 def refuse_options(target: str, options_of: Mapping[str, Collection[str]]) -> None:
     """Raises ConfigError for an option on the command line that the target does not have.
 
@@ -54,12 +60,10 @@ def refuse_options(target: str, options_of: Mapping[str, Collection[str]]) -> No
         target: value of --target.
         options_of: targets that have an option, by its parameter; an absent one is for all.
     """
-    context = click.get_current_context()
-    for parameter in context.command.params:
+    for parameter in click.get_current_context().command.params:
         name = str(parameter.name)
         targets = options_of.get(name, {target})
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and target not in targets:
+        if is_given(name) and target not in targets:
             raise ConfigError(
                 f"{parameter.opts[0]} is for --target {' or '.join(sorted(targets))}, not for "
                 f"{target}"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from foundation.errors import REFUSED, ConfigError
 from foundation.whole import is_stream
@@ -15,7 +14,7 @@ from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.file_defaults import file_option
 from gauntlet.loudness import Loudness, loudness
 from gauntlet.model_options import model_options
-from gauntlet.options import console_beside, json_option, request, voice_options
+from gauntlet.options import console_beside, is_given, json_option, request, voice_options
 from gauntlet.parameters import EPSILON, INPUT_FILE, OUTPUT_FILE, SHARE, TIME, created
 
 if TYPE_CHECKING:
@@ -148,10 +147,8 @@ def check(
 
 def _given() -> frozenset[str]:
     """Names of the fields of the task that the command line has."""
-    context = click.get_current_context()
-    names = (str(parameter.name) for parameter in context.command.params)
-    given = (n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE)
-    return frozenset("epsilons" if name == "epsilon" else name for name in given)
+    names = (str(parameter.name) for parameter in click.get_current_context().command.params)
+    return frozenset("epsilons" if name == "epsilon" else name for name in names if is_given(name))
 
 
 def _judged(task: EvaluationTask, console: "Console") -> "CheckReport":

@@ -33,7 +33,7 @@ from gauntlet.evaluation.data import Order, prepared_data
 from gauntlet.evaluation.judgement import judged_by, tally_of
 from gauntlet.evaluation.picture import draw_curve
 from gauntlet.evaluation.report import Report, Result
-from gauntlet.evaluation.subject import Chance, chance_of, doubts, matched
+from gauntlet.evaluation.subject import Chance, chance_of, doubts_about, matched
 from gauntlet.evaluation.task import EvaluationTask
 from gauntlet.evaluation.verdicts import found_on, joined, kept_verdict
 from robustness.attacks.attacker import Attacker
@@ -41,7 +41,7 @@ from robustness.checks import SAMPLE, Subject, run_checks
 from robustness.config import Check, ThreatModel, shown_epsilon
 from robustness.corruptions import Corruption, corrupt
 from robustness.evaluation import Judge, Verdict, stage_name, summarise
-from robustness.types import Images, IntArray, Labels, Model
+from robustness.types import IntArray, Model
 from trainer.models.choice import Wanted
 from trainer.models.judged import DATA, Judged
 from trainer.models.load import LoadedModel, load_model
@@ -172,7 +172,7 @@ def _loaded(task: EvaluationTask, prepared: PreparedDataset, first: Batch) -> "E
         notes=(
             *([TRUSTED] if task.trust else []),
             *judged.doubts,
-            *_doubts_about(attacker, first, chance, task.pixels),
+            *doubts_about(attacker, first.x, first.y, chance, task.pixels),
             *told,
         ),
     )
@@ -202,19 +202,8 @@ def _notes_of_source(
     attacker = Attacker(source.model, ThreatModel(epsilon=0.0), task.batch)
     chance = chance_of(attacker.predict, first.x, first.y)
     own = named(source, (), names).doubts
-    for note in (*own, *_doubts_about(attacker, first, chance, Pixels.UNIT)):
+    for note in (*own, *doubts_about(attacker, first.x, first.y, chance, Pixels.UNIT)):
         yield f"{source.path}, whose attacks are transferred: {note}"
-
-
-def _doubts_about(
-    attacker: Attacker, first: Batch, chance: Chance, pixels: Pixels
-) -> Iterator[str]:
-    """What the first images say of a model: see `doubts`."""
-
-    def least(x: Images) -> Labels:
-        return np.argmin(attacker.logits(x), axis=1)
-
-    return doubts(attacker.predict, first.x, first.y, chance, pixels, least)
 
 
 def named(loaded: LoadedModel, given: tuple[str, ...], names: tuple[str, ...]) -> Judged:

@@ -16,6 +16,7 @@ from scipy.stats import binom
 from components.evaluator.finding import sign_test
 from foundation.errors import RefusedData
 from gauntlet.evaluation.chance import Chance
+from robustness.attacks.attacker import Attacker
 from robustness.types import Flags, Images, IntArray, Labels
 from trainer.classes import normalised
 from trainer.models.pixels import Pixels
@@ -70,6 +71,17 @@ def chance_of(predict: Predict, x: Images, y: Labels) -> Chance:
         right=float(np.mean(predict(x) == y)),
         chance=float(np.bincount(y).max() / len(y)),
     )
+
+
+def doubts_about(
+    attacker: Attacker, x: Images, y: Labels, clean: Chance, pixels: Pixels
+) -> Iterator[str]:
+    """What a sample says of a model of which the logits are known: see `doubts`."""
+
+    def least(x: Images) -> Labels:
+        return np.argmin(attacker.logits(x), axis=1)
+
+    return doubts(attacker.predict, x, y, clean, pixels, least)
 
 
 def doubts(
